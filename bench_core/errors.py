@@ -1,0 +1,52 @@
+"""Every error that a person can cause. A leaf: it imports nothing of ours, and only the command line exits."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BenchCoreError(Exception):
+    """One message for a person: what was found, what is allowed, and how to mend it."""
+
+    exit_code = 2
+
+
+class UnknownNameError(BenchCoreError):
+    """A name that is not among the known ones; the message carries the near misses.
+
+    Args:
+        kind: what the name stands for, e.g. ``"device"``.
+        found: the name as given.
+        known: the allowed names.
+    """
+
+    def __init__(self, kind: str, found: str, known: Iterable[str]) -> None:
+        names = sorted(set(known))
+        near = difflib.get_close_matches(found, names, n=3, cutoff=0.5)
+        hint = f" Did you mean {', '.join(repr(name) for name in near)}?" if near else ""
+        shown = ", ".join(names[:12]) + (f", and {len(names) - 12} more" if len(names) > 12 else "")
+        super().__init__(f"unknown {kind} {found!r}.{hint} Known: {shown or 'none'}.")
+
+
+class NothingSelectedError(BenchCoreError):
+    """A pattern that selects no cell."""
+
+    def __init__(self, pattern: str, known: Iterable[str]) -> None:
+        names = sorted(set(known))
+        near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.3)
+        hint = f" Nearest: {'; '.join(near)}." if near else ""
+        super().__init__(
+            f"no cell matches {pattern!r}.{hint} The pattern is a regular expression searched in names such as "
+            f"{names[0] if names else '(there are no cells)'}; `bench-core list` prints them all."
+        )
+
+
+class TooOldError(BenchCoreError):
+    """An installed package that is older than what is needed."""
+
+    def __init__(self, package: str, found: str, needed: str) -> None:
+        super().__init__(
+            f"{package} {found} is installed and {package} >= {needed} is needed. "
+            f"Upgrade it with: pip install '{package}>={needed}'"
+        )

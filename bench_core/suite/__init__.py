@@ -1,0 +1,42 @@
+"""What benchmark classes are built from. `benchmarks/` imports this and nothing else of ours."""
+
+import torch
+
+from bench_core.errors import TooOldError
+
+if not hasattr(torch, "accelerator"):
+    raise TooOldError("torch", torch.__version__, "2.6")
+
+from bench_core.suite import batching, initializers, models, oracles  # noqa: E402 - a torch that is too old must say so first
+from bench_core.suite.axes import (  # noqa: E402
+    DEVICES,
+    DTYPES,
+    SIZES,
+    THREADS,
+    Label,
+    dtype_of,
+    elements,
+    labels,
+    shape_of,
+)
+from bench_core.suite.base import Report, Suite, traffic  # noqa: E402
+
+batching.install()
+
+__all__ = [
+    "DEVICES",
+    "DTYPES",
+    "SIZES",
+    "THREADS",
+    "Label",
+    "Report",
+    "Suite",
+    "dtype_of",
+    "elements",
+    "initializers",
+    "labels",
+    "models",
+    "oracles",
+    "shape_of",
+    "traffic",
+]

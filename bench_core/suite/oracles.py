@@ -1,0 +1,142 @@
+"""What the outcome of an operation must be: the assertions that checks are written with.
+
+Every function raises `AssertionError` with the found and the expected value. The statistical ones are false alarms
+with probability at most `ALPHA` each, by bounds that hold for every sample size and not only in the limit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+ALPHA = 1e-9
+"""Chance that a statistical check fails although all is right. The suite has about a thousand cells and fixed seeds,
+so a red check is a bug and not chance."""
+
+Cdf = Callable[[torch.Tensor], torch.Tensor]
+
+_DRAWS = 1 << 17  # enough to see a distance of 0.009 from the right distribution, and both tails beyond 3.5 sigma
+
+
+def same(found: Any, expected: Any, what: str) -> None:
+    """`found` equals `expected`."""
+    assert found == expected, f"{what}: found {found!r}, expected {expected!r}"
+
+
+def identical(found: torch.Tensor, expected: torch.Tensor, what: str) -> None:
+    """Two tensors have the same dtype, shape and bits (so -0.0 is not 0.0, and a NaN equals itself)."""
+    same((found.dtype, found.shape), (expected.dtype, expected.shape), f"{what}: dtype and shape")
+    kind = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[found.element_size()]
+    differing = int((found.detach().view(kind) != expected.detach().view(kind)).sum())
+    assert not differing, f"{what}: {differing} of {found.numel()} elements differ"
+
+
+def close(found: torch.Tensor, expected: torch.Tensor, what: str) -> None:
+    """Two tensors agree to the rounding that `torch.testing` grants their dtype."""
+    torch.testing.assert_close(found.detach(), expected.detach(), msg=lambda text: f"{what}: {text}")
+
+
+def filled_with(found: torch.Tensor, value: float, what: str) -> None:
+    """Every element is `value`, as the tensor's dtype rounds it."""
+    expected = torch.tensor(value, dtype=found.dtype, device=found.device)
+    wrong = int((found.detach() != expected).sum())
+    assert not wrong, f"{what}: {wrong} of {found.numel()} elements are not {value}"
+
+
+def alias(one: torch.Tensor, other: torch.Tensor, what: str) -> None:
+    """Both tensors are views of the same memory."""
+    assert one.data_ptr() == other.data_ptr(), f"{what}: they do not share memory"
+
+
+def not_alias(one: torch.Tensor, other: torch.Tensor, what: str) -> None:
+    """The tensors do not share memory."""
+    assert one.data_ptr() != other.data_ptr(), f"{what}: they share memory"
+
+
+def band(n: int) -> float:
+    """How far the empirical distribution of n independent draws may lie from the true one.
+
+    The Dvoretzky-Kiefer-Wolfowitz inequality with Massart's constant, P(sup|F_n - F| > e) <= 2 exp(-2 n e^2) (Massart
+    1990, Ann. Probab. 18), solved for e at `ALPHA`. It is the Kolmogorov-Smirnov test with a bound that is exact for
+    every n; for a single proportion it is Hoeffding's inequality.
+    """
+    return math.sqrt(math.log(2 / ALPHA) / (2 * n))
+
+
+def distributed(draws: torch.Tensor, cdf: Cdf, what: str, *, rounding: float = 0.0) -> None:
+    """The elements of `draws` are independent draws from the continuous distribution function `cdf`.
+
+    Args:
+        rounding: the most that rounding to the dtype moves the distribution function at any point.
+    """
+    values = _float64(draws)
+    values = values.sort().values
+    n = len(values)
+    steps = torch.arange(n + 1, dtype=torch.float64) / n
+    expected = cdf(values)
+    distance = float(torch.maximum(steps[1:] - expected, expected - steps[:-1]).max())
+    allowed = band(n) + rounding
+    assert distance <= allowed, f"{what}: Kolmogorov-Smirnov distance {distance:.4f} > {allowed:.4f} for n = {n}"
+
+
+def share(found: float, expected: float, n: int, what: str) -> None:
+    """A proportion of n independent draws is `expected`."""
+    allowed = band(n)
+    assert abs(found - expected) <= allowed, f"{what}: {found:.4f}, expected {expected} ± {allowed:.4f}"
+
+
+def within(draws: torch.Tensor, low: float, high: float, what: str) -> None:
+    """Every element lies in [low, high]."""
+    found = (float(draws.detach().min()), float(draws.detach().max()))
+    assert low <= found[0] and found[1] <= high, f"{what}: range {found} is not within [{low}, {high}]"
+
+
+def reaches(draws: torch.Tensor, edge: float, cdf: Cdf, what: str) -> None:
+    """Some element lies below -edge and some above it, if a right sample would show so but for a chance of `ALPHA`."""
+    values = _float64(draws)
+    low, high = (float(p) for p in cdf(torch.tensor([-edge, edge], dtype=torch.float64)))
+    for beyond, probability in ((int((values < -edge).sum()), low), (int((values > edge).sum()), 1 - high)):
+        surely_seen = len(values) * probability > -math.log(ALPHA)  # (1-p)^n <= exp(-np)
+        assert beyond or not surely_seen, f"{what}: no element beyond ±{edge:.4g} in {len(values)} draws"
+
+
+def uniform_cdf(low: float, high: float) -> Cdf:
+    return lambda x: ((x - low) / (high - low)).clamp(0, 1)
+
+
+def normal_cdf(mean: float, std: float) -> Cdf:
+    return lambda x: torch.special.ndtr((x - mean) / std)
+
+
+def truncated_normal_cdf(mean: float, std: float, low: float, high: float) -> Cdf:
+    below, above = (float(torch.special.ndtr(torch.tensor((edge - mean) / std))) for edge in (low, high))
+    return lambda x: ((torch.special.ndtr((x - mean) / std) - below) / (above - below)).clamp(0, 1)
+
+
+def draw(operation: Callable[[], object], weight: torch.Tensor, *, fill: float = math.nan) -> torch.Tensor:
+    """What `operation` writes into `weight`, called as often as it takes to have enough independent elements.
+
+    The weight is filled with `fill` before every call, so that an operation that writes nothing cannot pass. Large
+    weights are thinned to every k-th element, and their ends are kept: a tail that a kernel forgets shows.
+
+    Returns:
+        A flat tensor of at least 4096 elements, in the weight's dtype, on the CPU.
+    """
+    parts: list[torch.Tensor] = []
+    while sum(part.numel() for part in parts) < 4096:
+        with torch.no_grad():
+            weight.fill_(fill)
+        operation()
+        flat = weight.detach().reshape(-1)
+        step = max(1, flat.numel() // _DRAWS)
+        parts.append(torch.cat([flat[: _DRAWS // 16], flat[::step], flat[-_DRAWS // 16 :]]) if step > 1 else flat.clone())
+    drawn = torch.cat(parts).cpu()
+    assert not drawn.isnan().any(), f"{int(drawn.isnan().sum())} of {drawn.numel()} elements were never written"
+    return drawn
+
+
+def _float64(draws: torch.Tensor) -> torch.Tensor:
+    return draws.detach().reshape(-1).to("cpu", torch.float64)

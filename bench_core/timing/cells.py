@@ -1,0 +1,322 @@
+"""Cells of any asv suite: found and run by asv_runner, so that every door agrees with asv on what they are.
+
+A suite is a package of benchmark modules (asv's ``benchmark_dir``). Discovery is asv_runner's; ours are the cells:
+one benchmark at one combination of its parameters, opened (set up) and closed around whatever is done to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import inspect
+import io
+import itertools
+import os
+import pickle
+import pkgutil
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from asv_runner.discovery import disc_benchmarks, get_benchmark_from_name
+
+from bench_core.errors import BenchCoreError, NothingSelectedError
+
+
+class SkippedError(Exception):
+    """The cell does not run here; its text is the reason."""
+
+
+@dataclass(frozen=True)
+class BrokenModule:
+    """A benchmark module that does not import."""
+
+    name: str
+    error: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One benchmark at one combination of its parameters.
+
+    Attributes:
+        name: as asv names it, e.g. ``initialization.InPlace.time_initialize(cpu, zeros_, 8x4, float32)``.
+        benchmark: the name without the parameters.
+        kind: ``time``, ``peakmem``, ``track`` and so on, as asv has it.
+        index: the position in the product of the parameters; None where there are none.
+        params: parameter name to the value as asv prints it.
+        values: the parameters as the methods get them.
+        suite: the suite that the cell belongs to.
+        module: the file that declares it.
+        owner: the class that declares it, or None for a function.
+        skipped: its parameters are among asv_runner's `skip_params`.
+    """
+
+    name: str
+    benchmark: str
+    kind: str
+    index: int | None
+    params: Mapping[str, str]
+    values: tuple[Any, ...]
+    suite: SuiteDirectory = field(repr=False)
+    module: Path
+    owner: type | None
+    skipped: bool = False
+
+    @property
+    def operation(self) -> str:
+        """The benchmark's own name, without the prefix: ``initialize`` for ``time_initialize``."""
+        return self.benchmark.rsplit(".", 1)[-1].partition("_")[2]
+
+    @property
+    def group(self) -> str:
+        """What belongs into one table with this cell: the rivals for its job, else the cells of its benchmark."""
+        rivals = getattr(self.owner, "rivals", None)
+        if rivals is None:
+            return self.benchmark
+        others = [value for name, value in self.params.items() if name != rivals]
+        return f"{self.benchmark}({', '.join(others)})"
+
+    @property
+    def in_quick_profile(self) -> bool:
+        quick = getattr(self.owner, "quick", {})
+        return quick is not None and all(
+            self.params.get(name) in {str(value) for value in values} for name, values in quick.items()
+        )
+
+    @property
+    def why_not(self) -> str | None:
+        """Why the cell cannot run here as far as it can be told without setting it up, or None."""
+        if self.skipped:
+            return "skipped by its suite (skip_for_params)"
+        ask = getattr(self.owner, "why_not", None)
+        return None if ask is None or self.owner is None else ask(self.owner(), *self.values)
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[OpenCell]:
+        """Set the cell up as asv does, in asv's working directory for it, and tear it down at the end.
+
+        Raises:
+            SkippedError: if its setup says that it does not run here, with the reason.
+        """
+        with self.suite.importable():
+            benchmark = self._benchmark()
+            with self.suite.cache_for(benchmark) as folder, contextlib.chdir(folder):
+                said = io.StringIO()
+                with contextlib.redirect_stdout(said):  # asv_runner prints the reason of a skip
+                    skipped = benchmark.do_setup()
+                if skipped:
+                    raise SkippedError(_reason(said.getvalue()))
+                sys.stdout.write(said.getvalue())
+                try:
+                    yield OpenCell(self, benchmark)
+                finally:
+                    benchmark.do_teardown()
+
+    def _benchmark(self) -> Any:
+        suffix = "" if self.index is None else f"-{self.index}"
+        return get_benchmark_from_name(str(self.suite.path), self.benchmark + suffix)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class OpenCell:
+    """A cell that is set up."""
+
+    cell: Cell
+    benchmark: Any
+
+    @property
+    def call(self) -> Callable[[], Any]:
+        """The timed operation, with its parameters bound as asv binds them."""
+        return _bound(self.benchmark.func, self.benchmark._build_params())
+
+    @property
+    def timer(self) -> Callable[[], float]:
+        timer: Callable[[], float] = self.benchmark.timer
+        return timer
+
+    @property
+    def number(self) -> int:
+        """Calls a sample: asv's `number`, 1 where each call needs a fresh setup, 0 where we may choose."""
+        isolated = self.benchmark._setups and self.benchmark._setup_isolates_timed_calls
+        return int(self.benchmark.number or (1 if isolated else 0))
+
+    def fresh(self) -> None:
+        """Tear down and set up again, for the next sample."""
+        self.benchmark.do_teardown()
+        self.benchmark.do_setup()
+
+    @property
+    def check(self) -> Callable[[], object] | None:
+        """The check that goes with the benchmark, or None if its suite has none."""
+        owner = getattr(self.benchmark.func, "__self__", None)
+        check = getattr(owner, f"check_{self.cell.operation}", None)
+        return None if check is None else _bound(check, self.benchmark._build_params())
+
+
+def _bound(function: Callable[..., Any], values: tuple[Any, ...]) -> Callable[[], Any]:
+    if not values:
+        return function
+
+    def call() -> Any:
+        return function(*values)
+
+    return call
+
+
+def _reason(said: str) -> str:
+    found = re.search(r"asv: skipped: \w+\((['\"])(.*)\1,?\)", said, re.DOTALL)
+    return found[2] if found else "skipped by its suite"
+
+
+class SuiteDirectory:
+    """A folder of asv benchmarks, imported once.
+
+    Args:
+        path: asv's ``benchmark_dir``.
+
+    Attributes:
+        cells: every cell, in asv's order.
+        broken: modules that do not import; the others go on.
+
+    Raises:
+        BenchCoreError: if there is no such folder, or it holds no package.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+        if not (self.path / "__init__.py").is_file():
+            raise BenchCoreError(f"{path} is no benchmark suite: asv needs a folder with an __init__.py in it.")
+        self._caches: dict[str, tempfile.TemporaryDirectory[str]] = {}
+        with self.importable():
+            self.broken = tuple(self._broken_modules())
+            with contextlib.redirect_stderr(io.StringIO()):  # tracebacks of the broken ones, which we report ourselves
+                benchmarks = list(disc_benchmarks(str(self.path), ignore_import_errors=True))
+        self.cells = tuple(cell for benchmark in benchmarks for cell in self._cells(benchmark))
+
+    def select(self, pattern: str | None = None, *, quick: bool = False) -> tuple[Cell, ...]:
+        """The cells whose name holds the regular expression `pattern`, as `asv run --bench` selects them.
+
+        Raises:
+            NothingSelectedError: if there is none, with the near misses.
+            BenchCoreError: if `pattern` is not a regular expression.
+        """
+        try:
+            found = re.compile(pattern or "")
+        except re.error as error:
+            raise BenchCoreError(f"{pattern!r} is not a regular expression: {error}.") from error
+        cells = tuple(cell for cell in self.cells if found.search(cell.name) or cell.name == pattern)
+        if not cells:
+            raise NothingSelectedError(pattern or "", {cell.benchmark for cell in self.cells})
+        kept = tuple(cell for cell in cells if cell.in_quick_profile) if quick else cells
+        if not kept:
+            raise BenchCoreError(
+                f"{pattern!r} matches {len(cells)} cells, none of them in the quick profile; ask for the full one."
+            )
+        return kept
+
+    @contextlib.contextmanager
+    def importable(self) -> Iterator[None]:
+        """Let the suite's package be imported from its folder, whatever else is on the path, for a while."""
+        before = list(sys.meta_path)
+        from asv_runner._aux import update_sys_path
+
+        update_sys_path(str(self.path))
+        try:
+            yield
+        finally:
+            sys.meta_path[:] = before
+
+    @contextlib.contextmanager
+    def cache_for(self, benchmark: Any) -> Iterator[str]:
+        """Give the benchmark what its `setup_cache` returned, computed once a suite, and asv's folder for it.
+
+        As in asv, every cell gets its own copy, unpickled.
+        """
+        key = benchmark.setup_cache_key
+        if key is None:
+            benchmark.set_cache(None)
+            with tempfile.TemporaryDirectory(prefix="bench-core-") as folder:
+                yield folder
+            return
+        if key not in self._caches:
+            folder_of_key: tempfile.TemporaryDirectory[str] = tempfile.TemporaryDirectory(prefix="bench-core-")
+            with contextlib.chdir(folder_of_key.name):
+                Path("cache.pickle").write_bytes(pickle.dumps(benchmark.do_setup_cache()))
+            self._caches[key] = folder_of_key
+        folder = self._caches[key].name
+        benchmark.set_cache(pickle.loads((Path(folder) / "cache.pickle").read_bytes()))
+        yield folder
+
+    def close(self) -> None:
+        """Remove the folders of `setup_cache`."""
+        for folder in self._caches.values():
+            folder.cleanup()
+        self._caches.clear()
+
+    def _module_names(self) -> Iterator[str]:
+        def below(folder: Path, prefix: str) -> Iterator[str]:
+            for module in pkgutil.iter_modules([str(folder)], prefix):
+                yield module.name
+                if module.ispkg:
+                    yield from below(folder / module.name.rsplit(".", 1)[-1], f"{module.name}.")
+
+        yield self.path.name
+        yield from below(self.path, f"{self.path.name}.")
+
+    def _broken_modules(self) -> Iterator[BrokenModule]:
+        for name in self._module_names():
+            try:
+                module = importlib.import_module(name)
+            except BenchCoreError:
+                raise
+            except BaseException as error:  # noqa: BLE001 - a module may raise anything, SystemExit included
+                if isinstance(error, KeyboardInterrupt):
+                    raise
+                yield BrokenModule(name, f"{type(error).__name__}: {error}")
+                continue
+            source = Path(module.__file__ or "").resolve()
+            if self.path not in source.parents:
+                raise BenchCoreError(
+                    f"the suite {self.path} imports as {self.path.name!r}, and a package of that name is already "
+                    f"loaded from {source.parent}; run the two suites one after the other."
+                )
+
+    def _cells(self, benchmark: Any) -> Iterator[Cell]:
+        function, module = benchmark.func, benchmark._attr_sources[-1]
+        owner = type(function.__self__) if inspect.ismethod(function) else None
+        base = (benchmark.name, benchmark.type)
+        file = Path(module.__file__)
+        if not benchmark.params:
+            yield Cell(benchmark.name, *base, None, {}, (), self, file, owner)
+            return
+        printed = itertools.product(*benchmark.params)
+        real = itertools.product(*benchmark._params)
+        for index, (shown, values) in enumerate(zip(printed, real, strict=True)):
+            name = f"{benchmark.name}({', '.join(shown)})"
+            params = dict(zip(benchmark.param_names, shown, strict=True))
+            skipped = values in benchmark._skip_tuples
+            yield Cell(name, *base, index, params, values, self, file, owner, skipped)
+
+
+def suite_of(config: Path) -> Path:
+    """The benchmark folder that an ``asv.conf.json`` names.
+
+    Raises:
+        BenchCoreError: if the file cannot be read as asv's configuration.
+    """
+    from asv.config import Config
+    from asv.util import UserError
+
+    try:
+        loaded = Config.load(str(config))
+    except UserError as error:
+        raise BenchCoreError(f"{config}: {error}") from error
+    return Path(os.path.join(config.parent, loaded.benchmark_dir))  # noqa: PTH118 - benchmark_dir may be absolute
