@@ -86,6 +86,12 @@ class Suite:
 
     timer: clock.Clock = staticmethod(clock.host)
 
+    def __init_subclass__(cls) -> None:
+        # asv hands attributes of the functions, and of nothing else, on to benchmarks.json, where the report looks.
+        for name, function in vars(cls).items():
+            if cls.rivals and name.startswith(("time_", "track_", "peakmem_")):
+                function.__dict__.setdefault("rivals", cls.rivals)
+
     def setup(self, *values: str) -> None:
         """Skip the cell if it cannot run here, and put torch in the state that every cell starts from.
 

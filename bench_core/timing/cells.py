@@ -185,6 +185,7 @@ class SuiteDirectory:
     Attributes:
         cells: every cell, in asv's order.
         broken: modules that do not import; the others go on.
+        declared: what asv keeps of each benchmark in its ``benchmarks.json``.
 
     Raises:
         BenchCoreError: if there is no such folder, or it holds no package.
@@ -199,6 +200,7 @@ class SuiteDirectory:
             self.broken = tuple(self._broken_modules())
             with contextlib.redirect_stderr(io.StringIO()):  # tracebacks of the broken ones, which we report ourselves
                 benchmarks = list(disc_benchmarks(str(self.path), ignore_import_errors=True))
+        self.declared = [_declaration(benchmark) for benchmark in benchmarks]
         self.cells = tuple(cell for benchmark in benchmarks for cell in self._cells(benchmark))
 
     def select(self, pattern: str | None = None, *, quick: bool = False) -> tuple[Cell, ...]:
@@ -304,6 +306,15 @@ class SuiteDirectory:
             params = dict(zip(benchmark.param_names, shown, strict=True))
             skipped = values in benchmark._skip_tuples
             yield Cell(name, *base, index, params, values, self, file, owner, skipped)
+
+
+def _declaration(benchmark: Any) -> dict[str, Any]:
+    """As `asv_runner.discovery.list_benchmarks` writes it, which gives up at the first module that does not import."""
+    return {
+        name: value
+        for name, value in vars(benchmark).items()
+        if isinstance(value, (str, int, float, list, dict, bool)) and not name.startswith("_")
+    }
 
 
 def suite_of(config: Path) -> Path:

@@ -1,0 +1,174 @@
+"""The command line. It may import everything and nobody imports it; it alone prints and exits."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from bench_core import __version__, clock
+from bench_core.errors import BenchCoreError
+
+CONFIG = click.option(
+    "--suite",
+    "config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("asv.conf.json"),
+    show_default=True,
+    help="The asv configuration that names the suite.",
+)
+PROFILE = click.option("--quick/--full", default=False, help="Only the few cells that tell most, or all (default).")
+
+
+def console() -> Console:
+    """Standard output. Where it is no terminal, tables keep their width instead of being squeezed into 80 columns."""
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=max(110, found.width))
+
+
+class Commands(click.Group):
+    """Turns our errors into one line on standard error and an exit code; anything else is a bug and shows as one."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BenchCoreError as error:
+            click.echo(f"bench-core: {error}", err=True)
+            ctx.exit(error.exit_code)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="bench-core")
+def main() -> None:
+    """What PyTorch parameter operations cost, and whether a change made them slower."""
+
+
+@main.command("list")
+@click.argument("pattern", required=False)
+@CONFIG
+@PROFILE
+@click.option("--runnable", is_flag=True, help="Leave out what cannot run here.")
+def list_cells(pattern: str | None, config: Path, quick: bool, runnable: bool) -> None:
+    """Print the cells whose name holds the regular expression PATTERN, and why one cannot run here."""
+    from bench_core.timing.cells import SuiteDirectory, suite_of
+
+    suite = SuiteDirectory(suite_of(config))
+    report_broken(suite.broken)
+    reasons = Counter[str]()
+    cells = suite.select(pattern, quick=quick)
+    for cell in cells:
+        reason = cell.why_not
+        if reason:
+            reasons[reason] += 1
+        if not (reason and runnable):
+            click.echo(f"{cell.name}{f'  [n/a: {reason}]' if reason else ''}")
+    click.echo(f"{len(cells)} cells, {len(cells) - reasons.total()} of them run here.", err=True)
+    if suite.broken:
+        sys.exit(1)
+
+
+def report_broken(broken: Any) -> None:
+    for module in broken:
+        click.echo(f"bench-core: {module.name} does not import and is left out: {module.error}", err=True)
+
+
+@main.command()
+@click.argument("pattern", required=False)
+@CONFIG
+@PROFILE
+@click.option("--machine", help="asv's name for this machine; its default is the host name.")
+def run(pattern: str | None, config: Path, quick: bool, machine: str | None) -> None:
+    """Time the cells whose name holds PATTERN through asv, in the environment that is installed here.
+
+    The results go into asv's results folder under the current commit. Exit code 1 if a benchmark failed, 130 after
+    Ctrl-C; what was timed until then is kept.
+    """
+    from bench_core.results import asv_run
+    from bench_core.timing.cells import SuiteDirectory, suite_of
+
+    out = console()
+    suite = SuiteDirectory(suite_of(config))
+    report_broken(suite.broken)
+    cells = [cell for cell in suite.select(pattern, quick=quick)]
+    missing = Counter(reason for cell in cells if (reason := cell.why_not))
+    cells = [cell for cell in cells if cell.why_not is None]
+    if not cells:
+        raise BenchCoreError(f"none of the cells runs here: {'; '.join(missing)}.")
+    commit, why_not = asv_run.commit_to_pin(config.resolve().parent)
+    if commit is None:
+        out.print(
+            f"[yellow]No commit to pin to: {why_not}.[/] The cells are timed and shown all the same; lost is their place "
+            "in the history: asv publish, compare and the gate will not know them."
+        )
+    out.print(f"Timing {len(cells)} cells through asv ({'quick' if quick else 'full'} profile).")
+    with progress(out, len(cells)) as advance:
+        outcome = asv_run.run(
+            config,
+            suite,
+            cells,
+            commit=commit,
+            machine=machine,
+            attributes=asv_run.QUICK if quick else None,
+            progress=advance,
+        )
+    show_file(out, outcome.path, suite.declared)
+    for reason, count in missing.items():
+        out.print(f"n/a here: {count} cells, {reason}")
+    for name, said in outcome.failed.items():
+        click.echo(f"bench-core: {name} failed:\n{said.strip()}", err=True)
+    stored = "stored" if commit else "kept, outside the history,"
+    out.print(f"{outcome.timed} cells {stored} in {relative(outcome.path)}")
+    if outcome.interrupted:
+        click.echo(f"bench-core: interrupted; {outcome.timed} of {len(cells)} cells were timed and are stored.", err=True)
+        sys.exit(130)
+    if outcome.failed or suite.broken:
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def show(file: Path) -> None:
+    """Print the table of a result FILE of asv."""
+    show_file(console(), file)
+
+
+def show_file(out: Console, path: Path, declared: Any = None) -> None:
+    from bench_core.report import table
+    from bench_core.results.read import read
+
+    file = read(path, declared)
+    out.print()
+    out.print(table.results(file))
+    out.print()
+    out.print(table.legend())
+    out.print(f"On {table.machine_line(file)}; commit {(file.commit or 'none')[:10]}.")
+
+
+@contextlib.contextmanager
+def progress(out: Console, total: int) -> Iterator[Any]:
+    """A line a benchmark, with how far it is and how long the rest takes."""
+    started = clock.host()
+    done = 0
+
+    def advance(name: str, cells: int) -> None:
+        nonlocal done
+        done += cells
+        spent = clock.host() - started
+        left = spent / done * max(0, total - done)
+        out.print(f"[dim]{100 * min(done, total) / total:4.0f} %  {spent:4.0f} s, about {left:3.0f} s left[/]  {name}")
+
+    yield advance
+
+
+def relative(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""The pytest door: `pytest benchmarks/` runs the cells of an asv suite through pytest-benchmark.
+
+A folder is an asv suite if the ``asv.conf.json`` above it says so. Each ``time_*`` cell becomes one item that is set
+up, checked (where its class has a check) and timed; ``track_*`` and ``peakmem_*`` cells are set up, checked and run
+once, since pytest-benchmark only knows times.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from bench_core.errors import BenchCoreError
+from bench_core.timing.cells import Cell, OpenCell, SkippedError, SuiteDirectory, suite_of
+
+_SUITES = pytest.StashKey[dict[Path, SuiteDirectory]]()
+
+ONE_SHOT_ROUNDS = 10
+"""Samples of a cell that sets up before each, unless it declares `repeat`."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("bench-core")
+    group.addoption(
+        "--quick-profile", action="store_true", help="of a bench_core suite, collect the cells of the quick profile"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_SUITES] = {}
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    for suite in config.stash.get(_SUITES, {}).values():
+        suite.close()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    if file_path.suffix != ".py":
+        return None
+    root = _suite_root(file_path, parent.config.rootpath)
+    if root is None:
+        return None
+    suites = parent.config.stash[_SUITES]
+    if root not in suites:
+        try:
+            suites[root] = SuiteDirectory(root)
+        except BenchCoreError as error:
+            raise pytest.UsageError(str(error)) from error
+    module: BenchmarkModule = BenchmarkModule.from_parent(parent, path=file_path, suite=suites[root])
+    return module
+
+
+def _suite_root(file: Path, top: Path) -> Path | None:
+    """The asv suite that holds `file`: the `benchmark_dir` of the nearest asv.conf.json above it."""
+    for folder in file.parents:
+        config = folder / "asv.conf.json"
+        if config.is_file():
+            try:
+                root = suite_of(config).resolve()
+            except BenchCoreError as error:
+                raise pytest.UsageError(str(error)) from error
+            return root if root in file.resolve().parents and (root / "__init__.py").is_file() else None
+        if folder == top:
+            break
+    return None
+
+
+class BenchmarkModule(pytest.File):
+    """One module of an asv suite."""
+
+    def __init__(self, *, suite: SuiteDirectory, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.suite = suite
+
+    def collect(self) -> Iterator[pytest.Item]:
+        own = self.path.resolve()
+        for broken in self.suite.broken:
+            if self._is(broken.name):
+                raise self.CollectError(f"benchmark module {broken.name} does not import: {broken.error}")
+        quick = self.config.getoption("quick_profile")
+        for cell in self.suite.cells:
+            if cell.module.resolve() == own and (cell.in_quick_profile or not quick):
+                yield CellItem.from_parent(self, name=cell.name, cell=cell)
+
+    def _is(self, module: str) -> bool:
+        relative = module.split(".")[1:]
+        base = self.suite.path.joinpath(*relative)
+        return self.path.resolve() in (base.with_suffix(".py"), base / "__init__.py")
+
+
+class CellItem(pytest.Function):
+    """One cell."""
+
+    def __init__(self, *, cell: Cell, **kwargs: Any) -> None:
+        self.cell = cell
+        function = self._time if cell.kind == "time" else self._run_once
+        super().__init__(callobj=function, **kwargs)
+        self.add_marker(pytest.mark.benchmark(group=cell.group))
+        # What -k may name: the class, the operation, and each parameter's value.
+        self.extra_keyword_matches.update({cell.operation, *cell.benchmark.split("."), *cell.params.values()})
+
+    def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
+        return self.path, None, self.cell.name
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[OpenCell]:
+        reason = self.cell.why_not
+        if reason:
+            pytest.skip(reason)
+        try:
+            with self.cell.open() as opened:
+                if opened.check is not None:
+                    opened.check()
+                    opened.fresh()
+                yield opened
+        except SkippedError as skipped:
+            pytest.skip(str(skipped))
+
+    def _run_once(self) -> None:
+        with self._opened() as opened:
+            opened.call()
+
+    def _time(self, benchmark: BenchmarkFixture) -> None:
+        with self._opened() as opened:
+            benchmark._timer = opened.timer  # known only now: asv lets setup choose the timer
+            benchmark.extra_info.update(cell=self.cell.name, **self.cell.params)
+            if opened.number == 0:
+                benchmark(opened.call)
+            elif opened.number == 1:
+                benchmark.pedantic(opened.call, setup=opened.fresh, rounds=_rounds(opened))
+            else:
+                opened.call()
+                benchmark.pedantic(opened.call, rounds=_rounds(opened), iterations=opened.number)
+
+
+def _rounds(opened: OpenCell) -> int:
+    """asv's `repeat`: a number of samples, or (least, most, seconds)."""
+    repeat = opened.benchmark.repeat
+    return int(repeat[1] if isinstance(repeat, (tuple, list)) else repeat) or ONE_SHOT_ROUNDS

@@ -1,0 +1,121 @@
+"""The table at the end of `make bench`: per family and cell, the time, how sure it is, and how far from the limit."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from bench_core.report import units
+from bench_core.results.read import CellResult, ResultFile
+
+FILL, COPY = "bandwidth.Memory.time_fill", "bandwidth.Memory.time_copy"
+
+WARN_ABOVE = 0.10
+"""Half width of a 99 % interval, as a share of the time, from which a figure is marked as uncertain."""
+
+
+def results(file: ResultFile) -> RenderableType:
+    """All cells of a result file, a table a family."""
+    return Group(*(_family(name, list(cells), file.cells) for name, cells in _by(file.cells, lambda c: c.family)))
+
+
+def legend() -> Text:
+    return Text(
+        "±: half the 99 % interval of the median.  GB/s: the bytes that the job must move, over the time.  "
+        "of limit: that bandwidth over what a plain fill (or copy, where the job reads as well) of the nearest size "
+        "reaches here.  vs best: over the fastest way of doing the same job.",
+        style="dim",
+    )
+
+
+def machine_line(file: ResultFile) -> str:
+    described = file.machine
+    ram = int(described["ram"]) / 2**20 if described.get("ram", "").isdigit() else None
+    parts = (
+        described.get("cpu"),
+        f"{described.get('num_cpu')} cores",
+        None if ram is None else f"{ram:.0f} GiB",
+        described.get("os"),
+        f"Python {described.get('python')}",
+        f"torch {described.get('torch')}",
+    )
+    return ", ".join(part for part in parts if part)
+
+
+def _family(name: str, cells: Sequence[CellResult], everything: Sequence[CellResult]) -> Table:
+    table = Table(title=name, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+    table.add_column("")
+    for heading in ("value", "±", "GB/s", "of limit", "vs best"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for benchmark, group in _by(cells, lambda c: c.benchmark):
+        rows = list(group)
+        table.add_row(Text(benchmark.split(".", 1)[-1], style="cyan"))
+        best = _best_rivals(rows)
+        for cell in rows:
+            table.add_row(*_row(cell, everything, best))
+    return table
+
+
+def _row(cell: CellResult, everything: Sequence[CellResult], best: dict[tuple[str, ...], float]) -> list[Text | str]:
+    label = "  " + (", ".join(cell.params.values()) or cell.benchmark.rsplit(".", 1)[-1])
+    share = share_of_limit(cell, everything)
+    fastest = best.get(_job(cell), math.nan)
+    rivalry = "" if cell.rivals is None or cell.kind != "time" else units.ratio(cell.value.middle / fastest)
+    wide = cell.kind == "time" and cell.value.high - cell.value.low > 2 * WARN_ABOVE * cell.value.middle
+    return [
+        label,
+        value(cell),
+        Text(units.uncertainty(cell.value) if cell.kind == "time" else "", style="yellow" if wide else ""),
+        "" if cell.bandwidth is None else units.bandwidth(cell.bandwidth),
+        "" if share is None else f"{100 * share:.0f} %",
+        Text(rivalry, style="green" if rivalry == "1.00x" else ""),
+    ]
+
+
+def value(cell: CellResult) -> str:
+    """The value with its unit."""
+    if cell.kind == "time":
+        return units.time(cell.value.middle)
+    if cell.unit == "bytes":
+        return units.size(cell.value.middle)
+    return f"{cell.value.middle:.4g} {cell.unit}"
+
+
+def share_of_limit(cell: CellResult, everything: Iterable[CellResult]) -> float | None:
+    """The cell's bandwidth over that of a plain fill or copy of the nearest size on the same device, measured in the
+    same run; None where bytes are not declared or the yardstick was not timed."""
+    if cell.bandwidth is None or cell.moved_bytes is None:
+        return None
+    yardstick = COPY if cell.reads else FILL
+    device = cell.params.get("device", "cpu")
+    candidates = [
+        other
+        for other in everything
+        if other.benchmark == yardstick and other.params["device"] == device and other.bandwidth
+    ]
+    if not candidates:
+        return None
+    wanted = math.log(cell.moved_bytes)
+    nearest = min(candidates, key=lambda other: abs(math.log(other.moved_bytes or 1) - wanted))
+    assert nearest.bandwidth is not None
+    return cell.bandwidth / nearest.bandwidth
+
+
+def _job(cell: CellResult) -> tuple[str, ...]:
+    return (cell.benchmark, *(value for name, value in cell.params.items() if name != cell.rivals))
+
+
+def _best_rivals(cells: Iterable[CellResult]) -> dict[tuple[str, ...], float]:
+    best: dict[tuple[str, ...], float] = {}
+    for cell in cells:
+        best[_job(cell)] = min(best.get(_job(cell), math.inf), cell.value.middle)
+    return best
+
+
+def _by(cells: Iterable[CellResult], key: object) -> Iterator[tuple[str, Iterator[CellResult]]]:
+    return itertools.groupby(sorted(cells, key=lambda c: c.benchmark), key=key)  # type: ignore[call-overload]

@@ -1,0 +1,1 @@
+"""Writing results by way of asv, and reading asv's result files."""

@@ -1,0 +1,199 @@
+"""Times cells through asv, in this process's own environment, and stores each benchmark as soon as it is timed.
+
+`asv run` builds an environment for every commit, which takes minutes, and writes its results when all is done. Here
+asv's own runner does the same with two differences: the environment is the one that is installed here (and says so,
+with its versions), and the results are written after every benchmark, so that an interrupted run keeps what it has.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import logging
+import os
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from re import escape
+from typing import Any
+
+from asv import environment
+from asv.benchmarks import Benchmarks
+from asv.config import Config
+from asv.machine import Machine
+from asv.repo import get_repo
+from asv.results import Results
+from asv.runner import run_benchmarks
+
+from bench_core.errors import BenchCoreError
+from bench_core.timing.cells import Cell, SuiteDirectory
+
+REPORTED = ("torch", "numpy")
+"""Packages whose versions name the environment in the result files."""
+
+WITHOUT_COMMIT = "no-commit.json"
+
+QUICK: Mapping[str, Any] = {"rounds": 1}
+"""asv attributes of the quick profile: one pass over the suite instead of two."""
+
+
+class InstalledEnvironment(environment.ExistingEnvironment):  # type: ignore[misc]
+    """The interpreter that runs us, named by its versions and not by its path."""
+
+    tool_name = "installed"
+
+    @property
+    def name(self) -> str:
+        found: str = environment.get_env_name(self.tool_name, self._python, self.requirements, self._tagged_env_vars)
+        return found
+
+    @property
+    def requirements(self) -> dict[str, str]:
+        return {package: importlib.metadata.version(package) for package in REPORTED}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run has timed.
+
+    Attributes:
+        path: the result file.
+        commit: the commit that it is stored under, or None.
+        timed: cells that were timed.
+        failed: benchmark name to what it printed.
+        interrupted: the run was ended by Ctrl-C.
+    """
+
+    path: Path
+    commit: str | None
+    timed: int
+    failed: Mapping[str, str]
+    interrupted: bool
+
+
+Progress = Callable[[str, int], None]
+"""Called after each benchmark with its name and the number of its cells that were timed."""
+
+
+def commit_to_pin(root: Path) -> tuple[str | None, str]:
+    """The commit that results belong to, and if there is none, why not.
+
+    Returns:
+        (hash, "") or (None, reason). What counts is the code that is timed: a new file in ``results/`` or an edited
+        README does not make a tree differ from its commit.
+    """
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            return None
+        return done.stdout.strip()
+
+    commit = git("rev-parse", "HEAD")
+    top = git("rev-parse", "--show-toplevel")
+    if commit is None or top is None or Path(top).resolve() != root.resolve():
+        return None, "this folder is not a git checkout"
+    if git("status", "--porcelain", "--", "benchmarks", "bench_core", "pyproject.toml"):
+        return None, "there are uncommitted changes in benchmarks/ or bench_core/"
+    return commit, ""
+
+
+def run(
+    config: Path,
+    suite: SuiteDirectory,
+    cells: Sequence[Cell],
+    *,
+    commit: str | None,
+    machine: str | None = None,
+    attributes: Mapping[str, Any] | None = None,
+    progress: Progress = lambda name, cells: None,
+) -> Outcome:
+    """Time `cells` through asv.
+
+    Args:
+        config: the ``asv.conf.json``.
+        suite: the suite that the cells belong to.
+        commit: the hash to store the results under; None to keep them out of the history, beside asv's `env_dir`.
+        machine: asv's name for this machine; None for its default, the host name.
+        attributes: overrides of the benchmarks' own, as `asv run --attribute`.
+
+    Raises:
+        BenchCoreError: if the results folder cannot be written, or nothing was timed before Ctrl-C.
+    """
+    folder = config.resolve().parent
+    with contextlib.chdir(folder), _quiet():  # asv finds everything from there
+        conf = Config.load(config.name)
+        where = Path(conf.results_dir if commit else Path(conf.env_dir).parent)
+        _require_writable(where)
+        here = Machine.load(machine_name=machine, interactive=True, use_defaults=True)
+        env = InstalledEnvironment(conf, "same", {}, {})
+        benchmarks = Benchmarks(conf, suite.declared, regex=[f"^{escape(cell.name)}$" for cell in cells])
+        wanted = Counter(cell.benchmark for cell in cells)
+        timed: list[str] = []
+
+        class StoredAtOnce(Results):  # type: ignore[misc]
+            """asv's results, written after every benchmark."""
+
+            def add_result(self, benchmark: Mapping[str, Any], result: Any, *rest: Any, **named: Any) -> None:
+                super().add_result(benchmark, result, *rest, **named)
+                self.save(str(where))
+                if not result.errcode:
+                    timed.append(benchmark["name"])
+                progress(benchmark["name"], wanted[benchmark["name"]])
+
+        described = {**here.__dict__, "python": env.python, **env.requirements}
+        date = get_repo(conf).get_date(commit) if commit else 0
+        results = StoredAtOnce(described, env.requirements, commit or "", date, env.python, env.name, env.env_vars)
+        if commit:
+            here.save(conf.results_dir)
+            benchmarks.save()
+            results.load_data(conf.results_dir)
+        else:
+            results._filename = WITHOUT_COMMIT
+        interrupted = False
+        try:
+            run_benchmarks(
+                benchmarks,
+                env,
+                results=results,
+                extra_params=dict(attributes or {}),
+                record_samples=True,
+                launch_method="forkserver" if hasattr(os, "fork") else "spawn",
+            )
+        except KeyboardInterrupt:
+            interrupted = True
+        if interrupted and not timed:
+            raise BenchCoreError("interrupted before anything was timed; nothing is stored.")
+        return Outcome(
+            path=folder / where / results._filename,
+            commit=commit,
+            timed=sum(wanted[name] for name in set(timed)),
+            failed={name: results.stderr.get(name) or "" for name, code in results.errcode.items() if code},
+            interrupted=interrupted,
+        )
+
+
+def _require_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise BenchCoreError(
+            f"results cannot be stored in {folder}: {error.strerror}. Make the folder writable, or set results_dir in "
+            "asv.conf.json to one that is."
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep asv from printing; what goes on, and what goes wrong, is ours to show."""
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)

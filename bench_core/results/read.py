@@ -1,0 +1,159 @@
+"""Reads asv's result files into records. Neither torch nor the suite is needed."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench_core.errors import BenchCoreError
+from bench_core.records import Interval
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """What is stored of one cell.
+
+    Attributes:
+        benchmark: asv's name of it, without parameters.
+        params: parameter name to value, as asv prints them.
+        kind: ``time``, ``peakmem``, ``track`` and so on.
+        unit: of the value; seconds for times, bytes for memory.
+        value: the median with asv's 99 % interval; NaN where the benchmark failed.
+        samples: how many there are.
+        number: calls in each.
+        reads, writes: how often the job reads and writes its weight (see `bench_core.suite.traffic`); 0 if undeclared.
+        rivals: the parameter whose values do the same job, if the benchmark names one.
+    """
+
+    benchmark: str
+    params: Mapping[str, str]
+    kind: str
+    unit: str
+    value: Interval
+    samples: int
+    number: int
+    reads: int
+    writes: int
+    rivals: str | None
+
+    @property
+    def name(self) -> str:
+        return f"{self.benchmark}({', '.join(self.params.values())})" if self.params else self.benchmark
+
+    @property
+    def family(self) -> str:
+        return self.benchmark.split(".", 1)[0]
+
+    @property
+    def moved_bytes(self) -> int | None:
+        """Bytes that the job cannot do without moving, where they are declared."""
+        if not self.reads + self.writes or "size" not in self.params:
+            return None
+        elements = math.prod(int(side) for side in self.params["size"].split("x"))
+        return (self.reads + self.writes) * elements * ITEM_BYTES[self.params.get("dtype", "float32")]
+
+    @property
+    def bandwidth(self) -> float | None:
+        """Bytes a second, where bytes are declared."""
+        moved = self.moved_bytes
+        return None if moved is None or not self.value.middle > 0 else moved / self.value.middle
+
+
+ITEM_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+
+
+@dataclass(frozen=True)
+class ResultFile:
+    """One asv result file: what one machine and environment measured of one commit.
+
+    Attributes:
+        machine: asv's description of the machine, and the versions of what the environment holds.
+        failed: benchmarks that have no value at all.
+    """
+
+    path: Path
+    commit: str | None
+    machine: Mapping[str, str]
+    cells: tuple[CellResult, ...]
+    failed: tuple[str, ...]
+
+
+def read(path: Path, declared: list[dict[str, Any]] | None = None) -> ResultFile:
+    """Read one result file.
+
+    Args:
+        declared: the benchmarks' declarations; None to take them from ``benchmarks.json`` of the results folder.
+
+    Raises:
+        BenchCoreError: if a file is missing, or is not one that asv wrote.
+    """
+    content = _load(path)
+    try:
+        if declared is None:
+            listing = _load(path.parent.parent / "benchmarks.json")
+            declared = [value for name, value in listing.items() if name != "version"]
+        by_name = {benchmark["name"]: benchmark for benchmark in declared}
+        columns = content["result_columns"]
+        cells: list[CellResult] = []
+        failed: list[str] = []
+        for name, row in sorted(content["results"].items()):
+            found = dict(zip(columns, row, strict=False))
+            if name not in by_name:
+                continue  # a benchmark that the suite no longer has
+            if found.get("result") is None:
+                failed.append(name)
+                continue
+            cells += _cells(by_name[name], found)
+        return ResultFile(path, content["commit_hash"] or None, content["params"], tuple(cells), tuple(failed))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BenchCoreError(f"{path} is not a result file that asv 0.6 writes: {error!r}.") from error
+
+
+def _cells(benchmark: Mapping[str, Any], found: Mapping[str, Any]) -> list[CellResult]:
+    params = found["params"] or []
+    combinations = list(itertools.product(*params))
+    cells = []
+    for index, values in enumerate(combinations):
+        value = _at(found, "result", index)
+        if value is None or math.isnan(value):
+            continue  # not selected, not runnable here, or failed
+        low, high = _at(found, "stats_ci_99_a", index), _at(found, "stats_ci_99_b", index)
+        cells.append(
+            CellResult(
+                benchmark=benchmark["name"],
+                params=dict(zip(benchmark["param_names"], values, strict=False)),
+                kind=benchmark["type"],
+                unit=benchmark["unit"],
+                value=Interval(
+                    -math.inf if low is None else low, value, math.inf if high is None else high, confidence=0.99
+                ),
+                samples=_at(found, "stats_repeat", index) or 1,
+                number=_at(found, "stats_number", index) or 1,
+                reads=benchmark.get("weight_reads", 0),
+                writes=benchmark.get("weight_writes", 0),
+                rivals=benchmark.get("rivals"),
+            )
+        )
+    return cells
+
+
+def _at(found: Mapping[str, Any], column: str, index: int) -> Any:
+    values = found.get(column)
+    return None if values is None else values[index]
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except OSError as error:
+        raise BenchCoreError(f"{path} cannot be read: {error.strerror}. `make bench` writes results.") from error
+    except ValueError as error:
+        raise BenchCoreError(f"{path} is damaged: {error}. Delete it and time that commit again.") from error
+    if not isinstance(content, dict):
+        raise BenchCoreError(f"{path} is not a result file of asv: its top level is no object.")
+    return content

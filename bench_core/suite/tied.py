@@ -1,0 +1,266 @@
+"""Models with tied parameters, each beside the untied one that does the same arithmetic, and what must hold for them.
+
+Tied means that two uses share one parameter. `tied` shares the object, as the notebook does with a layer and language
+models with a weight; `untied` has one parameter a use, with equal values at the start; `parametrized` has a module a
+use whose parameters `torch.nn.utils.parametrize` looks up in the first one. A forward pass costs all the same FLOPs.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+INPUTS = 4  # features of the notebook's input
+BATCH = 32
+TOKENS = 64
+
+Loss = Callable[[nn.Sequential], torch.Tensor]
+
+
+class SameAs(nn.Module):
+    """A parametrization that ignores its own value and returns another module's parameter."""
+
+    def __init__(self, source: nn.Module, name: str) -> None:
+        super().__init__()
+        self.source = (source,)  # in a tuple: registered, it would appear again in every state dict
+        self.name = name
+
+    def forward(self) -> torch.Tensor:
+        parameter: torch.Tensor = getattr(self.source[0], self.name)
+        return parameter
+
+    def right_inverse(self, value: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return ()  # nothing of its own to keep, so `parameters()` yields the shared one alone
+
+
+def parametrized_like(source: nn.Linear) -> nn.Linear:
+    """A linear layer whose weight and bias are those of `source`, by parametrization."""
+    layer = nn.Linear(source.in_features, source.out_features, device=source.weight.device)
+    for name in ("weight", "bias"):
+        parametrize.register_parametrization(layer, name, SameAs(source, name))
+    return layer
+
+
+def shared_layer(sharing: str, width: int, uses: int, device: str = "cpu") -> nn.Sequential:
+    """The notebook's net, whose hidden layer of `width` units is used `uses` times (by the notebook: 8, 2).
+
+    LazyLinear, ReLU, then the shared layer and ReLU again and again, then LazyLinear(1), materialized on 4 inputs.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Lazy modules are a new feature")
+        shared = nn.LazyLinear(width)
+        middle = [module for _ in range(uses) for module in (shared, nn.ReLU())]
+        net = nn.Sequential(nn.LazyLinear(width), nn.ReLU(), *middle, nn.LazyLinear(1)).to(device)
+    with torch.no_grad():
+        net(torch.ones(1, INPUTS, device=device))
+        # Positive with row sums of about 1: over 32 uses nothing vanishes, explodes, or dies in a ReLU, so every
+        # gradient can be checked and no denormal number slows a cell down. torch's default shrinks by 0.4 a layer.
+        for layer in dict.fromkeys(linears(net)):
+            layer.weight.uniform_(0, 2 / layer.in_features)
+            layer.bias.uniform_(0, 0.01)
+    for index in range(4, 2 + 2 * uses, 2):
+        if sharing == "untied":
+            net[index] = copy.deepcopy(shared)
+        elif sharing == "parametrized":
+            net[index] = parametrized_like(net[2])
+    return net
+
+
+def linears(net: nn.Sequential) -> list[nn.Linear]:
+    """The net's linear layers, one a use: a layer that is used twice comes twice."""
+    return [module for module in net if isinstance(module, nn.Linear)]
+
+
+def uses_of_shared(net: nn.Sequential) -> list[nn.Linear]:
+    """What stands at the shared layer's uses in a `shared_layer` net."""
+    return linears(net)[1:-1]
+
+
+def language_model(sharing: str, vocabulary: int, width: int, device: str = "cpu") -> nn.Sequential:
+    """An embedding and an output layer without bias, as wide as the vocabulary: tied, they share one weight.
+
+    What stands between them in a real model does not depend on tying, and is left out.
+    """
+    net = nn.Sequential(
+        nn.Embedding(vocabulary, width, device=device),
+        nn.utils.skip_init(nn.Linear, width, vocabulary, bias=False, device=device),
+    )
+    with torch.no_grad():
+        net[0].weight.normal_(0, 0.02)
+        if sharing == "tied":
+            net[1].weight = net[0].weight
+        else:
+            net[1].weight.copy_(net[0].weight)
+    return net
+
+
+def stack_loss(net: nn.Sequential, inputs: torch.Tensor) -> torch.Tensor:
+    outputs: torch.Tensor = net(inputs)
+    return outputs.sum()
+
+
+def token_loss(net: nn.Sequential, tokens: torch.Tensor) -> torch.Tensor:
+    """Predict each token from the one before it."""
+    return nn.functional.cross_entropy(net(tokens[:-1]), tokens[1:])
+
+
+def forward_backward(loss: Loss, net: nn.Sequential) -> torch.Tensor:
+    value = loss(net)
+    value.backward()  # type: ignore[no-untyped-call]
+    return value
+
+
+def training_step(loss: Loss, net: nn.Sequential, optimizer: torch.optim.Optimizer) -> None:
+    optimizer.zero_grad()
+    forward_backward(loss, net)
+    optimizer.step()
+
+
+def device_peak(device: str, operation: Callable[[], object]) -> int:
+    """The most bytes that the device's allocator had handed out at once while `operation` ran."""
+    memory = torch.get_device_module(device)
+    memory.reset_peak_memory_stats()
+    operation()
+    return int(memory.max_memory_allocated())
+
+
+def measures_peak(device: str) -> bool:
+    """Whether torch counts the peak of the memory that it hands out on `device`."""
+    return device != "cpu" and hasattr(torch.get_device_module(device), "max_memory_allocated")
+
+
+# Ways to do one job for many gradients:
+
+
+def norm_loop(gradients: Sequence[torch.Tensor]) -> torch.Tensor:
+    norms = torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients])
+    return torch.linalg.vector_norm(norms)
+
+
+def norm_foreach(gradients: Sequence[torch.Tensor]) -> torch.Tensor:
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+
+
+def norm_cat(gradients: Sequence[torch.Tensor]) -> torch.Tensor:
+    return torch.linalg.vector_norm(torch.cat([gradient.view(-1) for gradient in gradients]))
+
+
+def zero_loop(gradients: Sequence[torch.Tensor]) -> None:
+    for gradient in gradients:
+        gradient.zero_()
+
+
+def parameters_with_gradients(
+    count: int, elements: int, device: str = "cpu"
+) -> tuple[list[nn.Parameter], torch.Tensor]:
+    """Parameters of ones whose gradients are drawn from U(1, 2), and the one buffer that holds all the gradients."""
+    buffer = torch.empty(count * elements, device=device).uniform_(1, 2)
+    parameters = [nn.Parameter(torch.ones(elements, device=device)) for _ in range(count)]
+    for parameter, gradient in zip(parameters, buffer.split(elements), strict=True):
+        parameter.grad = gradient
+    return parameters, buffer
+
+
+# What must hold:
+
+
+def check_shared_layer(net: nn.Sequential, sharing: str, uses: int) -> None:
+    """The net is tied, untied or parametrized, as it says: the same object or not, and an edit is seen or not."""
+    layers = uses_of_shared(net)
+    assert len(layers) == uses, f"{len(layers)} uses, expected {uses}"
+    first, others = layers[0], layers[1:]
+    for other in others:
+        assert (other is first) == (sharing == "tied"), f"{sharing}: net[2] is net[4] is {other is first}"
+    distinct = len(linears(net)) if sharing == "untied" else 3
+    found = len(list(net.parameters()))
+    assert found == 2 * distinct, f"parameters() yields {found} tensors, expected {2 * distinct}"
+    for name in ("weight", "bias"):
+        _check_edit(getattr(first, name), [getattr(other, name) for other in others], sharing)
+
+
+def check_language_model(net: nn.Sequential, sharing: str) -> None:
+    """The embedding and the output layer share their weight, or don't, and an edit is seen or not."""
+    embedding, output = net
+    tied = output.weight is embedding.weight
+    assert tied == (sharing == "tied"), f"{sharing}: the two weights are one object: {tied}"
+    found = len(list(net.parameters()))
+    assert found == (1 if tied else 2), f"parameters() yields {found} tensors"
+    _check_edit(embedding.weight, [output.weight], sharing)
+
+
+def _check_edit(first: torch.Tensor, others: Iterable[torch.Tensor], sharing: str) -> None:
+    element = (0,) * first.dim()
+    with torch.no_grad():
+        before = first[element].clone()
+        first[element] = 100.0
+        seen = [float(other[element]) == 100.0 for other in others]
+        first[element] = before
+    assert all(value == (sharing != "untied") for value in seen), f"{sharing}: an edit through one is seen: {seen}"
+
+
+def untied_copy(net: nn.Sequential) -> nn.Sequential:
+    """The same net with parameters of its own for every use, of equal values."""
+    modules: list[nn.Module] = []
+    for module in net:
+        if parametrize.is_parametrized(module):
+            assert isinstance(module, nn.Linear)
+            plain = nn.Linear(module.in_features, module.out_features, device=module.weight.device)
+            plain.load_state_dict({"weight": module.weight, "bias": module.bias})
+            modules.append(plain)
+        else:
+            modules.append(copy.deepcopy(module))  # each on its own, so that nothing stays shared
+    return nn.Sequential(*modules)
+
+
+def gradients_of_untied(net: nn.Sequential, loss: Loss) -> list[torch.Tensor]:
+    """What the gradients of `net.parameters()` must be: for each, the sum over the uses in the untied copy."""
+    twin = untied_copy(net)
+    twin.zero_grad()
+    forward_backward(loss, twin)
+    summed: dict[int, torch.Tensor] = {}
+    for module, own in zip(net, twin, strict=True):
+        for name, parameter in own.named_parameters():
+            assert parameter.grad is not None
+            key = id(getattr(module, name))
+            summed[key] = summed[key] + parameter.grad if key in summed else parameter.grad
+    return [summed[id(parameter)] for parameter in net.parameters()]
+
+
+def check_gradients(found: Sequence[torch.Tensor | None], expected: Sequence[torch.Tensor], what: str) -> None:
+    """Gradients agree to the rounding of float32: 1e-5 of the largest element of each.
+
+    A tied gradient that is replaced where it should be added (NVIDIA/TransformerEngine#3437: 0.60 of the right value)
+    is wrong by about its own size.
+    """
+    assert len(found) == len(expected), f"{what}: {len(found)} gradients, expected {len(expected)}"
+    for index, (one, other) in enumerate(zip(found, expected, strict=True)):
+        assert one is not None, f"{what}: gradient {index} is None"
+        scale = float(other.abs().max())
+        assert scale > 0, f"{what}: gradient {index} is expected to be zero, which shows nothing"
+        error = float((one - other).abs().max()) / scale
+        assert error <= 1e-5, f"{what}: gradient {index} is wrong by {error:.1e} of its largest element"
+
+
+def after_step(
+    optimizer: str, weight: torch.Tensor, gradient: torch.Tensor, steps: int, *, rate: float, decay: float = 0.01
+) -> torch.Tensor:
+    """A weight after `steps` with one and the same gradient, in float64, by the formulas in the docs of `torch.optim`.
+
+    SGD without momentum; AdamW (Loshchilov & Hutter 2019, algorithm 2) with betas 0.9, 0.999 and eps 1e-8.
+    """
+    value, slope = weight.detach().to(torch.float64), gradient.detach().to(torch.float64)
+    first, second = torch.zeros_like(value), torch.zeros_like(value)
+    for step in range(1, steps + 1):
+        if optimizer == "SGD":
+            value = value - rate * slope
+            continue
+        first = 0.9 * first + 0.1 * slope
+        second = 0.999 * second + 0.001 * slope**2
+        mean, square = first / (1 - 0.9**step), second / (1 - 0.999**step)
+        value = value * (1 - rate * decay) - rate * mean / (square.sqrt() + 1e-8)
+    return value.to(weight.dtype)

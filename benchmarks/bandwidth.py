@@ -1,0 +1,40 @@
+"""The yardstick: what a plain fill and a plain copy reach on this machine, to which the other families' GB/s compare."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from bench_core.suite import DEVICES, SIZES, Suite, oracles, shape_of, traffic
+
+
+class Memory(Suite):
+    """Fill and copy a float32 weight that is warm and already mapped, on one thread."""
+
+    param_names = ["device", "size"]
+    params = [DEVICES, SIZES]
+    quick = {"device": ["cpu"], "size": ["8x4", "256x256", "1024x1024", "4096x4096"]}
+
+    def setup(self, device, size):
+        super().setup(device, size)
+        # Both are written here: the first write to fresh memory pays page faults.
+        self.source = torch.full(shape_of(size), 1.0, device=device)
+        self.target = torch.full(shape_of(size), 2.0, device=device)
+
+    @traffic(writes=1)
+    def time_fill(self, device, size):
+        self.target.fill_(3.0)
+
+    def check_fill(self, device, size):
+        self.time_fill(device, size)
+        oracles.filled_with(self.target, 3.0, "target")
+
+    @traffic(reads=1, writes=1)
+    def time_copy(self, device, size):
+        self.target.copy_(self.source)
+
+    def check_copy(self, device, size):
+        self.source.fill_(math.pi)
+        self.time_copy(device, size)
+        oracles.identical(self.target, self.source, "target")
