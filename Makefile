@@ -1,0 +1,60 @@
+# Two commands for a fresh machine: `make bench` sets up and times, `make test` sets up and tests.
+#
+#   TORCH     what to install as torch: any pip requirement, e.g. TORCH="torch==2.14.0". Its default is the version
+#             that asv.conf.json names. On Linux, plain PyPI wheels carry CUDA (some GB); for the CPU build name
+#             PyTorch's CPU wheel index in PIP_EXTRA_INDEX_URL, as the install page of pytorch.org shows.
+#   PYTHON    the interpreter that the virtual environment is made from.
+#   MACHINE   the name under which asv stores this machine's results; its default is the host name.
+#   WHEELS    for `make gpu`: a folder of wheels, instead of a network.
+
+TORCH   ?= torch==$(shell sed -n 's/^ *"torch": \["\([0-9.]*\)".*/\1/p' asv.conf.json)
+PYTHON  ?= python3
+MACHINE ?=
+VENV    ?= .venv
+BIN     := $(VENV)/bin
+PIP      = $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: bench bench-full test check clean
+.DELETE_ON_ERROR:
+
+bench: $(VENV)/installed
+	$(BIN)/bench-core run --quick $(if $(MACHINE),--machine $(MACHINE))
+
+bench-full: $(VENV)/installed
+	$(BIN)/bench-core run --full $(if $(MACHINE),--machine $(MACHINE))
+
+# Every test, then every cell that runs on this machine: checked, and called once, through the pytest door.
+test: $(VENV)/installed
+	$(BIN)/python -m pytest --quiet tests
+	$(BIN)/python -m pytest --quiet --benchmark-disable benchmarks
+
+# What a change must pass before it is committed.
+check: $(VENV)/checkers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(MAKE) test
+
+# Remade when the project's requirements change, or TORCH.
+$(VENV)/installed: pyproject.toml $(VENV)/torch
+	@echo "Installing bench_core and what it needs into $(VENV)"
+	$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/torch: $(VENV)/bin/python FORCE
+	@if [ "$$(cat $@ 2>/dev/null)" != "$(TORCH)" ]; then \
+	  echo "Installing $(TORCH) into $(VENV)" && $(PIP) install "$(TORCH)" && echo "$(TORCH)" > $@; fi
+
+$(VENV)/checkers: $(VENV)/installed
+	$(PIP) install --editable '.[dev]'
+	@touch $@
+
+$(VENV)/bin/python:
+	@echo "Making a virtual environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+.PHONY: FORCE
+FORCE:
+
+clean:
+	rm -rf $(VENV) .asv .benchmarks build *.egg-info

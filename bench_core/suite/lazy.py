@@ -1,0 +1,301 @@
+"""Modules in their lazy and their plain form, and the ways to get a model that holds its parameters.
+
+Three jobs, which must not be mixed: a model with initialized parameters (`INITIALIZED`), a model that holds the
+values of a checkpoint (`LOADED`), and a model on the meta device, with shapes and no storage (`ON_META`). What
+`to_empty` and `skip_init` leave is garbage, so each way goes on to what its job asks for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from bench_core.suite import oracles
+from bench_core.suite.initializers import fans
+
+Checkpoint = Mapping[str, torch.Tensor]
+
+
+class Spec(Protocol):
+    """A module to be made in its lazy or its plain form, with inputs that materialize it."""
+
+    def lazy(self, device: str) -> nn.Module: ...
+    def plain(self, device: str) -> nn.Module: ...
+    def inputs(self, device: str) -> torch.Tensor: ...
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer.
+
+    Attributes:
+        lazy_class: takes `arguments`.
+        plain_class: takes the number of input features and then `arguments`.
+        input_shape: its second dimension is the number of input features.
+    """
+
+    lazy_class: Callable[..., nn.Module]
+    plain_class: Callable[..., nn.Module]
+    input_shape: tuple[int, ...]
+    arguments: tuple[int, ...] = ()
+
+    def lazy(self, device: str) -> nn.Module:
+        return self.lazy_class(*self.arguments, device=device)
+
+    def plain(self, device: str) -> nn.Module:
+        return self.plain_class(self.input_shape[1], *self.arguments, device=device)
+
+    def inputs(self, device: str) -> torch.Tensor:
+        return torch.rand(self.input_shape, device=device)
+
+
+@dataclass(frozen=True)
+class Mlp:
+    """Linear layers with a ReLU between each two.
+
+    Attributes:
+        widths: the features of the input and of every layer's output.
+        tied: the first and the last layer share one weight; both must then have its shape.
+    """
+
+    widths: tuple[int, ...]
+    tied: bool = False
+
+    def layers(self, linear: Callable[[int, int], nn.Module]) -> nn.Sequential:
+        modules: list[nn.Module] = []
+        for inputs, outputs in itertools.pairwise(self.widths):
+            modules += [linear(inputs, outputs), nn.ReLU()]
+        return nn.Sequential(*modules[:-1])
+
+    def build(self, linear: Callable[[int, int], nn.Module] = nn.Linear) -> nn.Sequential:
+        """Construct the layers, and tie them: what a model's `__init__` does."""
+        return self.tie(self.layers(linear))
+
+    def tie(self, net: nn.Sequential) -> nn.Sequential:
+        if self.tied:
+            net[-1].weight = net[0].weight
+        return net
+
+    def lazy(self, device: str) -> nn.Sequential:
+        """The lazy form, untied: LazyLinear cannot materialize a weight that another one has materialized."""
+        return self.layers(lambda _, outputs: nn.LazyLinear(outputs, device=device))
+
+    def plain(self, device: str) -> nn.Sequential:
+        return self.build(partial(nn.Linear, device=device))
+
+    def inputs(self, device: str) -> torch.Tensor:
+        return torch.rand(2, self.widths[0], device=device)
+
+    @property
+    def bytes(self) -> int:
+        """The size of the float32 parameters, a tied weight counted twice."""
+        return 4 * sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(self.widths))
+
+
+# Small enough for Python, dispatch and the generator to be the cost; 3072 weights and more, so that one layer says
+# whether they are drawn from the right distribution. LazyBatchNorm needs no argument.
+LAYERS: dict[str, Layer] = {
+    "LazyLinear": Layer(nn.LazyLinear, nn.Linear, (16, 64), (64,)),
+    "LazyConv1d": Layer(nn.LazyConv1d, nn.Conv1d, (4, 32, 16), (32, 3)),
+    "LazyConv2d": Layer(nn.LazyConv2d, nn.Conv2d, (4, 32, 8, 8), (32, 3)),
+    "LazyConv3d": Layer(nn.LazyConv3d, nn.Conv3d, (4, 32, 4, 4, 4), (32, 3)),
+    "LazyConvTranspose2d": Layer(nn.LazyConvTranspose2d, nn.ConvTranspose2d, (4, 32, 8, 8), (32, 3)),
+    "LazyBatchNorm1d": Layer(nn.LazyBatchNorm1d, nn.BatchNorm1d, (16, 32)),
+    "LazyBatchNorm2d": Layer(nn.LazyBatchNorm2d, nn.BatchNorm2d, (4, 32, 8, 8)),
+    "LazyBatchNorm3d": Layer(nn.LazyBatchNorm3d, nn.BatchNorm3d, (4, 32, 4, 4, 4)),
+}
+
+MODELS: dict[str, Mlp] = {
+    "notebook": Mlp((4, 8, 1)),
+    "mlp_10x64": Mlp((64,) * 11),  # layers x width
+    "mlp_100x64": Mlp((64,) * 101),  # 1.6 MiB: Python and dispatch
+    "mlp_4x1024": Mlp((1024,) * 5),  # 16 MiB: the generator and memory
+    "mlp_4x2048": Mlp((2048,) * 5),  # 64 MiB: shows in a process that has torch loaded
+    "mlp_2x64_tied": Mlp((64,) * 3, tied=True),
+}
+
+MODULES: dict[str, Spec] = {**LAYERS, **MODELS}
+
+
+def quiet() -> None:
+    """Silence the warning that each construction of a lazy module gives, so that it costs the same at every door."""
+    warnings.filterwarnings("ignore", message="Lazy modules are a new feature", category=UserWarning)
+
+
+def eager(model: Mlp, device: str) -> nn.Module:
+    return model.build().to(device)
+
+
+def torch_device(model: Mlp, device: str) -> nn.Module:
+    with torch.device(device):
+        return model.build()
+
+
+def lazy_dry_run(model: Mlp, device: str) -> nn.Module:
+    return model.tie(dry_run(model.lazy(device), model, device))
+
+
+def dry_run(net: nn.Sequential, model: Mlp, device: str) -> nn.Sequential:
+    with torch.no_grad():
+        net(torch.zeros(1, model.widths[0], device=device))
+    return net
+
+
+def to_empty(model: Mlp, device: str) -> nn.Module:
+    """Garbage in the right shapes."""
+    with torch.device("meta"):
+        net = model.build()
+    return net.to_empty(device=device)
+
+
+def skip_init(model: Mlp, device: str) -> nn.Module:
+    """Garbage in the right shapes, layer by layer, so that the model ties its layers itself."""
+    return model.build(partial(nn.utils.skip_init, nn.Linear, device=device))
+
+
+def reset(net: nn.Module) -> nn.Module:
+    """Initialize every layer as its constructor would."""
+    for module in net.modules():
+        if isinstance(module, nn.Linear):
+            module.reset_parameters()
+    return net
+
+
+INITIALIZED: dict[str, Callable[[Mlp, str], nn.Module]] = {
+    "eager": eager,
+    "lazy_dry_run": lazy_dry_run,
+    "meta_to_empty": lambda model, device: reset(to_empty(model, device)),
+    "skip_init": lambda model, device: reset(skip_init(model, device)),
+    "torch_device": torch_device,
+}
+
+
+def _copying(build: Callable[[Mlp, str], nn.Module]) -> Callable[[Mlp, str, Checkpoint], nn.Module]:
+    def load(model: Mlp, device: str, checkpoint: Checkpoint) -> nn.Module:
+        net = build(model, device)
+        net.load_state_dict(checkpoint)
+        return net
+
+    return load
+
+
+def lazy_load(model: Mlp, device: str, checkpoint: Checkpoint) -> nn.Module:
+    """`load_state_dict` materializes without initializing; the dry run only makes the classes plain."""
+    net = model.lazy(device)
+    net.load_state_dict(checkpoint)
+    return model.tie(dry_run(net, model, device))
+
+
+def meta_assign(model: Mlp, device: str, checkpoint: Checkpoint) -> nn.Module:
+    """On the checkpoint's device no value is copied: the model's parameters are the checkpoint's memory."""
+    with torch.device("meta"):
+        net = model.build()
+    net.load_state_dict(checkpoint, assign=True)
+    return net.to(device)
+
+
+LOADED: dict[str, Callable[[Mlp, str, Checkpoint], nn.Module]] = {
+    "eager": _copying(eager),
+    "lazy_dry_run": _copying(lazy_dry_run),
+    "lazy_load": lazy_load,
+    "meta_to_empty": _copying(to_empty),
+    "skip_init": _copying(skip_init),
+    "torch_device": _copying(torch_device),
+    "meta_assign": meta_assign,
+}
+
+ON_META: dict[str, Callable[[Mlp], nn.Module]] = {
+    "to_meta": lambda model: model.build().to("meta"),
+    "torch_device": lambda model: torch_device(model, "meta"),
+    "device_argument": lambda model: model.plain("meta"),
+}
+
+UNTYING = frozenset({"meta_to_empty", "meta_assign"})
+"""Ways that leave two parameters where the model's `__init__` tied one (huggingface/accelerate#3154,
+pytorch/pytorch#188346): replacing a meta tensor makes a new parameter for each module that holds it. Tie again
+afterwards."""
+
+
+@contextlib.contextmanager
+def poisoned_memory() -> Iterator[None]:
+    """Within it `torch.empty`, and all that is built on it, hands out NaN.
+
+    Otherwise memory that a model freed a moment ago comes back with its weights in it, and parameters that nobody
+    initialized look initialized.
+    """
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*determinis", category=UserWarning)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+
+
+def check_architecture(found: nn.Module, spec: Spec, device: str) -> None:
+    """Classes, features and names are those of the plain form, and every parameter is a plain one on `device`."""
+    plain = spec.plain("meta")
+    oracles.same(str(found), str(plain), "architecture")
+    expected = {name: (nn.Parameter, parameter.shape, True) for name, parameter in named(plain)}
+    oracles.same({n: (type(p), p.shape, p.requires_grad) for n, p in named(found)}, expected, "parameters")
+    oracles.same({tensor.device.type for tensor in found.state_dict().values()}, {device}, "devices")
+
+
+def named(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """Every parameter by every name that it has."""
+    return list(module.named_parameters(remove_duplicate=False))
+
+
+def check_tied(found: nn.Module, model: Mlp, idiom: str) -> None:
+    """The idiom keeps a tied model tied, or unties it, as `UNTYING` says."""
+    assert isinstance(found, nn.Sequential)
+    if model.tied:
+        oracles.same(
+            found[-1].weight is found[0].weight, idiom not in UNTYING, f"{idiom} keeps the layers tied"
+        )
+
+
+def check_drawn(modules: Sequence[nn.Module]) -> None:
+    """Every parameter is as its layer's own `reset_parameters` draws it, and none was left out.
+
+    Weights and biases of linear and convolutional layers come from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), those of
+    batch normalization are 1 and 0. Sources: the docstrings of the layers.
+    """
+    draws: list[torch.Tensor] = []
+    for module in itertools.chain.from_iterable(module.modules() for module in modules):
+        weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
+        if isinstance(module, _BatchNorm):
+            oracles.filled_with(module.weight, 1, "scale of batch normalization")
+            oracles.filled_with(module.bias, 0, "shift of batch normalization")
+        elif isinstance(weight, nn.Parameter):
+            scale = math.sqrt(fans(weight)[0])
+            for name, parameter in (("weight", weight), ("bias", bias)):
+                assert isinstance(parameter, nn.Parameter), f"{name} of {module} is no parameter"
+                flat = _thinned(parameter.detach()) * scale
+                oracles.within(flat, -1.0001, 1.0001, f"{name} of {module} times sqrt(fan_in)")
+                assert flat.any(), f"{name} of {module} is all zeros"  # a bias is few elements among all
+                draws.append(flat)
+    if draws:
+        oracles.distributed(torch.cat(draws), oracles.uniform_cdf(-1, 1), "parameters times sqrt(fan_in)")
+
+
+def _thinned(tensor: torch.Tensor, most: int = 1 << 14) -> torch.Tensor:
+    """About `most` elements from all over the tensor, both ends among them, on the CPU in float64."""
+    flat = tensor.reshape(-1)
+    step = max(1, len(flat) // most)
+    kept = torch.cat([flat[::step], flat[-1:]]) if step > 1 else flat
+    return kept.to("cpu", torch.float64)

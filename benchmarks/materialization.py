@@ -1,0 +1,335 @@
+"""B. Materialization: how a model gets the memory and the first values of its parameters."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from bench_core.suite import DEVICES, SIZES, Report, Suite, labels, lazy, oracles, shape_of
+from bench_core.suite.lazy import INITIALIZED, LAYERS, LOADED, MODELS, MODULES, ON_META
+
+
+class UninitializedParameter(Suite):
+    """`UninitializedParameter.materialize` alone: memory and a change of class; no element is written."""
+
+    number = 1  # a parameter materializes once
+    param_names = ["device", "size"]
+    params = [DEVICES, SIZES]
+    quick = {"device": ["cpu"], "size": ["8x4"]}
+    copies = 1
+
+    def setup(self, device, size):
+        super().setup(device, size)
+        # The first allocation on an accelerator starts its context: made here, as is the object.
+        self.parameter = nn.UninitializedParameter(device=device)
+        self.shape = shape_of(size)
+
+    def time_materialize(self, device, size):
+        self.parameter.materialize(self.shape)
+
+    def check_materialize(self, device, size):
+        self.time_materialize(device, size)
+        found = self.parameter
+        oracles.same((type(found), found.requires_grad), (nn.Parameter, True), "class and requires_grad")
+        oracles.same((found.shape, found.dtype), (torch.Size(self.shape), torch.float32), "shape and dtype")
+        oracles.same(found.device.type, device, "device")
+
+
+class LazyConstruction(Suite):
+    """Construct a module in its lazy form, which allocates nothing, and in its plain one, which initializes."""
+
+    param_names = ["device", "form", "module"]
+    params = [
+        DEVICES,
+        labels("lazy", "plain"),
+        labels(*LAYERS, "notebook", "mlp_10x64", "mlp_100x64", "mlp_4x1024"),
+    ]
+    quick = {"device": ["cpu"], "module": ["LazyLinear", "LazyConv2d", "LazyBatchNorm2d"]}
+    rivals = "form"
+
+    def setup(self, device, form, module):
+        super().setup(device, form, module)
+        # The warning is silenced here: by default it would be printed in the first call and looked up in all others.
+        lazy.quiet()
+        self.construct = getattr(MODULES[module], form)
+        self.construct(device)
+
+    def time_construct(self, device, form, module):
+        return self.construct(device)
+
+    def check_construct(self, device, form, module):
+        spec = MODULES[module]
+        with lazy.poisoned_memory():
+            found = self.time_construct(device, form, module)
+        if form == "plain":
+            lazy.check_architecture(found, spec, device)
+            lazy.check_drawn([found])
+        else:
+            oracles.same(str(found), str(spec.lazy("meta")), "lazy architecture")
+            states = [nn.parameter.is_lazy(parameter) for parameter in found.parameters()]
+            assert states, "there are no parameters"
+            assert all(states), (
+                f"{states.count(False)} of {len(states)} parameters have a shape before the forward"
+            )
+
+
+class LazyForward(Suite):
+    """The first forward of a lazy module, which materializes it, and the second, which is a plain module's.
+
+    A reset that ran before the shape was known left LazyLinear all zeros (pytorch/pytorch#149691): the check looks at
+    what the weights were drawn from.
+    """
+
+    number = 1  # a module materializes once; the second forward is timed in the same way
+    param_names = ["device", "call", "module"]
+    params = [
+        DEVICES,
+        labels("first", "second"),
+        labels(*LAYERS, "notebook", "mlp_10x64", "mlp_100x64", "mlp_4x1024"),
+    ]
+    quick = {
+        "device": ["cpu"],
+        "module": ["LazyLinear", "LazyConv2d", "LazyBatchNorm2d", "notebook", "mlp_100x64"],
+    }
+    rivals = "call"
+
+    def setup(self, device, call, module):
+        super().setup(device, call, module)
+        lazy.quiet()
+        spec = MODULES[module]
+        self.inputs = spec.inputs(device)
+        # Kernels for these shapes are chosen and cached in a twin's forward, which is not timed.
+        spec.plain(device)(self.inputs)
+        self.module = spec.lazy(device)
+        if call == "second":
+            self.module(self.inputs)
+
+    def time_forward(self, device, call, module):
+        return self.module(self.inputs)
+
+    def check_forward(self, device, call, module):
+        spec = MODULES[module]
+        found, elements = [], 0
+        while elements < 4096:  # so that the notebook's 49 parameters show their distribution
+            with lazy.poisoned_memory():
+                self.setup(device, call, module)
+                is_lazy = any(nn.parameter.is_lazy(parameter) for parameter in self.module.parameters())
+                oracles.same(is_lazy, call == "first", "lazy before the forward")
+                outputs = self.time_forward(device, call, module)
+            lazy.check_architecture(self.module, spec, device)
+            plain = spec.plain(device)
+            plain.load_state_dict(self.module.state_dict())
+            assert outputs is not None, "the forward returned nothing"
+            oracles.close(outputs, plain(self.inputs), "outputs")
+            found.append(self.module)
+            # Batch normalization is not drawn, and one is enough.
+            elements += 4096 if "BatchNorm" in module else sum(p.numel() for p in self.module.parameters())
+        lazy.check_drawn(found)
+
+
+class InitializedModel(Suite):
+    """Ways to a model with initialized parameters.
+
+    `eager` constructs on the CPU and moves, `lazy_dry_run` runs one row of zeros through lazy layers, `meta_to_empty`
+    constructs on meta, allocates and calls every `reset_parameters`, `skip_init` does so layer by layer, and
+    `torch_device` constructs under `torch.device(device)`. All include the allocation of the model and its release.
+
+    **`meta_to_empty` unties** (huggingface/accelerate#3154): two modules that share a weight end with one each; the
+    others keep it shared. With `lazy_dry_run` tying must wait until the shapes are known. `skip_init` on a whole
+    model that ties its layers would untie them too.
+    """
+
+    param_names = ["device", "idiom", "model"]
+    params = [DEVICES, labels(*INITIALIZED), labels("notebook", "mlp_100x64", "mlp_4x1024", "mlp_2x64_tied")]
+    quick = {"device": ["cpu"], "model": ["mlp_4x1024"]}
+    rivals = "idiom"
+
+    def setup(self, device, idiom, model):
+        super().setup(device, idiom, model)
+        lazy.quiet()
+        self.model = MODELS[model]
+        self.build = INITIALIZED[idiom]
+        self.build(
+            self.model, device
+        )  # the context of an accelerator, kernels and torch's imports on first use
+
+    def time_build(self, device, idiom, model):
+        return self.build(self.model, device)
+
+    def check_build(self, device, idiom, model):
+        with lazy.poisoned_memory():
+            found = self.time_build(device, idiom, model)
+        check_initialized(found, device, idiom, model)
+
+
+class InitializedModelMemory(Suite):
+    """The host's memory at its highest while InitializedModel's idioms build 64 MiB: the process's maximal RSS.
+
+    torch itself is in it. On an accelerator only `eager` needs the host to hold the model.
+    """
+
+    param_names = ["device", "idiom", "model"]
+    params = [DEVICES, labels(*INITIALIZED), labels("mlp_4x2048")]
+    quick = {"device": ["cpu"], "idiom": ["eager"]}
+    rivals = "idiom"
+
+    def setup(self, device, idiom, model):
+        super().setup(device, idiom, model)
+        lazy.quiet()
+        # Not the model itself: the highest mark would then be this setup's.
+        torch.empty(1, device=device)
+        self.model = MODELS[model]
+        self.build = INITIALIZED[idiom]
+
+    def peak_bytes(self, device, idiom, model):
+        return 2 * MODELS[model].bytes
+
+    def peakmem_build(self, device, idiom, model):
+        return self.build(self.model, device)
+
+    def check_build(self, device, idiom, model):
+        with lazy.poisoned_memory():
+            found = self.peakmem_build(device, idiom, model)
+        check_initialized(found, device, idiom, model)
+
+
+def check_initialized(found, device, idiom, model):
+    lazy.check_architecture(found, MODELS[model], device)
+    lazy.check_drawn([found])
+    lazy.check_tied(found, MODELS[model], idiom)
+
+
+class LoadedModel(Suite):
+    """Ways to a model that holds the values of a checkpoint, which is in host memory already.
+
+    `eager`, `torch_device` and `lazy_dry_run` initialize what the copy overwrites: huggingface/transformers#27709,
+    #42941, #21913, #26258, huggingface/pytorch-image-models#2350. `skip_init` and `meta_to_empty` copy into memory
+    that nobody has written, `lazy_load` lets `load_state_dict` materialize lazy layers, and `meta_assign`
+    (``load_state_dict(assign=True)``) copies nothing on the CPU: the model's parameters are the checkpoint's memory,
+    so editing one edits the other.
+
+    **`meta_to_empty` and `meta_assign` untie** (huggingface/accelerate#3154, pytorch/pytorch#188346): two modules that
+    share a weight end with a parameter each; the others keep it shared. After `meta_assign` the two may still be the
+    same memory, which an optimizer then updates twice.
+    """
+
+    param_names = ["device", "idiom", "model"]
+    params = [DEVICES, labels(*LOADED), labels("notebook", "mlp_100x64", "mlp_4x1024", "mlp_2x64_tied")]
+    quick = {"device": ["cpu"], "model": ["mlp_4x1024"]}
+    rivals = "idiom"
+    reports = [
+        Report(
+            source="huggingface/transformers#27709, #42941, #21913, #26258; huggingface/pytorch-image-models#2350",
+            what="parameters are initialized and then overwritten by a checkpoint",
+            instead="construct on the meta device and `load_state_dict(assign=True)`, then tie again what was tied",
+            benchmark="time_build",
+            slow={"device": "cpu", "idiom": "eager", "model": "mlp_4x1024"},
+            fast={"idiom": "meta_assign"},
+        ),
+        Report(
+            source="huggingface/transformers#27709, #42941, #21913, #26258; huggingface/pytorch-image-models#2350",
+            what="the same, where the model must not share its memory with the checkpoint",
+            instead="construct with `skip_init`, and copy",
+            benchmark="time_build",
+            slow={"device": "cpu", "idiom": "eager", "model": "mlp_4x1024"},
+            fast={"idiom": "skip_init"},
+        ),
+    ]
+
+    def setup(self, device, idiom, model):
+        super().setup(device, idiom, model)
+        lazy.quiet()
+        self.model = MODELS[model]
+        self.load = LOADED[idiom]
+        # Made and read into memory here: how it comes from a file is timed with the state dicts.
+        self.checkpoint = self.model.plain("cpu").state_dict()
+        self.load(self.model, device, self.checkpoint)
+
+    def time_build(self, device, idiom, model):
+        return self.load(self.model, device, self.checkpoint)
+
+    def check_build(self, device, idiom, model):
+        with lazy.poisoned_memory():
+            found = self.time_build(device, idiom, model)
+        check_loaded(found, self.checkpoint, device, idiom, model)
+
+
+class LoadedModelMemory(Suite):
+    """The host's memory at its highest while LoadedModel's idioms load 64 MiB: the process's maximal RSS.
+
+    torch and the checkpoint are in it. A copy comes on top of the checkpoint; `meta_assign` needs none.
+    """
+
+    param_names = ["device", "idiom", "model"]
+    params = [DEVICES, labels(*LOADED), labels("mlp_4x2048")]
+    quick = {"device": ["cpu"], "idiom": ["eager", "meta_assign"]}
+    rivals = "idiom"
+
+    def setup(self, device, idiom, model):
+        super().setup(device, idiom, model)
+        lazy.quiet()
+        torch.empty(1, device=device)
+        self.model = MODELS[model]
+        self.load = LOADED[idiom]
+        # One copy, and no second one on the way: the highest mark would then be this setup's.
+        self.checkpoint = self.model.plain("cpu").state_dict()
+
+    def peak_bytes(self, device, idiom, model):
+        return 3 * MODELS[model].bytes
+
+    def peakmem_build(self, device, idiom, model):
+        return self.load(self.model, device, self.checkpoint)
+
+    def check_build(self, device, idiom, model):
+        with lazy.poisoned_memory():
+            found = self.peakmem_build(device, idiom, model)
+        check_loaded(found, self.checkpoint, device, idiom, model)
+
+
+def check_loaded(found, checkpoint, device, idiom, model):
+    lazy.check_architecture(found, MODELS[model], device)
+    state = found.state_dict()
+    oracles.same(list(state), list(checkpoint), "keys")
+    for name, expected in checkpoint.items():
+        oracles.identical(state[name].cpu(), expected, name)
+        if device == "cpu" and idiom == "meta_assign":
+            oracles.alias(state[name], expected, name)
+        else:
+            oracles.not_alias(state[name], expected, name)
+    lazy.check_tied(found, MODELS[model], idiom)
+
+
+class MetaModel(Suite):
+    """Ways to a model on the meta device, which has shapes and no storage: what large models are loaded into.
+
+    `to_meta` constructs and initializes on the CPU and then moves, which made large models 2.5 to 3 times slower to
+    load (huggingface/transformers#42941, #21913). Under `torch.device("meta")` every call of torch passes a Python
+    mode; `device_argument` hands the device to each layer instead.
+    """
+
+    param_names = ["idiom", "model"]
+    params = [labels(*ON_META), labels("notebook", "mlp_100x64", "mlp_4x1024")]
+    quick = {"model": ["mlp_100x64"]}
+    rivals = "idiom"
+    reports = [
+        Report(
+            source="huggingface/transformers#42941, #21913",
+            what="a model is constructed on the CPU and then moved to the meta device",
+            instead='construct under `torch.device("meta")`',
+            benchmark="time_build",
+            slow={"idiom": "to_meta", "model": "mlp_4x1024"},
+            fast={"idiom": "torch_device"},
+        ),
+    ]
+
+    def setup(self, idiom, model):
+        super().setup(idiom, model)
+        self.model = MODELS[model]
+        self.build = ON_META[idiom]
+        self.build(self.model)  # torch imports its Python kernels for meta on first use
+
+    def time_build(self, idiom, model):
+        return self.build(self.model)
+
+    def check_build(self, idiom, model):
+        lazy.check_architecture(self.time_build(idiom, model), MODELS[model], "meta")
