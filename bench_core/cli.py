@@ -23,7 +23,16 @@ CONFIG = click.option(
     show_default=True,
     help="The asv configuration that names the suite.",
 )
-PROFILE = click.option("--quick/--full", default=False, help="Only the few cells that tell most, or all (default).")
+PARAMS = click.option(
+    "--param",
+    "params",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Only cells with this value of a parameter, e.g. device=cpu or size=8x4; may be repeated.",
+)
+PROFILE = click.option(
+    "--quick/--full", default=False, help="Only the few cells that tell most, or all (default)."
+)
 
 
 def console() -> Console:
@@ -53,15 +62,16 @@ def main() -> None:
 @click.argument("pattern", required=False)
 @CONFIG
 @PROFILE
+@PARAMS
 @click.option("--runnable", is_flag=True, help="Leave out what cannot run here.")
-def list_cells(pattern: str | None, config: Path, quick: bool, runnable: bool) -> None:
+def list_cells(pattern: str | None, config: Path, quick: bool, params: tuple[str, ...], runnable: bool) -> None:
     """Print the cells whose name holds the regular expression PATTERN, and why one cannot run here."""
     from bench_core.timing.cells import SuiteDirectory, suite_of
 
     suite = SuiteDirectory(suite_of(config))
     report_broken(suite.broken)
     reasons = Counter[str]()
-    cells = suite.select(pattern, quick=quick)
+    cells = suite.select(pattern, quick=quick, params=chosen(params))
     for cell in cells:
         reason = cell.why_not
         if reason:
@@ -73,6 +83,13 @@ def list_cells(pattern: str | None, config: Path, quick: bool, runnable: bool) -
         sys.exit(1)
 
 
+def chosen(params: tuple[str, ...]) -> dict[str, str]:
+    for param in params:
+        if "=" not in param:
+            raise BenchCoreError(f"--param {param!r} is not NAME=VALUE, such as device=cpu.")
+    return dict(param.split("=", 1) for param in params)
+
+
 def report_broken(broken: Any) -> None:
     for module in broken:
         click.echo(f"bench-core: {module.name} does not import and is left out: {module.error}", err=True)
@@ -82,8 +99,9 @@ def report_broken(broken: Any) -> None:
 @click.argument("pattern", required=False)
 @CONFIG
 @PROFILE
+@PARAMS
 @click.option("--machine", help="asv's name for this machine; its default is the host name.")
-def run(pattern: str | None, config: Path, quick: bool, machine: str | None) -> None:
+def run(pattern: str | None, config: Path, quick: bool, params: tuple[str, ...], machine: str | None) -> None:
     """Time the cells whose name holds PATTERN through asv, in the environment that is installed here.
 
     The results go into asv's results folder under the current commit. Exit code 1 if a benchmark failed, 130 after
@@ -95,7 +113,7 @@ def run(pattern: str | None, config: Path, quick: bool, machine: str | None) -> 
     out = console()
     suite = SuiteDirectory(suite_of(config))
     report_broken(suite.broken)
-    cells = [cell for cell in suite.select(pattern, quick=quick)]
+    cells = list(suite.select(pattern, quick=quick, params=chosen(params)))
     missing = Counter(reason for cell in cells if (reason := cell.why_not))
     cells = [cell for cell in cells if cell.why_not is None]
     if not cells:
@@ -125,7 +143,10 @@ def run(pattern: str | None, config: Path, quick: bool, machine: str | None) -> 
     stored = "stored" if commit else "kept, outside the history,"
     out.print(f"{outcome.timed} cells {stored} in {relative(outcome.path)}")
     if outcome.interrupted:
-        click.echo(f"bench-core: interrupted; {outcome.timed} of {len(cells)} cells were timed and are stored.", err=True)
+        click.echo(
+            f"bench-core: interrupted; {outcome.timed} of {len(cells)} cells were timed and are stored.",
+            err=True,
+        )
         sys.exit(130)
     if outcome.failed or suite.broken:
         sys.exit(1)
@@ -161,7 +182,9 @@ def progress(out: Console, total: int) -> Iterator[Any]:
         done += cells
         spent = clock.host() - started
         left = spent / done * max(0, total - done)
-        out.print(f"[dim]{100 * min(done, total) / total:4.0f} %  {spent:4.0f} s, about {left:3.0f} s left[/]  {name}")
+        out.print(
+            f"[dim]{100 * min(done, total) / total:4.0f} %  {spent:4.0f} s, about {left:3.0f} s left[/]  {name}"
+        )
 
     yield advance
 

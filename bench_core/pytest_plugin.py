@@ -28,7 +28,9 @@ ONE_SHOT_ROUNDS = 10
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("bench-core")
     group.addoption(
-        "--quick-profile", action="store_true", help="of a bench_core suite, collect the cells of the quick profile"
+        "--quick-profile",
+        action="store_true",
+        help="of a bench_core suite, collect the cells of the quick profile",
     )
 
 
@@ -84,7 +86,7 @@ class BenchmarkModule(pytest.File):
         own = self.path.resolve()
         for broken in self.suite.broken:
             if self._is(broken.name):
-                raise self.CollectError(f"benchmark module {broken.name} does not import: {broken.error}")
+                yield BrokenItem.from_parent(self, name=broken.name, error=broken.error)
         quick = self.config.getoption("quick_profile")
         for cell in self.suite.cells:
             if cell.module.resolve() == own and (cell.in_quick_profile or not quick):
@@ -94,6 +96,20 @@ class BenchmarkModule(pytest.File):
         relative = module.split(".")[1:]
         base = self.suite.path.joinpath(*relative)
         return self.path.resolve() in (base.with_suffix(".py"), base / "__init__.py")
+
+
+class BrokenItem(pytest.Item):
+    """A module that does not import: it fails, and the others go on."""
+
+    def __init__(self, *, error: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.error = error
+
+    def runtest(self) -> None:
+        pytest.fail(f"benchmark module {self.name} does not import: {self.error}", pytrace=False)
+
+    def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
+        return self.path, 0, self.name
 
 
 class CellItem(pytest.Function):
@@ -108,7 +124,7 @@ class CellItem(pytest.Function):
         self.extra_keyword_matches.update({cell.operation, *cell.benchmark.split("."), *cell.params.values()})
 
     def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
-        return self.path, None, self.cell.name
+        return self.path, 0, self.cell.name
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[OpenCell]:
@@ -129,7 +145,10 @@ class CellItem(pytest.Function):
             opened.call()
 
     def _time(self, benchmark: BenchmarkFixture) -> None:
+        # pytest-benchmark warns of a fixture that timed nothing, beside the failure or skip that was the reason.
+        benchmark._mode = "set up and checked"
         with self._opened() as opened:
+            benchmark._mode = None
             benchmark._timer = opened.timer  # known only now: asv lets setup choose the timer
             benchmark.extra_info.update(cell=self.cell.name, **self.cell.params)
             if opened.number == 0:

@@ -48,7 +48,6 @@ class InPlace(Suite):
         "size": ["8x4", "256x256"],
         "dtype": ["float32"],
     }
-    rivals = "initializer"
     reports = [
         Report(
             source="pytorch/pytorch#173173",
@@ -95,7 +94,9 @@ class Threads(Suite):
 
     def setup(self, threads, initializer, size):
         super().setup(threads, initializer, size)
-        self.weight = weight_for(initializer, "cpu", size)  # touched, and the threads' pool started by the fill
+        self.weight = weight_for(
+            initializer, "cpu", size
+        )  # touched, and the threads' pool started by the fill
         self.initialize = INITIALIZERS[initializer].apply
 
     @traffic(writes=1)
@@ -119,7 +120,6 @@ class FreshMemory(Suite):
     param_names = ["initializer", "size"]
     params = [labels("zeros_", "normal_"), labels("256x256", "1024x1024", "4096x4096", "8192x8192")]
     quick = {"initializer": ["zeros_"], "size": ["1024x1024"]}
-    rivals = "initializer"
 
     def setup(self, initializer, size):
         super().setup(initializer, size)
@@ -174,7 +174,6 @@ class NotebookNet(Suite):
     param_names = ["device", "scheme"]
     params = [DEVICES, labels("normal_zero_bias", "constant", "xavier_and_42", "my_init")]
     quick = {"device": ["cpu"]}
-    rivals = "scheme"
 
     def setup(self, device, scheme):
         super().setup(device, scheme)
@@ -271,7 +270,9 @@ class TruncatedNormal(Suite):
     def setup(self, device, idiom, size, dtype):
         super().setup(device, idiom, size, dtype)
         self.weight = weight_for(idiom, device, size, dtype)
-        self.initialize = nn.init.trunc_normal_ if idiom == "nn_init" else initializers.trunc_normal_by_inverse_cdf
+        self.initialize = (
+            nn.init.trunc_normal_ if idiom == "nn_init" else initializers.trunc_normal_by_inverse_cdf
+        )
 
     @traffic(writes=1)
     def time_initialize(self, device, idiom, size, dtype):
@@ -339,7 +340,9 @@ class ManyParameters(Suite):
     def setup(self, device, idiom, parameters):
         super().setup(device, idiom, parameters)
         # 8x4 each: Python and dispatch, not memory.
-        self.parameters = [nn.Parameter(torch.full((8, 4), 3.0, device=device)) for _ in range(int(parameters))]
+        self.parameters = [
+            nn.Parameter(torch.full((8, 4), 3.0, device=device)) for _ in range(int(parameters))
+        ]
         self.zero = getattr(initializers, f"zero_{idiom}")
 
     def time_zero(self, device, idiom, parameters):
@@ -391,7 +394,6 @@ class ApplyDepth(Suite):
     param_names = ["form", "modules"]
     params = [labels("flat", "nested"), labels("10", "100", "1000")]
     quick = {"modules": ["100"]}
-    rivals = "form"
 
     def setup(self, form, modules):
         super().setup(form, modules)
@@ -422,9 +424,11 @@ class SignalPropagation(Suite):
 
     unit = "log10 ratio"
     param_names = ["initializer", "depth"]
-    params = [labels("normal_", "constant", "xavier_uniform_", "kaiming_normal_", "orthogonal_"), labels("4", "16", "64")]
+    params = [
+        labels("normal_", "constant", "xavier_uniform_", "kaiming_normal_", "orthogonal_"),
+        labels("4", "16", "64"),
+    ]
     quick = {"depth": ["16"]}
-    rivals = "initializer"
 
     def setup(self, initializer, depth):
         super().setup(initializer, depth)
@@ -454,10 +458,17 @@ class SignalPropagation(Suite):
         if initializer == "constant":
             expected, margin = int(depth) * math.log10(self.width), 2.0
         else:
-            variance = {"normal_": 1e-4, "xavier_uniform_": 1 / 64, "kaiming_normal_": 2 / 64, "orthogonal_": 1 / 64}
+            variance = {
+                "normal_": 1e-4,
+                "xavier_uniform_": 1 / 64,
+                "kaiming_normal_": 2 / 64,
+                "orthogonal_": 1 / 64,
+            }
             expected = int(depth) / 2 * math.log10(self.width * variance[initializer] / 2)
             margin = 0.5 + 0.25 * int(depth) ** 0.5
-        assert abs(found - expected) < margin, f"log10 ratio {found:.2f}, expected {expected:.2f} ± {margin:.2f}"
+        assert abs(found - expected) < margin, (
+            f"log10 ratio {found:.2f}, expected {expected:.2f} ± {margin:.2f}"
+        )
 
     def check_activation(self, initializer, depth):
         self._check(self.track_activation(initializer, depth), initializer, depth)

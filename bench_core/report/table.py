@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -21,7 +21,9 @@ WARN_ABOVE = 0.10
 
 def results(file: ResultFile) -> RenderableType:
     """All cells of a result file, a table a family."""
-    return Group(*(_family(name, list(cells), file.cells) for name, cells in _by(file.cells, lambda c: c.family)))
+    return Group(
+        *(_family(name, list(cells), file.cells) for name, cells in _by(file.cells, lambda c: c.family))
+    )
 
 
 def legend() -> Text:
@@ -35,7 +37,7 @@ def legend() -> Text:
 
 def machine_line(file: ResultFile) -> str:
     described = file.machine
-    ram = int(described["ram"]) / 2**20 if described.get("ram", "").isdigit() else None
+    ram = int(described["ram"]) / 2**30 if described.get("ram", "").isdigit() else None
     parts = (
         described.get("cpu"),
         f"{described.get('num_cpu')} cores",
@@ -48,7 +50,9 @@ def machine_line(file: ResultFile) -> str:
 
 
 def _family(name: str, cells: Sequence[CellResult], everything: Sequence[CellResult]) -> Table:
-    table = Table(title=name, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+    table = Table(
+        title=name, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim"
+    )
     table.add_column("")
     for heading in ("value", "±", "GB/s", "of limit", "vs best"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -61,7 +65,9 @@ def _family(name: str, cells: Sequence[CellResult], everything: Sequence[CellRes
     return table
 
 
-def _row(cell: CellResult, everything: Sequence[CellResult], best: dict[tuple[str, ...], float]) -> list[Text | str]:
+def _row(
+    cell: CellResult, everything: Sequence[CellResult], best: dict[tuple[str, ...], float]
+) -> list[Text | str]:
     label = "  " + (", ".join(cell.params.values()) or cell.benchmark.rsplit(".", 1)[-1])
     share = share_of_limit(cell, everything)
     fastest = best.get(_job(cell), math.nan)
@@ -72,7 +78,7 @@ def _row(cell: CellResult, everything: Sequence[CellResult], best: dict[tuple[st
         value(cell),
         Text(units.uncertainty(cell.value) if cell.kind == "time" else "", style="yellow" if wide else ""),
         "" if cell.bandwidth is None else units.bandwidth(cell.bandwidth),
-        "" if share is None else f"{100 * share:.0f} %",
+        "" if share is None else f"{100 * share:.0f} %" if share >= 0.01 else "< 1 %",
         Text(rivalry, style="green" if rivalry == "1.00x" else ""),
     ]
 
@@ -117,5 +123,5 @@ def _best_rivals(cells: Iterable[CellResult]) -> dict[tuple[str, ...], float]:
     return best
 
 
-def _by(cells: Iterable[CellResult], key: object) -> Iterator[tuple[str, Iterator[CellResult]]]:
-    return itertools.groupby(sorted(cells, key=lambda c: c.benchmark), key=key)  # type: ignore[call-overload]
+def _by(cells: Iterable[CellResult], key: Callable[[CellResult], str]) -> Iterator[tuple[str, Iterator[CellResult]]]:
+    return itertools.groupby(sorted(cells, key=lambda c: c.benchmark), key=key)

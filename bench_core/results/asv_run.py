@@ -12,6 +12,7 @@ import importlib.metadata
 import logging
 import os
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,10 +23,11 @@ from typing import Any
 from asv import environment
 from asv.benchmarks import Benchmarks
 from asv.config import Config
-from asv.machine import Machine
+from asv.machine import Machine, MachineCollection
 from asv.repo import get_repo
 from asv.results import Results
 from asv.runner import run_benchmarks
+from asv.util import UserError
 
 from bench_core.errors import BenchCoreError
 from bench_core.timing.cells import Cell, SuiteDirectory
@@ -46,8 +48,14 @@ class InstalledEnvironment(environment.ExistingEnvironment):  # type: ignore[mis
 
     @property
     def name(self) -> str:
-        found: str = environment.get_env_name(self.tool_name, self._python, self.requirements, self._tagged_env_vars)
+        found: str = environment.get_env_name(
+            self.tool_name, self.python, self.requirements, self._tagged_env_vars
+        )
         return found
+
+    @property
+    def python(self) -> str:
+        return f"{sys.version_info.major}.{sys.version_info.minor}"
 
     @property
     def requirements(self) -> dict[str, str]:
@@ -87,7 +95,9 @@ def commit_to_pin(root: Path) -> tuple[str | None, str]:
 
     def git(*arguments: str) -> str | None:
         try:
-            done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
+            done = subprocess.run(
+                ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
+            )
         except (OSError, subprocess.CalledProcessError):
             return None
         return done.stdout.strip()
@@ -128,7 +138,7 @@ def run(
         conf = Config.load(config.name)
         where = Path(conf.results_dir if commit else Path(conf.env_dir).parent)
         _require_writable(where)
-        here = Machine.load(machine_name=machine, interactive=True, use_defaults=True)
+        here = _this_machine(machine)
         env = InstalledEnvironment(conf, "same", {}, {})
         benchmarks = Benchmarks(conf, suite.declared, regex=[f"^{escape(cell.name)}$" for cell in cells])
         wanted = Counter(cell.benchmark for cell in cells)
@@ -146,7 +156,9 @@ def run(
 
         described = {**here.__dict__, "python": env.python, **env.requirements}
         date = get_repo(conf).get_date(commit) if commit else 0
-        results = StoredAtOnce(described, env.requirements, commit or "", date, env.python, env.name, env.env_vars)
+        results = StoredAtOnce(
+            described, env.requirements, commit or "", date, env.python, env.name, env.env_vars
+        )
         if commit:
             here.save(conf.results_dir)
             benchmarks.save()
@@ -174,6 +186,20 @@ def run(
             failed={name: results.stderr.get(name) or "" for name, code in results.errcode.items() if code},
             interrupted=interrupted,
         )
+
+
+def _this_machine(name: str | None) -> Machine:
+    """What asv knows of this machine (`asv machine` edits it), or else what can be read off it.
+
+    Unlike `asv run` it asks nothing and writes nothing into the home folder.
+    """
+    here = Machine()
+    named = name or Machine.get_unique_machine_name()
+    try:
+        here.__dict__.update(MachineCollection.load(named))
+    except UserError:
+        here.__dict__.update(Machine.get_defaults(), machine=named)
+    return here
 
 
 def _require_writable(folder: Path) -> None:

@@ -109,7 +109,9 @@ def read(path: Path, declared: list[dict[str, Any]] | None = None) -> ResultFile
                 failed.append(name)
                 continue
             cells += _cells(by_name[name], found)
-        return ResultFile(path, content["commit_hash"] or None, content["params"], tuple(cells), tuple(failed))
+        return ResultFile(
+            path, content["commit_hash"] or None, content["params"], tuple(cells), tuple(failed)
+        )
     except (KeyError, TypeError, AttributeError) as error:
         raise BenchCoreError(f"{path} is not a result file that asv 0.6 writes: {error!r}.") from error
 
@@ -130,7 +132,10 @@ def _cells(benchmark: Mapping[str, Any], found: Mapping[str, Any]) -> list[CellR
                 kind=benchmark["type"],
                 unit=benchmark["unit"],
                 value=Interval(
-                    -math.inf if low is None else low, value, math.inf if high is None else high, confidence=0.99
+                    -math.inf if low is None else low,
+                    value,
+                    math.inf if high is None else high,
+                    confidence=0.99,
                 ),
                 samples=_at(found, "stats_repeat", index) or 1,
                 number=_at(found, "stats_number", index) or 1,
@@ -151,7 +156,9 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
     except OSError as error:
-        raise BenchCoreError(f"{path} cannot be read: {error.strerror}. `make bench` writes results.") from error
+        raise BenchCoreError(
+            f"{path} cannot be read: {error.strerror}. `make bench` writes results."
+        ) from error
     except ValueError as error:
         raise BenchCoreError(f"{path} is damaged: {error}. Delete it and time that commit again.") from error
     if not isinstance(content, dict):

@@ -131,7 +131,9 @@ def check_sparse(weight: torch.Tensor, initialize: Callable[[], object]) -> None
     )
     nonzero = oracles.draw(initialize, weight)
     nonzero = nonzero[nonzero != 0]
-    oracles.distributed(nonzero, oracles.normal_cdf(0, SPARSE_STD), "nonzero elements", rounding=rounding(weight))
+    oracles.distributed(
+        nonzero, oracles.normal_cdf(0, SPARSE_STD), "nonzero elements", rounding=rounding(weight)
+    )
 
 
 def check_eye(weight: torch.Tensor, initialize: Callable[[], object]) -> None:
@@ -159,9 +161,7 @@ INITIALIZERS: dict[str, Initializer] = {
     "ones_": Initializer(nn.init.ones_, constant(1)),
     "constant_": Initializer(lambda weight: nn.init.constant_(weight, 0.3), constant(0.3)),
     "uniform_": Initializer(nn.init.uniform_, random(lambda _: oracles.uniform_cdf(0, 1), support=(0, 1))),
-    "normal_": Initializer(
-        lambda weight: nn.init.normal_(weight, 0, 0.01), normal(lambda _: 0.01)
-    ),
+    "normal_": Initializer(lambda weight: nn.init.normal_(weight, 0, 0.01), normal(lambda _: 0.01)),
     "trunc_normal_": Initializer(
         nn.init.trunc_normal_, random(lambda _: oracles.truncated_normal_cdf(0, 1, -2, 2), support=(-2, 2))
     ),
@@ -271,7 +271,7 @@ def zero_loop_data(parameters: list[nn.Parameter]) -> None:
 
 
 @torch.no_grad()
-def zero_foreach(parameters: list[nn.Parameter]) -> None:
+def zero_foreach(parameters: list[torch.Tensor]) -> None:
     torch._foreach_zero_(parameters)
 
 

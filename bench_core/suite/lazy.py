@@ -1,8 +1,8 @@
 """Modules in their lazy and their plain form, and the ways to get a model that holds its parameters.
 
-Three jobs, which must not be mixed: a model with initialized parameters (`INITIALIZED`), a model that holds the
-values of a checkpoint (`LOADED`), and a model on the meta device, with shapes and no storage (`ON_META`). What
-`to_empty` and `skip_init` leave is garbage, so each way goes on to what its job asks for.
+Three jobs, which must not be mixed: a model with initialized parameters (`INITIALIZED`), a model that holds
+the values of a checkpoint (`LOADED`), and a model on the meta device, with shapes and no storage (`ON_META`).
+What `to_empty` and `skip_init` leave is garbage, so each way goes on to what its job asks for.
 """
 
 from __future__ import annotations
@@ -102,8 +102,8 @@ class Mlp:
         return 4 * sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(self.widths))
 
 
-# Small enough for Python, dispatch and the generator to be the cost; 3072 weights and more, so that one layer says
-# whether they are drawn from the right distribution. LazyBatchNorm needs no argument.
+# Small enough for Python, dispatch and the generator to be the cost; 3072 weights and more where they are drawn, so
+# that a few layers say from which distribution. LazyBatchNorm needs no argument.
 LAYERS: dict[str, Layer] = {
     "LazyLinear": Layer(nn.LazyLinear, nn.Linear, (16, 64), (64,)),
     "LazyConv1d": Layer(nn.LazyConv1d, nn.Conv1d, (4, 32, 16), (32, 3)),
@@ -128,7 +128,7 @@ MODULES: dict[str, Spec] = {**LAYERS, **MODELS}
 
 
 def quiet() -> None:
-    """Silence the warning that each construction of a lazy module gives, so that it costs the same at every door."""
+    """Silence the warning that each construction of a lazy module gives, at every door alike."""
     warnings.filterwarnings("ignore", message="Lazy modules are a new feature", category=UserWarning)
 
 
@@ -222,16 +222,16 @@ ON_META: dict[str, Callable[[Mlp], nn.Module]] = {
 
 UNTYING = frozenset({"meta_to_empty", "meta_assign"})
 """Ways that leave two parameters where the model's `__init__` tied one (huggingface/accelerate#3154,
-pytorch/pytorch#188346): replacing a meta tensor makes a new parameter for each module that holds it. Tie again
-afterwards."""
+pytorch/pytorch#188346): replacing a meta tensor makes a new parameter for each module that holds it. The way round
+it is to tie again afterwards."""
 
 
 @contextlib.contextmanager
 def poisoned_memory() -> Iterator[None]:
     """Within it `torch.empty`, and all that is built on it, hands out NaN.
 
-    Otherwise memory that a model freed a moment ago comes back with its weights in it, and parameters that nobody
-    initialized look initialized.
+    Otherwise memory that a model freed a moment ago comes back with its weights in it, and parameters that
+    nobody initialized look initialized.
     """
     before = (
         torch.are_deterministic_algorithms_enabled(),
@@ -247,7 +247,7 @@ def poisoned_memory() -> Iterator[None]:
 
 
 def check_architecture(found: nn.Module, spec: Spec, device: str) -> None:
-    """Classes, features and names are those of the plain form, and every parameter is a plain one on `device`."""
+    """Classes, features and names are those of the plain form, every parameter is a plain one, on `device`."""
     plain = spec.plain("meta")
     oracles.same(str(found), str(plain), "architecture")
     expected = {name: (nn.Parameter, parameter.shape, True) for name, parameter in named(plain)}
@@ -260,20 +260,30 @@ def named(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
     return list(module.named_parameters(remove_duplicate=False))
 
 
+def check_as_plain(found: nn.Module, spec: Spec, inputs: torch.Tensor, outputs: torch.Tensor, *, calls: int) -> None:
+    """After `calls` forwards, outputs and buffers are those of the plain form with the same parameters."""
+    plain = spec.plain(inputs.device.type)
+    plain.load_state_dict(dict(found.named_parameters()), strict=False)
+    for _ in range(calls):
+        expected = plain(inputs)
+    oracles.close(outputs, expected, "outputs")
+    buffers = dict(found.named_buffers())
+    for name, buffer in plain.named_buffers():
+        oracles.close(buffers[name], buffer, name)
+
+
 def check_tied(found: nn.Module, model: Mlp, idiom: str) -> None:
     """The idiom keeps a tied model tied, or unties it, as `UNTYING` says."""
     assert isinstance(found, nn.Sequential)
     if model.tied:
-        oracles.same(
-            found[-1].weight is found[0].weight, idiom not in UNTYING, f"{idiom} keeps the layers tied"
-        )
+        oracles.same(found[-1].weight is found[0].weight, idiom not in UNTYING, f"{idiom} keeps the layers tied")
 
 
 def check_drawn(modules: Sequence[nn.Module]) -> None:
     """Every parameter is as its layer's own `reset_parameters` draws it, and none was left out.
 
-    Weights and biases of linear and convolutional layers come from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), those of
-    batch normalization are 1 and 0. Sources: the docstrings of the layers.
+    Weights and biases of linear and convolutional layers come from U(-1/sqrt(fan_in), 1/sqrt(fan_in)); those
+    of batch normalization are 1 and 0. Source: the docstrings of the layers.
     """
     draws: list[torch.Tensor] = []
     for module in itertools.chain.from_iterable(module.modules() for module in modules):

@@ -8,12 +8,15 @@ use whose parameters `torch.nn.utils.parametrize` looks up in the first one. A f
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
+
+from bench_core.suite.axes import shape_of
 
 INPUTS = 4  # features of the notebook's input
 BATCH = 32
@@ -34,7 +37,7 @@ class SameAs(nn.Module):
         parameter: torch.Tensor = getattr(self.source[0], self.name)
         return parameter
 
-    def right_inverse(self, value: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def right_inverse(self, _: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return ()  # nothing of its own to keep, so `parameters()` yields the shared one alone
 
 
@@ -63,11 +66,12 @@ def shared_layer(sharing: str, width: int, uses: int, device: str = "cpu") -> nn
         for layer in dict.fromkeys(linears(net)):
             layer.weight.uniform_(0, 2 / layer.in_features)
             layer.bias.uniform_(0, 0.01)
+    first = linears(net)[1]
     for index in range(4, 2 + 2 * uses, 2):
         if sharing == "untied":
-            net[index] = copy.deepcopy(shared)
+            net[index] = copy.deepcopy(first)
         elif sharing == "parametrized":
-            net[index] = parametrized_like(net[2])
+            net[index] = parametrized_like(first)
     return net
 
 
@@ -86,17 +90,27 @@ def language_model(sharing: str, vocabulary: int, width: int, device: str = "cpu
 
     What stands between them in a real model does not depend on tying, and is left out.
     """
-    net = nn.Sequential(
-        nn.Embedding(vocabulary, width, device=device),
-        nn.utils.skip_init(nn.Linear, width, vocabulary, bias=False, device=device),
-    )
+    embedding = nn.Embedding(vocabulary, width, device=device)
+    output = nn.utils.skip_init(nn.Linear, width, vocabulary, bias=False, device=device)
     with torch.no_grad():
-        net[0].weight.normal_(0, 0.02)
+        embedding.weight.normal_(0, 0.02)
         if sharing == "tied":
-            net[1].weight = net[0].weight
+            output.weight = embedding.weight
         else:
-            net[1].weight.copy_(net[0].weight)
-    return net
+            output.weight.copy_(embedding.weight)
+    return nn.Sequential(embedding, output)
+
+
+def net_and_loss(model: str, sharing: str, device: str = "cpu") -> tuple[nn.Sequential, Loss]:
+    """The model that a name such as ``shared_layer_1024x32`` or ``language_model_32000x512`` stands for."""
+    kind, _, size = model.rpartition("_")
+    first, second = shape_of(size)
+    if kind == "shared_layer":
+        inputs = torch.rand(BATCH, INPUTS).to(device)
+        return shared_layer(sharing, first, second, device), lambda net: stack_loss(net, inputs)
+    # Made on the CPU, so that every device sees the same tokens.
+    tokens = torch.randint(0, first, (TOKENS + 1,)).to(device)
+    return language_model(sharing, first, second, device), lambda net: token_loss(net, tokens)
 
 
 def stack_loss(net: nn.Sequential, inputs: torch.Tensor) -> torch.Tensor:
@@ -111,7 +125,7 @@ def token_loss(net: nn.Sequential, tokens: torch.Tensor) -> torch.Tensor:
 
 def forward_backward(loss: Loss, net: nn.Sequential) -> torch.Tensor:
     value = loss(net)
-    value.backward()  # type: ignore[no-untyped-call]
+    value.backward()
     return value
 
 
@@ -129,25 +143,43 @@ def device_peak(device: str, operation: Callable[[], object]) -> int:
     return int(memory.max_memory_allocated())
 
 
-def measures_peak(device: str) -> bool:
-    """Whether torch counts the peak of the memory that it hands out on `device`."""
-    return device != "cpu" and hasattr(torch.get_device_module(device), "max_memory_allocated")
+def counts_peak(device: str) -> bool:
+    """Whether torch keeps the peak of the memory that it hands out on `device`."""
+    return hasattr(torch.get_device_module(device), "max_memory_allocated")
+
+
+def no_implementation(implementation: str, device: str) -> str | None:
+    """Why `device` has no foreach or fused kernels for optimizers, or None if it has.
+
+    torch answers only once there are tensors on the device; these are the devices that it names since 2.6.
+    """
+    devices = {
+        "for_loop": (device,),
+        "foreach": ("cpu", "cuda", "xpu", "mtia"),
+        "fused": ("cpu", "cuda", "xpu", "mtia", "mps", "hpu"),
+    }[implementation]
+    return None if device in devices else f"torch has no {implementation} implementation on {device}"
 
 
 # Ways to do one job for many gradients:
 
 
-def norm_loop(gradients: Sequence[torch.Tensor]) -> torch.Tensor:
-    norms = torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients])
-    return torch.linalg.vector_norm(norms)
+def norm_loop(gradients: list[torch.Tensor]) -> torch.Tensor:
+    return norm_of_norms([torch.linalg.vector_norm(gradient) for gradient in gradients])
 
 
-def norm_foreach(gradients: Sequence[torch.Tensor]) -> torch.Tensor:
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+def norm_foreach(gradients: list[torch.Tensor]) -> torch.Tensor:
+    return norm_of_norms(torch._foreach_norm(gradients))
 
 
-def norm_cat(gradients: Sequence[torch.Tensor]) -> torch.Tensor:
-    return torch.linalg.vector_norm(torch.cat([gradient.view(-1) for gradient in gradients]))
+def norm_of_norms(norms: Sequence[torch.Tensor]) -> torch.Tensor:
+    total: torch.Tensor = torch.linalg.vector_norm(torch.stack(tuple(norms)))
+    return total
+
+
+def norm_cat(gradients: list[torch.Tensor]) -> torch.Tensor:
+    total: torch.Tensor = torch.linalg.vector_norm(torch.cat([gradient.view(-1) for gradient in gradients]))
+    return total
 
 
 def zero_loop(gradients: Sequence[torch.Tensor]) -> None:
@@ -186,6 +218,8 @@ def check_shared_layer(net: nn.Sequential, sharing: str, uses: int) -> None:
 def check_language_model(net: nn.Sequential, sharing: str) -> None:
     """The embedding and the output layer share their weight, or don't, and an edit is seen or not."""
     embedding, output = net
+    assert isinstance(embedding, nn.Embedding)
+    assert isinstance(output, nn.Linear)
     tied = output.weight is embedding.weight
     assert tied == (sharing == "tied"), f"{sharing}: the two weights are one object: {tied}"
     found = len(list(net.parameters()))
@@ -195,11 +229,11 @@ def check_language_model(net: nn.Sequential, sharing: str) -> None:
 
 def _check_edit(first: torch.Tensor, others: Iterable[torch.Tensor], sharing: str) -> None:
     element = (0,) * first.dim()
-    with torch.no_grad():
-        before = first[element].clone()
-        first[element] = 100.0
-        seen = [float(other[element]) == 100.0 for other in others]
-        first[element] = before
+    before = float(first.data[element])
+    # Through .data, as the notebook does: under no_grad, autograd would refuse the graph that setup has built.
+    first.data[element] = 100.0
+    seen = [float(other.data[element]) == 100.0 for other in others]
+    first.data[element] = before
     assert all(value == (sharing != "untied") for value in seen), f"{sharing}: an edit through one is seen: {seen}"
 
 
@@ -247,7 +281,13 @@ def check_gradients(found: Sequence[torch.Tensor | None], expected: Sequence[tor
 
 
 def after_step(
-    optimizer: str, weight: torch.Tensor, gradient: torch.Tensor, steps: int, *, rate: float, decay: float = 0.01
+    optimizer: str,
+    weight: torch.Tensor,
+    gradient: torch.Tensor,
+    steps: int,
+    *,
+    rate: float,
+    decay: float = 0.01,
 ) -> torch.Tensor:
     """A weight after `steps` with one and the same gradient, in float64, by the formulas in the docs of `torch.optim`.
 
@@ -264,3 +304,22 @@ def after_step(
         mean, square = first / (1 - 0.9**step), second / (1 - 0.999**step)
         value = value * (1 - rate * decay) - rate * mean / (square.sqrt() + 1e-8)
     return value.to(weight.dtype)
+
+
+def check_step(before: torch.Tensor, found: torch.Tensor, expected: torch.Tensor, what: str) -> None:
+    """A weight is where a step must have brought it, to the rounding of float32 and to 1e-4 of the way it went."""
+    way = float((expected - before).abs().max())
+    allowed = 4 * torch.finfo(before.dtype).eps * float(before.detach().abs().max()) + 1e-4 * way
+    error = float((found.detach() - expected).abs().max())
+    assert way > 4 * allowed, f"{what}: a way of {way:.1e} cannot be told from rounding"
+    assert error <= allowed, f"{what}: the weight is off by {error:.1e} of a way of {way:.1e}"
+
+
+def exact_norm(gradients: Iterable[torch.Tensor]) -> float:
+    """The norm over all elements, summed in float64."""
+    return math.sqrt(sum(float(gradient.to("cpu", torch.float64).square().sum()) for gradient in gradients))
+
+
+def check_norm(found: float, expected: float, what: str) -> None:
+    """A norm is right to 1e-5: float32 sums lose no more here, and clipping divides by the norm + 1e-6."""
+    assert abs(found - expected) <= 1e-5 * expected, f"{what}: {found:.7g}, expected {expected:.7g}"

@@ -11,6 +11,7 @@ import importlib
 import inspect
 import io
 import itertools
+import json
 import os
 import pickle
 import pkgutil
@@ -22,9 +23,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from asv_runner.benchmarks.mark import SkipNotImplemented
 from asv_runner.discovery import disc_benchmarks, get_benchmark_from_name
 
-from bench_core.errors import BenchCoreError, NothingSelectedError
+from bench_core.errors import BenchCoreError, NothingSelectedError, UnknownNameError
 
 
 class SkippedError(Exception):
@@ -46,7 +48,7 @@ class Cell:
     Attributes:
         name: as asv names it, e.g. ``initialization.InPlace.time_initialize(cpu, zeros_, 8x4, float32)``.
         benchmark: the name without the parameters.
-        kind: ``time``, ``peakmem``, ``track`` and so on, as asv has it.
+        kind: ``time``, ``timeraw``, ``memory``, ``peakmemory`` or ``track``.
         index: the position in the product of the parameters; None where there are none.
         params: parameter name to the value as asv prints it.
         values: the parameters as the methods get them.
@@ -74,12 +76,12 @@ class Cell:
 
     @property
     def group(self) -> str:
-        """What belongs into one table with this cell: the rivals for its job, else the cells of its benchmark."""
+        """What belongs into one table with this cell: the rivals for its job, else its benchmark at its size."""
         rivals = getattr(self.owner, "rivals", None)
-        if rivals is None:
-            return self.benchmark
-        others = [value for name, value in self.params.items() if name != rivals]
-        return f"{self.benchmark}({', '.join(others)})"
+        kept = [name for name in self.params if (name != rivals if rivals else name == "size")]
+        return (
+            f"{self.benchmark}({', '.join(self.params[name] for name in kept)})" if kept else self.benchmark
+        )
 
     @property
     def in_quick_profile(self) -> bool:
@@ -114,6 +116,8 @@ class Cell:
                 sys.stdout.write(said.getvalue())
                 try:
                     yield OpenCell(self, benchmark)
+                except SkipNotImplemented as skip:  # asv_runner's way to skip from inside the benchmark
+                    raise SkippedError(str(skip)) from skip
                 finally:
                     benchmark.do_teardown()
 
@@ -146,7 +150,7 @@ class OpenCell:
     def number(self) -> int:
         """Calls a sample: asv's `number`, 1 where each call needs a fresh setup, 0 where we may choose."""
         isolated = self.benchmark._setups and self.benchmark._setup_isolates_timed_calls
-        return int(self.benchmark.number or (1 if isolated else 0))
+        return 1 if isolated else int(self.benchmark.number)
 
     def fresh(self) -> None:
         """Tear down and set up again, for the next sample."""
@@ -194,20 +198,30 @@ class SuiteDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
         if not (self.path / "__init__.py").is_file():
-            raise BenchCoreError(f"{path} is no benchmark suite: asv needs a folder with an __init__.py in it.")
+            raise BenchCoreError(
+                f"{path} is no benchmark suite: asv needs a folder with an __init__.py in it."
+            )
         self._caches: dict[str, tempfile.TemporaryDirectory[str]] = {}
         with self.importable():
             self.broken = tuple(self._broken_modules())
-            with contextlib.redirect_stderr(io.StringIO()):  # tracebacks of the broken ones, which we report ourselves
+            with contextlib.redirect_stderr(
+                io.StringIO()
+            ):  # tracebacks of the broken ones, which we report ourselves
                 benchmarks = list(disc_benchmarks(str(self.path), ignore_import_errors=True))
         self.declared = [_declaration(benchmark) for benchmark in benchmarks]
         self.cells = tuple(cell for benchmark in benchmarks for cell in self._cells(benchmark))
 
-    def select(self, pattern: str | None = None, *, quick: bool = False) -> tuple[Cell, ...]:
+    def select(
+        self, pattern: str | None = None, *, quick: bool = False, params: Mapping[str, str] | None = None
+    ) -> tuple[Cell, ...]:
         """The cells whose name holds the regular expression `pattern`, as `asv run --bench` selects them.
 
+        Args:
+            quick: only those of the quick profile.
+            params: parameter name to the value that it must have; a cell without such a parameter is left out.
+
         Raises:
-            NothingSelectedError: if there is none, with the near misses.
+            NothingSelectedError, UnknownNameError: if there is none, with the near misses.
             BenchCoreError: if `pattern` is not a regular expression.
         """
         try:
@@ -217,10 +231,17 @@ class SuiteDirectory:
         cells = tuple(cell for cell in self.cells if found.search(cell.name) or cell.name == pattern)
         if not cells:
             raise NothingSelectedError(pattern or "", {cell.benchmark for cell in self.cells})
+        for name, value in (params or {}).items():
+            if name not in {known for cell in cells for known in cell.params}:
+                raise UnknownNameError("parameter", name, {known for cell in cells for known in cell.params})
+            known_values = {cell.params[name].strip("'") for cell in cells if name in cell.params}
+            if value not in known_values:
+                raise UnknownNameError(name, value, known_values)
+            cells = tuple(cell for cell in cells if cell.params.get(name, "").strip("'") == value)
         kept = tuple(cell for cell in cells if cell.in_quick_profile) if quick else cells
         if not kept:
             raise BenchCoreError(
-                f"{pattern!r} matches {len(cells)} cells, none of them in the quick profile; ask for the full one."
+                f"{len(cells)} cells match, none of them in the quick profile; ask for the full one with --full."
             )
         return kept
 
@@ -249,7 +270,9 @@ class SuiteDirectory:
                 yield folder
             return
         if key not in self._caches:
-            folder_of_key: tempfile.TemporaryDirectory[str] = tempfile.TemporaryDirectory(prefix="bench-core-")
+            folder_of_key: tempfile.TemporaryDirectory[str] = tempfile.TemporaryDirectory(
+                prefix="bench-core-"
+            )
             with contextlib.chdir(folder_of_key.name):
                 Path("cache.pickle").write_bytes(pickle.dumps(benchmark.do_setup_cache()))
             self._caches[key] = folder_of_key
@@ -294,7 +317,8 @@ class SuiteDirectory:
     def _cells(self, benchmark: Any) -> Iterator[Cell]:
         function, module = benchmark.func, benchmark._attr_sources[-1]
         owner = type(function.__self__) if inspect.ismethod(function) else None
-        base = (benchmark.name, benchmark.type)
+        raw = function.__name__.startswith("timeraw_")  # asv types them "time", and runs their text in a process
+        base = (benchmark.name, "timeraw" if raw else benchmark.type)
         file = Path(module.__file__)
         if not benchmark.params:
             yield Cell(benchmark.name, *base, None, {}, (), self, file, owner)
@@ -310,11 +334,13 @@ class SuiteDirectory:
 
 def _declaration(benchmark: Any) -> dict[str, Any]:
     """As `asv_runner.discovery.list_benchmarks` writes it, which gives up at the first module that does not import."""
-    return {
+    kept = {
         name: value
         for name, value in vars(benchmark).items()
         if isinstance(value, (str, int, float, list, dict, bool)) and not name.startswith("_")
     }
+    declaration: dict[str, Any] = json.loads(json.dumps(kept, skipkeys=True))
+    return declaration
 
 
 def suite_of(config: Path) -> Path:

@@ -73,7 +73,12 @@ class Subject:
 
 
 def subject(
-    call: Callable[[], object], clock: Clock, *, number: int = 0, fresh: Callable[[], object] | None, span: float
+    call: Callable[[], object],
+    clock: Clock,
+    *,
+    number: int = 0,
+    fresh: Callable[[], object] | None,
+    span: float,
 ) -> Subject:
     """A subject whose `number`, if it is 0, is chosen so that a sample lasts `span` seconds.
 

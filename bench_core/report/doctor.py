@@ -1,0 +1,574 @@
+"""What on this machine will disturb timings, in order of importance, and what to do about it.
+
+The facts are `bench_core.timing.machine`'s. Here they are judged and put into words; effects are stated with figures
+only where they follow from the facts or were measured (docs/design.md).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from bench_core.report import units
+from bench_core.timing.machine import Machine
+
+
+class Severity(IntEnum):
+    """How much a finding matters."""
+
+    SPOILS = 0
+    """Figures taken now are wrong; mend this first."""
+    DISTURBS = 1
+    """Figures scatter, and differ from one run to the next."""
+    MINOR = 2
+    """Worth mending where small differences matter."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that disturbs timings.
+
+    Attributes:
+        severity: how much.
+        what: what was found, with its numbers.
+        effect: what it does to timings.
+        action: the next step, in words.
+        command: the next step, to copy; empty where there is none to give.
+    """
+
+    severity: Severity
+    what: str
+    effect: str
+    action: str
+    command: str = ""
+
+
+LARGEST_CELL = 2 << 30
+"""No cell of the suite holds more memory than this at once, in bytes."""
+
+STOLEN = 0.01
+"""The share of stolen time worth naming: the gate's noise floor."""
+
+SLACK = 0.25
+"""Load that a machine has while nobody uses it, this command included."""
+
+BUSY = 0.25
+"""The share of busy cores from which caches, memory bus and power are no longer the benchmark's alone. A choice:
+two versions sampled in turn on one core hardly noticed a neighbour (docs/design.md); single figures do."""
+
+
+def findings(machine: Machine) -> tuple[Finding, ...]:
+    """What disturbs timings, most important first; empty where nothing known does."""
+    found = [finding for check in _CHECKS if (finding := check(machine)) is not None]
+    return tuple(sorted(found, key=lambda finding: finding.severity))  # stable: `_CHECKS` orders equals
+
+
+def unseen(machine: Machine) -> tuple[str, ...]:
+    """What could not be read, so that silence about it is no good news."""
+    looked_for = {
+        "load": machine.load,
+        "cores this process may use": machine.usable,
+        "memory": machine.memory_available,
+        "virtual machine or not": machine.virtual,
+        "scaling governor": machine.governors,
+        "turbo": machine.turbo,
+        "hardware threads of a core": machine.smt,
+        "slowing down by heat": machine.hot,
+        "transparent huge pages": machine.huge_pages,
+    }
+    return tuple(name for name, fact in looked_for.items() if fact is None)
+
+
+def best_core(machine: Machine) -> int | None:
+    """The core to pin to, or None where there is no choice or no way to tell.
+
+    An isolated one if there is any; else the last: the first ones serve most interrupts. Never a slow one of a
+    processor with two kinds of cores.
+    """
+    if machine.system != "Linux" or not machine.usable:
+        return None
+    isolated = machine.isolated or frozenset()
+    if machine.container:  # a container's cpuset holds whatever list the host has
+        isolated &= machine.usable
+    candidates = isolated or machine.usable
+    return max(candidates - machine.efficiency or candidates)
+
+
+def report(machine: Machine) -> RenderableType:
+    """For the terminal: the findings, what was not seen, and the facts."""
+    found, missing = findings(machine), unseen(machine)
+    parts: list[RenderableType] = []
+    if found:
+        parts += [Text("What disturbs timings on this machine, most important first", style="bold"), ""]
+        for number, finding in enumerate(found, 1):
+            parts += [_shown(number, finding), ""]
+    else:
+        parts += [Text("Nothing was found that disturbs timings on this machine.", style="bold green"), ""]
+    if missing:
+        parts += [Text(f"Not visible from here: {', '.join(missing)}.", style="dim"), ""]
+    parts += [Text("Versions and hardware (bench-core doctor --markdown: ready to paste)", style="bold"), ""]
+    return Group(*parts, _rows((Text(heading), Text(text)) for heading, text in facts(machine)))
+
+
+def markdown(machine: Machine) -> str:
+    """For a bug report: facts and findings, without names of hosts, users or folders."""
+    found, missing = findings(machine), unseen(machine)
+    width = max(len(heading) for heading, _ in facts(machine))
+    lines = ["```text", *(f"{heading:<{width}}  {text}" for heading, text in facts(machine)), "```", ""]
+    lines += ["What disturbs timings there (`bench-core doctor`):" if found else "`bench-core doctor` found nothing."]
+    lines += [f"- {_name(finding.severity)}: {finding.what}" for finding in found]
+    if missing:
+        lines += ["", f"Not visible: {', '.join(missing)}."]
+    return "\n".join(lines) + "\n"
+
+
+def facts(machine: Machine) -> tuple[tuple[str, str], ...]:
+    """Versions and hardware, as pairs of a heading and a text; what is unknown says so."""
+    return tuple((heading, text or "unknown") for heading, text in _facts(machine))
+
+
+_STYLES = {Severity.SPOILS: "bold red", Severity.DISTURBS: "yellow", Severity.MINOR: "cyan"}
+
+
+def _rows(rows: Iterable[tuple[RenderableType, RenderableType]]) -> Table:
+    """Two columns, so that what wraps stays in its own."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _shown(number: int, finding: Finding) -> Table:
+    heading = Text.assemble((_name(finding.severity), _STYLES[finding.severity]), ": ", finding.what)
+    lines: list[RenderableType] = [heading, Text(finding.effect), Text(finding.action)]
+    if finding.command:
+        lines.append(Text(f"  {finding.command}", style="bold"))
+    return _rows([(Text(f"{number}."), Group(*lines))])
+
+
+def _name(severity: Severity) -> str:
+    return severity.name.lower()
+
+
+# The checks. Each judges one thing and says nothing where its facts are unknown or harmless.
+
+
+def _load(machine: Machine) -> Finding | None:
+    if machine.load is None or not machine.logical:
+        return None
+    command = {"Linux": "top -o %CPU", "Darwin": "top -o cpu"}.get(machine.system or "", "")
+    end = ":" if command else "."
+    here = f"The load is {machine.load:.1f} on {_count(machine.logical, 'core')} (average of the last minute)."
+    if machine.load > machine.logical - 1 + SLACK:
+        return Finding(
+            Severity.SPOILS,
+            here,
+            "No core is left for the benchmark alone: while others run on its core its clock goes on.",
+            f"See what is running, end it or wait for it, and start again when a minute has passed{end}",
+            command,
+        )
+    if machine.load > BUSY * machine.logical + SLACK:
+        return Finding(
+            Severity.DISTURBS,
+            here,
+            "The others share the last cache, the memory bus and the power budget with the benchmark; large weights "
+            "suffer most.",
+            f"See what is running and end what can wait{end}",
+            command,
+        )
+    return None
+
+
+def _small_quota(machine: Machine) -> Finding | None:
+    if machine.quota is None or machine.quota >= 1:
+        return None
+    command = "cat /proc/self/cgroup"  # names the group
+    if machine.container:
+        starts = machine.container in ("docker", "podman")
+        command = f"{machine.container} run --cpuset-cpus 0-1 IMAGE" if starts else ""
+    return Finding(
+        Severity.SPOILS,
+        f"A CPU quota grants {machine.quota:g} of one core.{_stopped(machine)}",
+        f"The kernel stops even a single thread for {100 * (1 - machine.quota):.0f} ms of every 100 ms, in the middle "
+        "of samples.",
+        f"{_cores_of_its_own(machine)}{':' if command else '.'}",
+        command,
+    )
+
+
+def _quota(machine: Machine) -> Finding | None:
+    if machine.quota is None or machine.quota < 1 or not machine.usable or machine.quota >= len(machine.usable):
+        return None
+    whole = sorted(machine.usable - machine.efficiency or machine.usable)[-math.floor(machine.quota) :]
+    return Finding(
+        Severity.DISTURBS,
+        f"A CPU quota grants {machine.quota:g} cores, and {len(machine.usable)} are visible.{_stopped(machine)}",
+        "Whatever runs one thread a visible core uses the quota up and is then stopped for the rest of every 100 ms. "
+        "Cells with one thread run undisturbed as long as nothing else in the group runs.",
+        f"{_cores_of_its_own(machine)}. Until then use no more cores than the quota covers:",
+        f"taskset --cpu-list {_spans(whole)} make bench",
+    )
+
+
+def _stopped(machine: Machine) -> str:
+    if not machine.quota_stopped or not machine.quota_periods:
+        return ""
+    return f" It has stopped somebody in {machine.quota_stopped:,} of {machine.quota_periods:,} periods."
+
+
+def _cores_of_its_own(machine: Machine) -> str:
+    if machine.container == "kubernetes":
+        return (
+            "Use nodes with the static CPU manager policy and give the pod the same whole number of CPUs as request "
+            "and as limit: it then has cores of its own"
+        )
+    if machine.container:
+        return "Start the container with cores of its own (--cpuset-cpus) instead of a quota (--cpus)"
+    return "Raise the quota (CPUQuota in systemd) of the control group that this process is in"
+
+
+def _memory(machine: Machine) -> Finding | None:
+    known = [size for size in (machine.memory_available, machine.memory_limit) if size is not None]
+    if not known or min(known) >= LARGEST_CELL:
+        return None
+    limited = machine.memory_limit is not None and machine.memory_limit == min(known)
+    swapped = f", and {units.size(machine.swap_used)} lie in swap" if machine.swap_used else ""
+    return Finding(
+        Severity.SPOILS,
+        f"Only {units.size(min(known))} of memory can be had"
+        f"{' (the limit of the control group)' if limited else ''}{swapped}.",
+        f"The largest cells need up to {units.size(LARGEST_CELL)}. What does not fit is n/a, and close to the edge "
+        "the system swaps or kills.",
+        "Raise the limit, or leave the large cells out; this shows which are n/a:"
+        if limited
+        else "End what holds the memory, or leave the large cells out; this shows which are n/a:",
+        "bench-core list",
+    )
+
+
+def _stolen(machine: Machine) -> Finding | None:
+    if not machine.virtual or machine.stolen is None or machine.stolen < STOLEN:
+        return None
+    return Finding(
+        Severity.DISTURBS,
+        f"{_virtual_machine(machine)}, and its host gave {100 * machine.stolen:.1f} % of the CPU time that it wanted "
+        "to others (steal, since boot).",
+        f"Stolen time is counted in whatever sample it falls into. {_cannot_be_seen(machine)}",
+        "Take a machine type with dedicated cores. On this one believe only what was timed in turn in one run, and "
+        "repeat it:",
+        "asv continuous --interleave-rounds main HEAD",
+    )
+
+
+def _virtual(machine: Machine) -> Finding | None:
+    if not machine.virtual or (machine.stolen is not None and machine.stolen >= STOLEN):
+        return None
+    stolen = (
+        ""
+        if machine.stolen is None
+        else f" It was denied {100 * machine.stolen:.1f} % of the CPU time that it wanted (steal, since boot)."
+    )
+    return Finding(
+        Severity.DISTURBS,
+        f"{_virtual_machine(machine)}.{stolen}",
+        f"Other guests use the same caches, memory bus and power budget. {_cannot_be_seen(machine)}",
+        "Compare what was timed in turn in one run, not the figures of different days, and repeat what surprises:",
+        "asv continuous --interleave-rounds main HEAD",
+    )
+
+
+def _virtual_machine(machine: Machine) -> str:
+    return f"This is a virtual machine ({machine.hypervisor or 'of unknown kind'})"
+
+
+def _cannot_be_seen(machine: Machine) -> str:
+    if machine.governors is not None:
+        return "Governor and turbo are the guest's view; the host decides."
+    return (
+        "Governor, turbo and temperature are the host's and cannot be seen from inside: the speed may change and "
+        "nothing here would show it."
+    )
+
+
+def _unpinned(machine: Machine) -> Finding | None:
+    core = best_core(machine)
+    if core is None or machine.usable is None or len(machine.usable) == 1:
+        return None
+    kinds, choice = "", f"{core} is the last one, and the first ones serve most interrupts."
+    slow = machine.usable & machine.efficiency
+    if slow and slow != machine.usable:
+        kinds = f", {len(slow)} of which are slow ones"
+        choice = f"{core} is the last of the fast cores."
+    if core in (machine.isolated or ()):
+        choice = f"{core} is isolated: the kernel puts nobody else there."
+    return Finding(
+        Severity.DISTURBS,
+        f"This process is not pinned: it may run on {_count(len(machine.usable), 'core')}{kinds}.",
+        "The ratio of two identical versions, sampled in turn on a noisy two-core virtual machine, scattered by 5 to "
+        "39 % unpinned and by 1 to 3 % with both on the same core.",
+        f"Pin the run to one core; {choice} Time cells with threads=all without this, they would have one thread:",
+        f"taskset --cpu-list {core} make bench",
+    )
+
+
+def _governor(machine: Machine) -> Finding | None:
+    # "userspace" holds the frequency that somebody chose, which is as steady as "performance".
+    slow = {name: n for name, n in (machine.governors or {}).items() if name not in ("performance", "userspace")}
+    if not slow:
+        return None
+    names = " and ".join(f"{name} on {_count(number, 'core')}" for name, number in sorted(slow.items()))
+    lowest = "powersave" in slow and not (machine.driver or "").startswith(("intel_pstate", "amd-pstate"))
+    return Finding(
+        Severity.DISTURBS,
+        f"The scaling governor is {names}{f' (driver {machine.driver})' if machine.driver else ''}.",
+        "It holds cores at their lowest frequency."
+        if lowest
+        else "The frequency follows the load: a core that was idle starts slow, so the same call takes longer in a "
+        "short sample than in a long one.",
+        f"{_where(machine)}set the governor that keeps the frequency up, until the next boot (cpupower is in the "
+        "package linux-cpupower, linux-tools or kernel-tools):",
+        "sudo cpupower frequency-set --governor performance",
+    )
+
+
+def _battery(machine: Machine) -> Finding | None:
+    if not machine.on_battery:
+        return None
+    return Finding(
+        Severity.DISTURBS,
+        "The machine runs on battery.",
+        "Firmware and system hold the power down, and more so as the battery empties.",
+        "Plug it in, and look again:",
+        "bench-core doctor",
+    )
+
+
+def _threads(machine: Machine) -> Finding | None:
+    build = machine.software.torch if machine.software else None
+    if build is None or not machine.usable or build.threads <= len(machine.usable):
+        return None
+    asked = machine.variables.get("OMP_NUM_THREADS") or machine.variables.get("MKL_NUM_THREADS")
+    return Finding(
+        Severity.DISTURBS,
+        f"torch starts {build.threads} threads by default for {_count(len(machine.usable), 'usable core')}"
+        f"{f' ({asked} were asked for in the environment)' if asked else ''}.",
+        "Threads that share a core wait for each other at the end of every operation. The cells of this suite set "
+        "their own number; other suites run with this one.",
+        "Ask for one thread a core:",
+        f"export OMP_NUM_THREADS={len(machine.usable)} MKL_NUM_THREADS={len(machine.usable)}",
+    )
+
+
+def _hot(machine: Machine) -> Finding | None:
+    if not machine.hot:
+        return None
+    return Finding(
+        Severity.MINOR,
+        f"Cores have slowed down because of heat {machine.hot:,} times since boot.",
+        "What is timed on hot cores reads slower than the same on cool ones.",
+        "Look again after a run. If the number has grown, the run was affected: cool the machine, or run less at once:",
+        "bench-core doctor",
+    )
+
+
+def _smt(machine: Machine) -> Finding | None:
+    if not machine.smt:
+        return None
+    switchable = machine.smt_switch == "on" and not machine.virtual
+    core = best_core(machine)
+    siblings = next((group for group in machine.groups or () if core in group), frozenset()) - {core}
+    keep = f"keep core {_spans(siblings)} idle, the sibling of {core}" if siblings else "keep siblings idle"
+    return Finding(
+        Severity.MINOR,
+        f"Hardware threads share cores (SMT): {machine.logical} threads on {machine.physical} cores.",
+        "What runs on the sibling takes part of the core's caches and execution units from the benchmark.",
+        f"{_where(machine)}{keep}, or switch SMT off (`echo on` switches it on again):"
+        if switchable
+        else f"In a pinned run {keep}.",
+        f"echo off | sudo tee /{_SYS_CPU}/smt/control" if switchable else "",
+    )
+
+
+def _turbo(machine: Machine) -> Finding | None:
+    if not machine.turbo or machine.turbo_switch is None:
+        return None
+    off = 1 if machine.turbo_switch.endswith("no_turbo") else 0
+    switch = machine.turbo_switch.replace("policy0", "policy*")
+    return Finding(
+        Severity.MINOR,
+        "Turbo is on.",
+        "The frequency depends on the temperature and on how many cores are busy, so a cold or idle machine reads "
+        "faster than a warm or busy one.",
+        f"{_where(machine)}switch it off while timing; all figures get slower, and steadier "
+        f"(`echo {1 - off}` switches it on again):",
+        f"echo {off} | sudo tee /{_SYS_CPU}/{switch}",
+    )
+
+
+def _huge_pages(machine: Machine) -> Finding | None:
+    if machine.huge_pages != "always":
+        return None
+    return Finding(
+        Severity.MINOR,
+        "Transparent huge pages are given to everybody (always).",
+        "Whether a large weight lies on huge pages depends on how fragmented memory is at that moment: the same cell "
+        "differs between processes, most of all where it writes to fresh memory.",
+        f"{_where(machine)}give them only to those who ask, until the next boot:",
+        "echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled",
+    )
+
+
+_SYS_CPU = "sys/devices/system/cpu"
+
+# In order of importance, within one severity. Battery stands with the governor: it moves the frequency as much.
+_CHECKS: tuple[Callable[[Machine], Finding | None], ...] = (
+    _load,
+    _small_quota,
+    _memory,
+    _unpinned,
+    _governor,
+    _battery,
+    _stolen,
+    _quota,
+    _threads,
+    _virtual,
+    _hot,
+    _smt,
+    _turbo,
+    _huge_pages,
+)
+
+
+def _where(machine: Machine) -> str:
+    """Settings of the kernel cannot be changed from inside a container."""
+    return "On the host, outside the container: " if machine.container else ""
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _spans(cores: Iterable[int]) -> str:
+    """0, 1, 2, 5 -> ``0-2,5``."""
+    spans: list[list[int]] = []
+    for core in sorted(cores):
+        if spans and core == spans[-1][1] + 1:
+            spans[-1][1] = core
+        else:
+            spans.append([core, core])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
+
+
+def _joined(*parts: str | None) -> str:
+    return ", ".join(part for part in parts if part)
+
+
+def _facts(machine: Machine) -> Iterator[tuple[str, str | None]]:
+    software = machine.software
+    if software:
+        versions = dict(software.versions)
+        ours = versions.pop("bench_core", None)
+        yield "bench_core", ours
+        yield "python", software.python
+        yield "torch", _torch(machine)
+        versions.pop("torch", None)
+        yield "packages", _joined(*(f"{name} {version}" for name, version in versions.items()))
+        if software.torch:
+            yield "accelerators", _joined(*software.torch.accelerators) or "none"
+    yield "system", _joined(machine.os, f"kernel {machine.kernel}" if machine.kernel else None)
+    yield "processor", machine.cpu
+    yield "cores", _cores(machine)
+    yield "caches", _joined(*(f"{name} {units.size(size)}" for name, size in machine.caches.items()))
+    yield "memory", _memory_line(machine)
+    yield "load", None if machine.load is None else f"{machine.load:.2f}"
+    yield "frequency", _frequency(machine)
+    yield "huge pages", machine.huge_pages
+    yield (
+        "address space",
+        {0: "not randomized", 1: "partly randomized", 2: "randomized"}.get(
+            -1 if machine.randomized is None else machine.randomized
+        ),
+    )
+    yield "runs on", _runs_on(machine)
+    threads = _joined(*(f"{name}={value}" for name, value in machine.variables.items()))
+    yield "thread variables", threads or "none set"
+
+
+def _torch(machine: Machine) -> str | None:
+    software = machine.software
+    if software is None:
+        return None
+    version = software.versions.get("torch", "not installed")
+    if software.torch_error:
+        return f"{version}, does not import ({software.torch_error})"
+    build = software.torch
+    if build is None:
+        return version
+    return _joined(
+        version,
+        f"built for {build.built_for}",
+        build.capability,
+        f"BLAS {build.blas}" if build.blas else None,
+        f"oneDNN {build.onednn}" if build.onednn else None,
+        f"{_count(build.threads, 'thread')} by default",
+    )
+
+
+def _cores(machine: Machine) -> str:
+    slow = machine.efficiency
+    return _joined(
+        f"{_count(machine.physical, 'core')}" if machine.physical else None,
+        f"{_count(machine.logical, 'hardware thread')}" if machine.logical else None,
+        f"slow ones {_spans(slow)}" if slow else None,
+        f"usable {_spans(machine.usable)}" if machine.usable else None,
+        f"isolated {_spans(machine.isolated) or 'none'}" if machine.isolated is not None else None,
+        f"quota {machine.quota:g} cores" if machine.quota is not None else None,
+    )
+
+
+def _memory_line(machine: Machine) -> str:
+    return _joined(
+        *(
+            f"{units.size(size)} {name}".strip()
+            for name, size in (
+                ("", machine.memory_total),
+                ("available", machine.memory_available),
+                ("limit", machine.memory_limit),
+                ("in swap", machine.swap_used or None),
+            )
+            if size is not None
+        )
+    )
+
+
+def _frequency(machine: Machine) -> str:
+    governors = machine.governors
+    return _joined(
+        f"governor {' and '.join(sorted(governors))}" if governors else None,
+        f"driver {machine.driver}" if machine.driver else None,
+        None if machine.turbo is None else f"turbo {'on' if machine.turbo else 'off'}",
+        f"slowed by heat {machine.hot:,} times" if machine.hot is not None else None,
+    )
+
+
+def _runs_on(machine: Machine) -> str:
+    if machine.virtual is None:
+        kind = None
+    elif machine.virtual:
+        kind = f"virtual machine ({machine.hypervisor or 'unknown kind'})"
+    else:
+        kind = "hardware"
+    return _joined(
+        kind,
+        f"container ({machine.container})" if machine.container else None,
+        f"{100 * machine.stolen:.1f} % stolen" if machine.virtual and machine.stolen is not None else None,
+        None if machine.on_battery is None else f"{'battery' if machine.on_battery else 'mains'} power",
+    )

@@ -1,0 +1,442 @@
+"""Ways to read, load, copy and file the state of a model, and what each does to parameters that are tied.
+
+Every dictionary here maps an idiom, named as in the cells, to a function; the idioms of one dictionary are rivals for
+one job.
+"""
+
+from __future__ import annotations
+
+import copy
+import ctypes
+import itertools
+import mmap
+import os
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import nn
+
+from bench_core.suite import oracles
+from bench_core.suite.axes import dtype_of, shape_of
+
+State = Mapping[str, torch.Tensor]
+
+
+def layer(size: str, device: str = "cpu", dtype: str = "float32") -> nn.Linear:
+    """A linear layer without bias whose weight of that size counts 0, 1, 2, ...: cheaper than drawing, and in
+    float32 no two elements are alike up to 4096x4096."""
+    rows, columns = shape_of(size)
+    made = nn.Linear(columns, rows, bias=False, device="meta", dtype=dtype_of(dtype)).to_empty(device=device)
+    with torch.no_grad():
+        made.weight.copy_(torch.arange(rows * columns, dtype=torch.float32).view(rows, columns))
+    return made
+
+
+def snapshot(net: nn.Module) -> dict[str, torch.Tensor]:
+    """The state of `net` in memory of its own; what shared memory there shares memory here, as in a file."""
+    return copy.deepcopy(net.state_dict())
+
+
+def poison(net: nn.Module) -> None:
+    """Make every element of every parameter and buffer NaN, so that what is not loaded shows."""
+    for tensor in net.state_dict().values():
+        tensor.fill_(torch.nan)
+
+
+def check_state(net: nn.Module, expected: State, what: str) -> None:
+    """The state of `net` is `expected`, name by name and bit for bit."""
+    found = net.state_dict()
+    oracles.same(list(found), list(expected), f"{what}: names")
+    for name, tensor in expected.items():
+        oracles.identical(found[name], tensor, f"{what}: {name}")
+
+
+# Reading. The bias of the last layer of a model of nested `Sequential`s, given its name; `attribute` by the depth:
+
+
+_LAST_BIAS: dict[int, Callable[[Any], torch.Tensor]] = {
+    1: lambda net: net[-1].bias,
+    2: lambda net: net[-1][-1].bias,
+    3: lambda net: net[-1][-1][-1].bias,
+}
+
+READ_LAST: dict[str, Callable[[str], Callable[[nn.Module], torch.Tensor]]] = {
+    "attribute": lambda name: _LAST_BIAS[name.count(".")],
+    "get_parameter": lambda name: lambda net: net.get_parameter(name),
+    "named_parameters": lambda name: lambda net: dict(net.named_parameters())[name],
+    "state_dict": lambda name: lambda net: net.state_dict()[name],
+}
+
+READ_LAYER: dict[str, Callable[[nn.Linear], torch.Tensor]] = {
+    "weight": lambda layer: layer.weight,
+    "weight.data": lambda layer: layer.weight.data,
+    "get_parameter": lambda layer: layer.get_parameter("weight"),
+    "parameters": lambda layer: next(layer.parameters()),
+    "state_dict": lambda layer: layer.state_dict()["weight"],
+}
+
+WALKS: dict[str, Callable[[nn.Module], list[Any]]] = {
+    "parameters": lambda net: list(net.parameters()),
+    "named_parameters": lambda net: list(net.named_parameters()),
+    "named_parameters_with_duplicates": lambda net: list(net.named_parameters(remove_duplicate=False)),
+    "named_buffers": lambda net: list(net.named_buffers()),
+}
+
+
+class HookCalls:
+    """The least that a state-dict hook can do: count."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, *_: object) -> None:
+        self.count += 1
+
+
+# Looking up every name of a list:
+
+
+def _state_dict_once(net: nn.Module, names: Iterable[str]) -> list[torch.Tensor]:
+    state = net.state_dict()
+    return [state[name] for name in names]
+
+
+def _named_parameters_once(net: nn.Module, names: Iterable[str]) -> list[torch.Tensor]:
+    parameters = dict(net.named_parameters())
+    return [parameters[name] for name in names]
+
+
+LOOK_UP_PARAMETERS: dict[str, Callable[[nn.Module, Iterable[str]], list[torch.Tensor]]] = {
+    "state_dict_once": _state_dict_once,
+    "state_dict_in_loop": lambda net, names: [net.state_dict()[name] for name in names],
+    "named_parameters_once": _named_parameters_once,
+    "named_parameters_in_loop": lambda net, names: [dict(net.named_parameters())[name] for name in names],
+    "get_parameter": lambda net, names: [net.get_parameter(name) for name in names],
+}
+
+
+def _named_modules_once(net: nn.Module, names: Iterable[str]) -> list[nn.Module]:
+    modules = dict(net.named_modules())
+    return [modules[name] for name in names]
+
+
+LOOK_UP_MODULES: dict[str, Callable[[nn.Module, Iterable[str]], list[nn.Module]]] = {
+    "named_modules_once": _named_modules_once,
+    "named_modules_in_loop": lambda net, names: [dict(net.named_modules())[name] for name in names],
+    "get_submodule": lambda net, names: [net.get_submodule(name) for name in names],
+}
+
+
+# Which modules does a checkpoint with these keys fill wholly? As transformers asked it before and after #35493:
+
+
+def _scan_keys(net: nn.Module, keys: Collection[str]) -> list[str]:
+    found = []
+    for name, module in net.named_modules():
+        prefix = f"{name}." if name else ""
+        given = {key.removeprefix(prefix) for key in keys if key.startswith(prefix)}
+        if given.issuperset(module.state_dict()):
+            found.append(name)
+    return found
+
+
+def _prepend_prefix(net: nn.Module, keys: Collection[str]) -> list[str]:
+    found = []
+    for name, module in net.named_modules():
+        prefix = f"{name}." if name else ""
+        if all(prefix + key in keys for key in module.state_dict()):
+            found.append(name)
+    return found
+
+
+FILLED_MODULES: dict[str, Callable[[nn.Module, Collection[str]], list[str]]] = {
+    "scan_keys": _scan_keys,
+    "prepend_prefix": _prepend_prefix,
+}
+
+
+# Loading a checkpoint that is in memory into a model:
+
+
+def _targets(net: nn.Module) -> dict[str, torch.Tensor]:
+    return dict(itertools.chain(net.named_parameters(), net.named_buffers()))
+
+
+@torch.no_grad()
+def _copy_loop(net: nn.Module, checkpoint: State) -> None:
+    for name, tensor in _targets(net).items():
+        tensor.copy_(checkpoint[name])
+
+
+@torch.no_grad()
+def _foreach_copy(net: nn.Module, checkpoint: State) -> None:
+    targets = _targets(net)
+    torch._foreach_copy_(list(targets.values()), [checkpoint[name] for name in targets])
+
+
+def _whole_dict(net: nn.Module, checkpoint: State) -> None:
+    """`load_state_dict` as it was before pytorch/pytorch#85743: every submodule looks through all keys for unexpected ones."""
+    complaints: tuple[list[str], list[str], list[str]] = ([], [], [])
+    for name, module in net.named_modules():
+        module._load_from_state_dict(checkpoint, f"{name}." if name else "", {}, True, *complaints)
+    assert not any(complaints), complaints
+
+
+def _assign_converted(net: nn.Module, checkpoint: State) -> None:
+    dtypes = {name: tensor.dtype for name, tensor in net.state_dict().items()}
+    net.load_state_dict({name: tensor.to(dtypes[name]) for name, tensor in checkpoint.items()}, assign=True)
+
+
+LOADS: dict[str, Callable[[nn.Module, State], object]] = {
+    "load_state_dict": lambda net, checkpoint: net.load_state_dict(checkpoint),
+    "not_strict": lambda net, checkpoint: net.load_state_dict(checkpoint, strict=False),
+    "assign": lambda net, checkpoint: net.load_state_dict(checkpoint, assign=True),
+    "assign_converted": _assign_converted,
+    "copy_loop": _copy_loop,
+    "foreach_copy": _foreach_copy,
+    "whole_dict": _whole_dict,
+}
+
+
+# An independent copy of a model, given how to construct one like it on a device:
+
+Construct = Callable[[str], nn.Module]
+
+
+def _construct_and_load(net: nn.Module, construct: Construct) -> nn.Module:
+    made = construct(str(next(net.parameters()).device))
+    made.load_state_dict(net.state_dict())
+    return made
+
+
+def _meta_and_assign(net: nn.Module, construct: Construct) -> nn.Module:
+    made = construct("meta")
+    made.load_state_dict({name: tensor.clone() for name, tensor in net.state_dict().items()}, assign=True)
+    return made
+
+
+COPIES: dict[str, Callable[[nn.Module, Construct], nn.Module]] = {
+    "deepcopy": lambda net, _construct: copy.deepcopy(net),
+    "construct_and_load": _construct_and_load,
+    "meta_and_assign": _meta_and_assign,
+}
+
+
+# Files:
+
+
+SAVES: dict[str, Callable[[nn.Module, Path], None]] = {
+    "torch_save": lambda net, path: torch.save(net.state_dict(), path),
+    "torch_save_module": lambda net, path: torch.save(net, path),
+    "safetensors_save_file": lambda net, path: safetensors.torch.save_file(net.state_dict(), path),
+    "safetensors_save_model": lambda net, path: safetensors.torch.save_model(net, str(path)),
+}
+
+
+@dataclass(frozen=True)
+class FileLoad:
+    """A way to get a model's parameters from a file.
+
+    Attributes:
+        saved_by: the idiom of `SAVES` that writes such a file.
+        load: takes a model of the right shape, the file and the device; returns the model with the file's values,
+            which is another one only for `torch_load_module`. The values are in memory: what an idiom leaves mapped
+            is touched, else a reader that reads nothing would win (`torch.load(mmap=True)` of 64 MiB: 0.2 ms).
+    """
+
+    saved_by: str
+    load: Callable[[nn.Module, Path, str], nn.Module]
+
+
+def touched(net: nn.Module) -> nn.Module:
+    """Read one element of every page of the parameters that are in host memory."""
+    for parameter in net.parameters():
+        if parameter.device.type == "cpu":
+            step = max(1, mmap.PAGESIZE // parameter.element_size())
+            parameter.detach().reshape(-1)[::step].sum()
+    return net
+
+
+def _copied(net: nn.Module, state: State) -> nn.Module:
+    net.load_state_dict(state)
+    return net
+
+
+def _assigned(net: nn.Module, state: State) -> nn.Module:
+    net.load_state_dict(state, assign=True)
+    return touched(net)
+
+
+def _loaded_model(net: nn.Module, path: Path, device: str) -> nn.Module:
+    safetensors.torch.load_model(net, path, device=device)
+    return net
+
+
+def _torch_load(path: Path, device: str, *, mmap: bool = False) -> State:
+    state: State = torch.load(path, map_location=device, weights_only=True, mmap=mmap)
+    return state
+
+
+FILE_LOADS: dict[str, FileLoad] = {
+    "torch_load": FileLoad("torch_save", lambda net, path, device: _copied(net, _torch_load(path, device))),
+    "torch_load_assign": FileLoad("torch_save", lambda net, path, device: _assigned(net, _torch_load(path, device))),
+    "torch_load_mmap": FileLoad(
+        "torch_save", lambda net, path, device: _copied(net, _torch_load(path, device, mmap=True))
+    ),
+    "torch_load_mmap_assign": FileLoad(
+        "torch_save", lambda net, path, device: _assigned(net, _torch_load(path, device, mmap=True))
+    ),
+    "torch_load_module": FileLoad(
+        # Pickle runs code: for files that one has written oneself.
+        "torch_save_module",
+        lambda _net, path, device: touched(torch.load(path, map_location=device, weights_only=False)),
+    ),
+    "safetensors_load_file": FileLoad(
+        "safetensors_save_model",
+        lambda net, path, device: _copied(net, safetensors.torch.load_file(path, device=device)),
+    ),
+    "safetensors_load_file_assign": FileLoad(
+        "safetensors_save_model",
+        lambda net, path, device: _assigned(net, safetensors.torch.load_file(path, device=device)),
+    ),
+    "safetensors_load_model": FileLoad("safetensors_save_model", _loaded_model),
+}
+
+PLAIN_LOAD: dict[str, str] = {
+    "torch_save": "torch_load",
+    "torch_save_module": "torch_load_module",
+    "safetensors_save_file": "safetensors_load_file",
+    "safetensors_save_model": "safetensors_load_model",
+}
+"""How a file is read back that an idiom of `SAVES` wrote."""
+
+
+def why_no_cold_read() -> str | None:
+    """Why this system cannot be asked to forget a file, or None if it can."""
+    if hasattr(os, "posix_fadvise"):
+        return None
+    return "this system has no posix_fadvise, so a file cannot be dropped from the page cache"
+
+
+def evict(path: Path) -> str | None:
+    """Drop a file from this system's page cache.
+
+    What lies below is out of reach: in a virtual machine or on a network file system the host may still have it.
+
+    Returns:
+        Why pages of it are still there (a file system in memory, a sandbox), or None if none is.
+    """
+    with path.open("rb") as file:
+        os.fsync(file.fileno())  # a dirty page is not dropped
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    share = cached_share(path)
+    return f"{share:.0%} of {path} stays in the page cache" if share else None
+
+
+def cached_share(path: Path) -> float:
+    """The share of a file's pages that are in the page cache, as mincore(2) has it."""
+    mapped = np.memmap(path, np.uint8, "r")
+    pages = (ctypes.c_ubyte * -(-mapped.size // mmap.PAGESIZE))()
+    libc = ctypes.CDLL(None, use_errno=True)
+    failed = libc.mincore(ctypes.c_void_p(mapped.ctypes.data), ctypes.c_size_t(mapped.size), pages)
+    if failed:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(path))
+    return sum(page & 1 for page in pages) / len(pages)
+
+
+# What becomes of tied parameters:
+
+
+class Tie(StrEnum):
+    """What two names are that were one parameter before."""
+
+    ONE_PARAMETER = "one parameter"
+    ONE_MEMORY = "two parameters over one memory"
+    SEPARATE = "two parameters with a memory each"
+    REFUSED = "an error"
+
+
+KEEPS_TIED: dict[str, Tie] = {
+    "load_state_dict": Tie.ONE_PARAMETER,
+    "not_strict": Tie.ONE_PARAMETER,
+    "assign": Tie.ONE_MEMORY,
+    "assign_converted": Tie.SEPARATE,
+    "copy_loop": Tie.ONE_PARAMETER,
+    "foreach_copy": Tie.ONE_PARAMETER,
+    "whole_dict": Tie.ONE_PARAMETER,
+    "deepcopy": Tie.ONE_PARAMETER,
+    "construct_and_load": Tie.ONE_PARAMETER,
+    "meta_and_assign": Tie.SEPARATE,
+    "torch_save": Tie.ONE_PARAMETER,
+    "torch_save_module": Tie.ONE_PARAMETER,
+    "safetensors_save_file": Tie.REFUSED,
+    "safetensors_save_model": Tie.ONE_PARAMETER,
+    "torch_load": Tie.ONE_PARAMETER,
+    "torch_load_assign": Tie.ONE_MEMORY,
+    "torch_load_mmap": Tie.ONE_PARAMETER,
+    "torch_load_mmap_assign": Tie.ONE_MEMORY,
+    "torch_load_module": Tie.ONE_PARAMETER,
+    "safetensors_load_file": Tie.REFUSED,
+    "safetensors_load_file_assign": Tie.REFUSED,
+    "safetensors_load_model": Tie.ONE_PARAMETER,
+}
+"""Idiom to what it makes of two tied layers, as measured on torch 2.13 and safetensors 0.8 (`tie_after`).
+
+The model that is loaded into ties the layers itself, and the checkpoint holds both names over one memory. `assign`
+replaces each name's parameter by one of its own (pytorch/pytorch#188346): with the checkpoint's memory still shared
+an edit through one is seen through the other, but gradients and optimizer state are kept twice, and Adam moves the
+weight twice a step. Tying the layers again after the load is the way round, or a checkpoint from
+``state_dict(keep_vars=True)``, which holds the one parameter under both names. `safetensors_save_file` refuses memory
+that two names share, and `safetensors_save_model` leaves the second name out, which a strict load reports as missing.
+"""
+
+
+def tied_pair(device: str = "cpu") -> nn.Sequential:
+    """Two linear layers that share a weight."""
+    net = nn.Sequential(nn.Linear(4, 4, device=device), nn.Linear(4, 4, device=device))
+    net[1].weight = net[0].weight
+    return net
+
+
+def tie_of(net: nn.Module) -> Tie:
+    """How the two layers of a model like `tied_pair` are tied."""
+    one, other = (net.get_parameter(name) for name in ("0.weight", "1.weight"))
+    if one is other:
+        return Tie.ONE_PARAMETER
+    return Tie.ONE_MEMORY if one.data_ptr() == other.data_ptr() else Tie.SEPARATE
+
+
+def tie_after(idiom: str) -> Tie:
+    """What `idiom` makes of `tied_pair`, by trying. A save is judged by its plain load."""
+    net = tied_pair()
+    if idiom in LOADS:
+        LOADS[idiom](net, _half(snapshot(net)) if idiom == "assign_converted" else snapshot(net))
+        return tie_of(net)
+    if idiom in COPIES:
+        return tie_of(COPIES[idiom](net, tied_pair))
+    load = FILE_LOADS[PLAIN_LOAD.get(idiom, idiom)]
+    save = SAVES[idiom if idiom in SAVES else load.saved_by]
+    with tempfile.TemporaryDirectory(prefix="bench-core-") as folder:
+        path = Path(folder) / "checkpoint"
+        try:
+            save(net, path)
+            return tie_of(load.load(tied_pair(), path, "cpu"))
+        except RuntimeError:  # shared memory in save_file, a missing key in load_state_dict
+            return Tie.REFUSED
+
+
+def _half(state: State) -> State:
+    return {name: tensor.to(torch.bfloat16) for name, tensor in state.items()}
+
+
+def check_tie(idiom: str) -> None:
+    """An idiom that keeps parameters tied does so. Of the others nothing is asked: a later torch may mend them."""
+    if KEEPS_TIED[idiom] is Tie.ONE_PARAMETER:
+        oracles.same(tie_after(idiom), Tie.ONE_PARAMETER, f"{idiom} of two tied layers")

@@ -1,0 +1,17 @@
+from bench_core.errors import NothingSelectedError, TooOldError, UnknownNameError
+
+
+def test_an_unknown_name_is_answered_with_the_near_misses_and_the_known_ones():
+    text = str(UnknownNameError("device", "cdua", ["cpu", "cuda"]))
+    assert text == "unknown device 'cdua'. Did you mean 'cuda', 'cpu'? Known: cpu, cuda."
+
+
+def test_a_pattern_that_matches_nothing_is_answered_with_the_near_misses():
+    text = str(NothingSelectedError("tying.Shard", ["tying.Shared.time_forward", "state_dict.Read.time_get"]))
+    assert "Nearest: tying.Shared.time_forward" in text
+    assert "bench-core list" in text
+
+
+def test_a_package_that_is_too_old_is_named_with_what_is_needed_and_how_to_get_it():
+    text = str(TooOldError("torch", "2.3.0", "2.6"))
+    assert text == "torch 2.3.0 is installed and torch >= 2.6 is needed. Upgrade it with: pip install 'torch>=2.6'"

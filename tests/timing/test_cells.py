@@ -1,0 +1,155 @@
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from asv.benchmarks import Benchmarks
+from asv.config import Config
+
+from bench_core.errors import BenchCoreError, NothingSelectedError, UnknownNameError
+from bench_core.timing.cells import SkippedError, SuiteDirectory, suite_of
+
+ARRAYS = Path(__file__).parent.parent / "suites" / "arrays"
+
+
+@pytest.fixture(scope="module")
+def arrays():
+    suite = SuiteDirectory(suite_of(ARRAYS / "asv.conf.json"))
+    yield suite
+    suite.close()
+
+
+def only(suite, pattern):
+    (cell,) = suite.select(pattern)
+    return cell
+
+
+def test_cells_are_named_as_asv_names_them(arrays):
+    conf = Config.load(str(ARRAYS / "asv.conf.json"))
+    for cell in arrays.cells:
+        selected = Benchmarks(conf, arrays.declared, regex=[f"^{re.escape(cell.name)}$"])
+        assert list(selected) == [cell.benchmark]
+        assert selected.benchmark_selection[cell.benchmark] in (None, [cell.index])
+
+
+def test_asv_itself_discovers_the_same_benchmarks(arrays, tmp_path):
+    listing = tmp_path / "listing.json"
+    code = f"from asv_runner.discovery import _discover; _discover(({str(arrays.path)!r}, {str(listing)!r}))"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+    found = {benchmark["name"]: benchmark for benchmark in json.loads(listing.read_text())}
+    assert found == {benchmark["name"]: benchmark for benchmark in arrays.declared}
+
+
+def test_a_decorated_skip_is_known_before_the_cell_is_opened(arrays):
+    cell = only(arrays, r"time_mean\(10, 'int16'\)")
+    assert cell.why_not == "skipped by its suite (skip_for_params)"
+
+
+def test_not_implemented_in_setup_is_a_skip_with_its_reason(arrays):
+    with pytest.raises(SkippedError, match="^no maximum of nothing$"), only(arrays, r"time_max\(0, 'int16'\)").open():
+        pass
+
+
+def test_a_benchmark_that_skips_itself_while_running_is_a_skip(arrays):
+    with pytest.raises(SkippedError, match="only known while running"), only(arrays, "skips_itself").open() as opened:
+        opened.call()
+
+
+def test_setup_cache_is_computed_once_and_every_cell_gets_its_own_copy(arrays):
+    module = sys.modules["array_benchmarks.linalg.bench_solve"]
+    module.COMPUTED.clear()
+    with only(arrays, r"time_solve\(2\)").open() as first:
+        first.call()
+        first.benchmark._current_cache.clear()
+    with only(arrays, r"time_solve\(4\)").open() as second:
+        second.call()
+    assert len(module.COMPUTED) == 1
+
+
+def test_a_cell_runs_in_a_folder_of_its_own_and_leaves_none_behind(arrays):
+    before = Path.cwd()
+    with only(arrays, "time_axis_0").open():
+        inside = Path.cwd()
+        assert inside != before
+    assert Path.cwd() == before
+    assert not inside.exists()
+
+
+def test_the_same_name_twice_among_the_values_makes_two_cells(arrays):
+    names = [cell.name for cell in arrays.select("Names")]
+    assert len(set(names)) == 3
+
+
+def test_number_is_one_where_asv_runner_sets_up_before_every_call_and_ours_to_choose_where_not(arrays):
+    numbers = {}
+    for pattern in ("Names.*32", "AddReduce", "time_parameterized.1", "time_sum_of_function", "Ticking"):
+        with only(arrays, pattern).open() as opened:
+            numbers[pattern] = opened.number
+    assert numbers == {
+        "Names.*32": 1,
+        "AddReduce": 1,
+        "time_parameterized.1": 0,
+        "time_sum_of_function": 1,  # it has a setup
+        "Ticking": 1,  # its module has one, and a `number` of 2 becomes two timed calls
+    }
+
+
+def test_a_timer_of_the_suites_own_is_used(arrays):
+    with only(arrays, "Ticking").open() as opened:
+        ticks = type(opened.benchmark.func.__self__).ticks
+        opened.timer()
+        assert type(opened.benchmark.func.__self__).ticks == ticks + 1
+
+
+def test_a_module_that_does_not_import_is_named_and_the_others_go_on(tmp_path):
+    shutil.copytree(ARRAYS / "array_benchmarks", tmp_path / "broken_benchmarks")
+    (tmp_path / "broken_benchmarks" / "bench_new.py").write_text("import no_such_module\n")
+    (tmp_path / "broken_benchmarks" / "bench_exit.py").write_text("raise SystemExit('tired')\n")
+    suite = SuiteDirectory(tmp_path / "broken_benchmarks")
+    assert {(module.name, module.error) for module in suite.broken} == {
+        ("broken_benchmarks.bench_new", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("broken_benchmarks.bench_exit", "SystemExit: tired"),
+    }
+    assert suite.select("AddReduce")
+
+
+def test_two_suites_of_one_name_in_one_process_are_refused_and_not_mixed_up(arrays, tmp_path):
+    shutil.copytree(ARRAYS / "array_benchmarks", tmp_path / "array_benchmarks")
+    with pytest.raises(BenchCoreError, match="already loaded from"):
+        SuiteDirectory(tmp_path / "array_benchmarks")
+
+
+def test_a_folder_without_a_package_is_no_suite(tmp_path):
+    with pytest.raises(BenchCoreError, match="needs a folder with an __init__.py"):
+        SuiteDirectory(tmp_path)
+
+
+def test_a_pattern_that_matches_nothing_names_the_near_misses(arrays):
+    with pytest.raises(NothingSelectedError, match=r"Nearest: bench_reduce\.MinMax\.time_max"):
+        arrays.select("bench_reduce.MinMx.time_max")
+
+
+def test_a_pattern_that_is_no_regular_expression_says_where(arrays):
+    with pytest.raises(BenchCoreError, match="not a regular expression: missing"):
+        arrays.select("time_max(")
+
+
+def test_a_full_name_selects_its_cell_although_it_holds_parentheses(arrays):
+    name = "bench_reduce.MinMax.time_max(10, 'float32')"
+    assert [cell.name for cell in arrays.select(name)] == [name]
+
+
+def test_parameters_select_by_value_and_a_wrong_one_names_the_right_ones(arrays):
+    assert len(arrays.select("MinMax", params={"size": "10", "dtype": "float32"})) == 2
+    with pytest.raises(UnknownNameError, match="unknown size '11'. Did you mean '10'"):
+        arrays.select("MinMax", params={"size": "11"})
+    with pytest.raises(UnknownNameError, match="unknown parameter 'sice'. Did you mean 'size'"):
+        arrays.select("MinMax", params={"sice": "10"})
+
+
+def test_a_configuration_that_asv_cannot_read_is_one_clear_error(tmp_path):
+    with pytest.raises(BenchCoreError, match="not found"):
+        suite_of(tmp_path / "asv.conf.json")
