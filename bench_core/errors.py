@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -30,16 +31,25 @@ class UnknownNameError(BenchCoreError):
 
 
 class NothingSelectedError(BenchCoreError):
-    """A pattern that selects no cell."""
+    """A pattern that selects no cell; the message carries the near misses of its words."""
 
-    def __init__(self, pattern: str, known: Iterable[str]) -> None:
-        names = sorted(set(known))
-        near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.3)
-        hint = f" Nearest: {'; '.join(near)}." if near else ""
+    def __init__(self, pattern: str, names: Iterable[str]) -> None:
+        known = sorted(set(names))
+        words = sorted({word for name in known for word in _WORD.findall(name)})
+        near = {
+            f"{match!r} for {word!r}"
+            for word in _WORD.findall(pattern)
+            if word not in words
+            for match in difflib.get_close_matches(word, words, n=1, cutoff=0.5)
+        }
+        hint = f" Did you mean {', '.join(sorted(near))}?" if near else ""
         super().__init__(
             f"no cell matches {pattern!r}.{hint} The pattern is a regular expression searched in names such as "
-            f"{names[0] if names else '(there are no cells)'}; `bench-core list` prints them all."
+            f"{known[0] if known else '(there are no cells)'}; `bench-core list` prints them all."
         )
+
+
+_WORD = re.compile(r"\w+")
 
 
 class TooOldError(BenchCoreError):

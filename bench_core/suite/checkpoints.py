@@ -182,7 +182,7 @@ def _foreach_copy(net: nn.Module, checkpoint: State) -> None:
 
 
 def _whole_dict(net: nn.Module, checkpoint: State) -> None:
-    """`load_state_dict` as it was before pytorch/pytorch#85743: every submodule looks through all keys for unexpected ones."""
+    """`load_state_dict` before pytorch/pytorch#85743: every submodule looks through all keys for unexpected ones."""
     complaints: tuple[list[str], list[str], list[str]] = ([], [], [])
     for name, module in net.named_modules():
         module._load_from_state_dict(checkpoint, f"{name}." if name else "", {}, True, *complaints)

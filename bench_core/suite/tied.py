@@ -151,12 +151,12 @@ def counts_peak(device: str) -> bool:
 def no_implementation(implementation: str, device: str) -> str | None:
     """Why `device` has no foreach or fused kernels for optimizers, or None if it has.
 
-    torch answers only once there are tensors on the device; these are the devices that it names since 2.6.
+    torch answers only once there are tensors on the device; these are the devices that it has named since 2.6.
     """
     devices = {
         "for_loop": (device,),
-        "foreach": ("cpu", "cuda", "xpu", "mtia"),
-        "fused": ("cpu", "cuda", "xpu", "mtia", "mps", "hpu"),
+        "foreach": ("cpu", "cuda", "xpu"),
+        "fused": ("cpu", "cuda", "xpu", "mps"),
     }[implementation]
     return None if device in devices else f"torch has no {implementation} implementation on {device}"
 

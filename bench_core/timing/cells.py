@@ -230,7 +230,7 @@ class SuiteDirectory:
             raise BenchCoreError(f"{pattern!r} is not a regular expression: {error}.") from error
         cells = tuple(cell for cell in self.cells if found.search(cell.name) or cell.name == pattern)
         if not cells:
-            raise NothingSelectedError(pattern or "", {cell.benchmark for cell in self.cells})
+            raise NothingSelectedError(pattern or "", {cell.name for cell in self.cells})
         for name, value in (params or {}).items():
             if name not in {known for cell in cells for known in cell.params}:
                 raise UnknownNameError("parameter", name, {known for cell in cells for known in cell.params})

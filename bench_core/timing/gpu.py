@@ -260,15 +260,22 @@ def quick_cells(suite: SuiteDirectory, kind: str, pattern: str | None = None) ->
     """
 
     def kept(cell: Cell) -> bool:
+        # By the values and not as asv prints them: a plain "cuda" of another project's suite prints with its quotes.
+        values = {name: str(value) for name, value in zip(cell.params, cell.values, strict=True)}
         quick = getattr(cell.owner, "quick", {})
-        return quick is not None and all(
-            cell.params.get(name) in {str(value) for value in values}
-            for name, values in quick.items()
-            if name != "device"
+        return (
+            cell.kind == "time"
+            and values.get("device") == kind
+            and quick is not None
+            and all(
+                values.get(name) in {str(value) for value in wanted}
+                for name, wanted in quick.items()
+                if name != "device"
+            )
         )
 
     found = suite.select(pattern)
-    cells = tuple(c for c in found if c.kind == "time" and c.params.get("device") == kind and kept(c))
+    cells = tuple(cell for cell in found if kept(cell))
     if not cells:
         raise BenchCoreError(
             f"none of the {len(found)} selected cells is timed on {kind} in the quick profile; "
@@ -330,7 +337,7 @@ def measurements(
     progress("bandwidth of a large fill and copy")
     run = replace(run, yardsticks=tuple(_yardstick(bench, operation) for operation in ("fill_", "copy_")))
     yield run
-    for operation, target in _targets():
+    for operation, target in _targets() if others else ():
         progress(f"comparing with {' and '.join(rival.name for rival in others)}: {target * 1e3:.3g} ms")
         run = replace(run, agreements=run.agreements + _agreements(bench, operation, target, others))
         yield run
@@ -515,12 +522,13 @@ def traffic_of(cell: Cell) -> tuple[int | None, str | None]:
     """The bytes that the suite declares for a call (see `bench_core.suite.traffic`), and what their yardstick is."""
     method = getattr(cell.owner, cell.benchmark.rsplit(".", 1)[-1], None)
     reads, writes = (getattr(method, f"weight_{way}", 0) for way in ("reads", "writes"))
-    if not reads + writes or "size" not in cell.params:
+    values = {name: str(value) for name, value in zip(cell.params, cell.values, strict=True)}
+    if not reads + writes or "size" not in values:
         return None, None
     from bench_core.suite.axes import dtype_of, elements
 
-    item = dtype_of(cell.params.get("dtype", "float32")).itemsize
-    return (reads + writes) * elements(cell.params["size"]) * item, "copy_" if reads else "fill_"
+    item = dtype_of(values.get("dtype", "float32")).itemsize
+    return (reads + writes) * elements(values["size"]) * item, "copy_" if reads else "fill_"
 
 
 # The command
@@ -533,6 +541,7 @@ def run_gpu(
     date: str,
     device: str | None = None,
     pattern: str | None = None,
+    settings: Settings = Settings(),
     progress: Callable[[str], object] = lambda _: None,
 ) -> tuple[GpuRun, Path]:
     """Time the quick profile's cells on this machine's accelerator and store the record after every step.
@@ -543,6 +552,7 @@ def run_gpu(
         date: for the record and the file's name, e.g. ``2026-01-31T1405``.
         device: the kind of accelerator; None for whatever there is.
         pattern: of cells, as for `asv run --bench`.
+        progress: gets one line before each step.
 
     Returns:
         The run and where it is stored. After Ctrl-C it is what there was, with `finished` False.
@@ -553,7 +563,6 @@ def run_gpu(
     """
     accelerator = open_accelerator(device)
     suite = SuiteDirectory(suite_path)
-    settings = Settings()
     run: GpuRun | None = None
     path = results_dir / "gpu" / file_name(accelerator.name, date)
     require_writable(path.parent)

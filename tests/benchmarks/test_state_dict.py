@@ -180,6 +180,17 @@ def test_whole_dict_reports_a_missing_key():
 # Files
 
 
+def test_a_file_is_synced_before_it_is_dropped_since_a_dirty_page_stays(monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr(os, "POSIX_FADV_DONTNEED", "DONTNEED", raising=False)
+    monkeypatch.setattr(os, "fsync", lambda _: calls.append("fsync"))
+    monkeypatch.setattr(os, "posix_fadvise", lambda *arguments: calls.append(arguments[1:]), raising=False)
+    monkeypatch.setattr(checkpoints, "cached_share", lambda _: 0.25)
+    (tmp_path / "file").write_bytes(b"x")
+    assert "25%" in checkpoints.evict(tmp_path / "file")
+    assert calls == ["fsync", (0, 0, "DONTNEED")]
+
+
 @cold_reads
 def test_an_evicted_file_is_out_of_the_page_cache_and_reading_brings_it_back(tmp_path):
     path = tmp_path / "file"

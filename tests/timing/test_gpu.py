@@ -1,4 +1,5 @@
 import dataclasses
+import gc
 import io
 import sys
 import textwrap
@@ -56,7 +57,7 @@ SUITE = '''
         params = [["fake"]]
 
         def setup(self, where):
-            device.submit(1.0)  # the setup's own work, which must be in no sample
+            device.submit(0.01)  # the setup's own work, which must be in no sample
             self.fresh = True
 
         def time_use(self, where):
@@ -98,6 +99,14 @@ SUITE = '''
         def time_nothing(self, where):
             pass
 '''
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_collections(suite):
+    """Every measurement collects garbage first: 0.1 s each with torch loaded, unless all that is set aside."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +240,7 @@ def test_allocations_inside_samples_are_counted_and_those_of_the_setup_are_not(s
     submit = device.submit
 
     def allocating(seconds, **rest):
-        taken[0] += seconds in (50e-6, 1.0)  # the call of Once and its setup
+        taken[0] += seconds in (50e-6, 0.01)  # the call of Once and its setup
         submit(seconds, **rest)
 
     device.submit = allocating
@@ -239,7 +248,7 @@ def test_allocations_inside_samples_are_counted_and_those_of_the_setup_are_not(s
 
 
 def test_a_slow_cell_gets_fewer_rounds_and_never_too_few_for_an_interval(suite, device):
-    cell = only(measured(suite, device, "Once", settings=dataclasses.replace(SHORT, rounds=21, cell_seconds=0.1)))
+    cell = only(measured(suite, device, "Once", settings=dataclasses.replace(SHORT, rounds=21, cell_seconds=0.01)))
     assert len(cell.host.seconds) == len(cell.device.seconds) == gpu.FEWEST_ROUNDS
     assert cell.device_seconds.known
 
@@ -432,9 +441,8 @@ def test_results_that_cannot_be_stored_are_known_before_anything_is_measured(tmp
 
 @pytest.fixture
 def at_hand(device, monkeypatch):
-    """run_gpu finds the fake, and its own short settings and rivals."""
+    """run_gpu finds the fake, with its clock and rivals."""
     monkeypatch.setattr(gpu, "open_accelerator", lambda _: device)
-    monkeypatch.setattr(gpu, "Settings", lambda: SHORT)
     monkeypatch.setattr(gpu, "rivals", lambda span: exact(device))
     original = gpu.measurements
     monkeypatch.setattr(gpu, "measurements", lambda *a, **k: original(*a, clock=device.clock, **k))
@@ -443,7 +451,7 @@ def at_hand(device, monkeypatch):
 
 def test_the_command_stores_the_finished_run_and_says_what_it_does(suite, at_hand, tmp_path):
     said = []
-    run, path = gpu.run_gpu(suite.path, tmp_path, date="d", pattern="Once", progress=said.append)
+    run, path = gpu.run_gpu(suite.path, tmp_path, date="d", settings=SHORT, pattern="Once", progress=said.append)
     assert run.finished
     assert path == tmp_path / "gpu" / "gpu-fake-accelerator-d.jsonl"
     assert gpu.read(path) == run
@@ -455,7 +463,9 @@ def test_an_interrupted_run_keeps_what_it_has(suite, at_hand, tmp_path):
         if line.startswith("[2/"):
             raise KeyboardInterrupt
 
-    run, path = gpu.run_gpu(suite.path, tmp_path, date="d", pattern="Work.time_fill", progress=interrupt)
+    run, path = gpu.run_gpu(
+        suite.path, tmp_path, date="d", settings=SHORT, pattern="Work.time_fill", progress=interrupt
+    )
     assert (len(run.cells), run.finished, run.after) == (1, False, None)
     assert gpu.read(path) == run
 
@@ -465,7 +475,7 @@ def test_a_run_interrupted_before_the_first_figure_says_that_nothing_is_stored(s
         raise KeyboardInterrupt
 
     with pytest.raises(BenchCoreError, match="nothing is stored"):
-        gpu.run_gpu(suite.path, tmp_path, date="d", progress=interrupt)
+        gpu.run_gpu(suite.path, tmp_path, date="d", settings=SHORT, progress=interrupt)
     assert list((tmp_path / "gpu").iterdir()) == []
 
 
@@ -537,8 +547,8 @@ def test_a_quiet_run_has_no_warnings():
     [
         ({"finished": False}, "interrupted after 1 cells"),
         (
-            {"after": DeviceState("nvidia-smi", sm_mhz=900.0, max_sm_mhz=1980.0, reasons=("software power cap",))},
-            "At the end the device was slowed by software power cap, at 900 of 1980 MHz.",
+            {"after": DeviceState("nvidia-smi", sm_mhz=990.0, max_sm_mhz=1980.0, reasons=("software power cap",))},
+            "At the end the device was slowed by software power cap, at 990 of 1980 MHz.",
         ),
         ({"after": DeviceState("nvidia-smi", sm_mhz=900.0)}, "from 1000 to 900 MHz"),
         ({"yardsticks": (Yardstick("fill_", 4, Samples(1, (1.0,)), Samples(1, (1.5,))),)}, "1.50 times as long"),

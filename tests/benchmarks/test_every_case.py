@@ -1,0 +1,100 @@
+"""Rules that every case of this suite holds to, checked on all of them."""
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+
+from bench_core.suite import Suite
+from bench_core.timing.cells import SuiteDirectory
+
+ROOT = Path(__file__).parent.parent.parent
+SUITE = SuiteDirectory(ROOT / "benchmarks")
+CASES = sorted({cell.owner for cell in SUITE.cells}, key=lambda owner: (owner.__module__, owner.__name__))
+BY_BENCHMARK = {name: list(cells) for name, cells in itertools.groupby(SUITE.cells, key=lambda cell: cell.benchmark)}
+
+
+def named(owner):
+    return f"{owner.__module__.rsplit('.', 1)[-1]}.{owner.__name__}"
+
+
+def smallest(cells):
+    """Of one benchmark, the cells on the CPU with the first value of every parameter that only makes them larger."""
+    for cell in cells:
+        values = dict(zip(cell.params, cell.owner.params, strict=True))
+        growing = ("size", "modules", "parameters", "depth", "width", "keys", "uses", "layers", "threads")
+        if cell.params.get("device", "cpu") == "cpu" and all(
+            cell.params[name] == str(values[name][0]) for name in growing if name in cell.params
+        ):
+            yield cell
+
+
+SMALL = [cell for cells in BY_BENCHMARK.values() for cell in smallest(cells) if cell.why_not is None]
+
+
+def test_every_module_of_the_suite_imports():
+    assert SUITE.broken == ()
+
+
+@pytest.mark.parametrize("name", BY_BENCHMARK)
+def test_every_benchmark_has_a_check(name):
+    cell = BY_BENCHMARK[name][0]
+    assert callable(getattr(cell.owner, f"check_{cell.operation}", None))
+
+
+@pytest.mark.parametrize("cell", SMALL, ids=str)
+def test_a_check_fails_if_the_operation_does_nothing(cell):
+    with cell.open() as opened:
+        case = opened.benchmark.func.__self__
+        setattr(case, cell.benchmark.rsplit(".", 1)[-1], lambda *values: None)
+        # A check that reads what a reading operation returned may trip over None before it compares it.
+        with pytest.raises((AssertionError, AttributeError, TypeError)):
+            opened.check()
+
+
+@pytest.mark.parametrize("owner", CASES, ids=named)
+def test_a_case_is_an_ordinary_asv_class_of_this_suite(owner):
+    assert issubclass(owner, Suite)
+    assert owner.__doc__
+    assert len(owner.params) == len(owner.param_names)
+
+
+@pytest.mark.parametrize("owner", CASES, ids=named)
+def test_the_quick_profile_names_values_that_exist(owner):
+    values = {name: {str(value) for value in row} for name, row in zip(owner.param_names, owner.params, strict=True)}
+    for name, kept in (owner.quick or {}).items():
+        assert set(map(str, kept)) <= values[name]
+
+
+@pytest.mark.parametrize("owner", CASES, ids=named)
+def test_rivals_are_a_parameter_of_the_case(owner):
+    assert owner.rivals is None or owner.rivals in owner.param_names
+
+
+REPORTS = [(owner, report) for owner in CASES for report in owner.reports]
+
+
+@pytest.mark.parametrize(("owner", "report"), REPORTS, ids=[f"{named(o)}-{r.source}" for o, r in REPORTS])
+def test_a_reported_slowdown_is_named_in_the_docstring_and_its_two_cells_run_here(owner, report):
+    assert report.source.split(",")[0].split(";")[0] in owner.__doc__
+    for params in (report.slow, {**report.slow, **report.fast}):
+        found = [
+            cell
+            for cell in SUITE.cells
+            if cell.owner is owner and cell.benchmark.endswith(f".{report.benchmark}") and cell.params == params
+        ]
+        assert len(found) == 1, params
+        assert found[0].why_not is None
+
+
+def test_a_published_cell_keeps_its_name():
+    """The reference run's list of benchmarks is the list of what is published: values are appended, never edited."""
+    published = json.loads((ROOT / "results" / "benchmarks.json").read_text())
+    published.pop("version")
+    lost = []
+    for name, benchmark in published.items():
+        today = {tuple(cell.params.values()) for cell in BY_BENCHMARK.get(name, [])}
+        lost += [f"{name}{values}" for values in itertools.product(*benchmark["params"]) if values not in today]
+    assert published
+    assert not lost

@@ -1,0 +1,156 @@
+"""asv's own runner, really run on a small suite."""
+
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from bench_core.errors import BenchCoreError
+from bench_core.results import asv_run
+from bench_core.results.read import read
+from bench_core.timing.cells import SuiteDirectory, suite_of
+
+FAST = {"rounds": 1, "warmup_time": 0, "sample_time": 0.0005}
+
+
+def head(project):
+    done = subprocess.run(["git", "-C", str(project), "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def timed(project, pattern=None, **options):
+    suite = SuiteDirectory(suite_of(project / "asv.conf.json"))
+    cells = [cell for cell in suite.select(pattern) if cell.why_not is None]
+    options = {"commit": head(project), "machine": "tester", "attributes": FAST, **options}
+    return suite, asv_run.run(project / "asv.conf.json", suite, cells, **options)
+
+
+def test_results_are_stored_under_the_commit_and_named_by_versions_and_not_by_paths(project):
+    _, outcome = timed(project)
+    assert outcome.timed == 5
+    assert outcome.path.parent == project / "results" / "tester"
+    assert re.fullmatch(rf"{head(project)[:8]}-installed-py3\.\d+-numpy[\w.]+-torch[\w.+]+\.json", outcome.path.name)
+    assert str(project) not in outcome.path.read_text()
+    assert read(outcome.path).machine["machine"] == "tester"
+
+
+def test_a_warm_cell_holds_many_calls_in_a_sample_although_it_has_a_setup(project):
+    _, outcome = timed(project, "as_is")
+    assert all(cell.number > 10 for cell in read(outcome.path).cells)
+
+
+def test_every_timed_cell_is_read_back_with_its_samples_and_declarations(project):
+    _, outcome = timed(project)
+    cells = {cell.name: cell for cell in read(outcome.path).cells}
+    cell = cells["fills.Fill.time_fill(cpu, as_is, 64x64)"]
+    assert (cell.reads, cell.writes, cell.rivals, cell.moved_bytes) == (0, 1, "idiom", 64 * 64 * 4)
+    assert cell.value.low <= cell.value.middle <= cell.value.high
+    assert cell.bandwidth == pytest.approx(64 * 64 * 4 / cell.value.middle)
+    assert set(cells) == {
+        "fills.Later.time_sum",
+        *(f"fills.Fill.time_fill(cpu, {idiom}, {size})" for idiom in ("as_is", "twice") for size in ("8x4", "64x64")),
+    }
+
+
+def test_a_second_run_adds_to_the_first(project):
+    timed(project, "8x4")
+    _, outcome = timed(project, "Later")
+    assert {cell.benchmark for cell in read(outcome.path).cells} == {"fills.Fill.time_fill", "fills.Later.time_sum"}
+
+
+def test_what_was_timed_before_ctrl_c_is_stored(project):
+    def interrupt_after_the_first(name, cells):
+        raise KeyboardInterrupt
+
+    _, outcome = timed(project, progress=interrupt_after_the_first)
+    assert outcome.interrupted
+    assert outcome.timed == 4
+    assert {cell.benchmark for cell in read(outcome.path).cells} == {"fills.Fill.time_fill"}
+
+
+def test_without_a_commit_results_stay_out_of_the_history(project):
+    suite, outcome = timed(project, "8x4", commit=None)
+    assert outcome.path == project / ".asv" / asv_run.WITHOUT_COMMIT
+    assert not (project / "results").exists()
+    assert len(read(outcome.path, suite.declared).cells) == 2
+
+
+def test_a_benchmark_that_fails_is_reported_with_what_it_printed_and_the_others_are_timed(project):
+    cases = suite_of(project / "asv.conf.json") / "fills.py"
+    cases.write_text(cases.read_text() + "\n\ndef time_broken():\n    raise ValueError('planted')\n")
+    _, outcome = timed(project, "8x4|broken")
+    assert set(outcome.failed) == {"fills.time_broken"}
+    assert "ValueError: planted" in outcome.failed["fills.time_broken"]
+    assert outcome.timed == 2
+
+
+def test_a_module_that_does_not_import_leaves_the_others_timed(project):
+    (suite_of(project / "asv.conf.json") / "broken.py").write_text("import no_such_module\n")
+    suite, outcome = timed(project, "8x4")
+    assert len(suite.broken) == 1
+    assert outcome.timed == 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_an_unwritable_results_folder_is_one_clear_error(project, monkeypatch):
+    (project / "results").mkdir()
+    (project / "results").chmod(stat.S_IRUSR | stat.S_IXUSR)
+    if os.geteuid() == 0:  # root may write anywhere: let the system call answer as it does for others
+        monkeypatch.setattr("pathlib.Path.touch", refuse)
+    with pytest.raises(BenchCoreError, match="results cannot be stored in results: Permission denied"):
+        timed(project, "8x4")
+
+
+def refuse(*_):
+    raise PermissionError(13, "Permission denied")
+
+
+def test_a_tree_with_edited_benchmarks_has_no_commit_to_pin_to_and_one_with_new_results_has(project):
+    (project / "results").mkdir()
+    (project / "results" / "new.json").write_text("{}")
+    assert asv_run.commit_to_pin(project) == (head(project), "")
+    (project / "pyproject.toml").touch()
+    commit, reason = asv_run.commit_to_pin(project)
+    assert commit is None
+    assert "uncommitted" in reason
+
+
+def test_a_folder_inside_another_repository_is_not_taken_for_its_checkout(project):
+    (project / "unpacked").mkdir()
+    assert asv_run.commit_to_pin(project / "unpacked") == (None, "this folder is not a git checkout")
+
+
+def test_plain_asv_shows_what_we_stored(project):
+    timed(project, "8x4")
+    timed_by_asv = subprocess.run(
+        [sys.executable, "-m", "asv", "show", "HEAD", "--machine", "tester"], cwd=project, capture_output=True, text=True
+    )
+    assert timed_by_asv.returncode == 0, timed_by_asv.stderr
+    assert "fills.Fill.time_fill" in timed_by_asv.stdout
+
+
+def test_plain_asv_runs_the_suite_with_many_calls_in_a_sample(project):
+    """The property that lets warm cells be batched is in force in asv's own worker too."""
+
+    def asv(*arguments):
+        done = subprocess.run(
+            [sys.executable, "-m", "asv", *arguments],
+            cwd=project,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "HOME": str(project)},  # asv keeps what it knows of machines there
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    asv("machine", "--yes", "--machine", "tester")
+    fast = [f"--attribute={name}={value}" for name, value in {**FAST, "sample_time": 0.001}.items()]
+    environment = ["--environment", f"existing:{sys.executable}", "--set-commit-hash", head(project)]
+    asv("run", *environment, *fast, "--bench", "as_is, 8x4", "--launch-method", "forkserver", "--machine", "tester")
+    (path,) = (project / "results" / "tester").glob(f"{head(project)[:8]}-*.json")
+    content = json.loads(path.read_text())
+    row = dict(zip(content["result_columns"], content["results"]["fills.Fill.time_fill"], strict=False))
+    assert row["stats_number"][0] > 10

@@ -1,0 +1,83 @@
+import json
+import math
+
+import pytest
+
+from bench_core.errors import BenchCoreError
+from bench_core.results.read import read
+
+DECLARED = [
+    {
+        "name": "initialization.InPlace.time_initialize",
+        "param_names": ["device", "size", "dtype"],
+        "type": "time",
+        "unit": "seconds",
+        "weight_reads": 1,
+        "weight_writes": 1,
+    },
+    {"name": "tying.Deep.track_norm", "param_names": [], "type": "track", "unit": "log10 ratio"},
+]
+COLUMNS = ["result", "params", "version", "stats_ci_99_a", "stats_ci_99_b", "stats_number", "stats_repeat"]
+
+
+def written(tmp_path, results, **changes):
+    content = {"commit_hash": "f" * 40, "params": {"machine": "m"}, "result_columns": COLUMNS, "results": results}
+    path = tmp_path / "ffffffff-env.json"
+    path.write_text(json.dumps({**content, **changes}))
+    return path
+
+
+def in_place(values, lows=None, highs=None):
+    params = [["cpu"], ["8x4", "64x64"], ["float32", "bfloat16"]]
+    return {"initialization.InPlace.time_initialize": [values, params, "v", lows, highs, [10] * 4, [5] * 4]}
+
+
+def test_cells_that_are_not_applicable_or_were_not_selected_are_no_results(tmp_path):
+    found = read(written(tmp_path, in_place([1e-6, None, math.nan, 2e-6])), DECLARED)
+    assert [cell.name for cell in found.cells] == [
+        "initialization.InPlace.time_initialize(cpu, 8x4, float32)",
+        "initialization.InPlace.time_initialize(cpu, 64x64, bfloat16)",
+    ]
+
+
+def test_bandwidth_counts_every_declared_pass_in_the_cells_dtype(tmp_path):
+    found = read(written(tmp_path, in_place([1e-6] * 4)), DECLARED)
+    by_params = {tuple(cell.params.values())[1:]: cell for cell in found.cells}
+    assert by_params["64x64", "float32"].moved_bytes == 2 * 4096 * 4
+    assert by_params["64x64", "bfloat16"].bandwidth == pytest.approx(2 * 4096 * 2 / 1e-6)
+
+
+def test_an_interval_that_asv_could_not_give_stays_open(tmp_path):
+    found = read(written(tmp_path, in_place([1e-6] * 4, [None] * 4, [None] * 4)), DECLARED)
+    assert found.cells[0].value.low == -math.inf
+    assert not found.cells[0].value.known
+
+
+def test_a_benchmark_without_any_value_is_listed_as_failed(tmp_path):
+    found = read(written(tmp_path, {"tying.Deep.track_norm": [None, [], "v"]}), DECLARED)
+    assert (found.cells, found.failed) == ((), ("tying.Deep.track_norm",))
+
+
+def test_a_value_without_parameters_is_read(tmp_path):
+    found = read(written(tmp_path, {"tying.Deep.track_norm": [[-3.5], [], "v"]}), DECLARED)
+    assert [(cell.name, cell.value.middle) for cell in found.cells] == [("tying.Deep.track_norm", -3.5)]
+
+
+def test_a_benchmark_that_the_suite_no_longer_has_is_left_out(tmp_path):
+    assert read(written(tmp_path, {"gone.Old.time_it": [[1.0], [], "v"]}), DECLARED).cells == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [("{", "is damaged"), ("[]", "no object"), ('{"results": {}}', "not a result file that asv 0.6 writes")],
+)
+def test_a_file_that_asv_did_not_write_is_one_clear_error(tmp_path, text, complaint):
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    with pytest.raises(BenchCoreError, match=complaint):
+        read(path, DECLARED)
+
+
+def test_a_missing_file_says_how_to_get_one(tmp_path):
+    with pytest.raises(BenchCoreError, match="`make bench` writes results"):
+        read(tmp_path / "none.json", DECLARED)
