@@ -30,9 +30,7 @@ PARAMS = click.option(
     metavar="NAME=VALUE",
     help="Only cells with this value of a parameter, e.g. device=cpu or size=8x4; may be repeated.",
 )
-PROFILE = click.option(
-    "--quick/--full", default=False, help="Only the few cells that tell most, or all (default)."
-)
+PROFILE = click.option("--quick/--full", default=False, help="Only the few cells that tell most, or all (default).")
 
 
 def console() -> Console:
@@ -121,8 +119,8 @@ def run(pattern: str | None, config: Path, quick: bool, params: tuple[str, ...],
     commit, why_not = asv_run.commit_to_pin(config.resolve().parent)
     if commit is None:
         out.print(
-            f"[yellow]No commit to pin to: {why_not}.[/] The cells are timed and shown all the same; lost is their place "
-            "in the history: asv publish, compare and the gate will not know them."
+            f"[yellow]No commit to pin to: {why_not}.[/] The cells are timed and shown all the same; lost is their "
+            "place in the history: asv publish and asv compare will not know them."
         )
     out.print(f"Timing {len(cells)} cells through asv ({'quick' if quick else 'full'} profile).")
     with progress(out, len(cells)) as advance:
@@ -159,6 +157,76 @@ def show(file: Path) -> None:
     show_file(console(), file)
 
 
+MARKDOWN = click.option(
+    "--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Also write the page of the documentation."
+)
+
+
+@main.command()
+@CONFIG
+@MARKDOWN
+def known(config: Path, markdown: Path | None) -> None:
+    """Measure the known slowdowns here: each slow way in turn with the way round it."""
+    from bench_core.report import pages
+    from bench_core.timing.cells import SuiteDirectory, suite_of
+    from bench_core.timing.pairs import slowdowns
+
+    out = console()
+    rows = []
+    for row in slowdowns(SuiteDirectory(suite_of(config))):
+        out.print(f"[dim]{row.report.source}[/]  {row.report.what}: {row.ratio.middle:.2f}x")
+        rows.append(row)
+    if not rows:
+        raise BenchCoreError("no case of this suite names a known slowdown (see `reports` of bench_core.suite.Suite).")
+    out.print()
+    out.print(pages.slowdowns_table(rows))
+    write_page(markdown, pages.slowdowns_page(rows, this_machine()))
+
+
+@main.command()
+@CONFIG
+@MARKDOWN
+@click.option("--cells", "count", default=12, show_default=True, type=click.IntRange(2), help="How many cells.")
+def agree(config: Path, markdown: Path | None, count: int) -> None:
+    """Hold our times against torch.utils.benchmark, taken in turn on cells from the fastest to over 10 ms.
+
+    Exit code 1 if a cell's median ratio is not within 0.99 to 1.01.
+    """
+    from bench_core.report import pages
+    from bench_core.timing.cells import SuiteDirectory, suite_of
+    from bench_core.timing.pairs import agreement, spread_over_time
+    from bench_core.timing.torch_timer import blocked_autorange
+
+    out = console()
+    suite = SuiteDirectory(suite_of(config))
+    cells = spread_over_time(suite.select(quick=True, params={"device": "cpu"}), count)
+    rows = []
+    for row in agreement(cells, blocked_autorange):
+        out.print(f"[dim]{row.cell}: {row.ratio.middle:.4f}[/]")
+        rows.append(row)
+    out.print()
+    out.print(pages.agreement_table(rows))
+    write_page(markdown, pages.agreement_page(rows, this_machine()))
+    if not all(row.agrees for row in rows):
+        sys.exit(1)
+
+
+def write_page(path: Path | None, text: str) -> None:
+    if path is not None:
+        try:
+            path.write_text(text)
+        except OSError as error:
+            raise BenchCoreError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def this_machine() -> str:
+    """The machine in one line, as it stands in pages and below tables."""
+    from bench_core.report.table import described
+    from bench_core.results.asv_run import description
+
+    return described(description())
+
+
 def show_file(out: Console, path: Path, declared: Any = None) -> None:
     from bench_core.report import table
     from bench_core.results.read import read
@@ -168,7 +236,7 @@ def show_file(out: Console, path: Path, declared: Any = None) -> None:
     out.print(table.results(file))
     out.print()
     out.print(table.legend())
-    out.print(f"On {table.machine_line(file)}; commit {(file.commit or 'none')[:10]}.")
+    out.print(f"On {table.described(file.machine)}; commit {(file.commit or 'none')[:10]}.")
 
 
 @contextlib.contextmanager
@@ -182,9 +250,7 @@ def progress(out: Console, total: int) -> Iterator[Any]:
         done += cells
         spent = clock.host() - started
         left = spent / done * max(0, total - done)
-        out.print(
-            f"[dim]{100 * min(done, total) / total:4.0f} %  {spent:4.0f} s, about {left:3.0f} s left[/]  {name}"
-        )
+        out.print(f"[dim]{100 * min(done, total) / total:4.0f} %  {spent:4.0f} s, about {left:3.0f} s left[/]  {name}")
 
     yield advance
 

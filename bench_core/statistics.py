@@ -42,9 +42,7 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> Interv
     return Interval(ordered[k - 1], statistics.median(ordered), ordered[n - k], confidence)
 
 
-def ratio_interval(
-    numerators: Sequence[float], denominators: Sequence[float], confidence: float = 0.95
-) -> Interval:
+def ratio_interval(numerators: Sequence[float], denominators: Sequence[float], confidence: float = 0.95) -> Interval:
     """The median of paired ratios with its interval, by way of their logarithms.
 
     Args:
@@ -55,9 +53,7 @@ def ratio_interval(
             resolution, and there is no ratio.
     """
     if any(value <= 0 for value in (*numerators, *denominators)):
-        raise ValueError(
-            "a time that is not positive has no ratio: the sample is shorter than the clock can tell"
-        )
+        raise ValueError("a time that is not positive has no ratio: the sample is shorter than the clock can tell")
     logs = [math.log(a / b) for a, b in zip(numerators, denominators, strict=True)]
     found = median_interval(logs, confidence)
     return Interval(math.exp(found.low), math.exp(found.middle), math.exp(found.high), confidence)

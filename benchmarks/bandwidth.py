@@ -1,4 +1,4 @@
-"""The yardstick: what a plain fill and a plain copy reach on this machine, to which the other families' GB/s compare."""
+"""The yardstick: what a plain fill and copy reach on this machine, and the other families' GB/s are held to."""
 
 from __future__ import annotations
 

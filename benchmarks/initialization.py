@@ -94,9 +94,7 @@ class Threads(Suite):
 
     def setup(self, threads, initializer, size):
         super().setup(threads, initializer, size)
-        self.weight = weight_for(
-            initializer, "cpu", size
-        )  # touched, and the threads' pool started by the fill
+        self.weight = weight_for(initializer, "cpu", size)  # touched, and the threads' pool started by the fill
         self.initialize = INITIALIZERS[initializer].apply
 
     @traffic(writes=1)
@@ -270,9 +268,7 @@ class TruncatedNormal(Suite):
     def setup(self, device, idiom, size, dtype):
         super().setup(device, idiom, size, dtype)
         self.weight = weight_for(idiom, device, size, dtype)
-        self.initialize = (
-            nn.init.trunc_normal_ if idiom == "nn_init" else initializers.trunc_normal_by_inverse_cdf
-        )
+        self.initialize = nn.init.trunc_normal_ if idiom == "nn_init" else initializers.trunc_normal_by_inverse_cdf
 
     @traffic(writes=1)
     def time_initialize(self, device, idiom, size, dtype):
@@ -340,9 +336,7 @@ class ManyParameters(Suite):
     def setup(self, device, idiom, parameters):
         super().setup(device, idiom, parameters)
         # 8x4 each: Python and dispatch, not memory.
-        self.parameters = [
-            nn.Parameter(torch.full((8, 4), 3.0, device=device)) for _ in range(int(parameters))
-        ]
+        self.parameters = [nn.Parameter(torch.full((8, 4), 3.0, device=device)) for _ in range(int(parameters))]
         self.zero = getattr(initializers, f"zero_{idiom}")
 
     def time_zero(self, device, idiom, parameters):
@@ -466,9 +460,7 @@ class SignalPropagation(Suite):
             }
             expected = int(depth) / 2 * math.log10(self.width * variance[initializer] / 2)
             margin = 0.5 + 0.25 * int(depth) ** 0.5
-        assert abs(found - expected) < margin, (
-            f"log10 ratio {found:.2f}, expected {expected:.2f} ± {margin:.2f}"
-        )
+        assert abs(found - expected) < margin, f"log10 ratio {found:.2f}, expected {expected:.2f} ± {margin:.2f}"
 
     def check_activation(self, initializer, depth):
         self._check(self.track_activation(initializer, depth), initializer, depth)

@@ -7,7 +7,9 @@ def test_an_unknown_name_is_answered_with_the_near_misses_and_the_known_ones():
 
 
 def test_a_pattern_that_matches_nothing_is_answered_with_the_near_misses():
-    text = str(NothingSelectedError("Shard.*cuda", ["tying.Shared.time_forward(cpu)", "state_dict.Read.time_get(cuda)"]))
+    text = str(
+        NothingSelectedError("Shard.*cuda", ["tying.Shared.time_forward(cpu)", "state_dict.Read.time_get(cuda)"])
+    )
     assert "Did you mean 'Shared' for 'Shard'?" in text
     assert "bench-core list" in text
 

@@ -9,7 +9,7 @@ import pytest
 import torch  # noqa: F401 - pytester unloads what a run has loaded, and these two cannot be loaded twice
 
 ARRAYS = Path(__file__).parent / "suites" / "arrays"
-OURS = '''
+OURS = """
 from bench_core.suite import Suite, labels
 
 BUILT = []
@@ -32,7 +32,7 @@ class Shape(Suite):
     def check_once(self, idiom, size):
         self.time_once(idiom, size)
         assert idiom == "good", "the outcome is wrong"
-'''
+"""
 
 
 @pytest.fixture

@@ -31,7 +31,9 @@ def report(run: GpuRun) -> RenderableType:
 
 
 def cells(run: GpuRun) -> Table:
-    table = _table(f"Cells on {run.device}", "", "host", "±", "device", "±", "launch", "bound by", "GB/s", "of limit")
+    table = _table(
+        f"Cells on {run.device}", "", "host", "±", "device", "±", "L2", "launch", "bound by", "GB/s", "of limit"
+    )
     limits: dict[str, Yardstick] = {stick.operation: stick for stick in run.yardsticks}
     for benchmark, group in itertools.groupby(run.cells, key=lambda cell: cell.name.partition("(")[0]):
         table.add_row(Text(benchmark, style="cyan"))
@@ -45,20 +47,23 @@ def _cell_row(cell: CellTimes, limits: Mapping[str, Yardstick]) -> Iterator[Text
     for interval in (cell.host_seconds, cell.device_seconds):
         yield units.time(interval.middle)
         yield units.uncertainty(interval)
+    yield cell.l2
     yield units.time(cell.launch_seconds.middle)
     yield Text(cell.bound, style=_BOUND_STYLES[cell.bound])
-    yield "" if cell.bandwidth is None else units.bandwidth(cell.bandwidth)
+    if cell.bandwidth is None or not cell.gapless:  # with gaps in the device time it would be the host's
+        return
+    yield units.bandwidth(cell.bandwidth)
     limit = limits.get(cell.yardstick or "")
-    # With gaps in the device time, the share would be that of the host.
-    known = cell.bandwidth is not None and limit is not None and cell.gapless
-    yield f"{100 * cell.bandwidth / limit.bandwidth.middle:.0f} %" if known and cell.bandwidth and limit else ""
+    if limit is not None:
+        yield f"{100 * cell.bandwidth / limit.bandwidth.middle:.0f} %"
 
 
 def legend() -> Text:
     return Text(
         "host: the host's clock around many calls, the queue empty at both ends.  device: the device's events around "
-        "calls that were enqueued beforehand.  launch: the host's time to enqueue a call.  bound by launch: the device "
-        "idles between calls; by device: the host waits; even: too close to tell; waits: the call itself waits for the "
+        "calls that were enqueued beforehand.  L2: the state of that cache in the device's samples; cold where each "
+        "call needs a fresh object.  launch: the host's time to enqueue a call.  bound by launch: the device idles "
+        "between calls; by device: the host waits; even: too close to tell; waits: the call itself waits for the "
         "device, so its device time has gaps in it.  GB/s: the bytes that the job must move over the device time.  of "
         "limit: that over a fill (or copy) of memory far larger than the L2 cache; above 100 % the cache has served.  "
         "±: half the 95 % interval of the median.",
@@ -75,7 +80,8 @@ def comparison(run: GpuRun) -> Table:
         table.add_row(Text(rival, style="cyan"))
         for row in sorted(rows, key=_length):
             table.add_row(*_comparison_row(row))
-        table.add_row(*[""] * 7, Text(tally(rows), style="dim"))
+        if any(row.verdict != "not compared" for row in rows):
+            table.add_row(*[""] * 7, Text(tally(rows), style="dim"))
     return table
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -21,9 +21,7 @@ WARN_ABOVE = 0.10
 
 def results(file: ResultFile) -> RenderableType:
     """All cells of a result file, a table a family."""
-    return Group(
-        *(_family(name, list(cells), file.cells) for name, cells in _by(file.cells, lambda c: c.family))
-    )
+    return Group(*(_family(name, list(cells), file.cells) for name, cells in _by(file.cells, lambda c: c.family)))
 
 
 def legend() -> Text:
@@ -35,24 +33,22 @@ def legend() -> Text:
     )
 
 
-def machine_line(file: ResultFile) -> str:
-    described = file.machine
-    ram = int(described["ram"]) / 2**30 if described.get("ram", "").isdigit() else None
+def described(machine: Mapping[str, str]) -> str:
+    """asv's description of a machine in one line."""
+    ram = int(machine["ram"]) / 2**30 if machine.get("ram", "").isdigit() else None
     parts = (
-        described.get("cpu"),
-        f"{described.get('num_cpu')} cores",
+        machine.get("cpu"),
+        f"{machine.get('num_cpu')} cores",
         None if ram is None else f"{ram:.0f} GiB",
-        described.get("os"),
-        f"Python {described.get('python')}",
-        f"torch {described.get('torch')}",
+        machine.get("os"),
+        f"Python {machine.get('python')}",
+        f"torch {machine.get('torch')}",
     )
     return ", ".join(part for part in parts if part)
 
 
 def _family(name: str, cells: Sequence[CellResult], everything: Sequence[CellResult]) -> Table:
-    table = Table(
-        title=name, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim"
-    )
+    table = Table(title=name, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
     table.add_column("")
     for heading in ("value", "±", "GB/s", "of limit", "vs best"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -65,9 +61,7 @@ def _family(name: str, cells: Sequence[CellResult], everything: Sequence[CellRes
     return table
 
 
-def _row(
-    cell: CellResult, everything: Sequence[CellResult], best: dict[tuple[str, ...], float]
-) -> list[Text | str]:
+def _row(cell: CellResult, everything: Sequence[CellResult], best: dict[tuple[str, ...], float]) -> list[Text | str]:
     label = "  " + (", ".join(cell.params.values()) or cell.benchmark.rsplit(".", 1)[-1])
     share = share_of_limit(cell, everything)
     fastest = best.get(_job(cell), math.nan)

@@ -13,9 +13,7 @@ def time(seconds: float) -> str:
     """Three significant digits with the fitting unit: ``1.23 ms``."""
     if math.isnan(seconds):
         return "n/a"
-    scale, unit = next(
-        ((scale, unit) for scale, unit in _TIMES if abs(seconds) >= 0.9995 * scale), _TIMES[-1]
-    )
+    scale, unit = next(((scale, unit) for scale, unit in _TIMES if abs(seconds) >= 0.9995 * scale), _TIMES[-1])
     return f"{_three_digits(seconds / scale)} {unit}"
 
 

@@ -48,18 +48,30 @@ class InstalledEnvironment(environment.ExistingEnvironment):  # type: ignore[mis
 
     @property
     def name(self) -> str:
-        found: str = environment.get_env_name(
-            self.tool_name, self.python, self.requirements, self._tagged_env_vars
-        )
+        found: str = environment.get_env_name(self.tool_name, self.python, self.requirements, self._tagged_env_vars)
         return found
 
     @property
     def python(self) -> str:
-        return f"{sys.version_info.major}.{sys.version_info.minor}"
+        return python_version()
 
     @property
     def requirements(self) -> dict[str, str]:
-        return {package: importlib.metadata.version(package) for package in REPORTED}
+        return versions()
+
+
+def versions() -> dict[str, str]:
+    """The installed versions that results depend on."""
+    return {package: importlib.metadata.version(package) for package in REPORTED}
+
+
+def description() -> dict[str, str]:
+    """This machine as asv's result files describe it, with the versions that are installed."""
+    return {**Machine.get_defaults(), "python": python_version(), **versions()}
+
+
+def python_version() -> str:
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 @dataclass(frozen=True)
@@ -95,9 +107,7 @@ def commit_to_pin(root: Path) -> tuple[str | None, str]:
 
     def git(*arguments: str) -> str | None:
         try:
-            done = subprocess.run(
-                ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
-            )
+            done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
         except (OSError, subprocess.CalledProcessError):
             return None
         return done.stdout.strip()
@@ -156,9 +166,7 @@ def run(
 
         described = {**here.__dict__, "python": env.python, **env.requirements}
         date = get_repo(conf).get_date(commit) if commit else 0
-        results = StoredAtOnce(
-            described, env.requirements, commit or "", date, env.python, env.name, env.env_vars
-        )
+        results = StoredAtOnce(described, env.requirements, commit or "", date, env.python, env.name, env.env_vars)
         if commit:
             here.save(conf.results_dir)
             benchmarks.save()

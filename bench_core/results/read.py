@@ -109,9 +109,7 @@ def read(path: Path, declared: list[dict[str, Any]] | None = None) -> ResultFile
                 failed.append(name)
                 continue
             cells += _cells(by_name[name], found)
-        return ResultFile(
-            path, content["commit_hash"] or None, content["params"], tuple(cells), tuple(failed)
-        )
+        return ResultFile(path, content["commit_hash"] or None, content["params"], tuple(cells), tuple(failed))
     except (KeyError, TypeError, AttributeError) as error:
         raise BenchCoreError(f"{path} is not a result file that asv 0.6 writes: {error!r}.") from error
 
@@ -156,9 +154,7 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
     except OSError as error:
-        raise BenchCoreError(
-            f"{path} cannot be read: {error.strerror}. `make bench` writes results."
-        ) from error
+        raise BenchCoreError(f"{path} cannot be read: {error.strerror}. `make bench` writes results.") from error
     except ValueError as error:
         raise BenchCoreError(f"{path} is damaged: {error}. Delete it and time that commit again.") from error
     if not isinstance(content, dict):

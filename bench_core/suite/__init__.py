@@ -7,8 +7,8 @@ from bench_core.errors import TooOldError
 if not hasattr(torch, "accelerator"):
     raise TooOldError("torch", torch.__version__, "2.6")
 
-from bench_core.suite import batching, initializers, models, oracles  # noqa: E402 - a torch that is too old must say so first
-from bench_core.suite.axes import (  # noqa: E402
+from bench_core.suite import batching, initializers, models, oracles
+from bench_core.suite.axes import (
     DEVICES,
     DTYPES,
     SIZES,
@@ -19,7 +19,7 @@ from bench_core.suite.axes import (  # noqa: E402
     labels,
     shape_of,
 )
-from bench_core.suite.base import Report, Suite, traffic  # noqa: E402
+from bench_core.suite.base import Report, Suite, traffic
 
 batching.install()
 

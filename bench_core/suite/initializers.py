@@ -126,14 +126,12 @@ def check_sparse(weight: torch.Tensor, initialize: Callable[[], object]) -> None
     expected = math.ceil(SPARSITY * found.shape[0])
     zeros = (found == 0).sum(0)
     drawn_zeros = int((zeros - expected).sum())
-    assert int(zeros.min()) >= expected and drawn_zeros <= 1e-5 * found.numel(), (
-        f"zeros in a column: {int(zeros.min())} to {int(zeros.max())}, expected {expected}"
-    )
+    least, most = int(zeros.min()), int(zeros.max())
+    wrong = least < expected or drawn_zeros > 1e-5 * found.numel()
+    assert not wrong, f"zeros in a column: {least} to {most}, expected {expected}"
     nonzero = oracles.draw(initialize, weight)
     nonzero = nonzero[nonzero != 0]
-    oracles.distributed(
-        nonzero, oracles.normal_cdf(0, SPARSE_STD), "nonzero elements", rounding=rounding(weight)
-    )
+    oracles.distributed(nonzero, oracles.normal_cdf(0, SPARSE_STD), "nonzero elements", rounding=rounding(weight))
 
 
 def check_eye(weight: torch.Tensor, initialize: Callable[[], object]) -> None:
@@ -238,7 +236,7 @@ def masked_where(weight: torch.Tensor) -> None:
 
 @torch.no_grad()
 def masked_sign_bernoulli_uniform(weight: torch.Tensor) -> None:
-    """Three draws, for whoever wants the distribution spelled out: U(5, 10), times a sign, kept with probability 1/2."""
+    """Three draws, the distribution spelled out: U(5, 10), times a sign, kept with probability 1/2."""
     sign = torch.empty_like(weight).bernoulli_(0.5).mul_(2).sub_(1)
     keep = torch.empty_like(weight, dtype=torch.bool).bernoulli_(0.5)
     weight.uniform_(5, 10).mul_(sign).masked_fill_(keep.logical_not_(), 0)

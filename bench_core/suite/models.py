@@ -24,6 +24,4 @@ def many_linears(count: int, *, nested: bool, per_block: int = 10, side: int = 4
 
 def relu_stack(width: int, depth: int) -> nn.Sequential:
     """`depth` times Linear(width, width) without bias, then ReLU."""
-    return nn.Sequential(
-        *(module for _ in range(depth) for module in (nn.Linear(width, width, bias=False), nn.ReLU()))
-    )
+    return nn.Sequential(*(module for _ in range(depth) for module in (nn.Linear(width, width, bias=False), nn.ReLU())))

@@ -18,9 +18,7 @@ so a red check is a bug and not chance."""
 
 Cdf = Callable[[torch.Tensor], torch.Tensor]
 
-_DRAWS = (
-    1 << 17
-)  # enough to see a distance of 0.009 from the right distribution, and both tails beyond 3.5 sigma
+_DRAWS = 1 << 17  # enough to see a distance of 0.009 from the right distribution, and both tails beyond 3.5 sigma
 
 
 def same(found: Any, expected: Any, what: str) -> None:
@@ -81,9 +79,7 @@ def distributed(draws: torch.Tensor, cdf: Cdf, what: str, *, rounding: float = 0
     expected = cdf(values)
     distance = float(torch.maximum(steps[1:] - expected, expected - steps[:-1]).max())
     allowed = band(n) + rounding
-    assert distance <= allowed, (
-        f"{what}: Kolmogorov-Smirnov distance {distance:.4f} > {allowed:.4f} for n = {n}"
-    )
+    assert distance <= allowed, f"{what}: Kolmogorov-Smirnov distance {distance:.4f} > {allowed:.4f} for n = {n}"
 
 
 def share(found: float, expected: float, n: int, what: str) -> None:
@@ -95,7 +91,7 @@ def share(found: float, expected: float, n: int, what: str) -> None:
 def within(draws: torch.Tensor, low: float, high: float, what: str) -> None:
     """Every element lies in [low, high]."""
     found = (float(draws.detach().min()), float(draws.detach().max()))
-    assert low <= found[0] and found[1] <= high, f"{what}: range {found} is not within [{low}, {high}]"
+    assert low <= found[0] <= found[1] <= high, f"{what}: range {found} is not within [{low}, {high}]"
 
 
 def reaches(draws: torch.Tensor, edge: float, cdf: Cdf, what: str) -> None:
@@ -137,14 +133,10 @@ def draw(operation: Callable[[], object], weight: torch.Tensor, *, fill: float =
         flat = weight.detach().reshape(-1)
         step = max(1, flat.numel() // _DRAWS)
         parts.append(
-            torch.cat([flat[: _DRAWS // 16], flat[::step], flat[-_DRAWS // 16 :]])
-            if step > 1
-            else flat.clone()
+            torch.cat([flat[: _DRAWS // 16], flat[::step], flat[-_DRAWS // 16 :]]) if step > 1 else flat.clone()
         )
     drawn = torch.cat(parts).cpu()
-    assert not drawn.isnan().any(), (
-        f"{int(drawn.isnan().sum())} of {drawn.numel()} elements were never written"
-    )
+    assert not drawn.isnan().any(), f"{int(drawn.isnan().sum())} of {drawn.numel()} elements were never written"
     return drawn
 
 

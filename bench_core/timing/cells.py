@@ -79,9 +79,7 @@ class Cell:
         """What belongs into one table with this cell: the rivals for its job, else its benchmark at its size."""
         rivals = getattr(self.owner, "rivals", None)
         kept = [name for name in self.params if (name != rivals if rivals else name == "size")]
-        return (
-            f"{self.benchmark}({', '.join(self.params[name] for name in kept)})" if kept else self.benchmark
-        )
+        return f"{self.benchmark}({', '.join(self.params[name] for name in kept)})" if kept else self.benchmark
 
     @property
     def in_quick_profile(self) -> bool:
@@ -198,15 +196,11 @@ class SuiteDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
         if not (self.path / "__init__.py").is_file():
-            raise BenchCoreError(
-                f"{path} is no benchmark suite: asv needs a folder with an __init__.py in it."
-            )
+            raise BenchCoreError(f"{path} is no benchmark suite: asv needs a folder with an __init__.py in it.")
         self._caches: dict[str, tempfile.TemporaryDirectory[str]] = {}
         with self.importable():
             self.broken = tuple(self._broken_modules())
-            with contextlib.redirect_stderr(
-                io.StringIO()
-            ):  # tracebacks of the broken ones, which we report ourselves
+            with contextlib.redirect_stderr(io.StringIO()):  # tracebacks of the broken ones, which we report ourselves
                 benchmarks = list(disc_benchmarks(str(self.path), ignore_import_errors=True))
         self.declared = [_declaration(benchmark) for benchmark in benchmarks]
         self.cells = tuple(cell for benchmark in benchmarks for cell in self._cells(benchmark))
@@ -270,9 +264,7 @@ class SuiteDirectory:
                 yield folder
             return
         if key not in self._caches:
-            folder_of_key: tempfile.TemporaryDirectory[str] = tempfile.TemporaryDirectory(
-                prefix="bench-core-"
-            )
+            folder_of_key: tempfile.TemporaryDirectory[str] = tempfile.TemporaryDirectory(prefix="bench-core-")
             with contextlib.chdir(folder_of_key.name):
                 Path("cache.pickle").write_bytes(pickle.dumps(benchmark.do_setup_cache()))
             self._caches[key] = folder_of_key
@@ -302,7 +294,7 @@ class SuiteDirectory:
                 module = importlib.import_module(name)
             except BenchCoreError:
                 raise
-            except BaseException as error:  # noqa: BLE001 - a module may raise anything, SystemExit included
+            except BaseException as error:
                 if isinstance(error, KeyboardInterrupt):
                     raise
                 yield BrokenModule(name, f"{type(error).__name__}: {error}")

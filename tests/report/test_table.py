@@ -26,7 +26,17 @@ EDIT = cell("initialization.Edit.time_add", {"device": "cpu", "size": "1024x1024
 NORM = cell("initialization.Signal.track_norm", {"depth": "16"}, -20.5, kind="track", unit="log10 ratio")
 MEMORY = cell("initialization.Build.peakmem_build", {}, 3 << 20, kind="peakmemory", unit="bytes")
 
-CELLS = (FILL, SMALL_FILL, CUDA_FILL, COPY, masked("where", 400e-6), masked("mask", 200e-6, spread=0.3), EDIT, NORM, MEMORY)
+CELLS = (
+    FILL,
+    SMALL_FILL,
+    CUDA_FILL,
+    COPY,
+    masked("where", 400e-6),
+    masked("mask", 200e-6, spread=0.3),
+    EDIT,
+    NORM,
+    MEMORY,
+)
 
 
 def shown(cells):
@@ -66,6 +76,12 @@ def test_without_declared_bytes_there_is_no_share():
 
 
 def test_the_machine_is_named_with_its_hardware_and_versions():
-    machine = {"cpu": "AMD EPYC", "num_cpu": "2", "ram": str(24 << 30), "os": "Linux 6", "python": "3.11", "torch": "2.13"}
-    line = table.machine_line(ResultFile(Path("x"), None, machine, (), ()))
-    assert line == "AMD EPYC, 2 cores, 24 GiB, Linux 6, Python 3.11, torch 2.13"
+    machine = {
+        "cpu": "AMD EPYC",
+        "num_cpu": "2",
+        "ram": str(24 << 30),
+        "os": "Linux 6",
+        "python": "3.11",
+        "torch": "2.13",
+    }
+    assert table.described(machine) == "AMD EPYC, 2 cores, 24 GiB, Linux 6, Python 3.11, torch 2.13"

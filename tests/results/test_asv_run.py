@@ -127,7 +127,10 @@ def test_a_folder_inside_another_repository_is_not_taken_for_its_checkout(projec
 def test_plain_asv_shows_what_we_stored(project):
     timed(project, "8x4")
     timed_by_asv = subprocess.run(
-        [sys.executable, "-m", "asv", "show", "HEAD", "--machine", "tester"], cwd=project, capture_output=True, text=True
+        [sys.executable, "-m", "asv", "show", "HEAD", "--machine", "tester"],
+        cwd=project,
+        capture_output=True,
+        text=True,
     )
     assert timed_by_asv.returncode == 0, timed_by_asv.stderr
     assert "fills.Fill.time_fill" in timed_by_asv.stdout

@@ -102,8 +102,10 @@ SUITE = '''
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quick_collections(suite):
+def quick_collections():
     """Every measurement collects garbage first: 0.1 s each with torch loaded, unless all that is set aside."""
+    import torch  # noqa: F401 - so that it is among what is set aside
+
     gc.freeze()
     yield
     gc.unfreeze()
@@ -126,7 +128,7 @@ def suite(tmp_path_factory):
 @pytest.fixture
 def device(suite):
     fake = FakeAccelerator(FakeClock())
-    sys.modules["gpu_suite.work"].device = fake
+    sys.modules[f"{suite.path.name}.work"].device = fake
     return fake
 
 
@@ -440,16 +442,16 @@ def test_results_that_cannot_be_stored_are_known_before_anything_is_measured(tmp
 
 
 @pytest.fixture
-def at_hand(device, monkeypatch):
+def device_at_hand(device, monkeypatch):
     """run_gpu finds the fake, with its clock and rivals."""
     monkeypatch.setattr(gpu, "open_accelerator", lambda _: device)
-    monkeypatch.setattr(gpu, "rivals", lambda span: exact(device))
+    monkeypatch.setattr(gpu, "rivals", lambda _: exact(device))
     original = gpu.measurements
     monkeypatch.setattr(gpu, "measurements", lambda *a, **k: original(*a, clock=device.clock, **k))
-    return device
 
 
-def test_the_command_stores_the_finished_run_and_says_what_it_does(suite, at_hand, tmp_path):
+@pytest.mark.usefixtures("device_at_hand")
+def test_the_command_stores_the_finished_run_and_says_what_it_does(suite, tmp_path):
     said = []
     run, path = gpu.run_gpu(suite.path, tmp_path, date="d", settings=SHORT, pattern="Once", progress=said.append)
     assert run.finished
@@ -458,7 +460,8 @@ def test_the_command_stores_the_finished_run_and_says_what_it_does(suite, at_han
     assert "[1/1] work.Once.time_use('fake')" in said
 
 
-def test_an_interrupted_run_keeps_what_it_has(suite, at_hand, tmp_path):
+@pytest.mark.usefixtures("device_at_hand")
+def test_an_interrupted_run_keeps_what_it_has(suite, tmp_path):
     def interrupt(line):
         if line.startswith("[2/"):
             raise KeyboardInterrupt
@@ -470,7 +473,8 @@ def test_an_interrupted_run_keeps_what_it_has(suite, at_hand, tmp_path):
     assert gpu.read(path) == run
 
 
-def test_a_run_interrupted_before_the_first_figure_says_that_nothing_is_stored(suite, at_hand, tmp_path):
+@pytest.mark.usefixtures("device_at_hand")
+def test_a_run_interrupted_before_the_first_figure_says_that_nothing_is_stored(suite, tmp_path):
     def interrupt(_):
         raise KeyboardInterrupt
 
@@ -503,17 +507,17 @@ def test_the_table_shows_both_clocks_what_bounds_the_cell_and_the_share_of_the_b
         cells=(
             cell("a.B.time_c(cuda, 8x4)", 5e-6, 2e-6, 5e-6),
             cell("a.B.time_c(cuda, big)", 2.01e-3, 2e-3, 5e-6, moved_bytes=1 << 30, yardstick="fill_"),
-            cell("a.B.time_d(cuda)", 4e-5, 3e-5, 3e-5, gapless=False, moved_bytes=1 << 30, yardstick="fill_"),
+            cell("a.B.time_d(cuda)", 4e-5, 3e-5, 3e-5, gapless=False, l2="cold", moved_bytes=1 << 30),
         ),
     )
     assert shown(report.cells(run)) == [
         "Cells on Fake",
-        "                 host       ±   device       ±   launch  bound by   GB/s  of limit",
+        "                host       ±   device       ±    L2   launch  bound by  GB/s  of limit",
         "a.B.time_c",
-        "  cuda, 8x4   5.00 µs  ±0.0 %  2.00 µs  ±0.0 %  5.00 µs    launch",
-        "  cuda, big   2.01 ms  ±0.0 %  2.00 ms  ±0.0 %  5.00 µs    device    537      50 %",
+        "  cuda, 8x4  5.00 µs  ±0.0 %  2.00 µs  ±0.0 %  warm  5.00 µs    launch",
+        "  cuda, big  2.01 ms  ±0.0 %  2.00 ms  ±0.0 %  warm  5.00 µs    device   537      50 %",
         "a.B.time_d",
-        "  cuda        40.0 µs  ±0.0 %  30.0 µs  ±0.0 %  30.0 µs     waits  35791",
+        "  cuda       40.0 µs  ±0.0 %  30.0 µs  ±0.0 %  cold  30.0 µs     waits",
     ]
 
 
@@ -521,16 +525,16 @@ def test_the_comparison_shows_ratio_interval_verdict_and_how_many_agree():
     run = dataclasses.replace(
         full_run(),
         agreements=(
-            Agreement("fill_ of 9 elements", "do_bench", "device", "cold", (1.01e-5,) * 7, (1e-5,) * 7),
-            Agreement("normal_ of 9 elements", "do_bench", "device", "cold", (1.1e-4,) * 7, (1e-4,) * 7),
-            Agreement("fill_ of 9 elements", "other", "host", "warm", reason="not installed"),
+            Agreement("fill_ of 9", "do_bench", "device", "cold", (1.01e-5,) * 7, (1e-5,) * 7),
+            Agreement("normal_ of 9", "do_bench", "device", "cold", (1.1e-4,) * 7, (1e-4,) * 7),
+            Agreement("fill_ of 9", "other", "host", "warm", reason="not installed"),
         ),
     )
     text = shown(report.comparison(run))
     assert text[2:5] == [
         "do_bench",
-        "  fill_ of 9 elements    device  cold  10.1 µs  10.0 µs  1.0100  1.0100 to 1.0100                      agrees",
-        "  normal_ of 9 elements  device  cold   110 µs   100 µs  1.1000  1.1000 to 1.1000                     differs",
+        "  fill_ of 9    device  cold  10.1 µs  10.0 µs  1.0100  1.0100 to 1.0100                       agrees",
+        "  normal_ of 9  device  cold   110 µs   100 µs  1.1000  1.1000 to 1.1000                      differs",
     ]
     assert text[5].endswith("1 of 2 agree")
     assert text[7].endswith("not compared: not installed")
