@@ -135,19 +135,23 @@ class CellItem(pytest.Function):
             with self.cell.open() as opened:
                 if opened.check is not None:
                     opened.check()
-                    opened.fresh()
                 yield opened
         except SkippedError as skipped:
             pytest.skip(str(skipped))
 
     def _run_once(self) -> None:
         with self._opened() as opened:
-            opened.call()
+            if opened.check is None:
+                opened.call()
 
     def _time(self, benchmark: BenchmarkFixture) -> None:
         # pytest-benchmark warns of a fixture that timed nothing, beside the failure or skip that was the reason.
         benchmark._mode = "set up and checked"
         with self._opened() as opened:
+            if opened.check is not None:
+                if benchmark.disabled:
+                    return  # the check has done the operation: that is the one run that --benchmark-disable asks for
+                opened.fresh()
             benchmark._mode = None
             benchmark._timer = opened.timer  # known only now: asv lets setup choose the timer
             benchmark.extra_info.update(cell=self.cell.name, **self.cell.params)

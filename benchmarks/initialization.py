@@ -37,7 +37,8 @@ def weight_for(initializer: str, device: str, size: str, dtype: str = "float32")
 class InPlace(Suite):
     """Overwrite a weight that is already in memory: what `nn.init` does after construction.
 
-    `normal_` in bfloat16 against float32 shows pytorch/pytorch#173173 (and NVIDIA/FasterTransformer#583).
+    `normal_` in bfloat16 against float32 shows pytorch/pytorch#173173 (and, for weights of a whole model in
+    half precision, NVIDIA/FasterTransformer#583).
     """
 
     param_names = ["device", "initializer", "size", "dtype"]
@@ -82,6 +83,31 @@ class InPlace(Suite):
             self.time_initialize(device, initializer, size, dtype)
 
         INITIALIZERS[initializer].check(self.weight, initialize)
+
+
+class PeakMemory(Suite):
+    """Memory that an initializer needs beside its weight.
+
+    `orthogonal_` needs several times the weight for its QR factorization, the others nothing: pytorch/pytorch#36569.
+    """
+
+    param_names = ["initializer", "size"]
+    params = [labels("xavier_uniform_", "orthogonal_"), labels("1024x1024", "2048x2048")]
+    quick = {"size": ["2048x2048"]}
+    rivals = "initializer"
+
+    def setup(self, initializer, size):
+        super().setup(initializer, size)
+        self.weight = weight_for(initializer, "cpu", size)
+        self.initialize = INITIALIZERS[initializer].apply
+        # The first factorization loads LAPACK and its threads' buffers, which are not the initializer's own.
+        self.initialize(torch.empty(8, 4))
+
+    def peakmem_initialize(self, initializer, size):
+        self.initialize(self.weight)
+
+    def check_initialize(self, initializer, size):
+        INITIALIZERS[initializer].check(self.weight, lambda: self.peakmem_initialize(initializer, size))
 
 
 class Threads(Suite):
@@ -248,6 +274,7 @@ class TruncatedNormal(Suite):
     """`trunc_normal_` as torch has it against the inverse distribution function, its way before torch 2.12.
 
     Reported in pytorch/pytorch#182116: since 2.12 it draws about three normals for every element that it keeps.
+    A truncated normal through a slow library once made constructing a model 100 times slower (pytorch/vision#2166).
     """
 
     param_names = ["device", "idiom", "size", "dtype"]

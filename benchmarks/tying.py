@@ -105,7 +105,7 @@ class SharedLayer(_Passes, _SharedLayer):
     """
 
     # Cached parametrizations (`parametrize.cached()`) are no rival: each layer here reads its parameters once a pass,
-    # and the cache costs 2 to 8 % on top.
+    # and the cache costs up to 6 % on top.
     param_names = ["device", "sharing", "width", "uses"]
     params = [DEVICES, labels("tied", "untied", "parametrized"), WIDTHS, labels("2", "8", "32")]
     quick = {"device": ["cpu"], "width": ["8"], "uses": ["2", "32"]}

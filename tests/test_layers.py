@@ -18,7 +18,7 @@ ALLOWED = {
     "pytest_plugin": LEAVES | {"timing"},
     "cli": LEAVES | {"timing", "results", "report"},
 }
-WITH_TORCH = {"bench_core/suite", "bench_core/timing/accelerator.py", "bench_core/timing/agree.py", "benchmarks"}
+WITH_TORCH = {"bench_core/suite", "bench_core/timing/accelerator.py", "bench_core/timing/torch_timer.py", "benchmarks"}
 
 
 def imports(path, *, top_level_only=False):

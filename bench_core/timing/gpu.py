@@ -439,7 +439,7 @@ def _in_turn(job: str, rival: Rival, ours: Callable[[], float], call: Call, roun
 def sized_job(bench: _Bench, operation: Operation, target: float) -> tuple[str, Call]:
     """A call of about `target` device seconds, and its name: a weight of up to 256 MiB, then several passes over it."""
     most = min(1 << 26, bench.accelerator.memory().free // 16 // 4)
-    elements, times = 1 << 16, 1
+    elements, times = 1 << 12, 1
     while True:
         call = bench.accelerator.job(operation, elements, times)
         call()

@@ -81,17 +81,14 @@ def test_a_call_that_waits_for_the_device_is_never_gapless(device):
     assert not sample(device, waits, how.number, head_start=how.head_start).gapless
 
 
-def test_a_device_sample_starts_with_an_empty_queue(device, clock):
-    device.submit(1.0)
-    sample(device, work(device, 100), 1, head_start=1)
-    assert clock.now == pytest.approx(1.0 + device.launch * 2 + SCRATCH_BYTES / 1e12 + 200e-6, rel=0.02)
-
-
-def test_a_warm_sample_makes_one_untimed_call_and_flushes_only_before_it(device):
+def test_a_warm_sample_drains_flushes_calls_once_untimed_and_drains_again(device):
     order = []
-    device.flush = lambda: (order.append("flush"), device.submit(1e-3))
-    sample(device, lambda: (order.append("call"), device.submit(3e-6)), 3, head_start=2)
-    assert order == ["flush", "flush", "call", "call", "call", "call"]
+    flush, synchronize = device.flush, device.synchronize
+    device.flush = lambda: (order.append("flush"), flush())
+    device.synchronize = lambda: (order.append("drain"), synchronize())
+    found = sample(device, lambda: (order.append("call"), device.submit(3e-6)), 3, head_start=2)
+    assert order == ["drain", "flush", "flush", "call", "call", "call", "call", "drain"]
+    assert found.seconds == pytest.approx(9e-6)
 
 
 def test_a_cold_sample_flushes_before_each_call_and_times_only_the_calls(device):

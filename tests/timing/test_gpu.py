@@ -214,11 +214,12 @@ def test_a_cell_that_waits_for_the_device_is_said_to_wait(suite, device):
     assert cell.bound == "waits"
 
 
-def test_times_too_close_to_tell_are_even():
-    host = Samples(1, (1.0,) * 7)
-    launch = Samples(1, (0.9, 1.0, 1.1) * 3)
-    device = Samples(1, (1.0, 1.1, 1.2) * 3)
-    assert CellTimes("cell", host, device, launch, gapless=True, l2="warm", allocations=0).bound == "even"
+@pytest.mark.parametrize("shift", [-0.05, 0.05])
+def test_times_too_close_to_tell_are_even(shift):
+    spread = (0.9, 1.0, 1.1) * 3
+    host, launch, device = ((1.0,) * 9, spread, tuple(one + shift for one in spread))
+    found = (Samples(1, times) for times in (host, device, launch))
+    assert CellTimes("cell", *found, gapless=True, l2="warm", allocations=0).bound == "even"
 
 
 def test_a_cell_whose_calls_need_a_fresh_object_gets_one_for_every_call(suite, device):
@@ -227,6 +228,14 @@ def test_a_cell_whose_calls_need_a_fresh_object_gets_one_for_every_call(suite, d
     assert cell.gapless
     assert cell.device_seconds.middle == pytest.approx(50e-6)
     assert cell.host_seconds.middle == pytest.approx(device.launch + 50e-6)
+
+
+def test_a_cell_that_stays_warm_is_set_up_once(suite, device, monkeypatch):
+    cells = gpu.quick_cells(suite, "fake", "fill.*8x4")
+    setups = []
+    monkeypatch.setattr(cells[0].owner, "setup", lambda self, *_: setups.append(self) or setattr(self, "seconds", 1e-6))
+    measured(suite, device, "fill.*8x4")
+    assert len(setups) == 1
 
 
 def test_declared_bytes_become_a_bandwidth_on_the_devices_clock(suite, device):
@@ -432,12 +441,6 @@ def test_asv_reads_its_results_without_a_word_about_the_record(tmp_path, caplog)
     assert caplog.records == []
 
 
-def test_results_that_cannot_be_stored_are_known_before_anything_is_measured(tmp_path):
-    (tmp_path / "gpu").write_text("a file where the folder should be")
-    with pytest.raises(BenchCoreError, match=r"results cannot be stored in .*gpu"):
-        gpu.require_writable(tmp_path / "gpu")
-
-
 # The command
 
 
@@ -481,6 +484,15 @@ def test_a_run_interrupted_before_the_first_figure_says_that_nothing_is_stored(s
     with pytest.raises(BenchCoreError, match="nothing is stored"):
         gpu.run_gpu(suite.path, tmp_path, date="d", settings=SHORT, progress=interrupt)
     assert list((tmp_path / "gpu").iterdir()) == []
+
+
+@pytest.mark.usefixtures("device_at_hand")
+def test_results_that_cannot_be_stored_are_known_before_anything_is_measured(suite, tmp_path):
+    (tmp_path / "gpu").write_text("a file where the folder should be")
+    said = []
+    with pytest.raises(BenchCoreError, match=r"results cannot be stored in .*gpu"):
+        gpu.run_gpu(suite.path, tmp_path, date="d", settings=SHORT, progress=said.append)
+    assert said == []
 
 
 # The report
@@ -541,7 +553,7 @@ def test_the_comparison_shows_ratio_interval_verdict_and_how_many_agree():
 
 
 def test_a_quiet_run_has_no_warnings():
-    calm = DeviceState("nvidia-smi", sm_mhz=1000.0, reasons=())
+    calm = DeviceState("nvidia-smi", sm_mhz=1000.0, reasons=("gpu idle", "applications clocks setting"))
     run = dataclasses.replace(full_run(), before=calm, after=calm, agreements=(), not_timed=())
     assert report.warnings(run) == ()
 
