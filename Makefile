@@ -14,7 +14,7 @@ VENV    ?= .venv
 BIN     := $(VENV)/bin
 PIP      = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: bench bench-full test check clean
+.PHONY: bench bench-full gpu test check clean
 .DELETE_ON_ERROR:
 
 bench: $(VENV)/installed
@@ -22,6 +22,22 @@ bench: $(VENV)/installed
 
 bench-full: $(VENV)/installed
 	$(BIN)/bench-core run --full $(if $(MACHINE),--machine $(MACHINE))
+
+# Uses the torch that $(PYTHON) has, since a GPU's torch is rarely the one that pip would choose: .venv-gpu sees the
+# installed packages, and gets what else is missing, from WHEELS if that is given (see docs/gpu.md).
+GPU_PYTHON := .venv-gpu/bin/python
+OFFLINE    := $(if $(WHEELS),--no-index --find-links "$(WHEELS)")
+gpu:
+	@$(PYTHON) -c 'import torch' 2>/dev/null || { echo "make gpu uses the torch that is installed, and $(PYTHON) has \
+	none: name the one that has, PYTHON=/path/to/python"; exit 2; }
+	@$(PYTHON) -m venv --system-site-packages .venv-gpu
+	@$(PYTHON) -c 'import pathlib, torch; print(pathlib.Path(torch.__file__).parent.parent)' \
+	  > "$$($(GPU_PYTHON) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/installed-torch.pth"
+	@$(GPU_PYTHON) -c 'import tomllib; print(*(name for name in tomllib.load(open("pyproject.toml", "rb"))["project"] \
+	  ["dependencies"] if not name.startswith("torch")), "setuptools>=77", sep="\n")' > .venv-gpu/requirements.txt
+	@$(GPU_PYTHON) -m pip install -q --disable-pip-version-check $(OFFLINE) -r .venv-gpu/requirements.txt
+	@$(GPU_PYTHON) -m pip install -q --disable-pip-version-check $(OFFLINE) --no-deps --no-build-isolation .
+	@.venv-gpu/bin/bench-core gpu
 
 # Every test, then every cell that runs on this machine: checked, and called once, through the pytest door.
 test: $(VENV)/installed
@@ -57,4 +73,4 @@ $(VENV)/bin/python:
 FORCE:
 
 clean:
-	rm -rf $(VENV) .asv .benchmarks build *.egg-info
+	rm -rf $(VENV) .venv-gpu .asv .benchmarks build *.egg-info

@@ -6,6 +6,7 @@ import contextlib
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +65,9 @@ def main() -> None:
 @click.option("--runnable", is_flag=True, help="Leave out what cannot run here.")
 def list_cells(pattern: str | None, config: Path, quick: bool, params: tuple[str, ...], runnable: bool) -> None:
     """Print the cells whose name holds the regular expression PATTERN, and why one cannot run here."""
-    from bench_core.timing.cells import SuiteDirectory, suite_of
+    from bench_core.timing.cells import SuiteDirectory, asv_config
 
-    suite = SuiteDirectory(suite_of(config))
+    suite = SuiteDirectory(asv_config(config).suite)
     report_broken(suite.broken)
     reasons = Counter[str]()
     cells = suite.select(pattern, quick=quick, params=chosen(params))
@@ -106,10 +107,10 @@ def run(pattern: str | None, config: Path, quick: bool, params: tuple[str, ...],
     Ctrl-C; what was timed until then is kept.
     """
     from bench_core.results import asv_run
-    from bench_core.timing.cells import SuiteDirectory, suite_of
+    from bench_core.timing.cells import SuiteDirectory, asv_config
 
     out = console()
-    suite = SuiteDirectory(suite_of(config))
+    suite = SuiteDirectory(asv_config(config).suite)
     report_broken(suite.broken)
     cells = list(suite.select(pattern, quick=quick, params=chosen(params)))
     missing = Counter(reason for cell in cells if (reason := cell.why_not))
@@ -157,6 +158,33 @@ def show(file: Path) -> None:
     show_file(console(), file)
 
 
+@main.command()
+@click.argument("pattern", required=False)
+@CONFIG
+@click.option("--device", help="The accelerator, e.g. cuda; its default is the one that torch finds.")
+def gpu(pattern: str | None, config: Path, device: str | None) -> None:
+    """Time the quick profile on an accelerator: host and device time, bandwidth, and other timers for comparison."""
+    from bench_core.report import gpu as gpu_report
+    from bench_core.timing.cells import asv_config
+    from bench_core.timing.gpu import run_gpu
+
+    out = console()
+    settings = asv_config(config)
+    record, path = run_gpu(
+        settings.suite,
+        settings.results,
+        date=datetime.now(UTC).strftime("%Y-%m-%dT%H%M"),
+        device=device,
+        pattern=pattern,
+        progress=lambda line: click.echo(line, err=True),
+    )
+    out.print(gpu_report.report(record))
+    out.print(f"Stored in {relative(path)}")
+    if not record.finished:
+        click.echo("bench-core: interrupted; what was measured until then is stored.", err=True)
+        sys.exit(130)
+
+
 MARKDOWN = click.option(
     "--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Also write the page of the documentation."
 )
@@ -168,12 +196,12 @@ MARKDOWN = click.option(
 def known(config: Path, markdown: Path | None) -> None:
     """Measure the known slowdowns here: each slow way in turn with the way round it."""
     from bench_core.report import pages
-    from bench_core.timing.cells import SuiteDirectory, suite_of
+    from bench_core.timing.cells import SuiteDirectory, asv_config
     from bench_core.timing.pairs import slowdowns
 
     out = console()
     rows = []
-    for row in slowdowns(SuiteDirectory(suite_of(config))):
+    for row in slowdowns(SuiteDirectory(asv_config(config).suite)):
         out.print(f"[dim]{row.report.source}[/]  {row.report.what}: {row.ratio.middle:.2f}x")
         rows.append(row)
     if not rows:
@@ -193,12 +221,12 @@ def agree(config: Path, markdown: Path | None, count: int) -> None:
     Exit code 1 if a cell's median ratio is not within 0.99 to 1.01.
     """
     from bench_core.report import pages
-    from bench_core.timing.cells import SuiteDirectory, suite_of
+    from bench_core.timing.cells import SuiteDirectory, asv_config
     from bench_core.timing.pairs import agreement, spread_over_time
     from bench_core.timing.torch_timer import blocked_autorange
 
     out = console()
-    suite = SuiteDirectory(suite_of(config))
+    suite = SuiteDirectory(asv_config(config).suite)
     cells = spread_over_time(suite.select(quick=True, params={"device": "cpu"}), count)
     rows = []
     for row in agreement(cells, blocked_autorange):

@@ -17,7 +17,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench_core.errors import BenchCoreError
-from bench_core.timing.cells import Cell, OpenCell, SkippedError, SuiteDirectory, suite_of
+from bench_core.timing.cells import Cell, OpenCell, SkippedError, SuiteDirectory, asv_config
 
 _SUITES = pytest.StashKey[dict[Path, SuiteDirectory]]()
 
@@ -66,7 +66,7 @@ def _suite_root(file: Path, top: Path) -> Path | None:
         config = folder / "asv.conf.json"
         if config.is_file():
             try:
-                root = suite_of(config).resolve()
+                root = asv_config(config).suite.resolve()
             except BenchCoreError as error:
                 raise pytest.UsageError(str(error)) from error
             return root if root in file.resolve().parents and (root / "__init__.py").is_file() else None

@@ -149,7 +149,10 @@ def available_bytes(device: str) -> int:
     """Memory that can be had now without swapping, in bytes."""
     if device in ("cpu", "meta"):
         return int(psutil.virtual_memory().available)
-    free, _ = torch.get_device_module(device).mem_get_info()
+    ask = getattr(torch.get_device_module(device), "mem_get_info", None)
+    if ask is None:  # mps: the memory is the host's
+        return available_bytes("cpu")
+    free, _ = ask()
     return int(free)
 
 

@@ -12,7 +12,6 @@ import inspect
 import io
 import itertools
 import json
-import os
 import pickle
 import pkgutil
 import re
@@ -335,17 +334,27 @@ def _declaration(benchmark: Any) -> dict[str, Any]:
     return declaration
 
 
-def suite_of(config: Path) -> Path:
-    """The benchmark folder that an ``asv.conf.json`` names.
+@dataclass(frozen=True)
+class AsvConfig:
+    """The folders that an ``asv.conf.json`` names."""
+
+    suite: Path
+    results: Path
+
+
+def asv_config(config: Path) -> AsvConfig:
+    """Read an ``asv.conf.json``.
 
     Raises:
         BenchCoreError: if the file cannot be read as asv's configuration.
     """
-    from asv.config import Config
+    from asv.config import Config  # here: asv is slow to import, and the folders are seldom asked for
     from asv.util import UserError
 
     try:
         loaded = Config.load(str(config))
     except UserError as error:
-        raise BenchCoreError(f"{config}: {error}") from error
-    return Path(os.path.join(config.parent, loaded.benchmark_dir))  # noqa: PTH118 - benchmark_dir may be absolute
+        raise BenchCoreError(
+            f"{config}: {error} Run this from a folder with an asv.conf.json, or name one with --suite."
+        ) from error
+    return AsvConfig(config.parent / loaded.benchmark_dir, config.parent / loaded.results_dir)

@@ -12,7 +12,7 @@ import pytest
 from bench_core.errors import BenchCoreError
 from bench_core.results import asv_run
 from bench_core.results.read import read
-from bench_core.timing.cells import SuiteDirectory, suite_of
+from bench_core.timing.cells import SuiteDirectory, asv_config
 
 FAST = {"rounds": 1, "warmup_time": 0, "sample_time": 0.0005}
 
@@ -23,7 +23,7 @@ def head(project):
 
 
 def timed(project, pattern=None, **options):
-    suite = SuiteDirectory(suite_of(project / "asv.conf.json"))
+    suite = SuiteDirectory(asv_config(project / "asv.conf.json").suite)
     cells = [cell for cell in suite.select(pattern) if cell.why_not is None]
     options = {"commit": head(project), "machine": "tester", "attributes": FAST, **options}
     return suite, asv_run.run(project / "asv.conf.json", suite, cells, **options)
@@ -80,7 +80,7 @@ def test_without_a_commit_results_stay_out_of_the_history(project):
 
 
 def test_a_benchmark_that_fails_is_reported_with_what_it_printed_and_the_others_are_timed(project):
-    cases = suite_of(project / "asv.conf.json") / "fills.py"
+    cases = asv_config(project / "asv.conf.json").suite / "fills.py"
     cases.write_text(cases.read_text() + "\n\ndef time_broken():\n    raise ValueError('planted')\n")
     _, outcome = timed(project, "8x4|broken")
     assert set(outcome.failed) == {"fills.time_broken"}
@@ -89,7 +89,7 @@ def test_a_benchmark_that_fails_is_reported_with_what_it_printed_and_the_others_
 
 
 def test_a_module_that_does_not_import_leaves_the_others_timed(project):
-    (suite_of(project / "asv.conf.json") / "broken.py").write_text("import no_such_module\n")
+    (asv_config(project / "asv.conf.json").suite / "broken.py").write_text("import no_such_module\n")
     suite, outcome = timed(project, "8x4")
     assert len(suite.broken) == 1
     assert outcome.timed == 2

@@ -10,14 +10,14 @@ from asv.benchmarks import Benchmarks
 from asv.config import Config
 
 from bench_core.errors import BenchCoreError, NothingSelectedError, UnknownNameError
-from bench_core.timing.cells import SkippedError, SuiteDirectory, suite_of
+from bench_core.timing.cells import SkippedError, SuiteDirectory, asv_config
 
 ARRAYS = Path(__file__).parent.parent / "suites" / "arrays"
 
 
 @pytest.fixture(scope="module")
 def arrays():
-    suite = SuiteDirectory(suite_of(ARRAYS / "asv.conf.json"))
+    suite = SuiteDirectory(asv_config(ARRAYS / "asv.conf.json").suite)
     yield suite
     suite.close()
 
@@ -152,4 +152,4 @@ def test_parameters_select_by_value_and_a_wrong_one_names_the_right_ones(arrays)
 
 def test_a_configuration_that_asv_cannot_read_is_one_clear_error(tmp_path):
     with pytest.raises(BenchCoreError, match="not found"):
-        suite_of(tmp_path / "asv.conf.json")
+        asv_config(tmp_path / "asv.conf.json")
