@@ -159,6 +159,20 @@ def show(file: Path) -> None:
 
 
 @main.command()
+@click.option("--markdown", is_flag=True, help="Only what goes into a bug report, ready to paste.")
+def doctor(markdown: bool) -> None:
+    """Say what on this machine disturbs timings, most important first, and what to do about it."""
+    from bench_core.report import doctor as page
+    from bench_core.timing import machine
+
+    here = machine.read()
+    if markdown:
+        click.echo(page.markdown(here), nl=False)
+    else:
+        console().print(page.report(here))
+
+
+@main.command()
 @click.argument("pattern", required=False)
 @CONFIG
 @click.option("--device", help="The accelerator, e.g. cuda; its default is the one that torch finds.")
