@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from bench_core.suite import DEVICES, SIZES, Report, Suite, labels, lazy, oracles, shape_of
-from bench_core.suite.lazy import INITIALIZED, LAYERS, LOADED, MODELS, MODULES, ON_META
+from bench_core.suite.lazy import INITIALIZED, LAYERS, LOADED, MODELS, MODULES, ON_META, UNTYING
 
 
 class UninitializedParameter(Suite):
@@ -144,6 +144,7 @@ class InitializedModel(Suite):
     # In large models the generator takes all the time, whatever the idiom.
     quick = {"device": ["cpu"], "model": ["mlp_100x64"]}
     rivals = "idiom"
+    unties = sorted(UNTYING & set(INITIALIZED))
 
     def setup(self, device, idiom, model):
         super().setup(device, idiom, model)
@@ -174,6 +175,7 @@ class InitializedModelMemory(Suite):
     params = [DEVICES, labels(*INITIALIZED), labels("mlp_4x2048")]
     quick = None  # on the CPU every idiom holds the model once
     rivals = "idiom"
+    unties = sorted(UNTYING & set(INITIALIZED))
 
     def setup(self, device, idiom, model):
         super().setup(device, idiom, model)
@@ -227,6 +229,7 @@ class LoadedModel(Suite):
         "model": ["mlp_100x64", "mlp_1x3072"],
     }
     rivals = "idiom"
+    unties = sorted(UNTYING & set(LOADED))
     reports = [
         Report(
             source=OVERWRITTEN,
@@ -277,6 +280,7 @@ class LoadedModelMemory(Suite):
     params = [DEVICES, labels(*LOADED), labels("mlp_4x2048")]
     quick = {"device": ["cpu"], "idiom": ["eager", "meta_assign"]}
     rivals = "idiom"
+    unties = sorted(UNTYING & set(LOADED))
 
     def setup(self, device, idiom, model):
         super().setup(device, idiom, model)

@@ -381,6 +381,7 @@ class LoadByModules(Suite):
         "modules": ["100"],
     }
     rivals = "idiom"
+    unties = checkpoints.untying(params[1])
     reports = [
         Report(
             source="pytorch/pytorch#182053",
@@ -466,6 +467,7 @@ class LoadBySize(Suite):
     params = [DEVICES, labels("load_state_dict", "assign", "copy_loop"), LOADED_SIZES]
     quick = {"device": ["cpu"], "idiom": ["load_state_dict", "assign"], "size": ["1024x1024"]}
     rivals = "idiom"
+    unties = checkpoints.untying(params[1])
 
     def setup(self, device, idiom, size):
         super().setup(device, idiom, size)
@@ -500,6 +502,7 @@ class LoadAcrossDtypes(Suite):
     ]
     quick = {"device": ["cpu"], "idiom": ["load_state_dict"], "size": ["1024x1024"]}
     rivals = "idiom"
+    unties = checkpoints.untying(params[1])
 
     def setup(self, device, idiom, conversion, size):
         super().setup(device, idiom, conversion, size)
@@ -531,6 +534,7 @@ class Copy(Suite):
     params = [DEVICES, labels(*checkpoints.COPIES), LOADED_SIZES]
     quick = {"device": ["cpu"], "idiom": ["deepcopy", "meta_and_assign"], "size": ["1024x1024"]}
     rivals = "idiom"
+    unties = checkpoints.untying(params[1])
 
     def setup(self, device, idiom, size):
         super().setup(device, idiom, size)
@@ -621,6 +625,7 @@ class WarmFile(Filed):
         "size": ["1024x1024"],
     }
     rivals = "idiom"
+    unties = checkpoints.untying(params[1])
 
     def setup(self, device, idiom, size):
         super().setup(device, idiom, size)
@@ -673,6 +678,7 @@ class ColdFile(Filed):
         "size": ["1024x1024"],
     }
     rivals = "idiom"
+    unties = checkpoints.untying(params[1])
 
     def why_not(self, device, idiom, size):
         return checkpoints.why_no_cold_read() or super().why_not(device, idiom, size)

@@ -88,8 +88,8 @@ def unseen(machine: Machine) -> tuple[str, ...]:
 def best_core(machine: Machine) -> int | None:
     """The core to pin to, or None where there is no choice or no way to tell.
 
-    An isolated one if there is any; else the last: the first ones serve most interrupts. Never a slow one of a
-    processor with two kinds of cores.
+    An isolated one if there is any, and never a slow one of a processor with two kinds of cores; of these the last,
+    so that it is the same one every time.
     """
     if machine.system != "Linux" or not machine.usable:
         return None
@@ -302,19 +302,19 @@ def _unpinned(machine: Machine) -> Finding | None:
     core = best_core(machine)
     if core is None or machine.usable is None or len(machine.usable) == 1:
         return None
-    kinds, choice = "", f"{core} is the last one, and the first ones serve most interrupts."
+    kinds, note = "", ""
     slow = machine.usable & machine.efficiency
     if slow and slow != machine.usable:
         kinds = f", {len(slow)} of which are slow ones"
-        choice = f"{core} is the last of the fast cores."
+        note = f"; {core} is a fast one"
     if core in (machine.isolated or ()):
-        choice = f"{core} is isolated: the kernel puts nobody else there."
+        note = f"; {core} is isolated, so the kernel puts nobody else there"
     return Finding(
         Severity.DISTURBS,
         f"This process is not pinned: it may run on {_count(len(machine.usable), 'core')}{kinds}.",
         "The ratio of two identical versions, sampled in turn on a noisy two-core virtual machine, scattered by 5 to "
         "39 % unpinned and by 1 to 3 % with both on the same core.",
-        f"Pin the run to one core; {choice} Time cells with threads=all without this, they would have one thread:",
+        f"Pin every run to the same core{note}. Cells with threads=all then have one thread; time those unpinned:",
         f"taskset --cpu-list {core} make bench",
     )
 

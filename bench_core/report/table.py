@@ -28,7 +28,7 @@ def legend() -> Text:
     return Text(
         "±: half the 99 % interval of the median.  GB/s: the bytes that the job must move, over the time.  "
         "of limit: that bandwidth over what a plain fill (or copy, where the job reads as well) of the nearest size "
-        "reaches here.  vs best: over the fastest way of doing the same job.",
+        "reaches here.  vs best: over the fastest way of doing the same job.  (unties): leaves tied parameters untied.",
         style="dim",
     )
 
@@ -63,6 +63,7 @@ def _family(name: str, cells: Sequence[CellResult], everything: Sequence[CellRes
 
 def _row(cell: CellResult, everything: Sequence[CellResult], best: dict[tuple[str, ...], float]) -> list[Text | str]:
     label = "  " + (", ".join(cell.params.values()) or cell.benchmark.rsplit(".", 1)[-1])
+    label += "  (unties)" if cell.unties else ""
     share = share_of_limit(cell, everything)
     fastest = best.get(_job(cell), math.nan)
     rivalry = "" if cell.rivals is None or cell.kind != "time" else units.ratio(cell.value.middle / fastest)

@@ -28,6 +28,7 @@ class CellResult:
         number: calls in each.
         reads, writes: how often the job reads and writes its weight (see `bench_core.suite.traffic`); 0 if undeclared.
         rivals: the parameter whose values do the same job, if the benchmark names one.
+        unties: this way of doing the job leaves tied parameters untied.
     """
 
     benchmark: str
@@ -40,6 +41,7 @@ class CellResult:
     reads: int
     writes: int
     rivals: str | None
+    unties: bool = False
 
     @property
     def name(self) -> str:
@@ -122,11 +124,12 @@ def _cells(benchmark: Mapping[str, Any], found: Mapping[str, Any]) -> list[CellR
         value = _at(found, "result", index)
         if value is None or math.isnan(value):
             continue  # not selected, not runnable here, or failed
+        named = dict(zip(benchmark["param_names"], values, strict=False))
         low, high = _at(found, "stats_ci_99_a", index), _at(found, "stats_ci_99_b", index)
         cells.append(
             CellResult(
                 benchmark=benchmark["name"],
-                params=dict(zip(benchmark["param_names"], values, strict=False)),
+                params=named,
                 kind=benchmark["type"],
                 unit=benchmark["unit"],
                 value=Interval(
@@ -140,6 +143,7 @@ def _cells(benchmark: Mapping[str, Any], found: Mapping[str, Any]) -> list[CellR
                 reads=benchmark.get("weight_reads", 0),
                 writes=benchmark.get("weight_writes", 0),
                 rivals=benchmark.get("rivals"),
+                unties=named.get(benchmark.get("rivals", "")) in benchmark.get("unties", ()),
             )
         )
     return cells

@@ -66,6 +66,7 @@ class Suite:
         quick: for each parameter, the values that the quick profile keeps; a parameter that is not named keeps all,
             and ``None`` leaves the class out of the quick profile.
         rivals: the parameter whose values are ways of doing the same job; they are compared with each other.
+        unties: the rivals that leave tied parameters untied; every table marks them.
         reports: slowdowns that this class shows.
         copies: how many weights of the cell's size are alive at once, at most, the check included.
     """
@@ -74,6 +75,7 @@ class Suite:
     param_names: ClassVar[Sequence[str]] = []
     quick: ClassVar[Mapping[str, Sequence[str]] | None] = {}
     rivals: ClassVar[str | None] = None
+    unties: ClassVar[Sequence[str]] = ()
     reports: ClassVar[Sequence[Report]] = ()
     copies: ClassVar[int] = 4
 
@@ -88,9 +90,13 @@ class Suite:
 
     def __init_subclass__(cls) -> None:
         # asv hands attributes of the functions, and of nothing else, on to benchmarks.json, where the report looks.
-        for name, function in vars(cls).items():
+        declared = {"rivals": cls.rivals, "unties": list(cls.unties)}
+        for name in dir(cls):
             if cls.rivals and name.startswith(("time_", "track_", "peakmem_")):
-                function.__dict__.setdefault("rivals", cls.rivals)
+                attributes = getattr(cls, name).__dict__
+                known = {key: attributes.setdefault(key, value) for key, value in declared.items()}
+                if known != declared:  # a function that two classes share has one entry in its attributes
+                    raise TypeError(f"{cls.__name__}.{name} is inherited with {known}, and the class says {declared}")
 
     def setup(self, *values: str) -> None:
         """Skip the cell if it cannot run here, and put torch in the state that every cell starts from.

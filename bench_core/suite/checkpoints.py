@@ -363,6 +363,11 @@ class Tie(StrEnum):
     REFUSED = "an error"
 
 
+def untying(idioms: Iterable[str]) -> list[str]:
+    """Those of `idioms` that leave two parameters where one was."""
+    return [idiom for idiom in idioms if KEEPS_TIED.get(idiom) in (Tie.ONE_MEMORY, Tie.SEPARATE)]
+
+
 KEEPS_TIED: dict[str, Tie] = {
     "load_state_dict": Tie.ONE_PARAMETER,
     "not_strict": Tie.ONE_PARAMETER,

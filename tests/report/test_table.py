@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -69,6 +70,11 @@ def test_the_limit_is_a_plain_fill_of_the_nearest_size_on_the_same_device():
 def test_the_limit_of_what_reads_as_well_is_a_copy():
     assert table.share_of_limit(EDIT, [COPY]) == 0.5
     assert table.share_of_limit(EDIT, [FILL]) is None
+
+
+def test_a_way_that_unties_is_marked_beside_its_rivals():
+    (line,) = [line for line in shown([replace(masked("assign", 1e-6), unties=True)]) if "assign" in line]
+    assert line.startswith("  cpu, assign, 1024x1024  (unties)  1.00 µs")
 
 
 def test_without_declared_bytes_there_is_no_share():
