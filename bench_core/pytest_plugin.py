@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from bench_core import clock
 from bench_core.errors import BenchCoreError
 from bench_core.timing.cells import Cell, OpenCell, SkippedError, SuiteDirectory, asv_config
 
@@ -165,6 +166,12 @@ class CellItem(pytest.Function):
 
 
 def _rounds(opened: OpenCell) -> int:
-    """asv's `repeat`: a number of samples, or (least, most, seconds)."""
+    """How many samples asv's `repeat` asks for: a number, or (least, most, seconds) with setup and call as they are."""
     repeat = opened.benchmark.repeat
-    return int(repeat[1] if isinstance(repeat, (tuple, list)) else repeat) or ONE_SHOT_ROUNDS
+    if not isinstance(repeat, (tuple, list)):
+        return int(repeat) or ONE_SHOT_ROUNDS
+    least, most, seconds = repeat
+    start = clock.host()
+    opened.fresh()
+    opened.call()
+    return int(min(most, max(least, seconds / max(clock.host() - start, 1e-9))))

@@ -162,20 +162,21 @@ def _name(severity: Severity) -> str:
 
 
 def _load(machine: Machine) -> Finding | None:
-    if machine.load is None or not machine.logical:
+    cores = machine.physical or machine.logical  # a free sibling of a busy core is no free core
+    if machine.load is None or not cores:
         return None
     command = {"Linux": "top -o %CPU", "Darwin": "top -o cpu"}.get(machine.system or "", "")
     end = ":" if command else "."
-    here = f"The load is {machine.load:.1f} on {_count(machine.logical, 'core')} (average of the last minute)."
-    if machine.load > machine.logical - 1 + SLACK:
+    here = f"The load is {machine.load:.1f} on {_count(cores, 'core')} (average of the last minute)."
+    if machine.load > cores - 1 + SLACK:
         return Finding(
             Severity.SPOILS,
             here,
-            "No core is left for the benchmark alone: while others run on its core its clock goes on.",
+            "No core is left for the benchmark alone, and its clock goes on while others have its core.",
             f"See what is running, end it or wait for it, and start again when a minute has passed{end}",
             command,
         )
-    if machine.load > BUSY * machine.logical + SLACK:
+    if machine.load > BUSY * cores + SLACK:
         return Finding(
             Severity.DISTURBS,
             here,
@@ -197,8 +198,8 @@ def _small_quota(machine: Machine) -> Finding | None:
     return Finding(
         Severity.SPOILS,
         f"A CPU quota grants {machine.quota:g} of one core.{_stopped(machine)}",
-        f"The kernel stops even a single thread for {100 * (1 - machine.quota):.0f} ms of every 100 ms, in the middle "
-        "of samples.",
+        f"The kernel stops even a single thread for {100 * (1 - machine.quota):.0f} % of the time, in the middle of "
+        "samples.",
         f"{_cores_of_its_own(machine)}{':' if command else '.'}",
         command,
     )
@@ -211,7 +212,7 @@ def _quota(machine: Machine) -> Finding | None:
     return Finding(
         Severity.DISTURBS,
         f"A CPU quota grants {machine.quota:g} cores, and {len(machine.usable)} are visible.{_stopped(machine)}",
-        "Whatever runs one thread a visible core uses the quota up and is then stopped for the rest of every 100 ms. "
+        "What runs a thread on every visible core uses the quota up and is then stopped for the rest of the period. "
         "Cells with one thread run undisturbed as long as nothing else in the group runs.",
         f"{_cores_of_its_own(machine)}. Until then use no more cores than the quota covers:",
         f"taskset --cpu-list {_spans(whole)} make bench",
@@ -259,8 +260,8 @@ def _stolen(machine: Machine) -> Finding | None:
         return None
     return Finding(
         Severity.DISTURBS,
-        f"{_virtual_machine(machine)}, and its host gave {100 * machine.stolen:.1f} % of the CPU time that it wanted "
-        "to others (steal, since boot).",
+        f"{_virtual_machine(machine)}. Of the CPU time that it wanted, {100 * machine.stolen:.1f} % went to others "
+        "(steal, since boot).",
         f"Stolen time is counted in whatever sample it falls into. {_cannot_be_seen(machine)}",
         "Take a machine type with dedicated cores. On this one believe only what was timed in turn in one run, and "
         "repeat it:",
@@ -274,7 +275,7 @@ def _virtual(machine: Machine) -> Finding | None:
     stolen = (
         ""
         if machine.stolen is None
-        else f" It was denied {100 * machine.stolen:.1f} % of the CPU time that it wanted (steal, since boot)."
+        else f" Of the CPU time that it wanted, {100 * machine.stolen:.1f} % went to others (steal, since boot)."
     )
     return Finding(
         Severity.DISTURBS,
@@ -311,8 +312,8 @@ def _unpinned(machine: Machine) -> Finding | None:
         note = f"; {core} is isolated, so the kernel puts nobody else there"
     return Finding(
         Severity.DISTURBS,
-        f"This process is not pinned: it may run on {_count(len(machine.usable), 'core')}{kinds}.",
-        "The ratio of two identical versions, sampled in turn on a noisy two-core virtual machine, scattered by 5 to "
+        f"This process is not pinned: it may run on {_cpus(machine, len(machine.usable))}{kinds}.",
+        "On a noisy two-core virtual machine the ratio of two identical versions, sampled in turn, scattered by 5 to "
         "39 % unpinned and by 1 to 3 % with both on the same core.",
         f"Pin every run to the same core{note}. Cells with threads=all then have one thread; time those unpinned:",
         f"taskset --cpu-list {core} make bench",
@@ -324,7 +325,7 @@ def _governor(machine: Machine) -> Finding | None:
     slow = {name: n for name, n in (machine.governors or {}).items() if name not in ("performance", "userspace")}
     if not slow:
         return None
-    names = " and ".join(f"{name} on {_count(number, 'core')}" for name, number in sorted(slow.items()))
+    names = " and ".join(f"{name} on {_cpus(machine, number)}" for name, number in sorted(slow.items()))
     lowest = "powersave" in slow and not (machine.driver or "").startswith(("intel_pstate", "amd-pstate"))
     return Finding(
         Severity.DISTURBS,
@@ -333,8 +334,11 @@ def _governor(machine: Machine) -> Finding | None:
         if lowest
         else "The frequency follows the load: a core that was idle starts slow, so the same call takes longer in a "
         "short sample than in a long one.",
-        f"{_where(machine)}set the governor that keeps the frequency up, until the next boot (cpupower is in the "
-        "package linux-cpupower, linux-tools or kernel-tools):",
+        _on_host(
+            machine,
+            "set the governor that keeps the frequency up, until the next boot (cpupower is in the package "
+            "linux-cpupower, linux-tools or kernel-tools):",
+        ),
         "sudo cpupower frequency-set --governor performance",
     )
 
@@ -345,7 +349,7 @@ def _battery(machine: Machine) -> Finding | None:
     return Finding(
         Severity.DISTURBS,
         "The machine runs on battery.",
-        "Firmware and system hold the power down, and more so as the battery empties.",
+        "To save power the system holds the frequency down, and changes it as the battery empties.",
         "Plug it in, and look again:",
         "bench-core doctor",
     )
@@ -358,7 +362,7 @@ def _threads(machine: Machine) -> Finding | None:
     asked = machine.variables.get("OMP_NUM_THREADS") or machine.variables.get("MKL_NUM_THREADS")
     return Finding(
         Severity.DISTURBS,
-        f"torch starts {build.threads} threads by default for {_count(len(machine.usable), 'usable core')}"
+        f"torch starts {build.threads} threads by default and may use {_cpus(machine, len(machine.usable))}"
         f"{f' ({asked} were asked for in the environment)' if asked else ''}.",
         "Threads that share a core wait for each other at the end of every operation. The cells of this suite set "
         "their own number; other suites run with this one.",
@@ -390,7 +394,7 @@ def _smt(machine: Machine) -> Finding | None:
         Severity.MINOR,
         f"Hardware threads share cores (SMT): {machine.logical} threads on {machine.physical} cores.",
         "What runs on the sibling takes part of the core's caches and execution units from the benchmark.",
-        f"{_where(machine)}{keep}, or switch SMT off (`echo on` switches it on again):"
+        _on_host(machine, f"{keep}, or switch SMT off (`echo on` switches it on again):")
         if switchable
         else f"In a pinned run {keep}.",
         f"echo off | sudo tee /{_SYS_CPU}/smt/control" if switchable else "",
@@ -407,8 +411,11 @@ def _turbo(machine: Machine) -> Finding | None:
         "Turbo is on.",
         "The frequency depends on the temperature and on how many cores are busy, so a cold or idle machine reads "
         "faster than a warm or busy one.",
-        f"{_where(machine)}switch it off while timing; all figures get slower, and steadier "
-        f"(`echo {1 - off}` switches it on again):",
+        _on_host(
+            machine,
+            "switch it off while timing; all figures get slower, and steadier "
+            f"(`echo {1 - off}` switches it on again):",
+        ),
         f"echo {off} | sudo tee /{_SYS_CPU}/{switch}",
     )
 
@@ -421,7 +428,7 @@ def _huge_pages(machine: Machine) -> Finding | None:
         "Transparent huge pages are given to everybody (always).",
         "Whether a large weight lies on huge pages depends on how fragmented memory is at that moment: the same cell "
         "differs between processes, most of all where it writes to fresh memory.",
-        f"{_where(machine)}give them only to those who ask, until the next boot:",
+        _on_host(machine, "give them only to those who ask, until the next boot:"),
         "echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled",
     )
 
@@ -447,9 +454,14 @@ _CHECKS: tuple[Callable[[Machine], Finding | None], ...] = (
 )
 
 
-def _where(machine: Machine) -> str:
-    """Settings of the kernel cannot be changed from inside a container."""
-    return "On the host, outside the container: " if machine.container else ""
+def _on_host(machine: Machine, action: str) -> str:
+    """An action that changes the kernel's settings, which nobody can from inside a container."""
+    where = "On the host, outside the container, " if machine.container else ""
+    return where + (action if where else action[0].upper() + action[1:])
+
+
+def _cpus(machine: Machine, number: int) -> str:
+    return _count(number, "hardware thread" if machine.smt else "core")
 
 
 def _count(number: int, noun: str) -> str:

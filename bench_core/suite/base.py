@@ -79,10 +79,13 @@ class Suite:
     reports: ClassVar[Sequence[Report]] = ()
     copies: ClassVar[int] = 4
 
-    # asv: two passes over the suite, so that one bad minute of the machine does not decide; a short warm-up, since
-    # every setup touches its memory and every sample holds many calls.
+    # asv: two passes over the suite, so that one bad minute of the machine does not decide. Samples of 5 ms, or of one
+    # call where each needs a fresh object, as many as 0.15 s hold but at least 5; a short warm-up, since every setup
+    # touches its memory. (asv's default takes 5 or 10 samples: too few of single calls, too long for slow ones.)
     rounds = 2
     warmup_time = 0.05
+    sample_time = 0.005
+    repeat = (5, 100, 0.15)
     batch_calls = True
     """One `setup` a sample of many calls (see bench_core.suite.batching), unless `number` is 1."""
 
