@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import psutil
@@ -155,14 +157,26 @@ def missing_device(device: str) -> str | None:
 
 
 def available_bytes(device: str) -> int:
-    """Memory that can be had now without swapping, in bytes."""
+    """Memory that can be had now without swapping, and within the limit of a container, in bytes."""
     if device in ("cpu", "meta"):
-        return int(psutil.virtual_memory().available)
+        return min(int(psutil.virtual_memory().available), container_bytes())
     ask = getattr(torch.get_device_module(device), "mem_get_info", None)
     if ask is None:  # mps: the memory is the host's
         return available_bytes("cpu")
     free, _ = ask()
     return int(free)
+
+
+CONTROL_GROUP = Path("/sys/fs/cgroup")
+
+
+def container_bytes(folder: Path = CONTROL_GROUP) -> int:
+    """What a container's memory limit (control group of version 2) leaves, in bytes; very much where there is none."""
+    try:
+        limit, used = ((folder / name).read_text().strip() for name in ("memory.max", "memory.current"))
+    except OSError:
+        return sys.maxsize
+    return sys.maxsize if limit == "max" else int(limit) - int(used)
 
 
 def too_large(needed: int, device: str) -> str | None:

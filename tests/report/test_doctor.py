@@ -266,6 +266,8 @@ def test_more_threads_than_usable_cores_names_the_variable_s_number():
 def test_other_systems_get_their_own_commands():
     assert checks(ELSEWHERE) == ["load", "battery"]
     assert doctor.findings(ELSEWHERE)[0].command == "top -o cpu"
+    assert only(BUSY).command == "top -o %CPU"
+    assert only(replace(BUSY, system="Windows")).command == ""
 
 
 def test_a_torch_that_does_not_import_is_reported_and_not_fatal():

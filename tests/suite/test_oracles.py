@@ -1,0 +1,105 @@
+"""The checks themselves: what they let through and what they catch, on draws that are right and slightly wrong."""
+
+import math
+
+import pytest
+import torch
+
+from bench_core.suite import oracles
+from bench_core.suite.initializers import INITIALIZERS, check_masked, my_init
+
+N = 1 << 16
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(1)
+
+
+def test_the_band_is_that_of_the_inequality_of_dvoretzky_kiefer_and_wolfowitz():
+    # 2 exp(-2 n e^2) = 1e-9 at n = 1000: e = sqrt(ln(2e9) / 2000) = sqrt(21.4164 / 2000) = 0.10348.
+    assert oracles.band(1000) == pytest.approx(0.10348, abs=1e-5)
+
+
+def test_right_draws_pass():
+    oracles.distributed(torch.randn(N), oracles.normal_cdf(0, 1), "normal")
+    oracles.distributed(torch.rand(N), oracles.uniform_cdf(0, 1), "uniform")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: torch.randn(N) * 1.1,
+        lambda: torch.randn(N) + 0.05,
+        lambda: (torch.rand(N) - 0.5) * math.sqrt(12),  # the same mean and variance
+        lambda: torch.randn(N // 2).repeat(2).clamp(-1, 1),
+    ],
+    ids=["10 % wider", "shifted", "uniform", "clamped"],
+)
+def test_draws_that_are_slightly_wrong_do_not(wrong):
+    with pytest.raises(AssertionError, match="Kolmogorov-Smirnov"):
+        oracles.distributed(wrong(), oracles.normal_cdf(0, 1), "normal")
+
+
+def test_a_normal_that_never_leaves_three_and_a_half_sigma_is_caught_by_its_tail():
+    """pytorch/pytorch#166853, which a test of the whole distribution lets through."""
+    cut = torch.randn(1 << 17).clamp(-3.4, 3.4)
+    oracles.distributed(cut, oracles.normal_cdf(0, 1), "normal")
+    with pytest.raises(AssertionError, match="no element beyond"):
+        oracles.reaches(cut, 3.5, oracles.normal_cdf(0, 1), "tail")
+
+
+def test_few_draws_need_not_reach_the_tail():
+    oracles.reaches(torch.zeros(100), 3.5, oracles.normal_cdf(0, 1), "tail")
+
+
+def test_minus_zero_is_not_zero_and_a_nan_equals_itself():
+    oracles.identical(torch.tensor([math.nan, 0.0]), torch.tensor([math.nan, 0.0]), "tensor")
+    with pytest.raises(AssertionError, match="1 of 1 elements differ"):
+        oracles.identical(torch.tensor([-0.0]), torch.tensor([0.0]), "tensor")
+
+
+def test_an_element_that_was_never_written_is_seen_wherever_it_is():
+    weight = torch.zeros(2048, 2048)
+
+    def all_but_the_last():
+        weight.view(-1)[:-1] = 0
+
+    with pytest.raises(AssertionError, match="never written"):
+        oracles.draw(all_but_the_last, weight)
+
+
+def test_small_weights_are_drawn_until_there_are_enough_elements():
+    weight = torch.zeros(8, 4)
+    assert oracles.draw(lambda: weight.uniform_(), weight).numel() >= 4096
+
+
+@pytest.mark.parametrize("name", [name for name in INITIALIZERS if name != "dirac_"])
+@pytest.mark.parametrize("other", [name for name in INITIALIZERS if name != "dirac_"])
+def test_no_initializer_passes_the_check_of_another(name, other):
+    weight = torch.empty(64, 64)
+    if name == other:
+        INITIALIZERS[name].check(weight, lambda: INITIALIZERS[name].apply(weight))
+    elif (name, other) != ("xavier_normal_", "orthogonal_"):  # both have elements like N(0, 1/64) in a square
+        with pytest.raises(AssertionError):
+            INITIALIZERS[name].check(weight, lambda: INITIALIZERS[other].apply(weight))
+
+
+def test_the_notebooks_initializer_matches_the_distribution_that_its_exercise_asks_for():
+    layer = torch.nn.Linear(64, 64)
+    check_masked(layer.weight, lambda: my_init(layer), negative_zeros=True)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        (lambda w: w.uniform_(-10, 10).mul_(w.abs() >= 4), "zeros"),
+        (lambda w: w.uniform_(0, 10).mul_(w.abs() >= 5), "positive elements"),
+        (lambda w: w.uniform_(-10, 10).masked_fill_(w.abs() < 5, 0), "negative zeros"),
+        (lambda w: w.uniform_(-10, 10).mul_(w.abs() >= 5).mul_(0.9), "magnitude of nonzero"),
+    ],
+)
+def test_an_initializer_that_only_looks_like_it_does_not(wrong, complaint):
+    weight = torch.empty(256, 256)
+    with pytest.raises(AssertionError, match=complaint):
+        check_masked(weight, lambda: wrong(weight), negative_zeros=True)
