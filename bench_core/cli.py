@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -124,16 +123,15 @@ def run(pattern: str | None, config: Path, quick: bool, params: tuple[str, ...],
             "place in the history: asv publish and asv compare will not know them."
         )
     out.print(f"Timing {len(cells)} cells through asv ({'quick' if quick else 'full'} profile).")
-    with progress(out, len(cells)) as advance:
-        outcome = asv_run.run(
-            config,
-            suite,
-            cells,
-            commit=commit,
-            machine=machine,
-            attributes=asv_run.QUICK if quick else None,
-            progress=advance,
-        )
+    outcome = asv_run.run(
+        config,
+        suite,
+        cells,
+        commit=commit,
+        machine=machine,
+        attributes=asv_run.QUICK if quick else None,
+        progress=progress(out),
+    )
     show_file(out, outcome.path, suite.declared)
     for reason, count in missing.items():
         out.print(f"n/a here: {count} cells, {reason}")
@@ -211,13 +209,14 @@ def known(config: Path, markdown: Path | None) -> None:
     """Measure the known slowdowns here: each slow way in turn with the way round it."""
     from bench_core.report import pages
     from bench_core.timing.cells import SuiteDirectory, asv_config
-    from bench_core.timing.pairs import slowdowns
+    from bench_core.timing.pairs import pinned, slowdowns
 
     out = console()
     rows = []
-    for row in slowdowns(SuiteDirectory(asv_config(config).suite)):
-        out.print(f"[dim]{row.report.source}[/]  {row.report.what}: {row.ratio.middle:.2f}x")
-        rows.append(row)
+    with pinned():
+        for row in slowdowns(SuiteDirectory(asv_config(config).suite)):
+            out.print(f"[dim]{row.report.source}[/]  {row.report.what}: {row.ratio.middle:.2f}x")
+            rows.append(row)
     if not rows:
         raise BenchCoreError("no case of this suite names a known slowdown (see `reports` of bench_core.suite.Suite).")
     out.print()
@@ -236,16 +235,17 @@ def agree(config: Path, markdown: Path | None, count: int) -> None:
     """
     from bench_core.report import pages
     from bench_core.timing.cells import SuiteDirectory, asv_config
-    from bench_core.timing.pairs import agreement, spread_over_time
-    from bench_core.timing.torch_timer import blocked_autorange
+    from bench_core.timing.pairs import agreement, pinned, spread_over_time
+    from bench_core.timing.torch_timer import BlockedAutorange
 
     out = console()
     suite = SuiteDirectory(asv_config(config).suite)
     cells = spread_over_time(suite.select(quick=True, params={"device": "cpu"}), count)
     rows = []
-    for row in agreement(cells, blocked_autorange):
-        out.print(f"[dim]{row.cell}: {row.ratio.middle:.4f}[/]")
-        rows.append(row)
+    with pinned():
+        for row in agreement(cells, BlockedAutorange):
+            out.print(f"[dim]{row.cell}: {row.ratio.middle:.4f}[/]")
+            rows.append(row)
     out.print()
     out.print(pages.agreement_table(rows))
     write_page(markdown, pages.agreement_page(rows, this_machine()))
@@ -281,20 +281,19 @@ def show_file(out: Console, path: Path, declared: Any = None) -> None:
     out.print(f"On {table.described(file.machine)}; commit {(file.commit or 'none')[:10]}.")
 
 
-@contextlib.contextmanager
-def progress(out: Console, total: int) -> Iterator[Any]:
+def progress(out: Console) -> Callable[[str, float], None]:
     """A line a benchmark, with how far it is and how long the rest takes."""
     started = clock.host()
-    done = 0
+    done = 0.0
 
-    def advance(name: str, cells: int) -> None:
+    def advance(name: str, share: float) -> None:
         nonlocal done
-        done += cells
+        done += share
         spent = clock.host() - started
-        left = spent / done * max(0, total - done)
-        out.print(f"[dim]{100 * min(done, total) / total:4.0f} %  {spent:4.0f} s, about {left:3.0f} s left[/]  {name}")
+        left = spent * max(0.0, 1 - done) / done
+        out.print(f"[dim]{100 * done:4.0f} %  {spent:4.0f} s, about {left:3.0f} s left[/]  {name}")
 
-    yield advance
+    return advance
 
 
 def relative(path: Path) -> Path:

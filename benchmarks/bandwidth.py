@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from bench_core.suite import DEVICES, SIZES, Suite, oracles, shape_of, traffic
+from bench_core.suite import DEVICES, SIZES, THREADS, Suite, oracles, shape_of, thread_count, traffic
 
 
 class Memory(Suite):
@@ -38,3 +38,17 @@ class Memory(Suite):
         self.source.fill_(math.pi)
         self.time_copy(device, size)
         oracles.identical(self.target, self.source, "target")
+
+
+class Threads(Suite):
+    """The threads that torch uses in every cell (1) and in those with a parameter `threads` (all), for the history."""
+
+    unit = "threads"
+    param_names = ["threads"]
+    params = [THREADS]
+
+    def track_threads(self, threads):
+        return torch.get_num_threads()
+
+    def check_threads(self, threads):
+        oracles.same(self.track_threads(threads), thread_count(threads), "threads")

@@ -238,14 +238,16 @@ class LoadedModel(Suite):
             benchmark="time_build",
             slow={"device": "cpu", "idiom": "eager", "model": "mlp_1x3072"},
             fast={"idiom": "meta_assign"},
+            where="usage",
         ),
         Report(
             source=OVERWRITTEN,
-            what="the same, where the model must not share its memory with the checkpoint",
+            what="parameters are initialized and then overwritten by a checkpoint whose memory they must not share",
             instead="construct with `skip_init`, and copy",
             benchmark="time_build",
             slow={"device": "cpu", "idiom": "eager", "model": "mlp_1x3072"},
             fast={"idiom": "skip_init"},
+            where="usage",
         ),
     ]
 
@@ -336,6 +338,7 @@ class MetaModel(Suite):
             benchmark="time_build",
             slow={"idiom": "to_meta", "model": "mlp_1x3072"},
             fast={"idiom": "torch_device"},
+            where="usage",
         ),
     ]
 

@@ -252,6 +252,7 @@ class LookUpParameters(Suite):
             benchmark="time_look_up",
             slow={"idiom": "state_dict_in_loop", "modules": "100"},
             fast={"idiom": "state_dict_once"},
+            where="usage",
         ),
         Report(
             source="Lightning-AI/lightning-thunder#421",
@@ -260,6 +261,7 @@ class LookUpParameters(Suite):
             benchmark="time_look_up",
             slow={"idiom": "named_parameters_in_loop", "modules": "100"},
             fast={"idiom": "named_parameters_once"},
+            where="usage",
         ),
     ]
 
@@ -298,6 +300,7 @@ class LookUpModules(Suite):
             benchmark="time_look_up",
             slow={"idiom": "named_modules_in_loop", "modules": "100"},
             fast={"idiom": "named_modules_once"},
+            where="usage",
         ),
     ]
 
@@ -334,6 +337,7 @@ class FilledModules(Suite):
             benchmark="time_find",
             slow={"idiom": "scan_keys", "modules": "1000"},
             fast={"idiom": "prepend_prefix"},
+            where="usage",
         ),
     ]
 
@@ -398,6 +402,7 @@ class LoadByModules(Suite):
             benchmark="time_load",
             slow={"device": "cpu", "idiom": "whole_dict", "form": "nested", "modules": "1000"},
             fast={"idiom": "load_state_dict"},
+            where="mended",
         ),
     ]
 

@@ -323,6 +323,7 @@ class GradientNorm(_ManyGradients):
             benchmark="time_norm",
             slow={"device": "cpu", "idiom": "loop", "tensors": "2000"},
             fast={"idiom": "foreach"},
+            where="usage",
         ),
         Report(
             source="pytorch/pytorch#133586",
@@ -373,6 +374,7 @@ class ZeroGradients(_ManyGradients):
             benchmark="time_zero",
             slow={"device": "cpu", "idiom": "loop", "tensors": "2000"},
             fast={"idiom": "foreach"},
+            where="usage",
         ),
     ]
 

@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.table import Table
 
+from bench_core.records import Interval
 from bench_core.report import units
 from bench_core.timing.pairs import Agreement, Slowdown
 
 STILL_SLOW = 1.1
 """The ratio from which a reported slowdown is still called one: the lower end of its interval must lie above."""
 
+SECTIONS = {
+    "torch": ("In torch as installed", "What the installed torch does, against a way round it."),
+    "usage": ("In how code uses torch", "No release will mend these: the slow way does more work than the job needs."),
+    "mended": ("Mended in torch", "What an older torch did, done again, against the installed one."),
+}
+
 
 def verdict(found: Slowdown) -> str:
-    """Whether the slowdown is there on this machine and torch, never stronger than its interval allows."""
+    """What the interval allows to say of the slowdown, and no more."""
     if found.ratio.low > STILL_SLOW:
-        return "still slow"
-    if found.ratio.high < STILL_SLOW:
-        return "not slow here"
-    return "cannot be told from noise here"
+        return {"torch": "still slow", "usage": "slow", "mended": "mended"}[found.report.where]
+    return "not slow here" if found.ratio.high < STILL_SLOW else "cannot be told from noise here"
 
 
 def slowdowns_table(rows: Sequence[Slowdown]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("reported in", "slow", "instead", "ratio", "95 % interval", ""):
         table.add_column(heading, justify="left" if heading in ("reported in", "") else "right")
-    for row in sorted(rows, key=lambda row: -row.ratio.middle):
+    for row in _slowest_first(rows):
         table.add_row(
             row.report.source,
             units.time(row.slow_seconds),
             units.time(row.fast_seconds),
             units.ratio(row.ratio.middle),
-            _range(row.ratio.low, row.ratio.high),
+            _ratios(row),
             verdict(row),
         )
     return table
@@ -41,36 +45,42 @@ def slowdowns_table(rows: Sequence[Slowdown]) -> Table:
 
 def slowdowns_page(rows: Sequence[Slowdown], machine: str) -> str:
     """``docs/known-slowdowns.md``."""
-    ordered = sorted(rows, key=lambda row: -row.ratio.middle)
     parts = [
         "# Known slowdowns of parameter operations",
         "",
-        "Users of public projects met these. Each is a pair of cells of this suite, measured in turn in one process: "
+        "Users of public projects met these. Each is a pair of cells of this suite, measured in turn in one process:",
         "the slow way, and the way round it for the same job.",
         "",
-        f"Drawn by `bench-core known --markdown docs/known-slowdowns.md` on {machine}. Ratios are medians of pairs of "
-        "neighbouring samples with their 95 % intervals.",
-        "",
-        "| slow way | reported in | slow | way round | ratio | |",
-        "| --- | --- | ---: | ---: | ---: | --- |",
+        f"Drawn by `bench-core known --markdown docs/known-slowdowns.md` on {machine}.",
+        "Ratios are medians over pairs of neighbouring samples, with their 95 % intervals.",
     ]
-    parts += [
-        f"| {row.report.what} | {_links(row.report.source)} | {units.time(row.slow_seconds)} | "
-        f"{units.time(row.fast_seconds)} | **{units.ratio(row.ratio.middle)}** "
-        f"({_range(row.ratio.low, row.ratio.high)}) | {verdict(row)} |"
-        for row in ordered
-    ]
-    for heading, wanted in (("## Still slow, and the way round", True), ("## Not slow here any more", False)):
-        chosen = [row for row in ordered if (row.ratio.low > STILL_SLOW) == wanted]
+    for where, (title, meaning) in SECTIONS.items():
+        chosen = _slowest_first(row for row in rows if row.report.where == where)
         if chosen:
-            parts += ["", heading]
-        for row in chosen:
+            parts += ["", f"## {title}", "", meaning, ""]
             parts += [
-                "",
-                f"**{row.report.what}** ({_links(row.report.source)}). Instead: {row.report.instead}.",
-                f"Time it again: `bench-core run '{row.slow.split('(')[0]}'`, cells `{row.slow}` and `{row.fast}`.",
+                "| what is slow | the way round | slow | instead | ratio | |",
+                "| --- | --- | ---: | ---: | ---: | --- |",
             ]
+            parts += [
+                f"| {row.report.what} ({_links(row.report.source)}) | {row.report.instead} | "
+                f"{units.time(row.slow_seconds)} | {units.time(row.fast_seconds)} | "
+                f"**{units.ratio(row.ratio.middle)}** ({_ratios(row)}) | {verdict(row)} |"
+                for row in chosen
+            ]
+    parts += ["", "## The cells", "", "`bench-core run 'NAME'` times one again.", ""]
+    parts += [f"- {_links(row.report.source)}: `{row.slow}` against `{row.fast}`" for row in _slowest_first(rows)]
     return "\n".join(parts) + "\n"
+
+
+def _slowest_first(rows: Iterable[Slowdown]) -> list[Slowdown]:
+    return sorted(rows, key=lambda row: -row.ratio.middle)
+
+
+def _ratios(row: Slowdown) -> str:
+    if not row.ratio.known:
+        return "?"
+    return " to ".join(units.ratio(end).removesuffix("x") for end in (row.ratio.low, row.ratio.high))
 
 
 def agreement_table(rows: Sequence[Agreement]) -> Table:
@@ -82,7 +92,7 @@ def agreement_table(rows: Sequence[Agreement]) -> Table:
             row.cell,
             units.time(row.seconds),
             f"{row.ratio.middle:.4f}",
-            _range(row.ratio.low, row.ratio.high, digits=4),
+            _range(row.ratio),
             "agrees" if row.agrees else "[red]differs[/]",
         )
     return table
@@ -94,11 +104,11 @@ def agreement_page(rows: Sequence[Agreement], machine: str) -> str:
     parts = [
         "# Do our times agree with torch's own timer?",
         "",
-        "Cells from the fastest to over 10 ms, each timed by our sampling and by "
-        "`torch.utils.benchmark.Timer.blocked_autorange` in turn, in one process. A cell agrees if the median of the "
-        "ratios lies within 0.99 and 1.01.",
+        "Cells from the fastest to over 10 ms, each timed by our sampling and by",
+        "`torch.utils.benchmark.Timer.blocked_autorange` in turn, in one process, set up anew every few rounds. A cell",
+        "agrees if the median of the ratios lies within 0.99 and 1.01.",
         "",
-        f"Drawn by `bench-core agree --markdown docs/agreement.md` on {machine}. "
+        f"Drawn by `bench-core agree --markdown docs/agreement.md` on {machine}.",
         f"{agreeing} of {len(rows)} cells agree.",
         "",
         "| cell | our time | ours / torch's | 95 % interval | |",
@@ -106,16 +116,14 @@ def agreement_page(rows: Sequence[Agreement], machine: str) -> str:
     ]
     parts += [
         f"| `{row.cell}` | {units.time(row.seconds)} | {row.ratio.middle:.4f} | "
-        f"{_range(row.ratio.low, row.ratio.high, digits=4)} | {'agrees' if row.agrees else 'differs'} |"
+        f"{_range(row.ratio)} | {'agrees' if row.agrees else 'differs'} |"
         for row in rows
     ]
     return "\n".join(parts) + "\n"
 
 
-def _range(low: float, high: float, digits: int = 2) -> str:
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return "?"
-    return f"{low:.{digits}f} to {high:.{digits}f}"
+def _range(ratio: Interval) -> str:
+    return f"{ratio.low:.4f} to {ratio.high:.4f}" if ratio.known else "?"
 
 
 def _links(source: str) -> str:
@@ -125,5 +133,5 @@ def _links(source: str) -> str:
     for part in source.replace(";", ",").split(","):
         project, _, number = part.strip().partition("#")
         repository = project or repository
-        links.append(f"[{repository}#{number}](https://github.com/{repository}/issues/{number})")
+        links.append(f"[{repository.split('/')[-1]}#{number}](https://github.com/{repository}/issues/{number})")
     return ", ".join(links)

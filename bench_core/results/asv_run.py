@@ -94,8 +94,8 @@ class Outcome:
     interrupted: bool
 
 
-Progress = Callable[[str, int], None]
-"""Called after each benchmark with its name and the number of its cells that were timed."""
+Progress = Callable[[str, float], None]
+"""Called after each benchmark, in each round, with its name and the share of the whole run that it was."""
 
 
 def commit_to_pin(root: Path) -> tuple[str | None, str]:
@@ -130,7 +130,7 @@ def run(
     commit: str | None,
     machine: str | None = None,
     attributes: Mapping[str, Any] | None = None,
-    progress: Progress = lambda name, cells: None,
+    progress: Progress = lambda name, share: None,
 ) -> Outcome:
     """Time `cells` through asv.
 
@@ -153,6 +153,11 @@ def run(
         env = InstalledEnvironment(conf, "same", {}, {})
         benchmarks = Benchmarks(conf, suite.declared, regex=[f"^{escape(cell.name)}$" for cell in cells])
         wanted = Counter(cell.benchmark for cell in cells)
+        rounds = {
+            name: int((attributes or {}).get("rounds", benchmark.get("rounds", 1)))
+            for name, benchmark in benchmarks.items()
+        }
+        everything = sum(wanted[name] * rounds[name] for name in benchmarks)
         timed: list[str] = []
 
         class StoredAtOnce(Results):  # type: ignore[misc]
@@ -163,7 +168,7 @@ def run(
                 self.save(str(where))
                 if not result.errcode:
                     timed.append(benchmark["name"])
-                progress(benchmark["name"], wanted[benchmark["name"]])
+                progress(benchmark["name"], wanted[benchmark["name"]] / everything)
 
         described = {**here.__dict__, "python": env.python, **env.requirements}
         date = get_repo(conf).get_date(commit) if commit else 0

@@ -18,6 +18,7 @@ from bench_core.suite.axes import (
     elements,
     labels,
     shape_of,
+    thread_count,
 )
 from bench_core.suite.base import Report, Suite, traffic
 
@@ -38,5 +39,6 @@ __all__ = [
     "models",
     "oracles",
     "shape_of",
+    "thread_count",
     "traffic",
 ]

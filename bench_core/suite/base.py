@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import psutil
 import torch
@@ -46,6 +46,8 @@ class Report:
         benchmark: the `time_*` method.
         slow: the parameters of the slow cell, by name.
         fast: those in which the fast cell differs.
+        where: what is slow: ``"torch"``, as installed; ``"usage"``, the way in which code uses it; or ``"mended"``, an
+            older torch, whose way the slow cell does again.
     """
 
     source: str
@@ -54,6 +56,7 @@ class Report:
     benchmark: str
     slow: Mapping[str, str]
     fast: Mapping[str, str]
+    where: Literal["torch", "usage", "mended"] = "torch"
 
 
 class Suite:

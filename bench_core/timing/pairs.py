@@ -4,26 +4,60 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+from bench_core.clock import host
 from bench_core.records import Interval
 from bench_core.statistics import ratio_interval
 from bench_core.timing.cells import Cell, OpenCell, SkippedError, SuiteDirectory
 from bench_core.timing.sampling import (
     Subject,
-    choose_number,
     no_garbage_collection,
     subject,
     take_turns,
     time_sample,
 )
 
-SPAN = 0.002
+SPAN = 0.0005
 """Seconds in a sample. Short ones, many of them: the machine's speed drifts within milliseconds, and only what both
 sides of a pair see at once cancels."""
+
+
+@contextlib.contextmanager
+def pinned() -> Iterator[None]:
+    """Keep this process on one of its cores, the last one, where the system can: a move to another one is a jump."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@dataclass(frozen=True)
+class Enough:
+    """When a pair has been measured often enough: its interval is narrow, or its time is up.
+
+    Attributes:
+        rounds: how many at least.
+        width: of the interval of the ratio, relative to its middle.
+        seconds: how long at most, once there are `rounds`.
+    """
+
+    rounds: int = 48
+    width: float = 0.008
+    seconds: float = 8.0
+
+    def __call__(self, ratio: Interval, rounds: int, spent: float) -> bool:
+        narrow = ratio.high - ratio.low <= self.width * ratio.middle
+        return rounds >= self.rounds and (narrow or spent >= self.seconds)
 
 
 @dataclass(frozen=True)
@@ -45,7 +79,7 @@ class Slowdown:
     ratio: Interval
 
 
-def slowdowns(suite: SuiteDirectory, rounds: int = 21) -> Iterator[Slowdown]:
+def slowdowns(suite: SuiteDirectory, rounds: int = 31) -> Iterator[Slowdown]:
     """Measure every report of the suite whose two cells run here, the slow and the fast cell in turn."""
     for owner, report in _reports(suite.cells):
         sides = [_cell(suite, owner, report, params) for params in (report.slow, {**report.slow, **report.fast})]
@@ -106,35 +140,53 @@ class Agreement:
         return abs(self.ratio.middle - 1) <= self.TOLERANCE
 
 
-Timer = Callable[[Callable[[], object]], Callable[[], float]]
-"""Takes a call and returns what measures it once more: seconds a call."""
+class Timer(Protocol):
+    """Another timer of one call."""
+
+    number: int
+    """Calls in each of its samples, once it has measured."""
+
+    def __call__(self) -> float:
+        """Measure once more: seconds a call."""
 
 
-def agreement(cells: Sequence[Cell], other: Timer, rounds: int = 41) -> Iterator[Agreement]:
-    """Time each cell with our sampling and with the `other` timer, in turn, `rounds` times; who is first alternates."""
+def agreement(
+    cells: Sequence[Cell], other: Callable[[Callable[[], object]], Timer], enough: Enough = Enough()
+) -> Iterator[Agreement]:
+    """Time each cell with our sampling and with the `other` timer, in turn; who is first alternates."""
     for cell in cells:
-        with cell.open() as opened:
-            call, clock = opened.call, opened.timer
-            number = choose_number(call, clock, SPAN)
-            theirs_now = other(call)
-
-            def ours_now(
-                call: Callable[[], object] = call, number: int = number, clock: Callable[[], float] = clock
-            ) -> float:
-                call()
-                return time_sample(call, number, clock) / number
-
-            ours: list[float] = []
-            theirs: list[float] = []
-            with no_garbage_collection():
-                for turn in range(rounds):
-                    for measure, into in _alternating(turn, (ours_now, ours), (theirs_now, theirs)):
-                        into.append(measure())
-            yield Agreement(cell.name, statistics.median(ours), ratio_interval(ours, theirs))
+        found: tuple[list[float], list[float]] = ([], [])
+        started = host()
+        ratio = ratio_interval(*found)
+        while not enough(ratio, len(found[0]), host() - started):
+            # Set up anew every few rounds: where its objects lie in memory moves one timer's loop against the other's
+            # by up to 2 %, and stays for as long as they live.
+            with cell.open() as opened:
+                _take_turns(opened, other(opened.call), found, rounds=ROUNDS_OF_A_SETUP)
+            ratio = ratio_interval(*found)
+        yield Agreement(cell.name, statistics.median(found[0]), ratio)
 
 
-def _alternating(turn: int, one: Any, other: Any) -> tuple[Any, Any]:
-    return (one, other) if turn % 2 == 0 else (other, one)
+ROUNDS_OF_A_SETUP = 12
+
+
+def _take_turns(opened: OpenCell, theirs: Timer, found: tuple[list[float], list[float]], rounds: int) -> None:
+    call, clock = opened.call, opened.timer
+    theirs()
+    # As many calls as the other timer takes: the first ones after a switch find other code in the caches, so that
+    # 14 calls of an optimizer's step read 2.5 % more than 100.
+    number = theirs.number
+
+    def ours() -> float:
+        call()
+        return time_sample(call, number, clock) / number
+
+    sides: list[tuple[Callable[[], float], list[float]]] = [(ours, found[0]), (theirs, found[1])]
+    with no_garbage_collection():
+        for _ in range(rounds):
+            for measure, times in sides:
+                times.append(measure())
+            sides.reverse()
 
 
 def spread_over_time(cells: Sequence[Cell], count: int, longest: float = 0.1) -> list[Cell]:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 
 from bench_core.suite import tied
 from bench_core.timing.cells import SuiteDirectory
@@ -323,3 +325,14 @@ def test_the_peak_of_a_device_is_forgotten_before_the_operation_runs(monkeypatch
     monkeypatch.setattr(torch, "get_device_module", lambda device: {"cuda": module}[device])
     assert tied.counts_peak("cuda")
     assert tied.device_peak("cuda", lambda: peaks.append(300)) == 300
+
+
+def test_fully_shard_takes_tied_embeddings(tmp_path):
+    """pytorch/pytorch#176225, saforem2/ezpz#237: one torch version rejected them and another did not."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        net = tied.language_model("tied", 16, 8)
+        fully_shard(net, mesh=init_device_mesh("cpu", (1,)))
+        assert len(list(net.parameters())) == 1
+    finally:
+        torch.distributed.destroy_process_group()

@@ -72,6 +72,13 @@ def test_what_was_timed_before_ctrl_c_is_stored(project):
     assert {cell.benchmark for cell in read(outcome.path).cells} == {"fills.Fill.time_fill"}
 
 
+def test_progress_reaches_the_whole_over_all_rounds(project):
+    shares = []
+    timed(project, attributes={**FAST, "rounds": 2}, progress=lambda name, share: shares.append(share))
+    assert len(shares) == 4
+    assert sum(shares) == pytest.approx(1)
+
+
 def test_without_a_commit_results_stay_out_of_the_history(project):
     suite, outcome = timed(project, "8x4", commit=None)
     assert outcome.path == project / ".asv" / asv_run.WITHOUT_COMMIT

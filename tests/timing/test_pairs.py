@@ -1,0 +1,129 @@
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from bench_core.clock import FakeClock
+from bench_core.records import Interval
+from bench_core.timing import pairs
+from bench_core.timing.cells import SuiteDirectory, asv_config
+from bench_core.timing.pairs import Agreement, Enough, agreement, slowdowns, spread_over_time
+
+CASES = '''
+from bench_core.clock import FakeClock
+from bench_core.suite import Report, Suite, labels
+
+CLOCK = FakeClock()
+
+
+class Sleepy(Suite):
+    """Two ways that take 3 s and 1 s of a clock that only they move: somebody/project#1."""
+
+    param_names = ["idiom"]
+    params = [labels("slow", "fast", "elsewhere")]
+    rivals = "idiom"
+    reports = [
+        Report("somebody/project#1", "slow it is", "the fast way", "time_it", {{"idiom": "slow"}}, {{"idiom": "fast"}}),
+        Report("somebody/project#2", "n/a here", "nothing", "time_it", {{"idiom": "elsewhere"}}, {{"idiom": "fast"}}),
+    ]
+    number = {number}
+
+    def setup(self, idiom):
+        super().setup(idiom)
+        self.timer = CLOCK
+
+    def why_not(self, idiom):
+        return "not here" if idiom == "elsewhere" else None
+
+    def time_it(self, idiom):
+        CLOCK.advance(3.0 if idiom == "slow" else 1.0)
+
+
+def time_quick():
+    pass
+'''
+
+
+@pytest.fixture(params=[0, 1], ids=["warm", "once"])
+def suite(request, tmp_path):
+    name = "pairs_" + "".join(letter if letter.isalnum() else "_" for letter in request.node.name)
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "__init__.py").touch()
+    (tmp_path / name / "sleepy.py").write_text(CASES.format(number=request.param))
+    (tmp_path / "asv.conf.json").write_text(json.dumps({"version": 1, "repo": ".", "benchmark_dir": name}))
+    return SuiteDirectory(asv_config(tmp_path / "asv.conf.json").suite)
+
+
+def test_a_reported_slowdown_is_the_ratio_of_its_two_cells_and_one_that_cannot_run_here_is_left_out(suite):
+    (found,) = slowdowns(suite, rounds=8)
+    assert found.report.source == "somebody/project#1"
+    assert (found.slow, found.fast) == ("sleepy.Sleepy.time_it(slow)", "sleepy.Sleepy.time_it(fast)")
+    assert (found.slow_seconds, found.fast_seconds) == (3.0, 1.0)
+    assert (found.ratio.low, found.ratio.middle, found.ratio.high) == pytest.approx((3, 3, 3))
+
+
+class Doubled:
+    """A timer that reads twice what is true, after as many calls a sample as it likes."""
+
+    number = 5
+
+    def __init__(self, call):
+        self.call = call
+
+    def __call__(self):
+        return 6.0
+
+
+def test_an_agreement_is_our_time_over_the_other_timers(suite):
+    slow = suite.select("slow")
+    (found,) = agreement(slow, Doubled, Enough(rounds=12))
+    assert found.seconds == 3.0
+    assert found.ratio.middle == pytest.approx(0.5)
+    assert not found.agrees
+
+
+@pytest.mark.parametrize(("middle", "agrees"), [(0.9899, False), (0.9901, True), (1.0099, True), (1.0101, False)])
+def test_a_cell_agrees_within_one_percent(middle, agrees):
+    assert Agreement("x", 1.0, Interval(0.9, middle, 1.1, 0.95)).agrees is agrees
+
+
+def test_a_pair_is_measured_until_its_interval_is_narrow_or_its_time_is_up():
+    enough = Enough(rounds=10, width=0.01, seconds=5)
+    narrow, wide = Interval(0.999, 1, 1.001, 0.95), Interval(0.9, 1, 1.1, 0.95)
+    assert not enough(narrow, 9, 1)
+    assert enough(narrow, 10, 1)
+    assert not enough(wide, 10, 1)
+    assert enough(wide, 10, 5)
+
+
+def test_the_chosen_cells_are_spread_over_the_logarithm_of_their_time(monkeypatch):
+    clock = FakeClock()
+
+    def cell(seconds, **changes):
+        opened = SimpleNamespace(call=lambda: clock.advance(seconds), timer=clock, number=0)
+        context = SimpleNamespace(__enter__=None)
+        del context
+        return SimpleNamespace(kind="time", why_not=None, seconds=seconds, open=lambda: opening(opened), **changes)
+
+    times = [1e-6, 1.1e-6, 1.2e-6, 1e-5, 1e-4, 1.1e-4, 1e-3, 1e-2, 5.0]
+    chosen = spread_over_time([cell(seconds) for seconds in times], 5)
+    assert [cell.seconds for cell in chosen] == [1e-6, 1e-5, 1e-4, 1e-3, 1e-2]
+
+
+class opening:  # noqa: N801 - a context manager in the place of `Cell.open`
+    def __init__(self, opened):
+        self.opened = opened
+
+    def __enter__(self):
+        return self.opened
+
+    def __exit__(self, *_):
+        return None
+
+
+@pytest.mark.skipif(not hasattr(pairs.os, "sched_getaffinity"), reason="pinning is the system's to offer")
+def test_pinning_ends_with_its_block():
+    before = pairs.os.sched_getaffinity(0)
+    with pairs.pinned():
+        assert pairs.os.sched_getaffinity(0) == {max(before)}
+    assert pairs.os.sched_getaffinity(0) == before
