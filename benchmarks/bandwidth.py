@@ -1,4 +1,4 @@
-"""The yardstick: what a plain fill and copy reach on this machine, and the other families' GB/s are held to."""
+"""The yardstick: what a plain fill, update and copy reach here; the other families' GB/s are held to it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from bench_core.suite import DEVICES, SIZES, THREADS, Suite, oracles, shape_of, 
 
 
 class Memory(Suite):
-    """Fill and copy a float32 weight that is warm and already mapped, on one thread."""
+    """Fill, update in place and copy a float32 weight that is warm and already mapped, on one thread.
+
+    An update reads and writes the same memory, a copy twice as much of it: in a cache that is another limit.
+    """
 
     param_names = ["device", "size"]
     params = [DEVICES, SIZES]
@@ -29,6 +32,15 @@ class Memory(Suite):
     def check_fill(self, device, size):
         self.time_fill(device, size)
         oracles.filled_with(self.target, 3.0, "target")
+
+    @traffic(reads=1, writes=1)
+    def time_update(self, device, size):
+        self.target.neg_()
+
+    def check_update(self, device, size):
+        self.target.fill_(3.0)
+        self.time_update(device, size)
+        oracles.filled_with(self.target, -3.0, "target")
 
     @traffic(reads=1, writes=1)
     def time_copy(self, device, size):

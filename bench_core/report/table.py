@@ -13,7 +13,7 @@ from rich.text import Text
 from bench_core.report import units
 from bench_core.results.read import CellResult, ResultFile
 
-FILL, COPY = "bandwidth.Memory.time_fill", "bandwidth.Memory.time_copy"
+FILL, UPDATE = "bandwidth.Memory.time_fill", "bandwidth.Memory.time_update"
 
 WARN_ABOVE = 0.10
 """Half width of a 99 % interval, as a share of the time, from which a figure is marked as uncertain."""
@@ -27,8 +27,8 @@ def results(file: ResultFile) -> RenderableType:
 def legend() -> Text:
     return Text(
         "±: half the 99 % interval of the median.  GB/s: the bytes that the job must move, over the time.  "
-        "of limit: that bandwidth over what a plain fill (or copy, where the job reads as well) of the nearest size "
-        "reaches here.  vs best: over the fastest way of doing the same job.  (unties): leaves tied parameters untied.",
+        "of limit: that bandwidth over what a plain fill (or update in place, where the job reads as well) of the nearest "
+        "size reaches here, in the same run.  vs best: over the fastest way of doing the same job.  (unties): leaves tied parameters untied.",
         style="dim",
     )
 
@@ -88,11 +88,11 @@ def value(cell: CellResult) -> str:
 
 
 def share_of_limit(cell: CellResult, everything: Iterable[CellResult]) -> float | None:
-    """The cell's bandwidth over that of a plain fill or copy of the nearest size on the same device, measured in the
-    same run; None where bytes are not declared or the yardstick was not timed."""
-    if cell.bandwidth is None or cell.moved_bytes is None:
+    """The cell's bandwidth over that of a plain fill, or update in place, of the nearest size on the same device and in
+    the same run; None for the yardsticks, and where bytes are not declared or the yardstick was not timed."""
+    if cell.bandwidth is None or cell.moved_bytes is None or cell.family == FILL.split(".")[0]:
         return None
-    yardstick = COPY if cell.reads else FILL
+    yardstick = UPDATE if cell.reads else FILL
     device = cell.params.get("device", "cpu")
     candidates = [
         other

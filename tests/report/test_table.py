@@ -22,7 +22,7 @@ def masked(idiom, seconds, **options):
 FILL = cell("bandwidth.Memory.time_fill", {"device": "cpu", "size": "1024x1024"}, 100e-6, writes=1)
 SMALL_FILL = cell("bandwidth.Memory.time_fill", {"device": "cpu", "size": "8x4"}, 1e-6, writes=1)
 CUDA_FILL = cell("bandwidth.Memory.time_fill", {"device": "cuda", "size": "1024x1024"}, 1e-6, writes=1)
-COPY = cell("bandwidth.Memory.time_copy", {"device": "cpu", "size": "1024x1024"}, 100e-6, reads=1, writes=1)
+UPDATE = cell("bandwidth.Memory.time_update", {"device": "cpu", "size": "1024x1024"}, 100e-6, reads=1, writes=1)
 EDIT = cell("initialization.Edit.time_add", {"device": "cpu", "size": "1024x1024"}, 200e-6, reads=1, writes=1)
 NORM = cell("initialization.Signal.track_norm", {"depth": "16"}, -20.5, kind="track", unit="log10 ratio")
 MEMORY = cell("initialization.Build.peakmem_build", {}, 3 << 20, kind="peakmemory", unit="bytes")
@@ -31,7 +31,7 @@ CELLS = (
     FILL,
     SMALL_FILL,
     CUDA_FILL,
-    COPY,
+    UPDATE,
     masked("where", 400e-6),
     masked("mask", 200e-6, spread=0.3),
     EDIT,
@@ -67,8 +67,8 @@ def test_the_limit_is_a_plain_fill_of_the_nearest_size_on_the_same_device():
     assert table.share_of_limit(masked("where", 400e-6), CELLS) == 0.25
 
 
-def test_the_limit_of_what_reads_as_well_is_a_copy():
-    assert table.share_of_limit(EDIT, [COPY]) == 0.5
+def test_the_limit_of_what_reads_as_well_is_an_update_in_place():
+    assert table.share_of_limit(EDIT, [UPDATE]) == 0.5
     assert table.share_of_limit(EDIT, [FILL]) is None
 
 
