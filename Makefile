@@ -7,7 +7,7 @@
 #   MACHINE   the name under which asv stores this machine's results; its default is the host name.
 #   WHEELS    for `make gpu`: a folder of wheels, instead of a network.
 
-TORCH   ?= torch==$(shell sed -n 's/^ *"torch": \["\([0-9.]*\)".*/\1/p' asv.conf.json)
+TORCH   ?= torch==$(shell sed -n 's/^ *"torch": \["\([^"]*\)".*/\1/p' asv.conf.json)
 PYTHON  ?= python3
 MACHINE ?=
 VENV    ?= .venv

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -111,12 +111,12 @@ def run(pattern: str | None, config: Path, quick: bool, params: tuple[str, ...],
     out = console()
     suite = SuiteDirectory(asv_config(config).suite)
     report_broken(suite.broken)
-    cells = list(suite.select(pattern, quick=quick, params=chosen(params)))
-    missing = Counter(reason for cell in cells if (reason := cell.why_not))
-    cells = [cell for cell in cells if cell.why_not is None]
+    reasons = [(cell, cell.why_not) for cell in suite.select(pattern, quick=quick, params=chosen(params))]
+    missing = Counter(reason for _, reason in reasons if reason)
+    cells = [cell for cell, reason in reasons if reason is None]
     if not cells:
         raise BenchCoreError(f"none of the cells runs here: {'; '.join(missing)}.")
-    commit, why_not = asv_run.commit_to_pin(config.resolve().parent)
+    commit, why_not = asv_run.commit_to_pin(config)
     if commit is None:
         out.print(
             f"[yellow]No commit to pin to: {why_not}.[/] The cells are timed and shown all the same; lost is their "
@@ -132,7 +132,7 @@ def run(pattern: str | None, config: Path, quick: bool, params: tuple[str, ...],
         attributes=asv_run.QUICK if quick else None,
         progress=progress(out),
     )
-    show_file(out, outcome.path, suite.declared)
+    show_file(out, outcome.path, suite.declared, {cell.name for cell in cells})
     for reason, count in missing.items():
         out.print(f"n/a here: {count} cells, {reason}")
     for name, said in outcome.failed.items():
@@ -195,6 +195,8 @@ def gpu(pattern: str | None, config: Path, device: str | None) -> None:
     if not record.finished:
         click.echo("bench-core: interrupted; what was measured until then is stored.", err=True)
         sys.exit(130)
+    if any(cell.failed for cell in record.not_timed):
+        sys.exit(1)
 
 
 MARKDOWN = click.option(
@@ -207,6 +209,7 @@ MARKDOWN = click.option(
 @MARKDOWN
 def known(config: Path, markdown: Path | None) -> None:
     """Measure the known slowdowns here: each slow way in turn with the way round it."""
+    from bench_core.records import LeftOut
     from bench_core.report import pages
     from bench_core.timing.cells import SuiteDirectory, asv_config
     from bench_core.timing.pairs import pinned, slowdowns
@@ -215,7 +218,10 @@ def known(config: Path, markdown: Path | None) -> None:
     rows = []
     with pinned():
         for row in slowdowns(SuiteDirectory(asv_config(config).suite)):
-            out.print(f"[dim]{row.report.source}[/]  {row.report.what}: {row.ratio.middle:.2f}x")
+            if isinstance(row, LeftOut):
+                click.echo(f"bench-core: {row.source} is left out: {row.reason}", err=True)
+                continue
+            out.print(f"[dim]{row.source}[/]  {row.what}: {row.ratio.middle:.2f}x")
             rows.append(row)
     if not rows:
         raise BenchCoreError("no case of this suite names a known slowdown (see `reports` of bench_core.suite.Suite).")
@@ -236,14 +242,14 @@ def agree(config: Path, markdown: Path | None, count: int) -> None:
     from bench_core.report import pages
     from bench_core.timing.cells import SuiteDirectory, asv_config
     from bench_core.timing.pairs import agreement, pinned, spread_over_time
-    from bench_core.timing.torch_timer import BlockedAutorange
+    from bench_core.timing.torch_timer import blocked_autorange
 
     out = console()
     suite = SuiteDirectory(asv_config(config).suite)
     cells = spread_over_time(suite.select(quick=True, params={"device": "cpu"}), count)
     rows = []
     with pinned():
-        for row in agreement(cells, BlockedAutorange):
+        for row in agreement(cells, blocked_autorange):
             out.print(f"[dim]{row.cell}: {row.ratio.middle:.4f}[/]")
             rows.append(row)
     out.print()
@@ -269,16 +275,19 @@ def this_machine() -> str:
     return described(description())
 
 
-def show_file(out: Console, path: Path, declared: Any = None) -> None:
+def show_file(out: Console, path: Path, declared: Any = None, names: Collection[str] | None = None) -> None:
     from bench_core.report import table
     from bench_core.results.read import read
 
     file = read(path, declared)
     out.print()
-    out.print(table.results(file))
+    out.print(table.results(file, names))
     out.print()
     out.print(table.legend())
     out.print(f"On {table.described(file.machine)}; commit {(file.commit or 'none')[:10]}.")
+    for name in file.failed:
+        if names is None or name in names:
+            out.print(f"[red]failed:[/] {name}")
 
 
 def progress(out: Console) -> Callable[[str, float], None]:

@@ -5,12 +5,31 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class BenchCoreError(Exception):
     """One message for a person: what was found, what is allowed, and how to mend it."""
 
     exit_code = 2
+
+
+def require_writable(folder: Path) -> None:
+    """Find out now, rather than after minutes of measuring, whether results can be stored in `folder`.
+
+    Raises:
+        BenchCoreError: if it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise BenchCoreError(
+            f"results cannot be stored in {folder}: {error.strerror}. Make the folder writable, or set results_dir in "
+            "asv.conf.json to one that is."
+        ) from error
 
 
 class UnknownNameError(BenchCoreError):

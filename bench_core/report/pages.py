@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from rich.table import Table
 
-from bench_core.records import Interval
+from bench_core.records import Agreement, Interval, Slowdown
 from bench_core.report import units
-from bench_core.timing.pairs import Agreement, Slowdown
 
 STILL_SLOW = 1.1
 """The ratio from which a reported slowdown is still called one: the lower end of its interval must lie above."""
@@ -23,7 +22,7 @@ SECTIONS = {
 def verdict(found: Slowdown) -> str:
     """What the interval allows to say of the slowdown, and no more."""
     if found.ratio.low > STILL_SLOW:
-        return {"torch": "still slow", "usage": "slow", "mended": "mended"}[found.report.where]
+        return {"torch": "still slow", "usage": "slow", "mended": "mended"}[found.where]
     return "not slow here" if found.ratio.high < STILL_SLOW else "cannot be told from noise here"
 
 
@@ -33,7 +32,7 @@ def slowdowns_table(rows: Sequence[Slowdown]) -> Table:
         table.add_column(heading, justify="left" if heading in ("reported in", "") else "right")
     for row in _slowest_first(rows):
         table.add_row(
-            row.report.source,
+            row.source,
             units.time(row.slow_seconds),
             units.time(row.fast_seconds),
             units.ratio(row.ratio.middle),
@@ -52,10 +51,11 @@ def slowdowns_page(rows: Sequence[Slowdown], machine: str) -> str:
         "the slow way, and the way round it for the same job.",
         "",
         f"Drawn by `bench-core known --markdown docs/known-slowdowns.md` on {machine}.",
-        "Ratios are medians over pairs of neighbouring samples, with their 95 % intervals.",
+        "Both sides are set up several times and sampled in turn, in one process; each setup gives one ratio, and the",
+        "intervals are of their median, at 95 %.",
     ]
     for where, (title, meaning) in SECTIONS.items():
-        chosen = _slowest_first(row for row in rows if row.report.where == where)
+        chosen = _slowest_first(row for row in rows if row.where == where)
         if chosen:
             parts += ["", f"## {title}", "", meaning, ""]
             parts += [
@@ -63,13 +63,13 @@ def slowdowns_page(rows: Sequence[Slowdown], machine: str) -> str:
                 "| --- | --- | ---: | ---: | ---: | --- |",
             ]
             parts += [
-                f"| {row.report.what} ({_links(row.report.source)}) | {row.report.instead} | "
+                f"| {row.what} ({_links(row.source)}) | {row.instead} | "
                 f"{units.time(row.slow_seconds)} | {units.time(row.fast_seconds)} | "
                 f"**{units.ratio(row.ratio.middle)}** ({_ratios(row)}) | {verdict(row)} |"
                 for row in chosen
             ]
     parts += ["", "## The cells", "", "`bench-core run 'NAME'` times one again.", ""]
-    parts += [f"- {_links(row.report.source)}: `{row.slow}` against `{row.fast}`" for row in _slowest_first(rows)]
+    parts += [f"- {_links(row.source)}: `{row.slow}` against `{row.fast}`" for row in _slowest_first(rows)]
     return "\n".join(parts) + "\n"
 
 
@@ -106,7 +106,8 @@ def agreement_page(rows: Sequence[Agreement], machine: str) -> str:
         "",
         "Cells from the fastest to over 10 ms, each timed by our sampling and by",
         "`torch.utils.benchmark.Timer.blocked_autorange` in turn, in one process, set up anew every few rounds. A cell",
-        "agrees if the median of the ratios lies within 0.99 and 1.01.",
+        "agrees if the median of the ratios lies within 0.99 and 1.01. (asv sets a cell up before every sample, and then",
+        "the first calls find colder caches: times through asv are those of the first 5 ms after a setup.)",
         "",
         f"Drawn by `bench-core agree --markdown docs/agreement.md` on {machine}.",
         f"{agreeing} of {len(rows)} cells agree.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -19,16 +19,21 @@ WARN_ABOVE = 0.10
 """Half width of a 99 % interval, as a share of the time, from which a figure is marked as uncertain."""
 
 
-def results(file: ResultFile) -> RenderableType:
-    """All cells of a result file, a table a family."""
-    return Group(*(_family(name, list(cells), file.cells) for name, cells in _by(file.cells, lambda c: c.family)))
+def results(file: ResultFile, names: Collection[str] | None = None) -> RenderableType:
+    """The cells of a result file, a table a family.
+
+    Args:
+        names: the cells to show; None for all. A file gathers what several runs of one commit have timed.
+    """
+    shown = [cell for cell in file.cells if names is None or cell.name in names]
+    return Group(*(_family(name, list(cells), file.cells) for name, cells in _by(shown, lambda c: c.family)))
 
 
 def legend() -> Text:
     return Text(
         "±: half the 99 % interval of the median.  GB/s: the bytes that the job must move, over the time.  "
         "of limit: that bandwidth over what a plain fill (or update in place, where the job reads as well) of the nearest "
-        "size reaches here, in the same run.  vs best: over the fastest way of doing the same job.  (unties): leaves tied parameters untied.",
+        "size reaches here.  vs best: over the fastest way of doing the same job.  (unties): leaves tied parameters untied.",
         style="dim",
     )
 
@@ -88,8 +93,10 @@ def value(cell: CellResult) -> str:
 
 
 def share_of_limit(cell: CellResult, everything: Iterable[CellResult]) -> float | None:
-    """The cell's bandwidth over that of a plain fill, or update in place, of the nearest size on the same device and in
-    the same run; None for the yardsticks, and where bytes are not declared or the yardstick was not timed."""
+    """The cell's bandwidth over that of a plain fill, or update in place, of the nearest size on the same device, as
+    stored beside it; None for the yardsticks, and where bytes are not declared or the yardstick was not timed."""
+    if cell.params.get("threads", "1") != "1":  # the yardsticks have one thread
+        return None
     if cell.bandwidth is None or cell.moved_bytes is None or cell.family == FILL.split(".")[0]:
         return None
     yardstick = UPDATE if cell.reads else FILL

@@ -75,7 +75,7 @@ class ResultFile:
 
     Attributes:
         machine: asv's description of the machine, and the versions of what the environment holds.
-        failed: benchmarks that have no value at all.
+        failed: cells, or benchmarks as a whole, that have no value because they failed.
     """
 
     path: Path
@@ -111,6 +111,7 @@ def read(path: Path, declared: list[dict[str, Any]] | None = None) -> ResultFile
                 failed.append(name)
                 continue
             cells += _cells(by_name[name], found)
+            failed += _failed(by_name[name], found)
         return ResultFile(path, content["commit_hash"] or None, content["params"], tuple(cells), tuple(failed))
     except (KeyError, TypeError, AttributeError) as error:
         raise BenchCoreError(f"{path} is not a result file that asv 0.6 writes: {error!r}.") from error
@@ -123,7 +124,7 @@ def _cells(benchmark: Mapping[str, Any], found: Mapping[str, Any]) -> list[CellR
     for index, values in enumerate(combinations):
         value = _at(found, "result", index)
         if value is None or math.isnan(value):
-            continue  # not selected, not runnable here, or failed
+            continue  # failed; or not selected, or not runnable here
         named = dict(zip(benchmark["param_names"], values, strict=False))
         low, high = _at(found, "stats_ci_99_a", index), _at(found, "stats_ci_99_b", index)
         cells.append(
@@ -147,6 +148,12 @@ def _cells(benchmark: Mapping[str, Any], found: Mapping[str, Any]) -> list[CellR
             )
         )
     return cells
+
+
+def _failed(benchmark: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    combinations = itertools.product(*(found["params"] or []))
+    failed = [values for index, values in enumerate(combinations) if _at(found, "result", index) is None]
+    return [f"{benchmark['name']}({', '.join(values)})" for values in failed]
 
 
 def _at(found: Mapping[str, Any], column: str, index: int) -> Any:

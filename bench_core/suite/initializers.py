@@ -56,7 +56,7 @@ def random(
     def check(weight: torch.Tensor, initialize: Callable[[], object]) -> None:
         drawn = oracles.draw(initialize, weight)
         slack = 1 + rounding(weight)
-        oracles.within(drawn, support[0] * slack, support[1] * slack, "support")
+        oracles.within(weight, support[0] * slack, support[1] * slack, "support")
         oracles.distributed(drawn, cdf(weight), "distribution", rounding=rounding(weight))
         if tail is not None:
             oracles.reaches(drawn, tail(weight), cdf(weight), "tail")

@@ -298,17 +298,9 @@ def check_drawn(modules: Sequence[nn.Module]) -> None:
             scale = math.sqrt(fans(weight)[0])
             for name, parameter in (("weight", weight), ("bias", bias)):
                 assert isinstance(parameter, nn.Parameter), f"{name} of {module} is no parameter"
-                flat = _thinned(parameter.detach()) * scale
+                flat = oracles.thinned(parameter.detach(), 1 << 14).to("cpu", torch.float64) * scale
                 oracles.within(flat, -1.0001, 1.0001, f"{name} of {module} times sqrt(fan_in)")
                 assert flat.any(), f"{name} of {module} is all zeros"  # a bias is few elements among all
                 draws.append(flat)
     if draws:
         oracles.distributed(torch.cat(draws), oracles.uniform_cdf(-1, 1), "parameters times sqrt(fan_in)")
-
-
-def _thinned(tensor: torch.Tensor, most: int = 1 << 14) -> torch.Tensor:
-    """About `most` elements from all over the tensor, both ends among them, on the CPU in float64."""
-    flat = tensor.reshape(-1)
-    step = max(1, len(flat) // most)
-    kept = torch.cat([flat[::step], flat[-1:]]) if step > 1 else flat
-    return kept.to("cpu", torch.float64)

@@ -119,8 +119,8 @@ def truncated_normal_cdf(mean: float, std: float, low: float, high: float) -> Cd
 def draw(operation: Callable[[], object], weight: torch.Tensor, *, fill: float = math.nan) -> torch.Tensor:
     """What `operation` writes into `weight`, called as often as it takes to have enough independent elements.
 
-    The weight is filled with `fill` before every call, so that an operation that writes nothing cannot pass. Large
-    weights are thinned to every k-th element, and their ends are kept: a tail that a kernel forgets shows.
+    The weight is filled with `fill` before every call, so that an operation that leaves any element unwritten cannot
+    pass. Large weights are then thinned.
 
     Returns:
         A flat tensor of at least 4096 elements, in the weight's dtype, on the CPU.
@@ -130,14 +130,22 @@ def draw(operation: Callable[[], object], weight: torch.Tensor, *, fill: float =
         with torch.no_grad():
             weight.fill_(fill)
         operation()
-        flat = weight.detach().reshape(-1)
-        step = max(1, flat.numel() // _DRAWS)
-        parts.append(
-            torch.cat([flat[: _DRAWS // 16], flat[::step], flat[-_DRAWS // 16 :]]) if step > 1 else flat.clone()
-        )
-    drawn = torch.cat(parts).cpu()
-    assert not drawn.isnan().any(), f"{int(drawn.isnan().sum())} of {drawn.numel()} elements were never written"
-    return drawn
+        unwritten = int(weight.detach().isnan().sum()) if math.isnan(fill) else 0
+        assert not unwritten, f"{unwritten} of {weight.numel()} elements were never written"
+        parts.append(thinned(weight.detach(), _DRAWS).cpu())
+    return torch.cat(parts)
+
+
+def thinned(tensor: torch.Tensor, most: int) -> torch.Tensor:
+    """About `most` elements of a large tensor, flat: both ends, and every k-th between them.
+
+    k is odd. Sizes are powers of two, and so are the widths of vector registers: an even k would look at one lane only.
+    """
+    flat = tensor.reshape(-1)
+    if flat.numel() <= most:
+        return flat.clone()
+    end = most // 16
+    return torch.cat([flat[:end], flat[end:-end][:: (flat.numel() // most) | 1], flat[-end:]])
 
 
 def _float64(draws: torch.Tensor) -> torch.Tensor:

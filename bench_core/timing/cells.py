@@ -105,12 +105,7 @@ class Cell:
         with self.suite.importable():
             benchmark = self._benchmark()
             with self.suite.cache_for(benchmark) as folder, contextlib.chdir(folder):
-                said = io.StringIO()
-                with contextlib.redirect_stdout(said):  # asv_runner prints the reason of a skip
-                    skipped = benchmark.do_setup()
-                if skipped:
-                    raise SkippedError(_reason(said.getvalue()))
-                sys.stdout.write(said.getvalue())
+                _set_up(benchmark)
                 try:
                     yield OpenCell(self, benchmark)
                 except SkipNotImplemented as skip:  # asv_runner's way to skip from inside the benchmark
@@ -150,9 +145,13 @@ class OpenCell:
         return 1 if isolated else int(self.benchmark.number)
 
     def fresh(self) -> None:
-        """Tear down and set up again, for the next sample."""
+        """Tear down and set up again, for the next sample.
+
+        Raises:
+            SkippedError: if the setup says, this time, that the cell does not run here.
+        """
         self.benchmark.do_teardown()
-        self.benchmark.do_setup()
+        _set_up(self.benchmark)
 
     @property
     def check(self) -> Callable[[], object] | None:
@@ -170,6 +169,15 @@ def _bound(function: Callable[..., Any], values: tuple[Any, ...]) -> Callable[[]
         return function(*values)
 
     return call
+
+
+def _set_up(benchmark: Any) -> None:
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):  # asv_runner prints the reason of a skip
+        skipped = benchmark.do_setup()
+    if skipped:
+        raise SkippedError(_reason(said.getvalue()))
+    sys.stdout.write(said.getvalue())
 
 
 def _reason(said: str) -> str:

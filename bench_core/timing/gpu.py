@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 from bench_core import clock as clocks
 from bench_core.clock import Clock
-from bench_core.errors import BenchCoreError
+from bench_core.errors import BenchCoreError, require_writable
 from bench_core.records import Interval, Samples
 from bench_core.statistics import median_interval, ratio_interval
 from bench_core.timing.accelerator import (
@@ -585,19 +585,6 @@ def run_gpu(
 def file_name(device: str, date: str) -> str:
     """``gpu-nvidia-h100-pcie-2026-01-31T1405.jsonl``."""
     return f"gpu-{re.sub('[^a-z0-9]+', '-', device.lower()).strip('-')}-{date}.jsonl"
-
-
-def require_writable(folder: Path) -> None:
-    """Raise a BenchCoreError now rather than after ten minutes of measuring."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise BenchCoreError(
-            f"results cannot be stored in {folder}: {error.strerror}. Make the folder writable, or name another."
-        ) from error
 
 
 _ROWS: Mapping[str, Any] = {

@@ -8,14 +8,16 @@ import os
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from bench_core.clock import host
-from bench_core.records import Interval
+from bench_core.errors import BenchCoreError
+from bench_core.records import Agreement, Interval, LeftOut, Slowdown
 from bench_core.statistics import ratio_interval
 from bench_core.timing.cells import Cell, OpenCell, SkippedError, SuiteDirectory
 from bench_core.timing.sampling import (
     Subject,
+    choose_number,
     no_garbage_collection,
     subject,
     take_turns,
@@ -60,43 +62,52 @@ class Enough:
         return rounds >= self.rounds and (narrow or spent >= self.seconds)
 
 
-@dataclass(frozen=True)
-class Slowdown:
-    """A reported slowdown, as measured here.
+SETUPS, ROUNDS = 7, 6
+"""How often both sides of a slowdown are set up, and sampled after each. Samples of one setup are alike, since its
+objects lie where they lie: a setup gives one ratio. 7 are the least of which an interval at 95 % may lose one end."""
 
-    Attributes:
-        report: what was reported (`bench_core.suite.Report`).
-        slow, fast: names of the two cells.
-        slow_seconds, fast_seconds: the median time of a call of each.
-        ratio: slow over fast, from pairs of neighbouring samples.
+
+def slowdowns(suite: SuiteDirectory, setups: int = SETUPS, rounds: int = ROUNDS) -> Iterator[Slowdown | LeftOut]:
+    """Check and measure every report of the suite, the slow and the fast cell in turn.
+
+    Raises:
+        AssertionError: if a check fails; a wrong outcome has no time.
     """
-
-    report: Any
-    slow: str
-    fast: str
-    slow_seconds: float
-    fast_seconds: float
-    ratio: Interval
-
-
-def slowdowns(suite: SuiteDirectory, rounds: int = 31) -> Iterator[Slowdown]:
-    """Measure every report of the suite whose two cells run here, the slow and the fast cell in turn."""
     for owner, report in _reports(suite.cells):
         sides = [_cell(suite, owner, report, params) for params in (report.slow, {**report.slow, **report.fast})]
-        with contextlib.ExitStack() as stack:
-            try:
-                subjects = [_subject(stack.enter_context(cell.open())) for cell in sides]
-            except SkippedError:
-                continue
-            slow, fast = take_turns(subjects, rounds)
+        try:
+            pairs = [_sampled(sides, rounds, first=index == 0) for index in range(setups)]
+        except SkippedError as skipped:
+            yield LeftOut(report.source, str(skipped))
+            continue
+        slow, fast = ([statistics.median(pair[side]) for pair in pairs] for side in (0, 1))
         yield Slowdown(
-            report=report,
+            source=report.source,
+            what=report.what,
+            instead=report.instead,
+            where=report.where,
             slow=sides[0].name,
             fast=sides[1].name,
-            slow_seconds=statistics.median(slow.per_call),
-            fast_seconds=statistics.median(fast.per_call),
-            ratio=ratio_interval(slow.per_call, fast.per_call),
+            slow_seconds=statistics.median(slow),
+            fast_seconds=statistics.median(fast),
+            ratio=ratio_interval(slow, fast),
         )
+
+
+def _sampled(sides: Sequence[Cell], rounds: int, *, first: bool) -> list[tuple[float, ...]]:
+    """Seconds a call of each side, set up anew; checked before if it is the `first` time."""
+    with contextlib.ExitStack() as stack:
+        opened = [stack.enter_context(cell.open()) for cell in sides]
+        if first:
+            for side in opened:
+                _checked(side)
+        return [samples.per_call for samples in take_turns([_subject(side) for side in opened], rounds)]
+
+
+def _checked(opened: OpenCell) -> None:
+    if opened.check is not None:
+        opened.check()
+        opened.fresh()
 
 
 def _reports(cells: Iterable[Cell]) -> Iterator[tuple[type, Any]]:
@@ -108,11 +119,10 @@ def _reports(cells: Iterable[Cell]) -> Iterator[tuple[type, Any]]:
 
 
 def _cell(suite: SuiteDirectory, owner: type, report: Any, params: dict[str, str]) -> Cell:
-    return next(
-        cell
-        for cell in suite.cells
-        if cell.owner is owner and cell.benchmark.endswith(f".{report.benchmark}") and cell.params == params
-    )
+    for cell in suite.cells:
+        if cell.owner is owner and cell.benchmark.endswith(f".{report.benchmark}") and cell.params == params:
+            return cell
+    raise BenchCoreError(f"{owner.__name__} reports {report.source} with a cell that it does not have: {dict(params)}.")
 
 
 def _subject(opened: OpenCell) -> Subject:
@@ -120,34 +130,8 @@ def _subject(opened: OpenCell) -> Subject:
     return subject(opened.call, opened.timer, number=opened.number, fresh=fresh, span=SPAN)
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """Our time of a cell over that of another timer.
-
-    Attributes:
-        seconds: our median time of a call.
-        ratio: ours over theirs, from pairs taken in turn.
-    """
-
-    cell: str
-    seconds: float
-    ratio: Interval
-
-    TOLERANCE = 0.01
-
-    @property
-    def agrees(self) -> bool:
-        return abs(self.ratio.middle - 1) <= self.TOLERANCE
-
-
-class Timer(Protocol):
-    """Another timer of one call."""
-
-    number: int
-    """Calls in each of its samples, once it has measured."""
-
-    def __call__(self) -> float:
-        """Measure once more: seconds a call."""
+Timer = Callable[[], float]
+"""Another timer of one call: measures it once more, in seconds a call."""
 
 
 def agreement(
@@ -162,6 +146,8 @@ def agreement(
             # Set up anew every few rounds: where its objects lie in memory moves one timer's loop against the other's
             # by up to 2 %, and stays for as long as they live.
             with cell.open() as opened:
+                if not found[0]:
+                    _checked(opened)
                 _take_turns(opened, other(opened.call), found, rounds=ROUNDS_OF_A_SETUP)
             ratio = ratio_interval(*found)
         yield Agreement(cell.name, statistics.median(found[0]), ratio)
@@ -169,13 +155,14 @@ def agreement(
 
 ROUNDS_OF_A_SETUP = 12
 
+TIMER_SPAN = 0.01
+"""Seconds of our samples in an agreement: asv's default. The first calls after a switch find other code in the caches;
+in 2 ms, 14 calls of an optimizer's step, that read as 2.5 %."""
+
 
 def _take_turns(opened: OpenCell, theirs: Timer, found: tuple[list[float], list[float]], rounds: int) -> None:
     call, clock = opened.call, opened.timer
-    theirs()
-    # As many calls as the other timer takes: the first ones after a switch find other code in the caches, so that
-    # 14 calls of an optimizer's step read 2.5 % more than 100.
-    number = theirs.number
+    number = choose_number(call, clock, TIMER_SPAN)
 
     def ours() -> float:
         call()

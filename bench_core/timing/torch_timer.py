@@ -7,20 +7,11 @@ from collections.abc import Callable
 from torch.utils.benchmark import Timer
 
 
-class BlockedAutorange:
-    """Measures a call with `torch.utils.benchmark.Timer.blocked_autorange`.
+def blocked_autorange(call: Callable[[], object], min_run_time: float = 0.01) -> Callable[[], float]:
+    """What measures `call` with `torch.utils.benchmark.Timer.blocked_autorange`: the median, in seconds a call."""
+    timer = Timer("call()", globals={"call": call})
 
-    Attributes:
-        number: calls in each of the blocks that the last measurement took.
-    """
+    def measure() -> float:
+        return float(timer.blocked_autorange(min_run_time=min_run_time).median)
 
-    def __init__(self, call: Callable[[], object], min_run_time: float = 0.002) -> None:
-        self._timer = Timer("call()", globals={"call": call})
-        self._min_run_time = min_run_time
-        self.number = 0
-
-    def __call__(self) -> float:
-        """Seconds a call: the median over the blocks."""
-        measured = self._timer.blocked_autorange(min_run_time=self._min_run_time)
-        self.number = measured.number_per_run
-        return float(measured.median)
+    return measure

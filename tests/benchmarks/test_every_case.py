@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from bench_core.suite import Suite
 from bench_core.timing.cells import SuiteDirectory
@@ -47,10 +48,31 @@ def test_every_benchmark_has_a_check(name):
 def test_a_check_fails_if_the_operation_does_nothing(cell):
     with cell.open() as opened:
         case = opened.benchmark.func.__self__
-        setattr(case, cell.benchmark.rsplit(".", 1)[-1], lambda *values: None)
-        # A check that reads what a reading operation returned may trip over None before it compares it.
-        with pytest.raises((AssertionError, AttributeError, TypeError)):
+        method = cell.benchmark.rsplit(".", 1)[-1]
+        original = getattr(case, method)
+        setattr(case, method, lambda *values: None)
+        try:
             opened.check()
+        except AssertionError:
+            return
+        except (AttributeError, TypeError):
+            # The check trips over None before it compares: it must see a wrong outcome of the right kind, too.
+            opened.fresh()
+            setattr(case, method, lambda *values: wrong(original(*values)))
+            with pytest.raises(AssertionError):
+                opened.check()
+        else:
+            pytest.fail("the check passes")
+
+
+def wrong(outcome):
+    """Something of the same type, and far off."""
+    if isinstance(outcome, torch.Tensor):
+        return outcome.detach() * 0 + 12345.0
+    if isinstance(outcome, (list, tuple)):
+        return type(outcome)(wrong(part) for part in outcome)
+    assert isinstance(outcome, (int, float)), outcome
+    return outcome + 1e6
 
 
 @pytest.mark.parametrize("owner", CASES, ids=named)

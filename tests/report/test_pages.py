@@ -1,15 +1,12 @@
-from types import SimpleNamespace
-
 import pytest
 
-from bench_core.records import Interval
+from bench_core.records import Agreement, Interval, Slowdown
 from bench_core.report import pages
-from bench_core.timing.pairs import Agreement, Slowdown
 
 
 def slowdown(low, middle, high, where="torch", source="pytorch/pytorch#1"):
-    report = SimpleNamespace(source=source, what="it is slow", instead="the other way", where=where)
-    return Slowdown(report, "a.B.time_c(slow)", "a.B.time_c(fast)", 2e-3, 1e-3, Interval(low, middle, high, 0.95))
+    reported = (source, "it is slow", "the other way", where)
+    return Slowdown(*reported, "a.B.time_c(slow)", "a.B.time_c(fast)", 2e-3, 1e-3, Interval(low, middle, high, 0.95))
 
 
 @pytest.mark.parametrize(

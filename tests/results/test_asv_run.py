@@ -3,9 +3,11 @@
 import json
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -91,8 +93,17 @@ def test_a_benchmark_that_fails_is_reported_with_what_it_printed_and_the_others_
     cases.write_text(cases.read_text() + "\n\ndef time_broken():\n    raise ValueError('planted')\n")
     _, outcome = timed(project, "8x4|broken")
     assert set(outcome.failed) == {"fills.time_broken"}
+    assert read(outcome.path).failed == ("fills.time_broken",)
     assert "ValueError: planted" in outcome.failed["fills.time_broken"]
     assert outcome.timed == 2
+
+
+def test_a_cell_that_fails_is_named_and_the_others_of_its_benchmark_count(project):
+    cases = asv_config(project / "asv.conf.json").suite / "fills.py"
+    cases.write_text(cases.read_text().replace("[0] * 32", "[0] * {'as_is': 32}[idiom]"))
+    _, outcome = timed(project, "8x4", commit=None)
+    assert outcome.timed == 1
+    assert list(outcome.failed) == ["fills.Fill.time_fill"]
 
 
 def test_a_module_that_does_not_import_leaves_the_others_timed(project):
@@ -119,16 +130,24 @@ def refuse(*_):
 def test_a_tree_with_edited_benchmarks_has_no_commit_to_pin_to_and_one_with_new_results_has(project):
     (project / "results").mkdir()
     (project / "results" / "new.json").write_text("{}")
-    assert asv_run.commit_to_pin(project) == (head(project), "")
-    (project / "pyproject.toml").touch()
-    commit, reason = asv_run.commit_to_pin(project)
-    assert commit is None
-    assert "uncommitted" in reason
+    (project / "README.md").touch()
+    assert asv_run.commit_to_pin(project / "asv.conf.json") == (head(project), "")
+    (project / "library.py").touch()
+    assert asv_run.commit_to_pin(project / "asv.conf.json") == (None, "there are uncommitted changes (library.py)")
 
 
 def test_a_folder_inside_another_repository_is_not_taken_for_its_checkout(project):
     (project / "unpacked").mkdir()
-    assert asv_run.commit_to_pin(project / "unpacked") == (None, "this folder is not a git checkout")
+    config = shutil.copy(project / "asv.conf.json", project / "unpacked")
+    assert asv_run.commit_to_pin(Path(config)) == (None, "this folder is not a git checkout")
+
+
+def test_a_suite_below_the_root_of_its_repository_is_pinned_to_its_commit(project):
+    (project / "suite").mkdir()
+    config = json.loads((project / "asv.conf.json").read_text())
+    (project / "suite" / "asv.conf.json").write_text(json.dumps({**config, "repo": ".."}))
+    commit, reason = asv_run.commit_to_pin(project / "suite" / "asv.conf.json")
+    assert (commit, reason) == (None, "there are uncommitted changes (suite/)")
 
 
 def test_plain_asv_shows_what_we_stored(project):

@@ -32,12 +32,13 @@ def in_place(values, lows=None, highs=None):
     return {"initialization.InPlace.time_initialize": [values, params, "v", lows, highs, [10] * 4, [5] * 4]}
 
 
-def test_cells_that_are_not_applicable_or_were_not_selected_are_no_results(tmp_path):
+def test_cells_that_are_not_applicable_or_were_not_selected_are_no_results_and_failed_ones_are_named(tmp_path):
     found = read(written(tmp_path, in_place([1e-6, None, math.nan, 2e-6])), DECLARED)
     assert [cell.name for cell in found.cells] == [
         "initialization.InPlace.time_initialize(cpu, 8x4, float32)",
         "initialization.InPlace.time_initialize(cpu, 64x64, bfloat16)",
     ]
+    assert found.failed == ("initialization.InPlace.time_initialize(cpu, 8x4, bfloat16)",)
 
 
 def test_bandwidth_counts_every_declared_pass_in_the_cells_dtype(tmp_path):

@@ -69,6 +69,14 @@ def test_an_element_that_was_never_written_is_seen_wherever_it_is():
         oracles.draw(all_but_the_last, weight)
 
 
+def test_a_large_weight_is_looked_at_in_every_lane_of_a_vector_register():
+    weight = torch.arange(1 << 20)
+    seen = oracles.thinned(weight, 1 << 14)
+    middle = seen[(seen > 1 << 15) & (seen < (1 << 20) - (1 << 15))]
+    assert set((middle % 16).tolist()) == set(range(16))
+    assert len(set(seen.tolist())) == len(seen)
+
+
 def test_small_weights_are_drawn_until_there_are_enough_elements():
     weight = torch.zeros(8, 4)
     assert oracles.draw(lambda: weight.uniform_(), weight).numel() >= 4096

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from bench_core.clock import FakeClock
-from bench_core.errors import BenchCoreError
+from bench_core.errors import BenchCoreError, require_writable
 from bench_core.records import Samples
 from bench_core.report import gpu as report
 from bench_core.timing import gpu
@@ -434,7 +434,7 @@ def test_asv_reads_its_results_without_a_word_about_the_record(tmp_path, caplog)
     from asv.results import iter_results_paths
 
     path = tmp_path / "gpu" / gpu.file_name("NVIDIA H100 PCIe", "2026-01-31T1405")
-    gpu.require_writable(path.parent)
+    require_writable(path.parent)
     gpu.write(full_run(), path)
     assert path.name == "gpu-nvidia-h100-pcie-2026-01-31T1405.jsonl"
     assert list(iter_results_paths(str(tmp_path))) == []

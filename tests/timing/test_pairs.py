@@ -1,13 +1,15 @@
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from bench_core.clock import FakeClock
-from bench_core.records import Interval
+from bench_core.errors import BenchCoreError
+from bench_core.records import Agreement, Interval, LeftOut
 from bench_core.timing import pairs
 from bench_core.timing.cells import SuiteDirectory, asv_config
-from bench_core.timing.pairs import Agreement, Enough, agreement, slowdowns, spread_over_time
+from bench_core.timing.pairs import Enough, agreement, slowdowns, spread_over_time
 
 CASES = '''
 from bench_core.clock import FakeClock
@@ -55,28 +57,41 @@ def suite(request, tmp_path):
 
 
 def test_a_reported_slowdown_is_the_ratio_of_its_two_cells_and_one_that_cannot_run_here_is_left_out(suite):
-    (found,) = slowdowns(suite, rounds=8)
-    assert found.report.source == "somebody/project#1"
+    found, gone = slowdowns(suite, rounds=2)
+    assert gone == LeftOut("somebody/project#2", "not here")
+    assert (found.source, found.where) == ("somebody/project#1", "torch")
     assert (found.slow, found.fast) == ("sleepy.Sleepy.time_it(slow)", "sleepy.Sleepy.time_it(fast)")
     assert (found.slow_seconds, found.fast_seconds) == (3.0, 1.0)
     assert (found.ratio.low, found.ratio.middle, found.ratio.high) == pytest.approx((3, 3, 3))
 
 
-class Doubled:
-    """A timer that reads twice what is true, after as many calls a sample as it likes."""
+def doubled(call):
+    """A timer that reads twice what is true."""
+    return lambda: 6.0
 
-    number = 5
 
-    def __init__(self, call):
-        self.call = call
+def test_a_cell_whose_check_fails_has_no_time(suite):
+    sleepy = suite.select("slow")[0].owner
+    sleepy.check_it = lambda self, idiom: 1 / 0
+    try:
+        with pytest.raises(ZeroDivisionError):
+            list(slowdowns(suite))
+        with pytest.raises(ZeroDivisionError):
+            list(agreement(suite.select("slow"), doubled))
+    finally:
+        del sleepy.check_it
 
-    def __call__(self):
-        return 6.0
+
+def test_a_report_with_a_cell_that_there_is_not_is_one_clear_error(suite, monkeypatch):
+    sleepy = suite.select("slow")[0].owner
+    monkeypatch.setattr(sleepy, "reports", [replace(sleepy.reports[0], slow={"idiom": "slwo"})])
+    with pytest.raises(BenchCoreError, match="Sleepy reports somebody/project#1 with a cell that it does not have"):
+        list(slowdowns(suite))
 
 
 def test_an_agreement_is_our_time_over_the_other_timers(suite):
     slow = suite.select("slow")
-    (found,) = agreement(slow, Doubled, Enough(rounds=12))
+    (found,) = agreement(slow, doubled, Enough(rounds=12))
     assert found.seconds == 3.0
     assert found.ratio.middle == pytest.approx(0.5)
     assert not found.agrees
@@ -101,8 +116,6 @@ def test_the_chosen_cells_are_spread_over_the_logarithm_of_their_time(monkeypatc
 
     def cell(seconds, **changes):
         opened = SimpleNamespace(call=lambda: clock.advance(seconds), timer=clock, number=0)
-        context = SimpleNamespace(__enter__=None)
-        del context
         return SimpleNamespace(kind="time", why_not=None, seconds=seconds, open=lambda: opening(opened), **changes)
 
     times = [1e-6, 1.1e-6, 1.2e-6, 1e-5, 1e-4, 1.1e-4, 1e-3, 1e-2, 5.0]
