@@ -32,8 +32,9 @@ def results(file: ResultFile, names: Collection[str] | None = None) -> Renderabl
 def legend() -> Text:
     return Text(
         "±: half the 99 % interval of the median.  GB/s: the bytes that the job must move, over the time.  "
-        "of limit: that bandwidth over what a plain fill (or update in place, where the job reads as well) of the nearest "
-        "size reaches here.  vs best: over the fastest way of doing the same job.  (unties): leaves tied parameters untied.",
+        "of limit: that bandwidth over what a plain fill (or update in place, where the job reads as well) of the "
+        "nearest size reaches here.  vs best: over the fastest way of doing the same job.  "
+        "(unties): leaves tied parameters untied.",
         style="dim",
     )
 
