@@ -137,8 +137,10 @@ def run(pattern: str | None, config: Path, quick: bool, params: tuple[str, ...],
         out.print(f"n/a here: {count} cells, {reason}")
     for name, said in outcome.failed.items():
         click.echo(f"bench-core: {name} failed:\n{said.strip()}", err=True)
-    stored = "stored" if commit else "kept, outside the history,"
-    out.print(f"{outcome.timed} cells {stored} in {relative(outcome.path)}")
+    stored = "stored" if commit else f"kept, outside the history ({why_not}),"
+    out.print(
+        f"{outcome.timed} cells {stored} in {relative(outcome.path)}; `bench-core show` prints them.", markup=False
+    )
     if outcome.interrupted:
         click.echo(
             f"bench-core: interrupted; {outcome.timed} of {len(cells)} cells were timed and are stored.",
@@ -150,10 +152,15 @@ def run(pattern: str | None, config: Path, quick: bool, params: tuple[str, ...],
 
 
 @main.command()
-@click.argument("file", type=click.Path(path_type=Path))
-def show(file: Path) -> None:
-    """Print the table of a result FILE of asv."""
-    show_file(console(), file)
+@click.argument("file", type=click.Path(path_type=Path), required=False)
+@CONFIG
+def show(file: Path | None, config: Path) -> None:
+    """Print the table of a result FILE of asv; of a folder, or without FILE of the results folder, the newest."""
+    from bench_core.results.read import newest
+    from bench_core.timing.cells import asv_config
+
+    path = asv_config(config).results if file is None else file
+    show_file(console(), newest(path) if path.is_dir() else path)
 
 
 @main.command()
@@ -215,18 +222,20 @@ def known(config: Path, markdown: Path | None) -> None:
     from bench_core.timing.pairs import pinned, slowdowns
 
     out = console()
+    out.print("Each pair of cells is set up seven times and sampled in turn; in all that takes about two minutes.")
     rows = []
     with pinned():
         for row in slowdowns(SuiteDirectory(asv_config(config).suite)):
             if isinstance(row, LeftOut):
                 click.echo(f"bench-core: {row.source} is left out: {row.reason}", err=True)
                 continue
-            out.print(f"[dim]{row.source}[/]  {row.what}: {row.ratio.middle:.2f}x")
+            out.print(f"{row.source}: {row.what}: {row.ratio.middle:.2f}x", markup=False, style="dim")
             rows.append(row)
     if not rows:
         raise BenchCoreError("no case of this suite names a known slowdown (see `reports` of bench_core.suite.Suite).")
     out.print()
     out.print(pages.slowdowns_table(rows))
+    out.print(f"On {this_machine()}.")
     write_page(markdown, pages.slowdowns_page(rows, this_machine()))
 
 
@@ -254,6 +263,7 @@ def agree(config: Path, markdown: Path | None, count: int) -> None:
             rows.append(row)
     out.print()
     out.print(pages.agreement_table(rows))
+    out.print(f"On {this_machine()}.")
     write_page(markdown, pages.agreement_page(rows, this_machine()))
     if not all(row.agrees for row in rows):
         sys.exit(1)
@@ -285,6 +295,9 @@ def show_file(out: Console, path: Path, declared: Any = None, names: Collection[
     out.print()
     out.print(table.legend())
     out.print(f"On {table.described(file.machine)}; commit {(file.commit or 'none')[:10]}.")
+    unsure = table.unsure(file, names)
+    if unsure:
+        out.print(f"{unsure} times are uncertain by over 10 %: `bench-core doctor` says what disturbs them.")
     for name in file.failed:
         if names is None or name in names:
             out.print(f"[red]failed:[/] {name}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rich.table import Table
+from rich.text import Text
 
 from bench_core.records import Agreement, Interval, Slowdown
 from bench_core.report import units
@@ -28,17 +29,20 @@ def verdict(found: Slowdown) -> str:
 
 def slowdowns_table(rows: Sequence[Slowdown]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("reported in", "slow", "instead", "ratio", "95 % interval", ""):
-        table.add_column(heading, justify="left" if heading in ("reported in", "") else "right")
+    table.add_column("what is slow, and the way round it")
+    for heading in ("slow", "instead", "ratio", "95 % interval"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
     for row in _slowest_first(rows):
         table.add_row(
-            row.source,
+            Text(f"{row.what} ({row.source})"),
             units.time(row.slow_seconds),
             units.time(row.fast_seconds),
             units.ratio(row.ratio.middle),
             _ratios(row),
             verdict(row),
         )
+        table.add_row(Text(f"  instead: {row.instead}", style="green"))
     return table
 
 

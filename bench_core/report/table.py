@@ -73,7 +73,7 @@ def _row(cell: CellResult, everything: Sequence[CellResult], best: dict[tuple[st
     share = share_of_limit(cell, everything)
     fastest = best.get(_job(cell), math.nan)
     rivalry = "" if cell.rivals is None or cell.kind != "time" else units.ratio(cell.value.middle / fastest)
-    wide = cell.kind == "time" and cell.value.high - cell.value.low > 2 * WARN_ABOVE * cell.value.middle
+    wide = _is_unsure(cell)
     return [
         label,
         value(cell),
@@ -82,6 +82,15 @@ def _row(cell: CellResult, everything: Sequence[CellResult], best: dict[tuple[st
         "" if share is None else f"{100 * share:.0f} %" if share >= 0.01 else "< 1 %",
         Text(rivalry, style="green" if rivalry == "1.00x" else ""),
     ]
+
+
+def _is_unsure(cell: CellResult) -> bool:
+    return cell.kind == "time" and cell.value.high - cell.value.low > 2 * WARN_ABOVE * cell.value.middle
+
+
+def unsure(file: ResultFile, names: Collection[str] | None = None) -> int:
+    """How many of the times are uncertain by more than `WARN_ABOVE`."""
+    return sum(_is_unsure(cell) for cell in file.cells if names is None or cell.name in names)
 
 
 def value(cell: CellResult) -> str:

@@ -156,6 +156,7 @@ def run(
     with contextlib.chdir(folder), _quiet():  # asv finds everything from there
         conf = Config.load(config.name)
         where = Path(conf.results_dir if commit else Path(conf.env_dir).parent)
+        conf.results_dir = str(where)
         require_writable(where)
         here = _this_machine(machine)
         env = InstalledEnvironment(conf, "same", {}, {})
@@ -182,10 +183,10 @@ def run(
         results = StoredAtOnce(described, env.requirements, commit or "", date, env.python, env.name, env.env_vars)
         if commit:
             here.save(conf.results_dir)
-            benchmarks.save()
             results.load_data(conf.results_dir)
         else:
             results._filename = WITHOUT_COMMIT
+        benchmarks.save()
         interrupted = False
         try:
             run_benchmarks(
@@ -197,6 +198,10 @@ def run(
                 launch_method="forkserver" if hasattr(os, "fork") else "spawn",
             )
         except KeyboardInterrupt:
+            interrupted = True
+        except UserError as error:
+            if "Interrupted" not in str(error):  # what asv makes of Ctrl-C while a worker runs
+                raise BenchCoreError(f"asv: {error}") from error
             interrupted = True
         if interrupted and not timed:
             raise BenchCoreError("interrupted before anything was timed; nothing is stored.")

@@ -97,7 +97,9 @@ def read(path: Path, declared: list[dict[str, Any]] | None = None) -> ResultFile
     content = _load(path)
     try:
         if declared is None:
-            listing = _load(path.parent.parent / "benchmarks.json")
+            # asv's folders: results/benchmarks.json and results/<machine>/<file>; without a commit both stand together.
+            own, shared = path.parent / "benchmarks.json", path.parent.parent / "benchmarks.json"
+            listing = _load(own if own.is_file() else shared)
             declared = [value for name, value in listing.items() if name != "version"]
         by_name = {benchmark["name"]: benchmark for benchmark in declared}
         columns = content["result_columns"]
@@ -105,8 +107,8 @@ def read(path: Path, declared: list[dict[str, Any]] | None = None) -> ResultFile
         failed: list[str] = []
         for name, row in sorted(content["results"].items()):
             found = dict(zip(columns, row, strict=False))
-            if name not in by_name:
-                continue  # a benchmark that the suite no longer has
+            if name not in by_name or found.get("version") not in (None, by_name[name].get("version")):
+                continue  # the suite no longer has this benchmark, or has another under its name
             if found.get("result") is None:
                 failed.append(name)
                 continue
@@ -115,6 +117,19 @@ def read(path: Path, declared: list[dict[str, Any]] | None = None) -> ResultFile
         return ResultFile(path, content["commit_hash"] or None, content["params"], tuple(cells), tuple(failed))
     except (KeyError, TypeError, AttributeError) as error:
         raise BenchCoreError(f"{path} is not a result file that asv 0.6 writes: {error!r}.") from error
+
+
+def newest(folder: Path) -> Path:
+    """The result file below `folder` that was written last.
+
+    Raises:
+        BenchCoreError: if there is none.
+    """
+    others = {"benchmarks.json", "machine.json"}
+    files = [path for path in folder.rglob("*.json") if path.name not in others]
+    if not files:
+        raise BenchCoreError(f"there are no results in {folder}. `make bench` writes some.")
+    return max(files, key=lambda path: path.stat().st_mtime)
 
 
 def _cells(benchmark: Mapping[str, Any], found: Mapping[str, Any]) -> list[CellResult]:
@@ -167,7 +182,9 @@ def _load(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise BenchCoreError(f"{path} cannot be read: {error.strerror}. `make bench` writes results.") from error
     except ValueError as error:
-        raise BenchCoreError(f"{path} is damaged: {error}. Delete it and time that commit again.") from error
+        raise BenchCoreError(
+            f"{path} is not JSON: {error}. If asv wrote it, delete it and time that commit again."
+        ) from error
     if not isinstance(content, dict):
         raise BenchCoreError(f"{path} is not a result file of asv: its top level is no object.")
     return content

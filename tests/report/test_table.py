@@ -81,6 +81,12 @@ def test_without_declared_bytes_there_is_no_share():
     assert table.share_of_limit(NORM, CELLS) is None
 
 
+def test_uncertain_times_are_counted():
+    file = ResultFile(Path("x"), None, {}, (masked("a", 1e-6, spread=0.11), masked("b", 1e-6, spread=0.09), NORM), ())
+    assert table.unsure(file) == 1
+    assert table.unsure(file, names=[file.cells[1].name]) == 0
+
+
 def test_the_machine_is_named_with_its_hardware_and_versions():
     machine = {
         "cpu": "AMD EPYC",

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from asv.util import UserError
 
 from bench_core.errors import BenchCoreError
 from bench_core.results import asv_run
@@ -64,9 +65,10 @@ def test_a_second_run_adds_to_the_first(project):
     assert {cell.benchmark for cell in read(outcome.path).cells} == {"fills.Fill.time_fill", "fills.Later.time_sum"}
 
 
-def test_what_was_timed_before_ctrl_c_is_stored(project):
-    def interrupt_after_the_first(name, cells):
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt(), UserError("Interrupted.")], ids=["python", "asv"])
+def test_what_was_timed_before_ctrl_c_is_stored(project, interruption):
+    def interrupt_after_the_first(name, share):
+        raise interruption
 
     _, outcome = timed(project, progress=interrupt_after_the_first)
     assert outcome.interrupted
@@ -85,7 +87,7 @@ def test_without_a_commit_results_stay_out_of_the_history(project):
     suite, outcome = timed(project, "8x4", commit=None)
     assert outcome.path == project / ".asv" / asv_run.WITHOUT_COMMIT
     assert not (project / "results").exists()
-    assert len(read(outcome.path, suite.declared).cells) == 2
+    assert len(read(outcome.path, suite.declared).cells) == len(read(outcome.path).cells) == 2
 
 
 def test_a_benchmark_that_fails_is_reported_with_what_it_printed_and_the_others_are_timed(project):

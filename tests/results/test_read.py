@@ -11,11 +11,12 @@ DECLARED = [
         "name": "initialization.InPlace.time_initialize",
         "param_names": ["device", "size", "dtype"],
         "type": "time",
+        "version": "v",
         "unit": "seconds",
         "weight_reads": 1,
         "weight_writes": 1,
     },
-    {"name": "tying.Deep.track_norm", "param_names": [], "type": "track", "unit": "log10 ratio"},
+    {"name": "tying.Deep.track_norm", "version": "v", "param_names": [], "type": "track", "unit": "log10 ratio"},
 ]
 COLUMNS = ["result", "params", "version", "stats_ci_99_a", "stats_ci_99_b", "stats_number", "stats_repeat"]
 
@@ -64,13 +65,24 @@ def test_a_value_without_parameters_is_read(tmp_path):
     assert [(cell.name, cell.value.middle) for cell in found.cells] == [("tying.Deep.track_norm", -3.5)]
 
 
+def test_a_result_of_a_benchmark_that_has_changed_since_is_left_out(tmp_path):
+    old = {name: [*row[:2], "older", *row[3:]] for name, row in in_place([1e-6] * 4).items()}
+    assert read(written(tmp_path, old), DECLARED).cells == ()
+
+
+def test_the_declarations_stand_beside_the_results_of_a_run_without_a_commit(tmp_path):
+    path = written(tmp_path, in_place([1e-6] * 4))
+    (tmp_path / "benchmarks.json").write_text(json.dumps({"version": 2, DECLARED[0]["name"]: DECLARED[0]}))
+    assert len(read(path).cells) == 4
+
+
 def test_a_benchmark_that_the_suite_no_longer_has_is_left_out(tmp_path):
     assert read(written(tmp_path, {"gone.Old.time_it": [[1.0], [], "v"]}), DECLARED).cells == ()
 
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
-    [("{", "is damaged"), ("[]", "no object"), ('{"results": {}}', "not a result file that asv 0.6 writes")],
+    [("{", "is not JSON"), ("[]", "no object"), ('{"results": {}}', "not a result file that asv 0.6 writes")],
 )
 def test_a_file_that_asv_did_not_write_is_one_clear_error(tmp_path, text, complaint):
     path = tmp_path / "x.json"
