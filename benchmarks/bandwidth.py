@@ -55,7 +55,7 @@ class Memory(Suite):
 class Threads(Suite):
     """The threads that torch uses in every cell (1) and in those with a parameter `threads` (all), for the history."""
 
-    unit = "threads"
+    unit = "thread(s)"
     param_names = ["threads"]
     params = [THREADS]
 

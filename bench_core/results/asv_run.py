@@ -38,7 +38,7 @@ REPORTED = ("torch", "numpy")
 
 WITHOUT_COMMIT = "no-commit.json"
 
-QUICK: Mapping[str, Any] = {"rounds": 1, "repeat": [5, 100, 0.08], "warmup_time": 0.03}
+QUICK: Mapping[str, Any] = {"rounds": 1, "repeat": [5, 100, 0.06], "warmup_time": 0.02}
 """asv attributes of the quick profile: one pass over the suite instead of two, and half the samples, so that its 180
 cells take less than a minute."""
 
