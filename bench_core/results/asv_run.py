@@ -161,26 +161,11 @@ def run(
         here = _this_machine(machine)
         env = InstalledEnvironment(conf, "same", {}, {})
         benchmarks = Benchmarks(conf, suite.declared, regex=_exactly(cells))
-        wanted = Counter(cell.benchmark for cell in cells)
-        rounds = {
-            name: int((attributes or {}).get("rounds", benchmark.get("rounds", 1)))
-            for name, benchmark in benchmarks.items()
-        }
-        everything = sum(wanted[name] * rounds[name] for name in benchmarks)
-        timed: list[str] = []
-
-        class StoredAtOnce(Results):  # type: ignore[misc]
-            """asv's results, written after every benchmark."""
-
-            def add_result(self, benchmark: Mapping[str, Any], result: Any, *rest: Any, **named: Any) -> None:
-                super().add_result(benchmark, result, *rest, **named)
-                self.save(str(where))
-                timed.append(benchmark["name"])
-                progress(benchmark["name"], wanted[benchmark["name"]] / everything)
-
         described = {**here.__dict__, "python": env.python, **env.requirements}
         date = get_repo(conf).get_date(commit) if commit else 0
         results = StoredAtOnce(described, env.requirements, commit or "", date, env.python, env.name, env.env_vars)
+        results.announce = _announcer(benchmarks, cells, attributes or {}, progress)
+        results.folder = where
         if commit:
             here.save(conf.results_dir)
             results.load_data(conf.results_dir)
@@ -203,7 +188,7 @@ def run(
             if "Interrupted" not in str(error):  # what asv makes of Ctrl-C while a worker runs
                 raise BenchCoreError(f"asv: {error}") from error
             interrupted = True
-        if interrupted and not timed:
+        if interrupted and not results.errcode:  # asv notes one for each benchmark of this run
             raise BenchCoreError("interrupted before anything was timed; nothing is stored.")
         return Outcome(
             path=folder / where / results._filename,
@@ -212,6 +197,33 @@ def run(
             failed={name: results.stderr.get(name) or "" for name, code in results.errcode.items() if code},
             interrupted=interrupted,
         )
+
+
+class StoredAtOnce(Results):  # type: ignore[misc]
+    """asv's results, written after every benchmark.
+
+    Attributes:
+        folder: where to.
+        announce: called with the name of each benchmark that is stored.
+    """
+
+    folder: Path
+    announce: Callable[[str], None]
+
+    def add_result(self, benchmark: Mapping[str, Any], result: Any, *rest: Any, **named: Any) -> None:
+        super().add_result(benchmark, result, *rest, **named)
+        self.save(str(self.folder))
+        self.announce(benchmark["name"])
+
+
+def _announcer(
+    benchmarks: Benchmarks, cells: Iterable[Cell], attributes: Mapping[str, Any], progress: Progress
+) -> Callable[[str], None]:
+    """Turns the name of a benchmark into its share of the run: its cells, once a round."""
+    wanted = Counter(cell.benchmark for cell in cells)
+    rounds = {name: int(attributes.get("rounds", benchmark.get("rounds", 1))) for name, benchmark in benchmarks.items()}
+    everything = sum(wanted[name] * rounds[name] for name in benchmarks)
+    return lambda name: progress(name, wanted[name] / everything)
 
 
 def _exactly(cells: Iterable[Cell]) -> str:

@@ -23,7 +23,7 @@ from importlib import metadata
 from typing import Any, Literal, Protocol
 
 from bench_core.clock import Clock, FakeClock
-from bench_core.errors import BenchCoreError
+from bench_core.errors import BenchCoreError, UnknownNameError
 from bench_core.timing.sampling import time_sample
 
 Call = Callable[[], object]
@@ -491,6 +491,10 @@ def open_accelerator(device: str | None = None) -> TorchAccelerator:
             f"device {kind!r} names one of several; choose it from outside, e.g. with CUDA_VISIBLE_DEVICES="
             f"{kind.partition(':')[2]}, and ask for {kind.partition(':')[0]!r}."
         )
+    try:
+        torch.device(kind)
+    except RuntimeError as error:  # torch's own list of device types is in its text, and nowhere else
+        raise UnknownNameError("accelerator", kind, ("cuda", "mps", "xpu")) from error
     reason = missing_device(kind)
     if reason is None:
         return TorchAccelerator(kind)
