@@ -114,17 +114,20 @@ def commit_to_pin(config: Path) -> tuple[str | None, str]:
             done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
         except (OSError, subprocess.CalledProcessError):
             return None
-        return done.stdout.strip()
+        return done.stdout.rstrip()  # the first column of `status` may be a space
 
     commit, top = git("rev-parse", "HEAD"), git("rev-parse", "--show-toplevel")
     if commit is None or top is None or Path(top).resolve() != (folder / str(conf.repo)).resolve():
         return None, "this folder is not a git checkout"
-    # Pathspecs are relative to the configuration's folder; `:/` is the whole tree.
-    others = (conf.results_dir, conf.env_dir, conf.html_dir)
-    excluded = [f":(exclude){name}" for name in others] + [":(exclude,top)docs", ":(exclude,top,glob)**/*.md"]
-    changed = git("status", "--porcelain", "--", ":/", *excluded)
-    if changed is None or changed:
-        paths = [line[3:] for line in (changed or "").splitlines()]
+    root = Path(top).resolve()
+    own = [(folder / name).resolve() for name in (conf.results_dir, conf.env_dir, conf.html_dir)]
+    # git refuses a pathspec outside the tree, where asv's folders may lie.
+    excluded = [f":(exclude,top){path.relative_to(root)}" for path in own if path.is_relative_to(root)]
+    changed = git("status", "--porcelain", "--", ":/", *excluded, ":(exclude,top)docs", ":(exclude,top,glob)**/*.md")
+    if changed is None:
+        return None, "git cannot say here what has changed since its last commit"
+    if changed:
+        paths = [line[3:] for line in changed.splitlines()]
         shown = ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
         return None, f"there are uncommitted changes ({shown})"
     return commit, ""

@@ -138,6 +138,21 @@ def test_a_tree_with_edited_benchmarks_has_no_commit_to_pin_to_and_one_with_new_
     assert asv_run.commit_to_pin(project / "asv.conf.json") == (None, "there are uncommitted changes (library.py)")
 
 
+def test_an_edited_file_is_named_whole(project):
+    cases = asv_config(project / "asv.conf.json").suite / "fills.py"
+    cases.write_text(cases.read_text() + "\n")
+    expected = f"there are uncommitted changes ({cases.relative_to(project)})"
+    assert asv_run.commit_to_pin(project / "asv.conf.json") == (None, expected)
+
+
+def test_a_results_folder_outside_the_repository_does_not_hide_its_commit(project, tmp_path_factory):
+    config = json.loads((project / "asv.conf.json").read_text())
+    elsewhere = str(tmp_path_factory.mktemp("results"))
+    other = project / "other.md"  # documentation, so that the file itself is no change
+    other.write_text(json.dumps({**config, "results_dir": elsewhere}))
+    assert asv_run.commit_to_pin(other) == (head(project), "")
+
+
 def test_a_folder_inside_another_repository_is_not_taken_for_its_checkout(project):
     (project / "unpacked").mkdir()
     config = shutil.copy(project / "asv.conf.json", project / "unpacked")
