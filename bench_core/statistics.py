@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import bisect
+import functools
+import itertools
 import math
+import random
 import statistics
 from collections.abc import Sequence
 
@@ -57,3 +61,170 @@ def ratio_interval(numerators: Sequence[float], denominators: Sequence[float], c
     logs = [math.log(a / b) for a, b in zip(numerators, denominators, strict=True)]
     found = median_interval(logs, confidence)
     return Interval(math.exp(found.low), math.exp(found.middle), math.exp(found.high), confidence)
+
+
+def sign_evidence(successes: int, n: int) -> float:
+    """The evidence that a success is more likely than not, after `n` signs: an e-value that may be read at any time.
+
+    It is the likelihood ratio against p = 1/2, averaged over p uniform on (1/2, 1):
+    2^n * 2 * integral of p^k (1 - p)^(n - k) from 1/2 to 1, which is sum_{j <= k} C(n + 1, j) / ((n + 1) C(n, k)).
+    As long as each success has at most an even chance given the past, it is a supermartingale that starts at 1, so
+    the probability that it ever reaches 1 / alpha is at most alpha (Ville 1939; Robbins, Ann. Math. Stat. 41, 1970;
+    Howard, Ramdas, McAuliffe & Sekhon, Ann. Stat. 49, 2021).
+
+    Returns:
+        The e-value, rounded once from whole numbers; inf where it exceeds the largest float (n above 1,000).
+
+    Raises:
+        ValueError: if there are not between 0 and `n` successes.
+    """
+    if not 0 <= successes <= n:
+        raise ValueError(f"{successes} successes in {n} signs")
+    term = total = 1
+    for j in range(successes):
+        term = term * (n + 1 - j) // (j + 1)
+        total += term
+    try:
+        return total / ((n + 1) * math.comb(n, successes))
+    except OverflowError:  # Python divides whole numbers exactly, and says so where the quotient is no float
+        return math.inf
+
+
+@functools.cache
+def least_successes(n: int, threshold: float) -> int | None:
+    """The fewest successes in `n` signs whose `sign_evidence` reaches the threshold; None if even `n` do not."""
+    # At p > 1/2 every likelihood ratio grows with the successes, so the evidence does.
+    found = bisect.bisect_left(range(n + 1), threshold, key=lambda successes: sign_evidence(successes, n))
+    return found if found <= n else None
+
+
+def confidence_sequence(values: Sequence[float], error: float) -> Interval:
+    """The median with an interval that holds at every look at once, however the number of looks was chosen.
+
+    After each value, the lower end is where the claim "the median is above x" has a `sign_evidence` of 1 / error for
+    every x below: the k-th largest value so far, k the least number of successes that reaches it. What was once
+    claimed stands, so the ends are the tightest of all prefixes. The upper end is its mirror image. Nothing is
+    assumed of the distributions, which may differ from value to value: only that each value lies above the median
+    with at most an even chance given the earlier ones, and below it likewise. A tie with x is no success.
+
+    Args:
+        values: in the order in which they came.
+        error: the probability of missing the median on one side, ever; as much again for the other side.
+
+    Returns:
+        The interval, of confidence 1 - 2 error. An end is infinite where no prefix reaches the evidence. ``low`` is
+        above ``high`` where the claims of different prefixes exclude each other: no one median fits these values, as
+        when it moved while they were taken. A NaN among the values makes all three NaN, as in `median_interval`.
+    """
+    confidence = 1 - 2 * error
+    if any(math.isnan(value) for value in values):
+        return Interval(math.nan, math.nan, math.nan, confidence)
+    low, high = -math.inf, math.inf
+    ordered: list[float] = []
+    for n, value in enumerate(values, start=1):
+        bisect.insort(ordered, value)
+        successes = least_successes(n, 1 / error)
+        if successes is not None:
+            low = max(low, ordered[n - successes])
+            high = min(high, ordered[successes - 1])
+    return Interval(low, statistics.median(ordered) if ordered else math.nan, high, confidence)
+
+
+def intraclass_correlation(groups: Sequence[Sequence[float]]) -> float:
+    """How much alike the values of a group are: the share of the variance of their ranks that lies between groups.
+
+    The one-way ANOVA estimator for groups of unequal size (Donner, Int. Stat. Rev. 54, 1986), on ranks because a few
+    far values would else be all that it sees. Negative where groups differ less than chance lets them.
+
+    Returns:
+        At most 1. NaN where it cannot be told: with fewer than two groups, without two values in a group, if all
+        values are equal, or if one is NaN.
+    """
+    ranked = _ranked(groups)
+    size, count = sum(map(len, ranked)), len(ranked)
+    if count < 2 or size == count or any(math.isnan(value) for group in groups for value in group):
+        return math.nan
+    mean = (size + 1) / 2
+    between = sum((sum(group) - mean * len(group)) ** 2 / len(group) for group in ranked)
+    everything = sum((rank - mean) ** 2 for group in ranked for rank in group)
+    if everything == 0:
+        return math.nan
+    across, inside = between / (count - 1), max(0.0, everything - between) / (size - count)
+    usual = (size - sum(len(group) ** 2 for group in ranked) / size) / (count - 1)
+    return (across - inside) / (across + (usual - 1) * inside)
+
+
+def likeness_p(groups: Sequence[Sequence[float]], seed: int, draws: int = 1000) -> float:
+    """The probability of an `intraclass_correlation` as large as this one if the groups meant nothing.
+
+    A permutation test that counts what was found among the draws, so that it is never 0 (Phipson & Smyth, Stat.
+    Appl. Genet. Mol. Biol. 9, 2010).
+
+    Args:
+        seed: what the permutations are drawn from.
+        draws: permutations.
+
+    Returns:
+        The p-value; 1 where the correlation is NaN.
+    """
+    if math.isnan(intraclass_correlation(groups)):
+        return 1.0
+    ranked = _ranked(groups)
+    ends = list(itertools.accumulate(map(len, ranked)))
+    bounds = list(itertools.pairwise([0, *ends]))
+    ranks = [rank for group in ranked for rank in group]
+
+    def between() -> float:  # the total variance stays, so the correlation grows with this alone
+        return sum(sum(ranks[start:end]) ** 2 / (end - start) for start, end in bounds)
+
+    found = between() * (1 - 1e-12)  # another order of the same sums may round differently
+    shuffle = random.Random(seed).shuffle
+    as_large = 0
+    for _ in range(draws):
+        shuffle(ranks)
+        as_large += between() >= found
+    return (as_large + 1) / (draws + 1)
+
+
+def _ranked(groups: Sequence[Sequence[float]]) -> list[list[float]]:
+    """Each value replaced by its rank among all, equal ones by their mean rank; without the empty groups."""
+    ordered = sorted(value for group in groups for value in group)
+    rank = {  # the mean of the first and the last rank that it has
+        value: (bisect.bisect_left(ordered, value) + 1 + bisect.bisect_right(ordered, value)) / 2
+        for value in set(ordered)
+    }
+    return [[rank[value] for value in group] for group in groups if group]
+
+
+def clopper_pearson(failures: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The exact two-sided bounds on the probability of a failure (Clopper & Pearson, Biometrika 26, 1934).
+
+    Returns:
+        The lower and the upper bound, good to 1e-9; 0 and 1 without trials.
+
+    Raises:
+        ValueError: if there are not between 0 and `trials` failures.
+    """
+    if not 0 <= failures <= trials:
+        raise ValueError(f"{failures} failures in {trials} trials")
+    tail = (1 - confidence) / 2
+    return 1 - _largest_p(trials - failures, trials, tail), _largest_p(failures, trials, tail)
+
+
+def _largest_p(count: int, trials: int, tail: float) -> float:
+    """The p at which `count` successes or fewer have the probability `tail`."""
+    if count == trials:
+        return 1.0
+    ways = [
+        math.lgamma(trials + 1) - math.lgamma(j + 1) - math.lgamma(trials - j + 1) for j in range(count + 1)
+    ]  # logarithms: the numbers themselves leave the floats at some 1,000 trials
+
+    def likely(p: float) -> float:
+        hit, missed = math.log(p), math.log1p(-p)
+        return math.fsum(math.exp(way + j * hit + (trials - j) * missed) for j, way in enumerate(ways))
+
+    low, high = count / trials, 1.0
+    for _ in range(50):  # halves the distance to the root each time: 2^-50 is 1e-15
+        middle = (low + high) / 2
+        low, high = (middle, high) if likely(middle) > tail else (low, middle)
+    return (low + high) / 2

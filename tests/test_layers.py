@@ -14,9 +14,10 @@ ALLOWED = {
     "suite": LEAVES,
     "timing": LEAVES | {"suite"},
     "results": LEAVES | {"timing"},
+    "gate": LEAVES | {"timing"},
     "report": LEAVES | {"results", "timing"},
     "pytest_plugin": LEAVES | {"timing"},
-    "cli": LEAVES | {"timing", "results", "report"},
+    "cli": LEAVES | {"timing", "results", "gate", "report"},
 }
 WITH_TORCH = {"bench_core/suite", "bench_core/timing/accelerator.py", "bench_core/timing/torch_timer.py", "benchmarks"}
 

@@ -126,7 +126,8 @@ def newest(folder: Path) -> Path:
         BenchCoreError: if there is none.
     """
     others = {"benchmarks.json", "machine.json"}
-    files = [path for path in folder.rglob("*.json") if path.name not in others]
+    # A gate's times are stored for asv's pages; they belong to a pair, and its own summary shows them.
+    files = [path for path in folder.rglob("*.json") if path.name not in others and "-gate-" not in path.name]
     if not files:
         raise BenchCoreError(f"there are no results in {folder}. `make bench` writes some.")
     return max(files, key=lambda path: path.stat().st_mtime)

@@ -7,11 +7,13 @@ one benchmark at one combination of its parameters, opened (set up) and closed a
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib
 import inspect
 import io
 import itertools
 import json
+import os
 import pickle
 import pkgutil
 import re
@@ -150,7 +152,13 @@ class OpenCell:
         Raises:
             SkippedError: if the setup says, this time, that the cell does not run here.
         """
+        self.tear_down()
+        self.set_up()
+
+    def tear_down(self) -> None:
         self.benchmark.do_teardown()
+
+    def set_up(self) -> None:
         _set_up(self.benchmark)
 
     @property
@@ -190,6 +198,8 @@ class SuiteDirectory:
 
     Args:
         path: asv's ``benchmark_dir``.
+        caches: where to keep what `setup_cache` returns, for other processes with the same suite; None for a temporary
+            folder of our own.
 
     Attributes:
         cells: every cell, in asv's order.
@@ -200,8 +210,9 @@ class SuiteDirectory:
         BenchCoreError: if there is no such folder, or it holds no package.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, caches: Path | None = None) -> None:
         self.path = path.resolve()
+        self._shared = caches
         if not (self.path / "__init__.py").is_file():
             raise BenchCoreError(f"{path} is no benchmark suite: asv needs a folder with an __init__.py in it.")
         self._caches: dict[str, tempfile.TemporaryDirectory[str]] = {}
@@ -270,14 +281,24 @@ class SuiteDirectory:
             with tempfile.TemporaryDirectory(prefix="bench-core-") as folder:
                 yield folder
             return
+        kept = self._folder_of(key)
+        content = kept / "cache.pickle"
+        if not content.exists():  # made whole under another name first: another process may be doing the same
+            with contextlib.chdir(kept):
+                made = Path(f"{os.getpid()}.pickle")
+                made.write_bytes(pickle.dumps(benchmark.do_setup_cache()))
+                made.replace(content)
+        benchmark.set_cache(pickle.loads(content.read_bytes()))
+        yield str(kept)
+
+    def _folder_of(self, key: str) -> Path:
+        if self._shared is not None:
+            folder = self._shared / hashlib.sha256(key.encode()).hexdigest()[:16]
+            folder.mkdir(parents=True, exist_ok=True)
+            return folder
         if key not in self._caches:
-            folder_of_key: tempfile.TemporaryDirectory[str] = tempfile.TemporaryDirectory(prefix="bench-core-")
-            with contextlib.chdir(folder_of_key.name):
-                Path("cache.pickle").write_bytes(pickle.dumps(benchmark.do_setup_cache()))
-            self._caches[key] = folder_of_key
-        folder = self._caches[key].name
-        benchmark.set_cache(pickle.loads((Path(folder) / "cache.pickle").read_bytes()))
-        yield folder
+            self._caches[key] = tempfile.TemporaryDirectory(prefix="bench-core-")
+        return Path(self._caches[key].name)
 
     def close(self) -> None:
         """Remove the folders of `setup_cache`."""

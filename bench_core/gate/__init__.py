@@ -1,0 +1,1 @@
+"""The gate: two versions, sampled in turn, and one verdict."""

@@ -1,0 +1,57 @@
+"""A probe: a short-lived process that imports one version and says which cells it has, before anything is timed."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+from bench_core.errors import BenchCoreError
+from bench_core.gate import worker
+
+
+def main() -> None:
+    """Read the specification from standard input, write what was found to standard output, both JSON."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    json.dump(probe(json.load(sys.stdin)), answers)
+    answers.close()
+
+
+def probe(spec: dict[str, Any]) -> dict[str, Any]:
+    """
+    Args:
+        spec: ``source`` and ``suite`` as of a worker; ``pattern``, ``quick``.
+
+    Returns:
+        ``cells``: those that are selected; ``broken``: modules that do not import, with the reason; ``declared``: what
+        asv keeps of each benchmark; ``preload``: modules that belong to neither version. Or ``error``, alone.
+    """
+    source = worker.Source(**spec["source"])
+    try:
+        suite = worker.load(source, spec["suite"])
+        cells = suite.select(spec["pattern"], quick=spec["quick"])
+    except (BenchCoreError, worker.VersionError) as error:
+        return {"error": str(error)}
+    own = {"bench_core", "__main__", suite.path.name, *source.packages}
+    return {
+        "cells": [
+            {
+                "name": cell.name,
+                "benchmark": cell.benchmark,
+                "params": dict(cell.params),
+                "kind": cell.kind,
+                "why_not": cell.why_not,
+                "device": cell.params.get("device", "cpu").strip("'"),
+            }
+            for cell in cells
+        ],
+        "broken": {module.name: module.error for module in suite.broken},
+        "declared": suite.declared,
+        "preload": [name for name in sys.modules if name.partition(".")[0] not in own],
+    }
+
+
+if __name__ == "__main__":
+    main()

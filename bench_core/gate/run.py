@@ -1,0 +1,341 @@
+"""Measuring: lanes of nurseries, until every cell is decided or the time is up."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench_core import clock
+from bench_core.errors import BenchCoreError
+from bench_core.gate import lane
+from bench_core.gate.discover import Found, Subjects, source
+from bench_core.gate.effects import CellFaultError, agree, effect, reading
+from bench_core.gate.evidence import Dossier, Journal
+from bench_core.gate.judge import TIMED, judge_cell, sharing
+from bench_core.gate.worker import ROLES
+from bench_core.records import CellEvidence, GateSettings, Judgement, Progress, Side
+
+PAIRS_OF_A_PARENT, MOST_PAIRS_OF_A_PARENT = 2, 8
+"""Pairs that are forked from one parent: two, so that each side is forked first once; more where they are so short
+that importing for the next parent would take longer than measuring."""
+
+MOST_FAULTS = 3
+"""Parents that may be lost without a cell to blame before the gate gives up."""
+
+
+def sentinels(cells: Sequence[CellEvidence], seed: int) -> list[CellEvidence]:
+    """One timed cell of each family, drawn: over many gates, the controls go over all cells."""
+    families: dict[str, list[CellEvidence]] = {}
+    for cell in cells:
+        if cell.kind in TIMED:
+            families.setdefault(cell.family, []).append(cell)
+    draw = random.Random(f"{seed} sentinels")
+    return [draw.choice(members) for members in families.values()]
+
+
+class Gate:
+    """Measures until every cell is decided or the time is up.
+
+    Args:
+        subjects: the two versions.
+        found: their cells.
+        settings: what was asked for.
+        journal: where every effect goes at once.
+        timeout: seconds without a word after which a worker hangs.
+        memory: bytes that a worker may take, beyond what its parent has; None for no limit.
+        cores: one a lane; None where processes cannot be pinned.
+        plants: slowdowns to add to cells of head, by name: 0.05 is 5 %.
+        clock_read: the clock.
+
+    Attributes:
+        dossiers: of the cells.
+        controls: of the sentinels, base against base.
+        skipped: cells that their setup skips: name to reason.
+        resumed: effects that earlier gates had left.
+    """
+
+    def __init__(
+        self,
+        subjects: Subjects,
+        found: Found,
+        settings: GateSettings,
+        journal: Journal,
+        *,
+        timeout: float,
+        memory: int | None,
+        cores: Sequence[int | None],
+        plants: Mapping[str, float] | None = None,
+        clock_read: clock.Clock = clock.host,
+    ) -> None:
+        self.subjects = subjects
+        self.settings = settings
+        self.journal = journal
+        self.timeout = timeout
+        self.memory = memory
+        self.cores = cores
+        self.plants = plants or {}
+        self.preload = dict.fromkeys(found.preload)
+        self.dossiers = [Dossier(cell) for cell in found.cells]
+        self.controls = [Dossier(cell, control=True) for cell in sentinels(found.cells, settings.seed)]
+        self.resumed = journal.load([*self.dossiers, *self.controls])
+        self._clock = clock_read
+        self._began = clock_read()
+        self._lock = threading.Lock()
+        self._random = random.Random(f"{settings.seed} {self.resumed}")
+        self._pairs = 1 + max((e.pair for d in [*self.dossiers, *self.controls] for e in d.effects), default=-1)
+        self._parents = 1 + max((e.parent for d in [*self.dossiers, *self.controls] for e in d.effects), default=-1)
+        self._stop = threading.Event()
+        self._doing = ["" for _ in cores]
+        self._failures: list[BaseException] = []
+        self._faults = 0
+        self._nurseries: dict[int, lane.Nursery] = {}
+        self._verdicts: dict[str, Judgement] = {}
+        self.skipped: dict[str, str] = {}
+        for dossier in (*self.dossiers, *self.controls):
+            self._judge(dossier)
+
+    def run(self, show: Callable[[Progress], None], every: float = 0.25) -> None:
+        """Measure. On any way out no process is left behind.
+
+        Raises:
+            KeyboardInterrupt: after Ctrl-C; what was measured is in the dossiers and in the journal.
+            BenchCoreError: if the workers' parents do not come up.
+        """
+        with tempfile.TemporaryDirectory(prefix="bench-core-gate-", ignore_cleanup_errors=True) as folder:
+            watchdog = lane.Watchdog(Path(folder))
+            threads = [
+                threading.Thread(target=self._guarded, args=(index, Path(folder), watchdog), daemon=True)
+                for index in range(len(self.cores))
+            ]
+            try:
+                for thread in threads:
+                    thread.start()
+                while any(thread.is_alive() for thread in threads):
+                    for thread in threads:
+                        thread.join(timeout=every / len(threads))
+                    show(self.progress())
+            finally:
+                self._stop.set()
+                for nursery in self._running():
+                    nursery.kill()
+                for thread in threads:
+                    thread.join()
+                watchdog.close()
+        if self._failures:
+            raise self._failures[0]
+
+    def _running(self) -> list[lane.Nursery]:
+        with self._lock:
+            return list(self._nurseries.values())
+
+    def progress(self) -> Progress:
+        with self._lock:
+            open_cells = [dossier for dossier in self.dossiers if not dossier.closed]
+            judged = [(one.cell.name, self._verdicts[one.cell.name].ratio) for one in open_cells if one.effects]
+            slowest = sorted(judged, key=lambda found: -found[1].middle)[:5]
+            spent = self._clock() - self._began
+            errors = sum(dossier.error is not None for dossier in self.dossiers)
+            return Progress(
+                pairs=self._pairs,
+                parents=self._parents,
+                decided=len(self.dossiers) - len(open_cells) - errors,
+                open=len(open_cells),
+                errors=errors,
+                worst=tuple((name, ratio.middle, ratio.low, ratio.high) for name, ratio in slowest),
+                seconds=spent,
+                left=max(0.0, self.settings.budget - spent),
+                lanes=tuple(self._doing),
+            )
+
+    # ---- one lane
+
+    def _guarded(self, index: int, folder: Path, watchdog: lane.Watchdog) -> None:
+        try:
+            self._measure(index, folder, watchdog)
+        except BaseException as error:  # noqa: BLE001 - handed to `run`, which raises it in the main thread
+            self._failures.append(error)
+            self._stop.set()
+
+    def _measure(self, index: int, folder: Path, watchdog: lane.Watchdog) -> None:
+        while self._wanted():
+            with self._lock:
+                parent, self._parents = self._parents, self._parents + 1
+            self._doing[index] = f"parent {parent} imports"
+            began = self._clock()
+            nursery = lane.Nursery(self._spec(index, folder), self._hash_seed(parent), watchdog)
+            with self._lock:
+                self._nurseries[index] = nursery
+            try:
+                nursery.start()
+                started = self._clock()
+                for taken, jobs in enumerate(self._pairs_of(index, parent), start=1):
+                    alive = all(self._take_pair(index, nursery, parent, job) for job in jobs)
+                    long_enough = self._clock() - started > started - began or taken >= MOST_PAIRS_OF_A_PARENT
+                    if not alive or (taken % 2 == 0 and taken >= PAIRS_OF_A_PARENT and long_enough):
+                        break
+            except lane.NurseryLostError as error:
+                if not self._stop.is_set():
+                    self._fault(error)
+            finally:
+                with self._lock:
+                    del self._nurseries[index]
+                nursery.close()
+        self._doing[index] = "done"
+
+    def _pairs_of(self, index: int, parent: int) -> Iterator[list[dict[str, Any]]]:
+        """What one parent does: again and again a pair over all open cells, and one of base with base over the
+        controls. Peak memory is a process's own, so each such cell gets a pair for itself."""
+        draw = random.Random(f"{self.settings.seed} parent {parent}")
+        first: Side = draw.choice(ROLES)
+        lanes = len(self.cores)
+        while self._wanted():
+            with self._lock:
+                wanted, controls = (
+                    # Finding out how to sample a cell takes as long as several pairs of it: one lane does it.
+                    [one for place, one in enumerate(all_) if not one.closed and (one.plan or place % lanes == index)]
+                    for all_ in (self.dossiers, self.controls)
+                )
+            alone = [dossier for dossier in wanted if dossier.cell.kind == "peakmemory"]
+            groups = [[dossier for dossier in wanted if dossier not in alone], controls, *([one] for one in alone)]
+            jobs = [self._job(group, first) for group in groups if group]
+            if not jobs:
+                self._stop.wait(0.05)
+                continue
+            yield jobs
+            first = "head" if first == "base" else "base"
+
+    def _job(self, dossiers: list[Dossier], first: Side) -> dict[str, Any]:
+        with self._lock:
+            pair, self._pairs = self._pairs, self._pairs + 1
+        order = list(dossiers)
+        random.Random(f"{self.settings.seed} pair {pair}").shuffle(order)
+        return {
+            "pair": pair,
+            "seed": self.settings.seed,
+            "first": first,
+            "versions": {"base": "base", "head": "base" if dossiers[0].control else "head"},
+            "cells": [
+                {"name": one.cell.name, "plan": one.plan, "plant": self.plants.get(one.cell.name, 0.0)} for one in order
+            ],
+            "timeout": self.timeout,
+        }
+
+    def _take_pair(self, index: int, nursery: lane.Nursery, parent: int, job: Mapping[str, Any]) -> bool:
+        """Let one pair of workers go through its job.
+
+        Returns:
+            Whether the nursery can go on: it has lost no worker, and there is time left.
+        """
+        group = self.controls if job["versions"]["head"] == "base" else self.dossiers
+        by_name = {dossier.cell.name: dossier for dossier in group}
+        self._doing[index] = f"pair {job['pair']} of parent {parent}: {len(job['cells'])} cells"
+        # The roles report through pipes of their own, and one may be a step ahead of the other.
+        started: set[str] = set()
+        reported: dict[str, dict[str, Any]] = {entry["name"]: {} for entry in job["cells"]}
+        began = self._clock()
+        try:
+            for answer in nursery.run(job):
+                with self._lock:
+                    self.preload.update(dict.fromkeys(answer.get("imported", ())))
+                if "start" in answer:
+                    started.add(answer["start"])
+                elif "cell" in answer:
+                    name = answer["cell"]
+                    reported[name][answer["role"]] = answer
+                    if len(reported[name]) == len(ROLES):
+                        self._settle(by_name[name], reported.pop(name), job, parent, self._clock() - began)
+                        began = self._clock()
+                        if self._stop.is_set() or began - self._began > self.settings.budget:
+                            return False
+                elif "lost" in answer or "broken" in answer:
+                    cause, side = answer.get("broken") or answer["cause"], answer.get("role") or answer["lost"]
+                    self._blame(by_name, [name for name in reported if name in started], cause, side)
+                    return False
+        except lane.NurseryLostError as error:
+            if self._stop.is_set():
+                return False
+            self._blame(by_name, [name for name in reported if name in started], str(error), None)
+            return False
+        return True
+
+    def _blame(self, by_name: Mapping[str, Dossier], unfinished: Sequence[str], cause: str, side: Side | None) -> None:
+        """The first cell that was begun and not finished is the one that a worker was lost over."""
+        if unfinished:
+            self._fail(by_name[unfinished[0]], cause, side)
+        else:
+            self._fault(cause, side)
+
+    def _settle(
+        self, dossier: Dossier, reported: Mapping[str, Any], job: Mapping[str, Any], parent: int, spent: float
+    ) -> None:
+        """Turn what both sides report of a cell into an effect, or an error."""
+        failed = [role for role in ROLES if "failed" in reported[role]]
+        if failed:
+            first = reported[failed[0]]
+            side = failed[0] if len(failed) == 1 else None
+            if first["skipped"]:
+                with self._lock:
+                    dossier.closed = True
+                    self.skipped[dossier.cell.name] = f"{first['failed']}{f' (on {side} alone)' if side else ''}"
+            else:
+                self._fail(dossier, f"{first['stage']}: {first['failed']}", side)
+            return
+        base, head = reported["base"], reported["head"]
+        forked: Side = job["first"]
+        try:
+            if "print" in base:
+                agree(base["print"], head["print"])
+            dossier.plan = plan = dossier.plan or base["plan"]
+            if dossier.cell.kind in TIMED:
+                found = effect(base, head, number=plan["number"], pair=job["pair"], parent=parent, first=forked)
+            else:
+                found = reading(base["value"], head["value"], pair=job["pair"], parent=parent, first=forked)
+        except CellFaultError as fault:
+            self._fail(dossier, str(fault), fault.side)
+            return
+        with self._lock:
+            dossier.effects.append(found)
+            dossier.spent += spent
+            self.journal.add(dossier, found, spent)
+            self._judge(dossier)
+
+    def _judge(self, dossier: Dossier) -> None:
+        family = sharing(one.cell for one in (self.controls if dossier.control else self.dossiers))
+        judgement = judge_cell(dossier.effects, self.settings, family, dossier.cell.kind)
+        dossier.closed = judgement.decided
+        if not dossier.control:
+            self._verdicts[dossier.cell.name] = judgement
+
+    def _fail(self, dossier: Dossier, cause: str, side: Side | None) -> None:
+        with self._lock:
+            dossier.fail(cause, None if dossier.control else side)
+
+    def _fault(self, error: object, side: Side | None = None) -> None:
+        """A parent is lost, or a version does not load, and no cell is to blame: a few times this may happen."""
+        with self._lock:
+            self._faults += 1
+            if self._faults > MOST_FAULTS and not self._stop.is_set():
+                where = f" on {side}" if side else ""
+                raise BenchCoreError(f"workers cannot be started{where}: {error}")
+
+    def _wanted(self) -> bool:
+        with self._lock:
+            is_open = any(not dossier.closed for dossier in self.dossiers)
+        return is_open and not self._stop.is_set() and self._clock() - self._began < self.settings.budget
+
+    def _spec(self, index: int, folder: Path) -> dict[str, Any]:
+        return {
+            "sources": {side: source(self.subjects, side, folder / "caches") for side in ROLES},
+            "suite": str(self.subjects.suite),
+            "preload": list(self.preload),
+            "core": self.cores[index],
+            "start": self.settings.start,
+            "memory": self.memory,
+        }
+
+    def _hash_seed(self, parent: int) -> int:
+        return random.Random(f"{self.settings.seed} hash {parent}").getrandbits(32)

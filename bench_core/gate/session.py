@@ -1,0 +1,207 @@
+"""A gate from end to end: two names in, a record out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import psutil
+
+from bench_core import clock
+from bench_core.errors import BenchCoreError
+from bench_core.gate import versions
+from bench_core.gate.discover import Found, Subjects, find_cells
+from bench_core.gate.evidence import Journal
+from bench_core.gate.run import Gate
+from bench_core.records import GateRecord, GateSettings, Progress
+
+LEAST_BUDGET = 45.0
+BUDGET_OF_A_CELL = 1.2
+"""Seconds of measuring that are allowed by default: 40 cells without a regression take less than the first, and larger
+suites what a cell took, on two lanes (docs/statistics.md)."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asks for.
+
+    Attributes:
+        config: the ``asv.conf.json``.
+        base, head: names of revisions; None is the working tree.
+        pattern: selects cells, as `asv run --bench`; None for all.
+        quick: only the quick profile.
+        settings: the rest; a budget or a number of lanes of 0 stands for the default.
+        force: measure identical content, too.
+        fresh: forget what earlier gates have found out about the two versions.
+        resume: insist on going on from earlier evidence.
+        timeout: seconds without a word after which a worker hangs.
+    """
+
+    config: Path
+    base: str
+    head: str | None
+    pattern: str | None
+    quick: bool
+    settings: GateSettings
+    force: bool = False
+    fresh: bool = False
+    resume: bool = False
+    timeout: float = 60.0
+
+
+class Session:
+    """Two versions, ready to be measured.
+
+    Args:
+        request: what is asked for.
+        machine: asv's description of this machine.
+        say: takes what is worth telling while versions are built.
+
+    Attributes:
+        base, head: the versions.
+        found: their cells; None where the content is identical and nothing is to be measured.
+        settings: with the defaults filled in.
+
+    Raises:
+        BenchCoreError: if a version is not found or cannot be built, or there is nothing to compare.
+    """
+
+    def __init__(self, request: Request, machine: Mapping[str, str], say: Callable[[str], None]) -> None:
+        self._began = clock.host()
+        self._date = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        self._machine = machine
+        self._request = request
+        self.project = versions.project(request.config)
+        revisions = [versions.resolve(self.project, name) for name in (request.base, request.head)]
+        for side, revision in zip(("base", "head"), revisions, strict=True):
+            say(f"{side}: {revision}{_changes(revision.changed)}")
+        if request.head is not None and (changed := versions.uncommitted(self.project)):
+            say(f"note: {request.head} is a commit; what is not committed is not measured{_changes(changed)}")
+        store = versions.Store(self.project)
+        self.base, self.head = (store.version(revision) for revision in revisions)
+        self.identical = self._identical()
+        self.settings = request.settings
+        self.found: Found | None = None
+        if self.identical and not request.force:
+            return
+        with TemporaryDirectory(prefix="bench-core-probe-") as folder:
+            self._subjects = Subjects(self.base, self.head, store.suite(revisions[1]))
+            self.found = find_cells(self._subjects, request.pattern, quick=request.quick, caches=Path(folder))
+        if not self.found.cells and not self.found.failed:
+            reasons = "; ".join(sorted(set(self.found.left_out.values()))[:3])
+            raise BenchCoreError(f"none of the {len(self.found.left_out)} cells can be compared here: {reasons}.")
+        self.settings = self._filled(request.settings, self.found)
+        self._journal = Journal(store.folder / "evidence" / f"{self._key()}.jsonl")
+        if request.fresh:
+            self._journal.forget()
+        if request.resume and not self._journal.path.exists():
+            raise BenchCoreError(
+                "there is nothing to resume: no gate on these two versions has been begun here. Leave --resume out."
+            )
+
+    def measure(self, show: Callable[[Progress], None]) -> GateRecord:
+        """Measure until all is decided or the time is up; after Ctrl-C, return what there is."""
+        if self.found is None:
+            return self._record(identical=self.identical)
+        cores = _cores(self.settings.lanes)
+        gate = Gate(
+            self._subjects,
+            self.found,
+            self.settings,
+            self._journal,
+            timeout=self._request.timeout,
+            memory=_memory(len(cores)) if not self.found.on_accelerator else None,
+            cores=cores,
+        )
+        interrupted = False
+        try:
+            gate.run(show)
+        except KeyboardInterrupt:
+            interrupted = True
+        measured = [one.evidence for one in gate.dossiers if one.cell.name not in gate.skipped]
+        return self._record(
+            cells=(*measured, *self.found.failed),
+            controls=tuple(one.evidence for one in gate.controls),
+            left_out={**self.found.left_out, **gate.skipped},
+            interrupted=interrupted,
+            resumed=gate.resumed,
+        )
+
+    def _record(self, **what: Any) -> GateRecord:
+        return GateRecord(
+            base=self.base,
+            head=self.head,
+            settings=self.settings,
+            machine=self._machine,
+            date=self._date,
+            seconds=clock.host() - self._began,
+            **({"cells": ()} | what),
+        )
+
+    def _identical(self) -> str:
+        if self.base.digest != self.head.digest:
+            return ""
+        if self.base.benchmarks != self.head.benchmarks:
+            return (
+                "the packages are identical, and the benchmarks, which differ, are head's for both sides: there is "
+                "nothing to compare (--force measures all the same)"
+            )
+        return "package, benchmarks and build configuration are identical (--force measures all the same)"
+
+    def _filled(self, settings: GateSettings, found: Found) -> GateSettings:
+        spawn = not hasattr(os, "fork") or found.on_accelerator
+        return replace(
+            settings,
+            budget=settings.budget or max(LEAST_BUDGET, BUDGET_OF_A_CELL * len(found.cells)),
+            lanes=len(_cores(settings.lanes)),
+            seed=settings.seed or random.SystemRandom().randrange(1, 2**31),
+            pattern=self._request.pattern,
+            profile="quick" if self._request.quick else "full",
+            start="spawn" if spawn else settings.start,
+        )
+
+    def _key(self) -> str:
+        """What evidence belongs together: the same content, measured in the same way, on the same machine."""
+        parts = [
+            self.base.digest,
+            self.head.digest,
+            self.head.benchmarks,
+            str(self.project.suite),
+            self.settings.start,
+            sorted(self._machine.items()),
+        ]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def _changes(changed: tuple[str, ...]) -> str:
+    if not changed:
+        return ""
+    more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+    return f", {len(changed)} files changed: {', '.join(changed[:3])}{more}"
+
+
+def _cores(lanes: int) -> list[int | None]:
+    """One core a lane.
+
+    Raises:
+        BenchCoreError: if there are fewer.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return [None] * (lanes or 1)
+    cores = sorted(os.sched_getaffinity(0))
+    if lanes > len(cores):
+        raise BenchCoreError(f"--lanes {lanes}: a lane needs a core of its own, and there are {len(cores)} here.")
+    return list(cores[: lanes or len(cores)])
+
+
+def _memory(lanes: int) -> int:
+    """Bytes that each worker may take: its share of nine tenths of what is free."""
+    return int(0.9 * psutil.virtual_memory().available / (2 * lanes))

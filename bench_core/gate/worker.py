@@ -1,0 +1,541 @@
+"""A worker: a process that has one version loaded, and samples cells in turn with another one.
+
+Two workers on one core hand each other a token; whoever has it sets up, or takes a sample, and nobody else is in the
+loop: a round through a third process would cost more than a sample lasts. What both do, and in which order, is drawn
+from a seed that both know, so neither decides anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import importlib
+import json
+import math
+import os
+import random
+import statistics
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from bench_core import clock
+from bench_core.records import Side
+from bench_core.timing.cells import Cell, OpenCell, SkippedError, SuiteDirectory
+from bench_core.timing.sampling import choose_number, time_sample
+
+SPAN = 0.0004
+"""Seconds in a sample, at least. The machine's speed drifts within milliseconds, and only what both sides see at once
+cancels; many short alternations beat few long ones (docs/statistics.md)."""
+
+ALTERNATIONS, FEWEST_ALTERNATIONS = 40, 4
+
+PAIR_SPAN = 0.2
+"""Seconds that the samples of one cell may take in a pair, both sides together; slow cells get fewer."""
+
+BLOCKS = 4
+"""Times that a cell is set up in a pair, each for an equal part of the alternations: where its objects lie in memory
+moves a time by some per cent, most where it is bound by memory."""
+
+LONG_CALL = 2e-3
+"""Seconds from which on a call is a sample without an untimed one before it: refilling the caches is below 2 % of it
+then, and the same on both sides, and twice as many samples are worth more."""
+
+SHORT_CALL = 1e-4
+"""Of operations that happen once per object, calls shorter than this are repeated, each on a fresh object, until a
+sample has this many seconds of them: one reading of the clock is 5 % of a call of 1 us."""
+
+MANY_CALLS = 20
+"""Calls in a sample from which on a planted slowdown is made of more of them; below, one more would be too much."""
+
+ROLES: tuple[Side, Side] = ("base", "head")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a worker loads.
+
+    Attributes:
+        path: the folder of its version, put in front of the import path.
+        packages: top-level names that must come from there.
+        caches: the folder where what `setup_cache` returned is kept.
+    """
+
+    path: str
+    packages: tuple[str, ...]
+    caches: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one cell is sampled: the same for both sides, and for every pair once it is known.
+
+    Attributes:
+        number: calls a sample.
+        alternations: samples of each side in a pair.
+        blocks: setups of each side in a pair.
+        warm: an untimed call comes before each sample.
+    """
+
+    number: int
+    alternations: int
+    blocks: int
+    warm: bool
+
+
+class PeerLostError(Exception):
+    """The other worker has gone."""
+
+
+class VersionError(Exception):
+    """What was imported is not the version that was asked for."""
+
+
+class CellError(Exception):
+    """A cell failed on this side; its text is the cause, `stage` where it happened."""
+
+    def __init__(self, cause: str, stage: str, *, skipped: bool = False) -> None:
+        super().__init__(cause)
+        self.stage = stage
+        self.skipped = skipped
+
+
+class PeerFailedError(Exception):
+    """A cell failed on the other side, which reports it."""
+
+
+def load(source: Source, suite: str) -> SuiteDirectory:
+    """Import the suite with this version's packages, and prove that they are this version's.
+
+    Raises:
+        VersionError: if a module of these packages comes from elsewhere.
+    """
+    for name in [name for name in sys.modules if name.partition(".")[0] in {"bench_core", *source.packages}]:
+        del sys.modules[name]  # the tool itself may be what is compared; its functions keep their own globals
+    sys.path.insert(0, source.path)
+    importlib.invalidate_caches()
+    opened = SuiteDirectory(Path(suite), caches=Path(source.caches))
+    prove(source, suite)
+    return opened
+
+
+def prove(source: Source, suite: str) -> None:
+    """Hold the files of the imported modules against the version's folder.
+
+    Raises:
+        VersionError: if one lies elsewhere.
+    """
+    allowed = (Path(source.path).resolve(), Path(suite).resolve())
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if file is None or name.partition(".")[0] not in source.packages:
+            continue
+        resolved = Path(file).resolve()
+        if not any(folder in resolved.parents for folder in allowed):
+            raise VersionError(f"{name} was imported from {resolved.parent}, and not from this version's own folder")
+
+
+def work(role: Side, opened: SuiteDirectory, job: Mapping[str, Any], turns: Turns, report: Callable[..., None]) -> None:
+    """Go through the job's cells together with the peer, and report each.
+
+    Args:
+        job: ``pair`` and ``seed``, from which every order is drawn; ``cells``: name, plan once it is known, and the
+            slowdown to plant (0 but in a self-test).
+    """
+    known = {cell.name: cell for cell in opened.cells}
+    before = set(sys.modules)
+    gc.collect()
+    gc.freeze()  # what was imported is never garbage; without this every collection walks through all of it
+    for entry in job["cells"]:
+        name = entry["name"]
+        report(start=name)
+        order = random.Random(f"{job['seed']} {job['pair']} {name}")
+        plan = Plan(**entry["plan"]) if entry["plan"] else None
+        try:
+            plant = entry["plant"] if turns.role == "head" else 0.0
+            report(cell=name, **_cell(known[name], plan, plant, order, turns))
+        except CellError as error:
+            report(cell=name, failed=str(error), stage=error.stage, skipped=error.skipped)
+        except PeerFailedError:
+            report(cell=name, peer_failed=True)
+    # What cells import as they go (the first materialization of a lazy layer: 800 modules, a second) the parent had
+    # better import, once for all pairs to come.
+    report(imported=[name for name in sys.modules if name not in before])
+
+
+class Turns:
+    """The token between two workers.
+
+    Args:
+        role: whose end this is.
+        peer: the connection to the other's.
+        holding: two shared bytes, one a role: who is at work, so that the parent can name whoever hangs.
+    """
+
+    def __init__(self, role: Side, peer: Connection, holding: Any) -> None:
+        self.role = role
+        self._peer = peer
+        self._holding = holding
+        self._own = ROLES.index(role)
+        holding[self._own] = 1
+
+    def give(self, message: bytes) -> None:
+        self._holding[self._own] = 0
+        try:
+            self._peer.send_bytes(message)
+        except (OSError, ValueError) as error:
+            raise PeerLostError(str(error)) from error
+
+    def take(self) -> bytes:
+        self._holding[self._own] = 0
+        try:
+            message = self._peer.recv_bytes()
+        except (EOFError, OSError) as error:
+            raise PeerLostError(str(error)) from error
+        self._holding[self._own] = 1
+        return message
+
+    def each(self, first: Side, stage: str, action: Callable[[], Any]) -> tuple[Any, Any]:
+        """Both do `action`, one after the other, and learn the other's result.
+
+        Args:
+            action: its result must go through JSON, or be None.
+
+        Raises:
+            CellError: if it raised here.
+            PeerFailedError: if it raised there.
+        """
+        theirs = b"" if self.role == first else self.take()
+        failure: CellError | None = None
+        result = None
+        try:
+            result = attempt(stage, action)
+        except CellError as error:
+            failure = error
+        self.give(json.dumps({"failed": failure is not None, "result": result}).encode())
+        answer = json.loads(theirs or self.take())
+        if failure is not None:
+            raise failure
+        if answer["failed"]:
+            raise PeerFailedError
+        return result, answer["result"]
+
+
+def attempt(stage: str, action: Callable[[], Any]) -> Any:
+    """The result of the version's own code, which may do anything.
+
+    Raises:
+        CellError: with the cause, whatever it was that it raised.
+    """
+    process = os.getpid()
+    try:
+        return action()
+    except SkippedError as skip:
+        raise CellError(str(skip), stage, skipped=True) from skip
+    except (CellError, PeerFailedError, PeerLostError):
+        raise
+    except BaseException as error:
+        raise CellError(cause(error), stage) from error
+    finally:
+        if os.getpid() != process:  # the code forked and came back: this is its child, which has no part in this
+            os._exit(0)
+
+
+def cause(error: BaseException) -> str:
+    """An exception in one line, with the place that raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"
+
+
+@dataclass
+class Log:
+    """What one side saw of one cell in one pair.
+
+    Attributes:
+        spans: the samples, in seconds, as the cell's own timer reads them.
+        order: which side had the first sample of each alternation.
+        by_timer: how long the blocks lasted, in seconds, by the cell's own timer.
+        by_host: the same by our clock.
+    """
+
+    spans: list[float] = field(default_factory=list)
+    order: list[Side] = field(default_factory=list)
+    by_timer: float = 0.0
+    by_host: float = 0.0
+
+
+def _cell(cell: Cell, plan: Plan | None, plant: float, order: random.Random, turns: Turns) -> dict[str, Any]:
+    first = order.choice(ROLES)
+    found: dict[str, Any] = {}
+    stack = contextlib.ExitStack()
+    try:
+        held: list[OpenCell] = []
+        turns.each(first, "setup", lambda: held.append(stack.enter_context(cell.open())))
+        opened = held[0]
+        if plan is None:
+            mine, theirs = turns.each(first, "check", lambda: _prepare(opened))
+            plan = _plan(mine, theirs)  # both know both answers, and so choose the same
+            found = {"plan": asdict(plan), "print": mine["print"]}
+        elif cell.kind == "time":
+            turns.each(first, "call", lambda: _warm_up(opened))
+        if cell.kind not in ("time", "timeraw"):
+            value, _ = turns.each(first, "call", lambda: _value(opened))
+            found["value"] = value
+        else:
+            log = Log()
+            for lead, firsts in blocks(plan, order):
+                # Both let go of their memory before either takes some again: otherwise each gets back the very pages
+                # that it had, and where those lie decides by 10 % for as long as the pair lives.
+                turns.each(lead, "teardown", lambda: _let_go(opened))
+                turns.each(lead, "setup", lambda: _renew(opened))
+                failure = _sample_in_turn(opened, plan, plant, firsts, turns, log)
+                turns.each(lead, "call", lambda: _end_of_block(failure))  # noqa: B023 - both are called at once
+            found |= asdict(log)
+        turns.each(first, "teardown", stack.close)
+        return found
+    finally:
+        with contextlib.suppress(Exception):  # only after a failure, which is reported; a second one says no more
+            stack.close()
+
+
+def _end_of_block(failure: CellError | None) -> None:
+    gc.enable()
+    if failure is not None:
+        raise failure
+
+
+def blocks(plan: Plan, order: random.Random) -> Iterator[tuple[Side, list[Side]]]:
+    """For each block, who sets up first and who has the first sample of each alternation: drawn, and balanced."""
+    leads = balanced(plan.blocks, order)
+    firsts = balanced(plan.alternations, order)
+    for block in range(plan.blocks):
+        yield (
+            leads[block],
+            firsts[block * plan.alternations // plan.blocks : (block + 1) * plan.alternations // plan.blocks],
+        )
+
+
+def balanced(count: int, order: random.Random) -> list[Side]:
+    """`count` sides in random order, as many of one as of the other (an odd one out is drawn)."""
+    sides: list[Side] = [*ROLES] * (count // 2) + ([order.choice(ROLES)] if count % 2 else [])
+    order.shuffle(sides)
+    return sides
+
+
+def _sample_in_turn(
+    opened: OpenCell, plan: Plan, plant: float, firsts: Sequence[Side], turns: Turns, log: Log
+) -> CellError | None:
+    """One block. Each alternation is a sample of either side; the token goes over only where the side changes.
+
+    Returns:
+        What failed here, if anything did; the token is handed on all the same, so that both end together.
+    """
+    sequence = [side for first in firsts for side in (first, _other(first))]
+    sample = _sampler(opened, plan.number, warm=plan.warm, plant=plant)
+    timer = clock.host if opened.cell.kind == "timeraw" else opened.timer  # a raw one's clock is in its own process
+    failure: CellError | None = None
+    began, began_by_timer = clock.host(), timer()
+    for position, side in enumerate(sequence):
+        if side != turns.role:
+            continue
+        if position and sequence[position - 1] != side:
+            turns.take()
+        if failure is None:
+            try:
+                log.spans.append(attempt("call", sample))
+            except CellError as error:
+                failure = error
+        if position + 1 < len(sequence) and sequence[position + 1] != side:
+            turns.give(b"")
+    log.by_host += clock.host() - began
+    log.by_timer += timer() - began_by_timer
+    log.order.extend(firsts)
+    return failure
+
+
+def _other(side: Side) -> Side:
+    return "head" if side == "base" else "base"
+
+
+def _sampler(opened: OpenCell, number: int, *, warm: bool, plant: float) -> Callable[[], float]:
+    """Takes one sample, in seconds by the cell's own timer.
+
+    Args:
+        warm: an untimed call comes first.
+        plant: the share of more work to do.
+    """
+    if opened.cell.kind == "timeraw":
+        separate = opened.benchmark._get_timer(*opened.benchmark._build_params())
+        return lambda: float(separate.timeit(number))
+    call, timer = opened.call, opened.timer
+    if plant and number >= MANY_CALLS:
+        number += round(plant * number)
+    elif plant:
+        call = _slower(opened, plant)
+
+    def fresh_each() -> float:
+        span = 0.0
+        for _ in range(number):
+            opened.fresh()
+            span += time_sample(call, 1, timer)
+        return span
+
+    def many() -> float:
+        # Untimed: the other side's samples have filled the caches with what is theirs.
+        opened.fresh() if opened.number else call()
+        return time_sample(call, number, timer)
+
+    def long() -> float:
+        return time_sample(call, number, timer)
+
+    if opened.number == 1:
+        return fresh_each
+    return many if warm or opened.number else long
+
+
+def _slower(opened: OpenCell, plant: float) -> Callable[[], object]:
+    """The cell's call, and then a wait of that share of the time that it takes, found out now."""
+    call, host = opened.call, clock.host
+    extra = plant * statistics.median(_fresh_time(opened) for _ in range(3))
+
+    def slower() -> object:
+        result = call()
+        until = host() + extra
+        while host() < until:
+            pass
+        return result
+
+    return slower
+
+
+def _fresh_time(opened: OpenCell) -> float:
+    if opened.number == 1:
+        opened.fresh()
+    return time_sample(opened.call, 1, clock.host)
+
+
+def _let_go(opened: OpenCell) -> None:
+    opened.tear_down()
+    gc.collect()
+    if TRIM is not None:
+        TRIM(0)
+
+
+def _allocator_trim() -> Callable[[int], object] | None:
+    """What gives free memory back to the system, where the C library has it (glibc)."""
+    if not sys.platform.startswith("linux"):
+        return None
+    return getattr(ctypes.CDLL(None), "malloc_trim", None)
+
+
+TRIM = _allocator_trim()
+
+
+def _renew(opened: OpenCell) -> None:
+    """Set up for a block of samples, in which nothing is collected: a collection is charged to whoever runs."""
+    _same_random_numbers()
+    opened.set_up()
+    gc.disable()
+
+
+def _warm_up(opened: OpenCell) -> None:
+    """The first call in a process may import, allocate, and choose kernels."""
+    _same_random_numbers()
+    opened.call()
+
+
+def _same_random_numbers() -> None:
+    """Both sides draw the same numbers, whatever a suite's setup does about it."""
+    random.seed(0)
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    if numpy is not None:
+        numpy.random.seed(0)
+    if torch is not None:
+        torch.manual_seed(0)
+
+
+def _prepare(opened: OpenCell) -> dict[str, Any]:
+    """Check the cell, and find out what both sides must agree on and what the plan needs."""
+    _same_random_numbers()
+    outcome: Any = None
+    if opened.check is not None:
+        outcome = opened.check()
+        opened.fresh()
+    if opened.cell.kind not in ("time", "timeraw"):
+        return {"print": {"check": described(outcome), **_state()}, "number": 1, "call": 0.0, "setup": 0.0}
+    value = None if opened.cell.kind == "timeraw" else opened.call()
+    seen = {"check": described(outcome), "returns": described(value), **_state()}
+    del value
+    start = clock.host()
+    opened.fresh()
+    setup = clock.host() - start
+    if opened.cell.kind == "timeraw":
+        start = clock.host()
+        _sampler(opened, max(1, opened.number), warm=False, plant=0.0)()
+        return {"print": seen, "number": max(1, opened.number), "call": clock.host() - start, "setup": 0.0}
+    if opened.number == 1:
+        call = time_sample(opened.call, 1, opened.timer)
+        return {"print": seen, "number": max(1, min(20, math.ceil(SHORT_CALL / max(call, 1e-7)))),
+                "call": call + setup, "setup": setup}  # fmt: skip
+    number = opened.number or choose_number(opened.call, opened.timer, SPAN)
+    call = time_sample(opened.call, number, opened.timer) / number
+    return {"print": seen, "number": number, "call": call, "setup": setup}
+
+
+def _plan(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Plan:
+    number = max(mine["number"], theirs["number"])
+    call = max(mine["call"], theirs["call"])
+    setup = max(mine["setup"], theirs["setup"])
+    alternation = 2 * (number + (call < LONG_CALL)) * call
+    # At least as long as both take to set up once: it would be a waste to do that for a few samples.
+    alternations = int(max(PAIR_SPAN, 2 * setup) / alternation) if alternation > 0 else ALTERNATIONS
+    alternations = 2 * (max(FEWEST_ALTERNATIONS, min(ALTERNATIONS, alternations)) // 2)
+    setups = alternations * alternation / max(2 * setup, 1e-6)
+    return Plan(number, alternations, max(1, min(BLOCKS, alternations // 2, int(setups))), warm=call < LONG_CALL)
+
+
+def _value(opened: OpenCell) -> float | None:
+    """A reading of a memory or tracked benchmark."""
+    found = opened.benchmark.run(*opened.benchmark._build_params())
+    if found is None:
+        return None
+    if isinstance(found, bool) or not isinstance(found, (int, float)):
+        raise TypeError(f"a tracked value must be a number to be compared, and this one is {described(found)}")
+    return float(found)
+
+
+def _state() -> dict[str, Any]:
+    """What both sides must have in common, as it is after setup."""
+    state: dict[str, Any] = {"python": sys.version.split()[0]}
+    torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
+    if numpy is not None:
+        state["numpy"] = numpy.__version__
+    if torch is not None:
+        state |= {
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "default dtype": str(torch.get_default_dtype()),
+            "deterministic": torch.are_deterministic_algorithms_enabled(),
+            "gradients": torch.is_grad_enabled(),
+        }
+    return state
+
+
+def described(value: Any, depth: int = 3) -> str:
+    """What kind of thing a value is: type, shape and dtype, and not its numbers, which may be drawn anew."""
+    kind = type(value).__name__
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    if shape is not None and dtype is not None:
+        return f"{kind} of {'x'.join(map(str, shape)) or 'one'} {dtype}"
+    if depth and isinstance(value, Mapping):
+        inner = sorted(f"{key}: {described(item, depth - 1)}" for key, item in list(value.items())[:20])
+        return f"{kind} of {len(value)} ({'; '.join(inner)})"
+    if depth and isinstance(value, (list, tuple)):
+        return f"{kind} of {len(value)} ({'; '.join(described(item, depth - 1) for item in value[:20])})"
+    return kind

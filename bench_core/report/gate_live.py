@@ -1,0 +1,103 @@
+"""What a gate shows while it runs: a table on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+
+from rich import live
+from rich.console import Console, Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from bench_core.records import GateSettings, Interval, Progress
+from bench_core.report import units
+from bench_core.report.gate import effect
+
+EVERY = 0.25
+"""Seconds between two drawings. Nothing is drawn in between, and no thread draws: it would take time from a core that
+measures."""
+
+LINE_EVERY = 10.0
+"""Seconds between two lines where there is no terminal."""
+
+
+class Live:
+    """A context in which `update` shows how far the gate is.
+
+    Args:
+        families: the names of what is measured.
+        total: cells.
+    """
+
+    def __init__(self, console: Console, families: Sequence[str], settings: GateSettings, total: int) -> None:
+        self._console = console
+        self._total = total
+        self._title = (
+            f"{total} cells of {', '.join(families)}: noise floor {100 * settings.noise_floor:g} %, limit "
+            f"{100 * settings.limit:g} %, budget {settings.budget:g} s, seed {settings.seed}"
+        )
+        self._live = live.Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        self._shown = -LINE_EVERY
+        self._quarters = 0
+
+    def __enter__(self) -> Live:
+        if self._live is None:
+            self._say(self._title)
+        else:
+            self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.__exit__(kind, error, trace)
+
+    def update(self, state: Progress) -> None:
+        """Show `state`, unless something was shown a moment ago."""
+        due = state.seconds - self._shown >= (LINE_EVERY if self._live is None else EVERY)
+        quarters = 4 * state.decided // max(1, self._total)
+        if not due and quarters == self._quarters:
+            return
+        self._shown, self._quarters = state.seconds, quarters
+        if self._live is None:
+            self._say(self._line(state))
+        else:
+            self._live.update(self._table(state), refresh=True)
+
+    def _say(self, text: str) -> None:
+        self._console.print(Text(text), soft_wrap=True)
+
+    def _line(self, state: Progress) -> str:
+        parts = [f"{state.seconds:.0f} s: {state.decided} of {self._total} cells decided", f"{state.pairs} pairs"]
+        parts += [f"{state.errors} failed"] if state.errors else []
+        return f"{', '.join(parts)}, at most {state.left:.0f} s left"
+
+    def _table(self, state: Progress) -> RenderableType:
+        bar = Table.grid(expand=True)  # alone, a bar has no line end
+        bar.add_row(ProgressBar(total=max(1, self._total), completed=state.decided))
+        counts = (
+            f"{state.decided} decided, {state.open} open, {state.errors} failed; {state.pairs} pairs of "
+            f"{state.parents} parents; {units.time(state.seconds)}, at most {units.time(state.left)} left"
+        )
+        parts: list[RenderableType] = [_cut(self._title, "bold"), bar, Text(counts)]
+        if state.worst:
+            parts += [_cut("Open, slowest first", "dim"), _slowest(state)]
+        parts += [_cut(f"lane {number}: {what}", "dim") for number, what in enumerate(state.lanes, 1)]
+        return Group(*parts)
+
+
+def _slowest(state: Progress) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0), expand=True)
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+    table.add_column(no_wrap=True, overflow="ellipsis", justify="right")
+    for name, middle, low, high in state.worst:
+        table.add_row(Text(name), effect(Interval(low, middle, high, 0.0)))
+    return table
+
+
+def _cut(text: str, style: str) -> Text:
+    """One line, however narrow the terminal: a table whose height changes flickers."""
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")

@@ -1,0 +1,114 @@
+"""Stores the times that a gate has measured as results of asv, so that `asv publish` and `asv show` know them.
+
+They have an environment of their own, ``gate``, and asv's parameter ``sampling``: the gate samples two versions in
+turn, which reads slightly different times than asv does, and one line of a graph must not hold both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from bench_core.errors import BenchCoreError, require_writable
+from bench_core.records import CellEvidence, GateRecord, Side
+from bench_core.results.gate_file import middle
+
+TOOL = "gate"
+
+
+def store(record: GateRecord, results_dir: Path, config: Path, declared: list[dict[str, Any]]) -> list[Path]:
+    """Store each side that is a commit; a working tree has no place in the history.
+
+    Args:
+        results_dir: asv's results folder.
+        config: the ``asv.conf.json``.
+        declared: asv's declarations of the benchmarks, as of `bench_core.timing.cells.SuiteDirectory`.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        BenchCoreError: if the folder cannot be written, or the repository does not know a commit.
+    """
+    folder, results_dir = config.resolve().parent, results_dir.resolve()
+    commits: dict[str, Side] = {}
+    for side in ("base", "head"):
+        version = getattr(record, side)
+        if version.commit is not None and not version.changed:
+            commits.setdefault(version.commit, side)  # both the same, in a gate on itself
+    if not record.cells or not commits:
+        return []
+    require_writable(results_dir)
+    with contextlib.chdir(folder):  # asv finds the repository from there
+        return [_stored(record, side, commit, results_dir, config.name, declared) for commit, side in commits.items()]
+
+
+def _stored(
+    record: GateRecord, side: Side, commit: str, results_dir: Path, config: str, declared: list[dict[str, Any]]
+) -> Path:
+    from asv.benchmarks import Benchmarks
+    from asv.config import Config
+    from asv.environment import get_env_name
+    from asv.machine import Machine
+    from asv.repo import get_repo
+    from asv.results import Results
+    from asv.util import ProcessError
+
+    conf = Config.load(config)
+    conf.results_dir = str(results_dir)
+    own = {name for name, _ in Machine.fields}
+    here = Machine()
+    here.__dict__.update({name: value for name, value in record.machine.items() if name in own})
+    requirements = {name: value for name, value in record.machine.items() if name not in {*own, "python"}}
+    python = record.machine["python"]
+    name = get_env_name(TOOL, python, requirements, {})
+    try:
+        date = get_repo(conf).get_date(commit)
+    except (ProcessError, ValueError) as error:
+        raise BenchCoreError(
+            f"the times of {commit[:8]} cannot be stored: the repository that {config} names has no such commit."
+        ) from error
+    results = Results({**record.machine, "sampling": TOOL}, requirements, commit, date, python, name, {})
+    results.load_data(str(results_dir))
+    began = datetime.fromisoformat(record.date)
+    for benchmark in declared:
+        cells = [cell for cell in record.cells if cell.benchmark == benchmark["name"]]
+        selected, result = _result(benchmark, cells, side)
+        if selected:
+            spent = math.fsum(cell.spent for cell in cells)
+            results.add_result(benchmark, result, started_at=began, duration=spent, selected_idx=selected)
+    if not (results_dir / here.machine / "machine.json").is_file():
+        here.save(str(results_dir))
+    Benchmarks(conf, declared).save()
+    results.save(str(results_dir))
+    return results_dir / str(results._filename)
+
+
+def _result(benchmark: Mapping[str, Any], cells: Iterable[CellEvidence], side: Side) -> tuple[set[int], Any]:
+    """What asv's own runner would return for one benchmark, and which of its combinations were selected.
+
+    A time's samples are the medians of the pairs, so that asv gives it an interval; they are not kept. As in asv, a
+    combination that failed is None, and one that was not selected NaN.
+    """
+    from asv.runner import BenchmarkResult
+
+    combinations = list(itertools.product(*benchmark["params"]))
+    values: list[float | None] = [math.nan] * len(combinations)
+    samples: list[list[float] | None] = [None] * len(combinations)
+    numbers: list[int | None] = [None] * len(combinations)
+    selected = set()
+    for cell in cells:
+        broken = cell.error is not None and cell.error_side in (side, None)
+        if not broken and (cell.error is not None or not cell.effects):
+            continue  # nothing is known of this side: what is stored of it stays
+        index = combinations.index(tuple(cell.params.values()))
+        selected.add(index)
+        values[index] = None if broken else middle(cell, side)
+        if not broken and cell.kind.startswith("time"):
+            samples[index], numbers[index] = [getattr(effect, side) for effect in cell.effects], 1
+    return selected, BenchmarkResult(values, samples, numbers, 0, "", None)

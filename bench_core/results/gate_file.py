@@ -1,0 +1,363 @@
+"""The gate's JSON file (docs/gate-json.md), and the ledger of its controls. Needs neither torch nor the suite.
+
+The file is the record and what follows from it, side by side: the record is read back exactly, so that the verdict can
+be computed again anywhere; what follows is for people and scripts.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from bench_core.errors import BenchCoreError
+from bench_core.records import CellEvidence, Effect, GateRecord, GateVerdict, Judgement, Side, VerdictName
+from bench_core.statistics import clopper_pearson, median_interval
+
+SCHEMA = 1
+"""Raised when a key goes, or changes its meaning. Keys may be added without: readers ignore what they do not know."""
+
+LEDGER = "gate-controls.jsonl"
+
+
+def middle(cell: CellEvidence, side: Side) -> float:
+    """The median over the pairs of one side's time of a call, or value; NaN without pairs."""
+    return median_interval([getattr(effect, side) for effect in cell.effects]).middle
+
+
+def to_json(record: GateRecord, verdict: GateVerdict, exit_code: int) -> dict[str, Any]:
+    """The content of the file: nothing but what JSON knows, so neither NaN nor infinity."""
+    return {
+        "schema": f"bench-core/gate/{SCHEMA}",
+        "verdict": verdict.verdict,
+        "reason": verdict.reason,
+        "exit_code": exit_code,
+        "date": record.date,
+        "seconds": _kept(record.seconds),
+        "seed": record.settings.seed,
+        "base": _without_path(_kept(record.base)),
+        "head": _without_path(_kept(record.head)),
+        "machine": _kept(record.machine),
+        "settings": _kept(record.settings),
+        "identical": record.identical,
+        "interrupted": record.interrupted,
+        "resumed": record.resumed,
+        "suite": None if verdict.suite is None else _judgement(verdict.suite),
+        "control": {
+            "rejects": verdict.control_rejects,
+            "cells": [_cell(*both) for both in zip(record.controls, verdict.controls, strict=True)],
+        },
+        "noise": {name: _finite(value) for name, value in vars(verdict.noise).items()},
+        "left_out": _kept(record.left_out),
+        "cells": [_cell(*both) for both in zip(record.cells, verdict.cells, strict=True)],
+    }
+
+
+def write(path: Path, record: GateRecord, verdict: GateVerdict, exit_code: int) -> None:
+    """Write the file, whole or not at all.
+
+    Raises:
+        BenchCoreError: if it cannot be written.
+    """
+    text = json.dumps(to_json(record, verdict, exit_code), indent=1, allow_nan=False) + "\n"
+    try:
+        if path.exists() and not path.is_file() and not path.is_dir():  # a pipe, a terminal: nothing to be replaced
+            path.write_text(text)
+            return
+        target = path.resolve()  # a link stays one
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            beside.write_text(text)
+            beside.replace(target)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise BenchCoreError(
+            f"the gate's result cannot be written to {path}: {error.strerror}. Name a file in a folder that is "
+            "writable with --json."
+        ) from error
+
+
+def read(path: Path) -> GateRecord:
+    """The record that a file holds. The folders that the versions lay in are not kept.
+
+    Raises:
+        BenchCoreError: if there is no such file, or it is not one that `write` writes.
+    """
+    content = _load(path)
+    try:
+        versions = {side: {**_object(content, side), "path": ""} for side in ("base", "head")}
+        controls = _object(content, "control").get("cells")
+        found: GateRecord = _read_as(GateRecord, {**content, **versions, "controls": controls}, "")
+    except ValueError as error:
+        raise _damaged(path, error) from error
+    return found
+
+
+def stored_verdict(path: Path) -> VerdictName:
+    """The verdict that was reached when the file was written.
+
+    Raises:
+        BenchCoreError: as of `read`.
+    """
+    content = _load(path)
+    try:
+        verdict: VerdictName = _read_as(VerdictName, content.get("verdict"), "verdict")
+    except ValueError as error:
+        raise _damaged(path, error) from error
+    return verdict
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What the controls of all gates so far say about how often a cell is called changed that is not.
+
+    Attributes:
+        gates: gates that had controls.
+        controls: controls that could have rejected. Those of one gate share its pairs and its weather, so they count
+            for somewhat less than as many independent ones, and the true bounds are somewhat wider.
+        rejected: those that did.
+        low, high: 95 % bounds on the share that rejects.
+        damaged: lines that were cut off, e.g. by a power cut; they are not counted.
+    """
+
+    gates: int
+    controls: int
+    rejected: int
+    low: float
+    high: float
+    damaged: int = 0
+
+
+def rejects(judgement: Judgement) -> bool:
+    """A control was found to differ from itself."""
+    return judgement.verdict in ("regression", "improvement")
+
+
+def append_controls(results: Path, record: GateRecord, verdict: GateVerdict) -> None:
+    """Add a gate's controls to the ledger of its machine; one without controls adds nothing.
+
+    Args:
+        results: asv's results folder.
+
+    Raises:
+        BenchCoreError: if the ledger cannot be written.
+    """
+    if not record.controls:
+        return
+    counted = [judged for judged in verdict.controls if rejects(judged) or math.isfinite(judged.detectable)]
+    line = {
+        "date": record.date,
+        "base": record.base.digest[:12],
+        "head": record.head.digest[:12],
+        "seed": record.settings.seed,
+        "controls": len(counted),
+        "rejected": sum(map(rejects, counted)),
+        "cells": [
+            {
+                "name": cell.name,
+                "verdict": judged.verdict,
+                "ratio": _finite(judged.ratio.middle),
+                "pairs": len(cell.effects),
+            }
+            for cell, judged in zip(record.controls, verdict.controls, strict=True)
+        ],
+    }
+    path = results / record.machine["machine"] / LEDGER
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cut_off = path.exists() and not path.read_bytes().endswith(b"\n") and path.stat().st_size > 0
+        with path.open("a") as file:  # in one piece, after whatever a power cut has left
+            file.write(("\n" if cut_off else "") + json.dumps(line, allow_nan=False) + "\n")
+    except OSError as error:
+        raise BenchCoreError(
+            f"the gate's controls cannot be added to {path}: {error.strerror}. Make the file writable, or set "
+            "results_dir in asv.conf.json to a folder that is."
+        ) from error
+
+
+def tally(results: Path, machine: str | None = None) -> Tally:
+    """Count the controls of all gates below asv's results folder.
+
+    Args:
+        machine: only this one's; None for those of every machine.
+
+    Raises:
+        BenchCoreError: if a ledger holds a line that `append_controls` does not write.
+    """
+    gates = controls = rejected = damaged = 0
+    for path in sorted(results.glob(f"{'*' if machine is None else machine}/{LEDGER}")):
+        for line in _ledger(path):
+            if line is None:
+                damaged += 1
+                continue
+            gates += 1
+            controls += line.controls
+            rejected += line.rejected
+    return Tally(gates, controls, rejected, *clopper_pearson(rejected, controls, confidence=0.95), damaged)
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """What the tally needs of a line."""
+
+    controls: int
+    rejected: int
+
+
+def _ledger(path: Path) -> Iterator[_Counts | None]:
+    """Line by line; None for one that was cut off."""
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        try:
+            found = json.loads(line)
+        except ValueError:  # half a line, also one that a later gate has gone on after
+            yield None
+            continue
+        try:
+            counts: _Counts = _read_as(_Counts, found, "the line")
+            if not 0 <= counts.rejected <= counts.controls:
+                raise ValueError(f"{counts.rejected} of {counts.controls} rejected")
+        except ValueError as error:
+            raise BenchCoreError(
+                f"{path}, line {number}, is not a line that the gate writes: {error}. Delete that line."
+            ) from error
+        yield counts
+
+
+def _cell(cell: CellEvidence, judged: Judgement) -> dict[str, Any]:
+    kept = _kept(cell)
+    kept["effects"] = [_effect(effect) for effect in cell.effects]
+    return {
+        **{name: kept[name] for name in ("name", "benchmark", "params", "kind", "unit")},
+        **_judgement(judged),
+        "pairs": len(cell.effects),
+        "samples": sum(effect.samples for effect in cell.effects),
+        "seconds": {"base": _finite(middle(cell, "base")), "head": _finite(middle(cell, "head"))},
+        **{name: kept[name] for name in ("spent", "error", "error_side", "effects")},
+    }
+
+
+def _judgement(judged: Judgement) -> dict[str, Any]:
+    ends = (judged.ratio.low if judged.ratio.low > 0 else -math.inf, judged.ratio.high)  # exp(-inf) is 0
+    return {
+        "verdict": judged.verdict,
+        "reason": judged.reason,
+        "ratio": _finite(judged.ratio.middle),
+        "interval": [_finite(end) for end in ends],
+        "confidence": _finite(judged.ratio.confidence),
+        "detectable": _finite(judged.detectable),
+        "decided_by": judged.unit,
+        "likeness": _finite(judged.likeness),
+        "decided": judged.decided,
+    }
+
+
+def _effect(effect: Effect) -> dict[str, Any]:
+    try:
+        ratio = math.exp(effect.log_ratio)
+    except OverflowError:
+        ratio = math.inf
+    kept = _kept(effect)
+    return {"pair": kept.pop("pair"), "parent": kept.pop("parent"), "ratio": _finite(ratio), **kept}
+
+
+def _finite(value: float) -> float | None:
+    """What follows from the record: null where there is no number."""
+    return value if math.isfinite(value) else None
+
+
+def _kept(value: Any) -> Any:
+    """What the record holds, so that `_read_as` finds it again: NaN as null, infinity as a text."""
+    if is_dataclass(value):
+        return {field.name: _kept(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {name: _kept(item) for name, item in value.items()}
+    if isinstance(value, tuple):
+        return [_kept(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    return value
+
+
+def _read_as(hint: Any, value: Any, where: str) -> Any:
+    """The inverse of `_kept`, by the type that is wanted.
+
+    Args:
+        where: the place in the file, for the error.
+
+    Raises:
+        ValueError: if `value` is not of that type.
+    """
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):  # all of ours are optional
+        (wanted,) = (argument for argument in arguments if argument is not type(None))
+        return None if value is None else _read_as(wanted, value, where)
+    if origin is Literal and value in arguments:
+        return value
+    if origin is tuple and isinstance(value, list):
+        return tuple(_read_as(arguments[0], item, f"{where}[{index}]") for index, item in enumerate(value))
+    if origin is Mapping and isinstance(value, dict):
+        return {name: _read_as(arguments[1], item, f"{where}.{name}") for name, item in value.items()}
+    if is_dataclass(hint) and isinstance(value, dict):
+        hints = typing.get_type_hints(hint)
+        missing = sorted(hints.keys() - value.keys())
+        if missing:
+            raise ValueError(f"{where or 'its top level'} lacks {', '.join(missing)}")
+        return hint(**{name: _read_as(hints[name], value[name], f"{where}.{name}".lstrip(".")) for name in hints})  # type: ignore[operator]
+    if hint is float:
+        if value is None:
+            return math.nan
+        if value in ("inf", "-inf") or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+            return float(value)
+    elif type(value) is hint:
+        return value
+    name = getattr(hint, "__name__", str(hint)) if origin is None else str(hint)
+    raise ValueError(f"{where} is {json.dumps(value)[:40]}, and not of type {name}")
+
+
+def _object(content: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found = content.get(name)
+    if not isinstance(found, dict):
+        raise ValueError(f"{name} is no object")
+    return found
+
+
+def _without_path(version: dict[str, Any]) -> dict[str, Any]:
+    """A folder of the machine that measured tells nobody else anything."""
+    return {name: value for name, value in version.items() if name != "path"}
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except OSError as error:
+        raise BenchCoreError(
+            f"{path} cannot be read: {error.strerror}. `bench-core gate --json FILE` writes such a file."
+        ) from error
+    except ValueError as error:
+        raise BenchCoreError(f"{path} is not JSON: {error}. `bench-core gate --json FILE` writes one anew.") from error
+    schema = content.get("schema") if isinstance(content, dict) else None
+    number = re.fullmatch(r"bench-core/gate/(\d+)", schema) if isinstance(schema, str) else None
+    if number is None:
+        raise BenchCoreError(
+            f"{path} is not a result of the gate: its schema is {json.dumps(schema)}, and not "
+            f'"bench-core/gate/{SCHEMA}". `bench-core gate --json FILE` writes one.'
+        )
+    if int(number[1]) > SCHEMA:
+        raise BenchCoreError(
+            f"{path} was written by a newer bench_core (schema {number[1]}); this one reads up to {SCHEMA}: upgrade."
+        )
+    assert isinstance(content, dict)
+    return content
+
+
+def _damaged(path: Path, error: ValueError) -> BenchCoreError:
+    return BenchCoreError(f"{path} is damaged: {error}. `bench-core gate --json FILE` writes it anew.")

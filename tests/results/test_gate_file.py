@@ -1,0 +1,340 @@
+import json
+import math
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench_core.errors import BenchCoreError
+from bench_core.records import (
+    CellEvidence,
+    Effect,
+    GateRecord,
+    GateSettings,
+    GateVerdict,
+    Interval,
+    Judgement,
+    Noise,
+    Version,
+)
+from bench_core.results import gate_file
+
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "gate-json.md"
+
+FILL = CellEvidence(
+    "fills.Fill.time_fill(cpu, 8x4)",
+    "fills.Fill.time_fill",
+    {"device": "cpu", "size": "8x4"},
+    "time",
+    "seconds",
+    effects=(
+        Effect(0, 0, math.log(1.05) / 3, 1e-6, 1.05e-6, 40, within=0.1 / 3, order=-1e-17),
+        Effect(1, 0, 0.1 + 0.2, 3e-6, 3.15e-6, 20, within=0.01, order=0.002, forked_first="head"),
+        Effect(2, 1, 0.05, 2e-6, 2.1e-6, 20),
+    ),
+    spent=1.25,
+)
+NORM = CellEvidence(
+    "fills.track_norm", "fills.track_norm", {}, "track", "ratio", (Effect(0, 0, math.nan, math.inf, -math.inf, 1),)
+)
+BROKEN = CellEvidence("fills.time_x", "fills.time_x", {}, "time", "seconds", error="KeyError: 1", error_side="head")
+
+BASE = Version("main", "a" * 40, (), "d" * 64, "b" * 64, "/somewhere/base", ("bench_core",))
+HEAD = replace(BASE, name="working tree", changed=("x.py", "y.py"), digest="e" * 64, path="/somewhere/head")
+RECORD = GateRecord(
+    base=BASE,
+    head=HEAD,
+    settings=GateSettings(seed=7, pattern="fill", budget=math.inf),
+    machine={"machine": "tester", "os": "Linux", "python": "3.11", "torch": "2.13"},
+    date="2026-01-02T03:04:05+00:00",
+    seconds=58.25,
+    cells=(FILL, NORM, BROKEN),
+    controls=(FILL, BROKEN),
+    left_out={"fills.time_gpu": "needs cuda"},
+    interrupted=True,
+    resumed=3,
+)
+
+
+def judged(verdict="pass", ratio=(0.99, 1.0, 1.02), detectable=0.03, **named):
+    return Judgement(Interval(*ratio, confidence=0.98), verdict, "", detectable, **named)
+
+
+UNKNOWN = judged("inconclusive", (0.0, math.nan, math.inf), math.inf)
+VERDICT = GateVerdict(
+    "regression",
+    "1 of 3 cells slower",
+    cells=(judged("regression", (1.04, 1.05, 1.06), unit="parent", likeness=0.5), UNKNOWN, judged("error")),
+    controls=(judged(), replace(UNKNOWN, verdict="error")),
+    suite=judged(),
+    control_rejects=False,
+    noise=Noise(0.01, 0.02, math.nan, 0.001, 0.002, math.nan),
+)
+
+
+def stored(tmp_path, record=RECORD, verdict=VERDICT):
+    path = tmp_path / "gate.json"
+    gate_file.write(path, record, verdict, 1)
+    return path
+
+
+def changed(path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    return path
+
+
+def without_path(version):
+    return replace(version, path="")
+
+
+def test_a_record_is_read_back_exactly_but_for_the_folders(tmp_path):
+    expected = replace(RECORD, base=without_path(BASE), head=without_path(HEAD))
+    assert repr(gate_file.read(stored(tmp_path))) == repr(expected)  # NaN differs from itself, its text does not
+
+
+def test_the_verdict_in_the_file_is_told(tmp_path):
+    assert gate_file.stored_verdict(stored(tmp_path)) == "regression"
+
+
+def test_the_file_has_neither_nan_nor_infinity(tmp_path):
+    def refuse(name):
+        raise AssertionError(name)
+
+    json.loads(stored(tmp_path).read_text(), parse_constant=refuse)
+
+
+def test_the_file_tells_no_folders(tmp_path):
+    assert "somewhere" not in stored(tmp_path).read_text()
+
+
+def test_what_follows_for_a_cell_stands_beside_its_evidence():
+    content = gate_file.to_json(RECORD, VERDICT, 1)
+    cell = content["cells"][0]
+    assert (cell["ratio"], cell["interval"], cell["decided_by"]) == (1.05, [1.04, 1.06], "parent")
+    assert (cell["pairs"], cell["samples"]) == (3, 80)
+    assert cell["seconds"] == {"base": 2e-6, "head": 2.1e-6}
+    assert cell["effects"][2]["ratio"] == pytest.approx(math.exp(0.05))
+
+
+def test_an_end_that_is_not_bounded_is_null():
+    cell = gate_file.to_json(RECORD, VERDICT, 1)["cells"][1]
+    assert (cell["ratio"], cell["interval"], cell["detectable"]) == (None, [None, None], None)
+
+
+def test_a_ratio_that_no_float_holds_is_null():
+    huge = replace(NORM, effects=(Effect(0, 0, 1e4, 1.0, 2.0, 1),))
+    content = gate_file.to_json(replace(RECORD, cells=(huge,)), replace(VERDICT, cells=(UNKNOWN,)), 0)
+    assert content["cells"][0]["effects"][0]["ratio"] is None
+
+
+def test_the_file_is_replaced_whole_and_nothing_is_left_beside_it(tmp_path):
+    (tmp_path / "gate.json").write_text("older")
+    stored(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["gate.json"]
+    assert gate_file.read(tmp_path / "gate.json").resumed == 3
+
+
+def test_a_failed_write_leaves_the_older_file(tmp_path, monkeypatch):
+    path = stored(tmp_path)
+
+    def half(self, text):
+        with self.open("w") as file:
+            file.write(text[:100])
+        raise OSError(28, "No space left on device")
+
+    before = path.read_text()
+    monkeypatch.setattr(Path, "write_text", half)
+    with pytest.raises(BenchCoreError, match="cannot be written to .*No space left on device"):
+        stored(tmp_path)
+    assert path.read_text() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "gate.json").symlink_to(tmp_path / "target.json")
+    assert stored(tmp_path).is_symlink()
+    assert (tmp_path / "target.json").is_file()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="named pipes of POSIX")
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "gate.json")
+    reader = os.open(tmp_path / "gate.json", os.O_RDONLY | os.O_NONBLOCK)
+    stored(tmp_path)
+    assert (tmp_path / "gate.json").is_fifo()
+    assert json.loads(os.read(reader, 1 << 16))["exit_code"] == 1
+    os.close(reader)
+
+
+def test_a_folder_in_the_place_of_the_file_is_one_clear_error(tmp_path):
+    (tmp_path / "gate.json").mkdir()
+    with pytest.raises(BenchCoreError, match="cannot be written to .*directory.*--json"):
+        stored(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (None, "cannot be read: No such file.*--json FILE"),
+        ("{", "is not JSON"),
+        ("[]", "not a result of the gate"),
+        ('{"schema": 1}', "its schema is 1, and not"),
+        ('{"schema": "bench-core/gate/3"}', r"newer bench_core \(schema 3\); this one reads up to 1: upgrade"),
+    ],
+)
+def test_another_file_is_one_clear_error(tmp_path, text, complaint):
+    path = tmp_path / "gate.json"
+    if text is not None:
+        path.write_text(text)
+    for read in (gate_file.read, gate_file.stored_verdict):
+        with pytest.raises(BenchCoreError, match=complaint):
+            read(path)
+
+
+DAMAGES = {
+    "is damaged: its top level lacks left_out": lambda c: c.pop("left_out"),
+    "is damaged: control is no object": lambda c: c.pop("control"),
+    "is damaged: base is no object": lambda c: c.update(base=3),
+    r'cells\[0\].effects\[1\].log_ratio is "a", and not of type float': lambda c: c["cells"][0]["effects"][1].update(
+        log_ratio="a"
+    ),
+    r"cells\[1\].effects\[0\].pair is true, and not of type int": lambda c: c["cells"][1]["effects"][0].update(
+        pair=True
+    ),
+    r"settings lacks limit": lambda c: c["settings"].pop("limit"),
+    r'cells\[0\].error_side is "left", and not of type': lambda c: c["cells"][0].update(error_side="left"),
+    r"cells is \{\}, and not of type": lambda c: c.update(cells={}),
+    r"cells\[0\].params.size is 8, and not of type str": lambda c: c["cells"][0]["params"].update(size=8),
+}
+
+
+@pytest.mark.parametrize("complaint", DAMAGES)
+def test_a_damaged_part_is_named(tmp_path, complaint):
+    with pytest.raises(BenchCoreError, match=complaint):
+        gate_file.read(changed(stored(tmp_path), DAMAGES[complaint]))
+
+
+def test_a_verdict_that_there_is_not_is_an_error(tmp_path):
+    with pytest.raises(BenchCoreError, match='verdict is "fine", and not of type'):
+        gate_file.stored_verdict(changed(stored(tmp_path), lambda content: content.update(verdict="fine")))
+
+
+def test_keys_that_are_not_known_are_ignored(tmp_path):
+    def add(content):
+        content["new"] = content["settings"]["new"] = content["cells"][0]["effects"][0]["new"] = 1
+
+    assert gate_file.read(changed(stored(tmp_path), add)).cells[0].effects == FILL.effects
+
+
+def test_every_key_is_documented():
+    def keys(content):
+        for name, value in content.items():
+            yield name
+            if name not in ("machine", "params", "left_out"):  # of which the names are data
+                for item in value if isinstance(value, list) else [value]:
+                    if isinstance(item, dict):
+                        yield from keys(item)
+
+    written = set(keys(gate_file.to_json(RECORD, VERDICT, 1)))
+    assert written - set(re.findall(r"`(\w+)`", DOCUMENTATION.read_text())) == set()
+
+
+def test_every_documented_key_is_written():
+    text = json.dumps(gate_file.to_json(RECORD, VERDICT, 1))
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", DOCUMENTATION.read_text(), re.MULTILINE)
+    documented = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert len(documented) > 40
+    assert {name for name in documented if f'"{name}":' not in text} == set()
+
+
+# The ledger.
+
+
+def rejecting(**named):
+    return replace(VERDICT, controls=(judged("regression", (1.1, 1.2, 1.3)), judged()), control_rejects=True, **named)
+
+
+def ledger(tmp_path):
+    return tmp_path / "tester" / "gate-controls.jsonl"
+
+
+def test_a_gate_adds_one_line_on_its_controls(tmp_path):
+    gate_file.append_controls(tmp_path, RECORD, rejecting())
+    (line,) = ledger(tmp_path).read_text().splitlines()
+    assert json.loads(line) == {
+        "date": RECORD.date,
+        "base": "d" * 12,
+        "head": "e" * 12,
+        "seed": 7,
+        "controls": 2,
+        "rejected": 1,
+        "cells": [
+            {"name": FILL.name, "verdict": "regression", "ratio": 1.2, "pairs": 3},
+            {"name": BROKEN.name, "verdict": "pass", "ratio": 1.0, "pairs": 0},
+        ],
+    }
+
+
+def test_a_gate_without_controls_adds_nothing(tmp_path):
+    gate_file.append_controls(tmp_path, replace(RECORD, controls=()), replace(VERDICT, controls=()))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_control_that_could_not_have_rejected_is_not_counted(tmp_path):
+    gate_file.append_controls(tmp_path, RECORD, VERDICT)  # one passes, one failed
+    assert gate_file.tally(tmp_path).controls == 1
+
+
+def test_the_tally_sums_gates_and_bounds_the_share_that_rejects(tmp_path):
+    gate_file.append_controls(tmp_path, RECORD, rejecting())
+    gate_file.append_controls(tmp_path, RECORD, VERDICT)
+    found = gate_file.tally(tmp_path)
+    assert (found.gates, found.controls, found.rejected, found.damaged) == (2, 3, 1, 0)
+    assert found.low == pytest.approx(0.0084, abs=1e-4)  # Clopper & Pearson for 1 of 3
+    assert found.high == pytest.approx(0.9057, abs=1e-4)
+
+
+def test_the_tally_is_of_one_machine_or_of_all(tmp_path):
+    gate_file.append_controls(tmp_path, RECORD, rejecting())
+    gate_file.append_controls(tmp_path, replace(RECORD, machine={"machine": "other"}), VERDICT)
+    assert gate_file.tally(tmp_path).controls == 3
+    assert gate_file.tally(tmp_path, "other").controls == 1
+
+
+def test_without_a_ledger_nothing_is_known(tmp_path):
+    assert gate_file.tally(tmp_path) == gate_file.Tally(0, 0, 0, 0.0, 1.0)
+
+
+def test_a_line_that_a_power_cut_has_halved_is_skipped_and_counted(tmp_path):
+    gate_file.append_controls(tmp_path, RECORD, VERDICT)
+    with ledger(tmp_path).open("a") as file:
+        file.write('{"date": "20')
+    found = gate_file.tally(tmp_path)
+    assert (found.gates, found.damaged) == (1, 1)
+
+
+def test_the_line_after_a_halved_one_is_whole(tmp_path):
+    ledger(tmp_path).parent.mkdir()
+    ledger(tmp_path).write_text('{"date": "20')
+    gate_file.append_controls(tmp_path, RECORD, VERDICT)
+    found = gate_file.tally(tmp_path)
+    assert (found.gates, found.damaged) == (1, 1)
+
+
+@pytest.mark.parametrize("line", ['{"controls": 1}', "[]", '{"controls": 1, "rejected": 2}'])
+def test_a_line_of_something_else_is_named(tmp_path, line):
+    gate_file.append_controls(tmp_path, RECORD, VERDICT)
+    with ledger(tmp_path).open("a") as file:
+        file.write(f"{line}\n")
+    with pytest.raises(BenchCoreError, match="gate-controls.jsonl, line 2, is not a line that the gate writes"):
+        gate_file.tally(tmp_path)
+
+
+def test_a_ledger_that_cannot_be_written_is_one_clear_error(tmp_path):
+    (tmp_path / "tester").touch()
+    with pytest.raises(BenchCoreError, match="controls cannot be added to"):
+        gate_file.append_controls(tmp_path, RECORD, VERDICT)
