@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -271,7 +272,7 @@ def agree(config: Path, markdown: Path | None, count: int) -> None:
         sys.exit(1)
 
 
-class Percent(click.ParamType):
+class Percent(click.ParamType[float]):
     """``1%``, ``1 %`` or ``0.01``."""
 
     name = "percent"
@@ -287,7 +288,7 @@ class Percent(click.ParamType):
         return found
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[float]):
     """``90``, ``90s`` or ``2m``."""
 
     name = "duration"
@@ -313,16 +314,12 @@ OUTPUT = click.Path(path_type=Path, dir_okay=False)
 @click.option("--bench", "pattern", metavar="REGEX", help="Only cells whose name holds this regular expression.")
 @click.option("--quick/--full", default=None, help="The quick profile (default without --bench), or all cells.")
 @click.option("--noise-floor", type=Percent(), default="1%", show_default=True, help="Not worth a red below this.")
-@click.option(
-    "--limit", type=Percent(), default="5%", show_default=True, help="The slowdown that must not slip through."
-)
-@click.option("--budget", type=Duration(), help="Time for measuring, e.g. 120s. [default: 1.2 s a cell, at least 45 s]")
+@click.option("--limit", type=Percent(), default="5%", show_default=True, help="A slowdown that must not slip through.")
+@click.option("--budget", type=Duration(), help="Time for measuring, e.g. 120s. [default: 1.2s a cell, at least 45s]")
 @click.option("--lanes", type=click.IntRange(1), default=None, help="Cores that measure at once. [default: all]")
 @click.option("--seed", type=click.IntRange(1), default=None, help="What every order is drawn from. [default: drawn]")
 @click.option("--timeout", type=Duration(), default="60s", show_default=True, help="When a silent worker hangs.")
-@click.option(
-    "--start", type=click.Choice(["fork", "spawn"]), default="fork", show_default=True, help="How workers start."
-)
+@click.option("--start", type=click.Choice(["fork", "spawn"]), default="fork", show_default=True)
 @click.option("--json", "json_file", type=OUTPUT, help="Write the gate with all effects (docs/gate-json.md).")
 @click.option("--markdown", type=OUTPUT, help="Write a page for a job summary or a comment.")
 @click.option("--junit", type=OUTPUT, help="Write JUnit XML.")
@@ -332,9 +329,7 @@ OUTPUT = click.Path(path_type=Path, dir_okay=False)
 @click.option("--resume", is_flag=True, help="Go on where an interrupted gate on these two versions stopped.")
 @click.option("--verbose", is_flag=True, help="List the cells that pass, too.")
 @click.option("--replay", type=click.Path(path_type=Path), help="Judge a --json file again, without measuring.")
-@click.option(
-    "--self-test", is_flag=True, help="Plant +5 % in half of some cells: is it found here, today, and only it?"
-)
+@click.option("--self-test", is_flag=True, help="Plant +5 % in half of some cells: does it find them, here, today?")
 def gate(base: str | None, head: str | None, replay: Path | None, self_test: bool, **options: Any) -> None:
     """Say whether HEAD made any cell slower than BASE. Without HEAD, the working tree is compared.
 
@@ -345,11 +340,7 @@ def gate(base: str | None, head: str | None, replay: Path | None, self_test: boo
     if replay is not None:
         sys.exit(replayed(replay, options))
     if self_test == (base is not None):
-        raise BenchCoreError(
-            "name the BASE to compare with, e.g. `bench-core gate main`, or ask for --self-test alone."
-        )
-    if self_test:
-        sys.exit(self_tested(options))
+        raise BenchCoreError("name the BASE to compare with, as in `bench-core gate main`; or --self-test, alone.")
     from bench_core.gate.session import Request, Session
     from bench_core.report.gate_live import Live
     from bench_core.results.asv_run import description
@@ -358,8 +349,13 @@ def gate(base: str | None, head: str | None, replay: Path | None, self_test: boo
         if path is not None:
             require_writable(path.absolute().parent)
     out = console()
+    settings = gate_settings(options)
+    asked = requested(options)
+    if self_test:
+        asked |= {"plant": SELF_TEST_PLANT, "force": True, "fresh": True}
+        settings = replace(settings, seed=settings.seed or int(datetime.now(UTC).timestamp()))
     session = Session(
-        Request(base=str(base), head=head, settings=gate_settings(options), **requested(options)),
+        Request(base=base, head=head, settings=settings, **asked),
         description(),
         lambda line: out.print(line, markup=False, style="dim"),
     )
@@ -369,17 +365,37 @@ def gate(base: str | None, head: str | None, replay: Path | None, self_test: boo
         families = list(dict.fromkeys(cell.family for cell in session.found.cells))
         with Live(out, families, session.settings, len(session.found.cells)) as live:
             record = session.measure(live.update)
-    sys.exit(
-        finished(out, record, options, " ".join(["bench-core gate", str(base), *([head] if head else [])]), session)
-    )
+    if self_test:
+        sys.exit(self_tested(out, record, session.plants))
+    command = " ".join(["bench-core gate", str(base), *([head] if head else [])])
+    sys.exit(finished(out, record, options, command, session))
+
+
+SELF_TEST_PLANT = 0.05
+
+
+def self_tested(out: Console, record: GateRecord, plants: Mapping[str, float]) -> int:
+    """Say what a self-test has found.
+
+    Returns:
+        The exit code: 0 if every planted cell was found and no other was.
+    """
+    from bench_core.gate.judge import judge
+    from bench_core.report import gate as report
+
+    verdict = judge(record)
+    out.print(report.self_test(record, verdict, plants), crop=False)
+    planted = [judged.verdict for cell, judged in zip(record.cells, verdict.cells, strict=True) if cell.name in plants]
+    clean = [
+        judged.verdict for cell, judged in zip(record.cells, verdict.cells, strict=True) if cell.name not in plants
+    ]
+    return 0 if set(planted) == {"regression"} and "regression" not in clean else 1
 
 
 def requested(options: dict[str, Any]) -> dict[str, Any]:
     quick = options["quick"] if options["quick"] is not None else options["pattern"] is None
-    return {
-        "quick": quick,
-        **{name: options[name] for name in ("config", "pattern", "force", "fresh", "resume", "timeout")},
-    }
+    kept = ("config", "pattern", "force", "fresh", "resume", "timeout")
+    return {"quick": quick, **{name: options[name] for name in kept}}
 
 
 def gate_settings(options: dict[str, Any]) -> GateSettings:

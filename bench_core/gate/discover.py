@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bench_core.errors import BenchCoreError
 from bench_core.gate import lane
 from bench_core.gate.worker import ROLES
 from bench_core.records import CellEvidence, Side, Version
@@ -46,30 +48,48 @@ class Found:
     on_accelerator: bool
 
 
-def find_cells(subjects: Subjects, pattern: str | None, *, quick: bool, caches: Path) -> Found:
+def find_cells(subjects: Subjects, pattern: str | None, *, quick: bool) -> Found:
     """Ask both sides for their cells, at once.
 
     Raises:
         BenchCoreError: if one side cannot be imported at all, or no cell matches.
     """
-    sides: dict[Side, Version] = {"base": subjects.base, "head": subjects.head}
-    probes = {
-        side: lane.probe(
-            {
-                "source": source(subjects, side, caches),
+    names: dict[Side, str] = {side: f"{side} ({getattr(subjects, side).name})" for side in ROLES}
+    answers: dict[Side, dict[str, Any]] = {}
+    with lane.Watchdog() as watchdog, ExitStack() as probes:
+        asked: dict[Side, lane.Child] = {}
+        for side in ROLES:
+            spec = {
+                "source": source(subjects, side, watchdog.folder),
                 "suite": str(subjects.suite),
                 "pattern": pattern,
                 "quick": quick,
             }
-        )
-        for side, version in sides.items()
-    }
-    answers = {side: lane.probed(process, f"{side} ({sides[side].name})") for side, process in probes.items()}
+            asked[side] = lane.Child("bench_core.gate.probe", 0, watchdog)
+            probes.callback(asked[side].close)
+            asked[side].tell(spec)
+        for side in ROLES:
+            try:
+                answers[side] = asked[side].answer()
+            except lane.LostError as error:
+                raise BenchCoreError(
+                    f"the suite cannot be read with {names[side]}: the process that imports it {error}"
+                ) from None
+            if "error" in answers[side]:
+                raise BenchCoreError(f"{names[side]}: {answers[side]['error']}")
     return compare(answers["base"], answers["head"])
 
 
 def compare(base: Mapping[str, Any], head: Mapping[str, Any]) -> Found:
-    """Which cells can be compared, and what becomes of the others."""
+    """Which cells can be compared, and what becomes of the others.
+
+    Raises:
+        BenchCoreError: if neither side has any that is selected.
+    """
+    if not base["cells"] and not head["cells"]:
+        broken = {**base["broken"], **head["broken"]}
+        also = "".join(f" {module} does not import: {error}." for module, error in broken.items())
+        raise BenchCoreError(head["none"] + also)
     declared = {entry["name"]: entry for entry in (*base["declared"], *head["declared"])}
     by_side = {
         side: {cell["name"]: cell for cell in answer["cells"]} for side, answer in (("base", base), ("head", head))
@@ -101,6 +121,8 @@ def compare(base: Mapping[str, Any], head: Mapping[str, Any]) -> Found:
             failed.append(replace(evidence, error=reason, error_side=missing))
         else:
             left_out[name] = f"only on {there}"
+    for module in base["broken"].keys() & head["broken"].keys():
+        left_out[module] = f"does not import on either side: {head['broken'][module]}"
     return Found(
         cells=tuple(cells),
         left_out=left_out,

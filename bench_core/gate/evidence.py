@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from bench_core.errors import BenchCoreError
 from bench_core.records import CellEvidence, Effect, Side
@@ -86,26 +85,28 @@ class Journal:
         """
         by_name = {(dossier.cell.name, dossier.control): dossier for dossier in dossiers}
         taken = 0
-        for line in self._lines():
-            dossier = by_name.get((line["cell"], line["control"]))
-            if dossier is not None:
-                dossier.plan = line["plan"]
-                dossier.effects.append(Effect(**line["effect"]))
-                dossier.spent += line["spent"]
-                taken += 1
+        for number, line in enumerate(self._lines(), start=1):
+            try:
+                entry = json.loads(line)
+                dossier = by_name.get((entry["cell"], entry["control"]))
+                if dossier is not None:
+                    effect = Effect(**entry["effect"])
+                    dossier.plan, dossier.spent = entry["plan"], dossier.spent + entry["spent"]
+                    dossier.effects.append(effect)
+                    taken += 1
+            except (ValueError, TypeError, KeyError) as error:
+                raise BenchCoreError(
+                    f"{self.path}, line {number}, is damaged: {type(error).__name__}: {error}. Start anew with --fresh."
+                ) from error
         return taken
 
-    def _lines(self) -> Iterator[Mapping[str, Any]]:
+    def _lines(self) -> list[bytes]:
+        """Whole lines. One that was cut off when a gate was killed goes: what comes next starts a line."""
         if not self.path.exists():
-            return
-        lines = self.path.read_text().splitlines()
-        for position, line in enumerate(lines):
-            try:
-                yield json.loads(line)
-            except ValueError as error:
-                if position == len(lines) - 1:  # the gate was killed while it wrote: what comes next starts a line
-                    self.path.write_text("".join(f"{whole}\n" for whole in lines[:-1]))
-                    return
-                raise BenchCoreError(
-                    f"{self.path}, line {position + 1}, is damaged: {error}. Start anew with --fresh."
-                ) from error
+            return []
+        content = self.path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole != content:
+            with self.path.open("r+b") as file:
+                file.truncate(len(whole))
+        return whole.splitlines()

@@ -1,6 +1,6 @@
-"""The gate's hold on its processes: a nursery a lane, and a watchdog that outlives the gate by a moment.
+"""The gate's hold on its processes: probes, a nursery a lane, and a watchdog that outlives the gate by a moment.
 
-Every nursery leads a process group of its own, so that whatever its workers start ends with it.
+Every one of them leads a process group of its own, so that whatever it or its workers start ends with it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -19,8 +20,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 import bench_core
-from bench_core.errors import BenchCoreError
 
 ONE_THREAD = dict.fromkeys(
     ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS"], "1"
@@ -28,14 +30,14 @@ ONE_THREAD = dict.fromkeys(
 """A worker has one core; more threads than that take turns on it."""
 
 START_TIMEOUT = 180.0
-"""Seconds that a nursery may take to import what is heavy."""
+"""Seconds that a process may take to import what is heavy."""
 
 GRACE = 30.0
 """Seconds beyond a worker's timeout after which the nursery itself is taken for dead."""
 
 
-class NurseryLostError(Exception):
-    """A nursery has died or does not answer; its text is the cause, with the last lines that it wrote."""
+class LostError(Exception):
+    """A process has died or does not answer; its text is the cause, with the last lines that it wrote."""
 
 
 def python(module: str) -> list[str]:
@@ -44,77 +46,41 @@ def python(module: str) -> list[str]:
     return [sys.executable, "-P", "-c", f"import sys; sys.path.append({root!r}); from {module} import main; main()"]
 
 
-def environment(hash_seed: int) -> dict[str, str]:
-    return {**os.environ, **ONE_THREAD, "PYTHONHASHSEED": str(hash_seed % 2**32)}
-
-
-def probe(spec: Mapping[str, Any]) -> subprocess.Popen[str]:
-    """Start a probe; `probed` reads its answer."""
-    process = subprocess.Popen(
-        python("bench_core.gate.probe"),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(0),
-    )
-    assert process.stdin is not None
-    process.stdin.write(json.dumps(spec))
-    process.stdin.close()
-    process.stdin = None
-    return process
-
-
-def probed(process: subprocess.Popen[str], what: str) -> dict[str, Any]:
-    """What the probe of the version `what` has found.
-
-    Raises:
-        BenchCoreError: if it did not come to an answer, with the last lines that it wrote.
-    """
-    out, err = process.communicate()
-    try:
-        found: dict[str, Any] = json.loads(out)
-    except ValueError:
-        last = "\n".join(err.strip().splitlines()[-8:])
-        raise BenchCoreError(
-            f"the suite cannot be read with {what}: the process that imports it ended with status "
-            f"{process.returncode}. Its last lines:\n{last}"
-        ) from None
-    if "error" in found:
-        raise BenchCoreError(f"{found['error']}")
-    return found
-
-
 class Watchdog:
     """Ends what is left of a gate that has been killed: a process that waits for our end of a pipe to close.
 
-    Args:
-        folder: the gate's temporary folder, removed then.
+    Attributes:
+        folder: a temporary folder for all that the gate and its processes write, removed in the end.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="bench-core-gate-"))
         self._process: subprocess.Popen[str] | None = None
         self._lock = threading.Lock()
         if hasattr(os, "killpg"):
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", WATCH, str(folder)],
+                [sys.executable, "-I", "-S", "-c", WATCH, str(self.folder)],
                 stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,  # ours may be a pipe that somebody reads to its end
+                stderr=subprocess.DEVNULL,
                 text=True,
                 start_new_session=True,
             )
+
+    def __enter__(self) -> Watchdog:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+            self._process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def tell(self, line: str) -> None:
         if self._process is not None and self._process.stdin is not None:
             with self._lock, suppress(BrokenPipeError):
                 self._process.stdin.write(line + "\n")
                 self._process.stdin.flush()
-
-    def close(self) -> None:
-        if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
-            self._process.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 WATCH = """
@@ -128,29 +94,35 @@ for group in groups:
         os.killpg(group, signal.SIGKILL)
     except OSError:
         pass
-shutil.rmtree(sys.argv[1], ignore_errors=True)
+for _ in range(1000):  # whoever is being killed may make one more file in it
+    shutil.rmtree(sys.argv[1], ignore_errors=True)
+    if not os.path.exists(sys.argv[1]):
+        break
 """
 
 
-class Nursery:
-    """A running nursery.
+class Child:
+    """A running process of ours that imports a version: a probe or a nursery.
 
     Args:
-        spec: see `bench_core.gate.nursery.serve`.
+        module: whose `main` it runs.
         hash_seed: of its Python and all its workers'.
+        watchdog: is told of it. Its temporary files go into the watchdog's folder, and so with it, since a worker that
+            is killed removes none.
     """
 
-    def __init__(self, spec: Mapping[str, Any], hash_seed: int, watchdog: Watchdog) -> None:
+    def __init__(self, module: str, hash_seed: int, watchdog: Watchdog) -> None:
         self._watchdog = watchdog
+        self._lock = threading.Lock()
         self._process = subprocess.Popen(
-            python("bench_core.gate.nursery"),
+            python(module),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             bufsize=1,
             errors="replace",
-            env=environment(hash_seed),
+            env={**os.environ, **ONE_THREAD, "PYTHONHASHSEED": str(hash_seed % 2**32), "TMPDIR": str(watchdog.folder)},
             start_new_session=True,
         )
         watchdog.tell(f"started {self._process.pid}")
@@ -162,48 +134,26 @@ class Nursery:
         ]
         for reader in self._readers:
             reader.start()
-        self._spec = spec
-
-    def start(self) -> None:
-        """Wait until it has imported what is heavy.
-
-        Raises:
-            NurseryLostError: if it does not come up.
-        """
-        self._tell(self._spec)
-        self._next(START_TIMEOUT)
 
     def run(self, job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """What the workers of this job report, as it comes.
 
         Raises:
-            NurseryLostError: if the nursery itself has died.
+            LostError: if the nursery itself has died.
         """
-        self._tell(job)
+        self.tell(job)
         while True:
-            answer = self._next(job["timeout"] + GRACE)
+            answer = self.answer(job["timeout"] + GRACE)
             yield answer
             if "finished" in answer:
                 return
 
-    def kill(self) -> None:
-        """End it and everything that its workers have started."""
-        if hasattr(os, "killpg"):
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-        else:
-            self._process.kill()
+    def tell(self, message: Mapping[str, Any]) -> None:
+        """Write it a line.
 
-    def close(self) -> None:
-        """`kill` it, and release what it held."""
-        self.kill()
-        self._process.wait()
-        self._watchdog.tell(f"ended {self._process.pid}")
-        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
-            with suppress(OSError, ValueError):
-                stream.close()  # type: ignore[union-attr]
-
-    def _tell(self, message: Mapping[str, Any]) -> None:
+        Raises:
+            LostError: if it has died.
+        """
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(message) + "\n")
@@ -211,29 +161,62 @@ class Nursery:
         except OSError as error:
             raise self._lost("has ended") from error
 
-    def _next(self, timeout: float) -> dict[str, Any]:
+    def answer(self, timeout: float = START_TIMEOUT) -> dict[str, Any]:
+        """The next line that it writes.
+
+        Raises:
+            LostError: if none comes.
+        """
         try:
             line = self._lines.get(timeout=timeout)
         except queue.Empty:
             raise self._lost(f"does not answer within {timeout:g} s") from None
         if line is None:
+            self._readers[1].join(timeout=1)  # its last words
             raise self._lost("has ended")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def _lost(self, how: str) -> NurseryLostError:
-        said = " | ".join(line.strip() for line in self._said)
-        return NurseryLostError(f"the parent of the workers {how}{f'; it last wrote: {said}' if said else ''}")
+    def kill(self) -> None:
+        """End it and everything that it or its workers have started. May be called from any thread."""
+        with self._lock:
+            if self._process.returncode is not None:
+                return
+            try:  # some may have left the group
+                family = psutil.Process(self._process.pid).children(recursive=True)
+            except psutil.NoSuchProcess:
+                family = []
+            if hasattr(os, "killpg"):
+                with suppress(ProcessLookupError, PermissionError):  # macOS refuses for a zombie
+                    os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.kill()
+            for process in family:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            self._process.wait()
+
+    def close(self) -> None:
+        """`kill` it, and release what it held."""
+        self.kill()
+        self._watchdog.tell(f"ended {self._process.pid}")
+        for reader in self._readers:  # each closes its pipe, unless what nobody could find holds the other end
+            reader.join(timeout=1)
+        with suppress(OSError):
+            self._process.stdin.close()  # type: ignore[union-attr]
+
+    def _lost(self, how: str) -> LostError:
+        said = " | ".join(line.strip() for line in self._said if line.strip())
+        return LostError(f"{how}{f'; it last wrote: {said}' if said else ''}")
 
     def _read_answers(self) -> None:
         assert self._process.stdout is not None
-        with suppress(ValueError, OSError):
-            for line in self._process.stdout:
+        with self._process.stdout as stream:
+            for line in stream:
                 self._lines.put(line)
         self._lines.put(None)
 
     def _read_errors(self) -> None:
         assert self._process.stderr is not None
-        with suppress(ValueError, OSError):
-            while piece := self._process.stderr.readline(4096):
+        with self._process.stderr as stream:
+            while piece := stream.readline(4096):
                 self._said.append(piece[-500:])

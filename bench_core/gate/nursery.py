@@ -9,6 +9,7 @@ Where there is no fork, or a cell runs on an accelerator, workers are spawned an
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib
 import json
@@ -22,9 +23,19 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any, TextIO
 
+import psutil
+
+from bench_core import clock
 from bench_core.gate import worker
 
-BACKLOG = 1 << 20
+LONGEST = 1 << 24
+"""Bytes of a report."""
+
+LOOK_EVERY = 0.1
+"""Seconds without a report after which to look whether the workers are alive. A look takes 20 us of their core."""
+
+PEER_LOST, PIPES_LOST = 87, 88
+"""Exit statuses of a worker: its peer has gone, which is the culprit; it has closed its own pipes."""
 
 
 def main() -> None:
@@ -34,6 +45,7 @@ def main() -> None:
     os.dup2(2, 1)
     spec = json.loads(sys.stdin.readline())
     _stay_on(spec["core"])
+    _adopt_orphans()
     _import(spec, spec["preload"])
     _answer(answers, ready=True)
     for line in sys.stdin:
@@ -61,16 +73,37 @@ def _stay_on(core: int | None) -> None:
         os.sched_setaffinity(0, {core})
 
 
+def _adopt_orphans() -> None:
+    """Become the parent of whatever workers start and leave behind, where there is that (Linux)."""
+    if sys.platform.startswith("linux"):
+        set_child_subreaper = 36
+        ctypes.CDLL(None).prctl(set_child_subreaper, 1, 0, 0, 0)
+
+
+def _end_orphans(spec: Mapping[str, Any]) -> None:
+    """End what workers have left behind: it would take time from the pairs to come."""
+    if spec["start"] != "fork":  # spawning has a child of its own, which tracks what is shared
+        return
+    with suppress(ChildProcessError):
+        while True:
+            ended, _ = os.waitpid(-1, os.WNOHANG)
+            if not ended:
+                for child in psutil.Process().children(recursive=True):
+                    with suppress(psutil.NoSuchProcess):
+                        child.kill()
+                os.waitpid(-1, 0)
+
+
 def serve(spec: Mapping[str, Any], job: Mapping[str, Any], answer: Callable[..., None]) -> None:
     """Start the workers of one job, pass on what they report, and leave none behind.
 
     Args:
         spec: ``sources`` by version, ``suite``, ``core``, ``start``, ``memory``.
         job: ``pair``, ``seed``, ``cells``; ``versions``: which version each role loads; ``first``: who is started
-            first; ``timeout``: seconds without a word after which a worker hangs.
+            first; ``timeout``: seconds without a turn or a report after which a worker hangs.
     """
     context = multiprocessing.get_context(spec["start"])
-    holding = context.RawArray("b", len(worker.ROLES))
+    turns = context.RawArray("Q", len(worker.ROLES))
     ends = dict(zip(worker.ROLES, context.Pipe(), strict=True))
     order = worker.ROLES if job["first"] == worker.ROLES[0] else tuple(reversed(worker.ROLES))
     processes: dict[str, Any] = {}
@@ -81,7 +114,7 @@ def serve(spec: Mapping[str, Any], job: Mapping[str, Any], answer: Callable[...,
         others = [ends[other] for other in ends if other != role] + [*reports.values(), ours]
         process = context.Process(
             target=_worker,
-            args=(role, dict(spec), dict(job), ends[role], theirs, holding, others if spec["start"] == "fork" else []),
+            args=(role, dict(spec), dict(job), ends[role], theirs, turns, others if spec["start"] == "fork" else []),
         )
         process.start()
         theirs.close()
@@ -89,13 +122,14 @@ def serve(spec: Mapping[str, Any], job: Mapping[str, Any], answer: Callable[...,
     for end in ends.values():
         end.close()
     try:
-        imported = _pass_on(spec, job, processes, reports, holding, answer)
+        imported = _pass_on(spec, job, processes, reports, turns, answer)
     finally:
         for process in processes.values():
             process.kill()
             process.join()
         for end in reports.values():
             end.close()
+        _end_orphans(spec)
     _import(spec, imported)
     answer(finished=job["pair"], imported=imported)
 
@@ -105,7 +139,7 @@ def _pass_on(
     job: Mapping[str, Any],
     processes: Mapping[str, Any],
     reports: Mapping[str, connection.Connection],
-    holding: Any,
+    turns: Any,
     answer: Callable[..., None],
 ) -> list[str]:
     """Hand reports on until both workers are done, or one is not able to any more.
@@ -116,45 +150,71 @@ def _pass_on(
     own = {"bench_core", Path(spec["suite"]).name, *(name for s in spec["sources"].values() for name in s["packages"])}
     imported: dict[str, None] = {}
     waiting: dict[Any, str] = {end: role for role, end in reports.items()}
+    gone: list[str] = []
+    seen, since, spoke = list(turns), clock.host(), clock.host()
     while waiting:
-        ready = connection.wait(list(waiting), timeout=job["timeout"])
-        if not ready:
-            busy = [role for index, role in enumerate(worker.ROLES) if holding[index]]
-            side = busy[0] if len(busy) == 1 else None
-            answer(lost=side, cause=f"hangs: no answer within {job['timeout']:g} s")
-            return []
+        ready = connection.wait(list(waiting), timeout=LOOK_EVERY)
         for end in ready:
             role = waiting[end]
             try:
-                report = json.loads(end.recv_bytes(BACKLOG * 16))  # type: ignore[union-attr]
+                report = json.loads(end.recv_bytes(LONGEST))  # type: ignore[union-attr]
             except (EOFError, OSError, ValueError):
                 del waiting[end]
-                processes[role].join(timeout=5)
-                code = processes[role].exitcode
-                if code != 0:
-                    answer(lost=_culprit(role, processes, holding), cause=_death(code))
-                    return []
+                gone.append(role)
                 continue
             if "imported" in report:
                 imported.update((name, None) for name in report["imported"] if name.partition(".")[0] not in own)
+                del waiting[end]
             else:
                 answer(role=role, **report)
-    return list(imported)
+        now = clock.host()
+        if ready or list(turns) != seen:
+            seen, since = list(turns), now
+            if now - spoke > job["timeout"] / 2:
+                answer(alive=True)
+                spoke = now
+        if ready:
+            continue
+        for end, role in list(waiting.items()):
+            # Its report pipe does not end while a process that it has started holds it open. And of the peer of one
+            # that has gone nothing more is to come once it waits: what it had to say of cells before has been read.
+            dead = not processes[role].is_alive()
+            if (dead or (gone and _waits(turns, role))) and not end.poll():
+                del waiting[end]
+                gone.extend([role] if dead else [])
+        if waiting and now - since > job["timeout"]:
+            busy = [role for role in waiting.values() if not _waits(turns, role)]
+            answer(lost=busy[0] if len(busy) == 1 else None, cause=f"hangs: no answer within {job['timeout']:g} s")
+            return []
+    if not gone:
+        return list(imported)
+    codes = {role: _exit_status(processes[role]) for role in gone}
+    culprits = [role for role in gone if codes[role] != PEER_LOST]
+    answer(lost=culprits[0] if len(culprits) == 1 else None, cause=_death(codes[culprits[0] if culprits else gone[0]]))
+    return []
 
 
-PEER_LOST = 87
-"""The exit status of a worker whose peer has gone: the peer is the culprit."""
+def _exit_status(process: Any) -> int | None:
+    """Of one that has closed its pipes, as ending does; None if it goes on. (To `join` it with a timeout would wait for
+    ever: that waits for a pipe, too.)"""
+    for _ in range(50):
+        if not process.is_alive():
+            break
+        connection.wait([], timeout=0.01)
+    status: int | None = process.exitcode
+    return status
 
 
-def _culprit(role: str, processes: Mapping[str, Any], holding: Any) -> str | None:
-    if processes[role].exitcode != PEER_LOST:
-        return role
-    return next(other for other in worker.ROLES if other != role)
+def _waits(turns: Any, role: Any) -> bool:
+    """Whether the role waits for its turn (see `worker.Turns`)."""
+    return bool(turns[worker.ROLES.index(role)] % 2)
 
 
 def _death(code: int | None) -> str:
     if code is None:
         return "closed its pipes and went on"
+    if code == PIPES_LOST:
+        return "closed its pipes"
     if code < 0:
         return f"killed by {signal.Signals(-code).name}"
     return f"ended with exit status {code} before it was done"
@@ -166,7 +226,7 @@ def _worker(
     job: Mapping[str, Any],
     peer: connection.Connection,
     out: connection.Connection,
-    holding: Any,
+    counts: Any,
     others: list[connection.Connection],
 ) -> None:
     for end in others:
@@ -179,16 +239,21 @@ def _worker(
     def report(**what: Any) -> None:
         out.send_bytes(json.dumps(what).encode())
 
-    turns = worker.Turns(role, peer, holding)
+    turns = worker.Turns(role, peer, counts)
     try:
-        source = worker.Source(**spec["sources"][job["versions"][role]])
-        opened = worker.load(source, spec["suite"])
-        worker.work(role, opened, job, turns, report)
-    except worker.PeerLostError:
-        os._exit(PEER_LOST)
-    except BaseException as error:  # noqa: BLE001 - the version's modules run on import, and may raise anything
-        report(broken=worker.cause(error))
-    out.close()
+        try:
+            source = worker.Source(**spec["sources"][job["versions"][role]])
+            opened = worker.load(source, spec["suite"])
+            imported = worker.work(source, opened, job, turns, report)
+            worker.prove(source, opened.path)  # benchmarks may import more of the version as they go
+            report(imported=imported)
+        except worker.PeerLostError:
+            os._exit(PEER_LOST)
+        except BaseException as error:  # noqa: BLE001 - the version's modules run on import, and may raise anything
+            report(broken=worker.cause(error))
+            report(imported=[])
+    except OSError:
+        os._exit(PIPES_LOST)
     os._exit(0)
 
 
@@ -199,7 +264,10 @@ def _limit_memory(limit: int | None) -> None:
     import resource
 
     pages = int(Path("/proc/self/statm").read_text().split()[0])
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
     total = pages * resource.getpagesize() + limit
+    if most != resource.RLIM_INFINITY:
+        total = min(total, most)
     resource.setrlimit(resource.RLIMIT_AS, (total, total))
 
 

@@ -9,13 +9,14 @@ from typing import Any
 
 from bench_core.errors import BenchCoreError
 from bench_core.gate import worker
+from bench_core.timing.cells import Cell
 
 
 def main() -> None:
-    """Read the specification from standard input, write what was found to standard output, both JSON."""
+    """Read the specification from standard input, write what was found to standard output, each a line of JSON."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    json.dump(probe(json.load(sys.stdin)), answers)
+    answers.write(json.dumps(probe(json.loads(sys.stdin.readline()))) + "\n")
     answers.close()
 
 
@@ -26,14 +27,22 @@ def probe(spec: dict[str, Any]) -> dict[str, Any]:
 
     Returns:
         ``cells``: those that are selected; ``broken``: modules that do not import, with the reason; ``declared``: what
-        asv keeps of each benchmark; ``preload``: modules that belong to neither version. Or ``error``, alone.
+        asv keeps of each benchmark; ``preload``: modules that belong to neither version; ``none``: why no cell is
+        selected, or "". Or ``error``, alone.
     """
     source = worker.Source(**spec["source"])
     try:
         suite = worker.load(source, spec["suite"])
-        cells = suite.select(spec["pattern"], quick=spec["quick"])
+        broken = {module.name: module.error for module in suite.broken}
+        worker.prove(source, suite.path)
     except (BenchCoreError, worker.VersionError) as error:
         return {"error": str(error)}
+    cells: tuple[Cell, ...] = ()
+    none = ""
+    try:
+        cells = suite.select(spec["pattern"], quick=spec["quick"])
+    except BenchCoreError as error:  # the other side may have what is asked for
+        none = str(error)
     own = {"bench_core", "__main__", suite.path.name, *source.packages}
     return {
         "cells": [
@@ -47,7 +56,8 @@ def probe(spec: dict[str, Any]) -> dict[str, Any]:
             }
             for cell in cells
         ],
-        "broken": {module.name: module.error for module in suite.broken},
+        "none": none,
+        "broken": broken,
         "declared": suite.declared,
         "preload": [name for name in sys.modules if name.partition(".")[0] not in own],
     }

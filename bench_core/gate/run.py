@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-import tempfile
+import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from bench_core import clock
@@ -19,9 +20,9 @@ from bench_core.gate.judge import TIMED, judge_cell, sharing
 from bench_core.gate.worker import ROLES
 from bench_core.records import CellEvidence, GateSettings, Judgement, Progress, Side
 
-PAIRS_OF_A_PARENT, MOST_PAIRS_OF_A_PARENT = 2, 8
-"""Pairs that are forked from one parent: two, so that each side is forked first once; more where they are so short
-that importing for the next parent would take longer than measuring."""
+PAIRS_OF_A_PARENT, MOST_PAIRS_OF_A_PARENT = 4, 8
+"""Pairs that are forked from one parent: an even number, so that each side is forked first as often; more where they
+are so short that importing for the next parent would take longer than measuring."""
 
 MOST_FAULTS = 3
 """Parents that may be lost without a cell to blame before the gate gives up."""
@@ -37,6 +38,32 @@ def sentinels(cells: Sequence[CellEvidence], seed: int) -> list[CellEvidence]:
     return [draw.choice(members) for members in families.values()]
 
 
+@dataclass(frozen=True)
+class Suspect:
+    """A cell that a worker was lost over; whether the other version does the same is not known yet.
+
+    Attributes:
+        side: where it was.
+    """
+
+    dossier: Dossier
+    cause: str
+    side: Side
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does, where signals arrive."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 class Gate:
     """Measures until every cell is decided or the time is up.
 
@@ -45,7 +72,7 @@ class Gate:
         found: their cells.
         settings: what was asked for.
         journal: where every effect goes at once.
-        timeout: seconds without a word after which a worker hangs.
+        timeout: seconds without a turn or a word after which a worker hangs.
         memory: bytes that a worker may take, beyond what its parent has; None for no limit.
         cores: one a lane; None where processes cannot be pinned.
         plants: slowdowns to add to cells of head, by name: 0.05 is 5 %.
@@ -85,14 +112,14 @@ class Gate:
         self._clock = clock_read
         self._began = clock_read()
         self._lock = threading.Lock()
-        self._random = random.Random(f"{settings.seed} {self.resumed}")
         self._pairs = 1 + max((e.pair for d in [*self.dossiers, *self.controls] for e in d.effects), default=-1)
         self._parents = 1 + max((e.parent for d in [*self.dossiers, *self.controls] for e in d.effects), default=-1)
         self._stop = threading.Event()
         self._doing = ["" for _ in cores]
         self._failures: list[BaseException] = []
         self._faults = 0
-        self._nurseries: dict[int, lane.Nursery] = {}
+        self._suspects: list[Suspect] = []
+        self._nurseries: dict[int, lane.Child] = {}
         self._verdicts: dict[str, Judgement] = {}
         self.skipped: dict[str, str] = {}
         for dossier in (*self.dossiers, *self.controls):
@@ -102,13 +129,12 @@ class Gate:
         """Measure. On any way out no process is left behind.
 
         Raises:
-            KeyboardInterrupt: after Ctrl-C; what was measured is in the dossiers and in the journal.
+            KeyboardInterrupt: after Ctrl-C, or SIGTERM; what was measured is in the dossiers and in the journal.
             BenchCoreError: if the workers' parents do not come up.
         """
-        with tempfile.TemporaryDirectory(prefix="bench-core-gate-", ignore_cleanup_errors=True) as folder:
-            watchdog = lane.Watchdog(Path(folder))
+        with interruptible(), lane.Watchdog() as watchdog:
             threads = [
-                threading.Thread(target=self._guarded, args=(index, Path(folder), watchdog), daemon=True)
+                threading.Thread(target=self._guarded, args=(index, watchdog), daemon=True)
                 for index in range(len(self.cores))
             ]
             try:
@@ -124,11 +150,10 @@ class Gate:
                     nursery.kill()
                 for thread in threads:
                     thread.join()
-                watchdog.close()
         if self._failures:
             raise self._failures[0]
 
-    def _running(self) -> list[lane.Nursery]:
+    def _running(self) -> list[lane.Child]:
         with self._lock:
             return list(self._nurseries.values())
 
@@ -153,31 +178,30 @@ class Gate:
 
     # ---- one lane
 
-    def _guarded(self, index: int, folder: Path, watchdog: lane.Watchdog) -> None:
+    def _guarded(self, index: int, watchdog: lane.Watchdog) -> None:
         try:
-            self._measure(index, folder, watchdog)
+            self._measure(index, watchdog)
         except BaseException as error:  # noqa: BLE001 - handed to `run`, which raises it in the main thread
             self._failures.append(error)
             self._stop.set()
 
-    def _measure(self, index: int, folder: Path, watchdog: lane.Watchdog) -> None:
-        while self._wanted():
+    def _measure(self, index: int, watchdog: lane.Watchdog) -> None:
+        while self._wanted() or (self._suspects and not self._stop.is_set()):
             with self._lock:
                 parent, self._parents = self._parents, self._parents + 1
             self._doing[index] = f"parent {parent} imports"
             began = self._clock()
-            nursery = lane.Nursery(self._spec(index, folder), self._hash_seed(parent), watchdog)
+            nursery = lane.Child("bench_core.gate.nursery", self._hash_seed(parent), watchdog)
             with self._lock:
                 self._nurseries[index] = nursery
             try:
-                nursery.start()
-                started = self._clock()
-                for taken, jobs in enumerate(self._pairs_of(index, parent), start=1):
-                    alive = all(self._take_pair(index, nursery, parent, job) for job in jobs)
-                    long_enough = self._clock() - started > started - began or taken >= MOST_PAIRS_OF_A_PARENT
-                    if not alive or (taken % 2 == 0 and taken >= PAIRS_OF_A_PARENT and long_enough):
-                        break
-            except lane.NurseryLostError as error:
+                if self._stop.is_set():  # since before `run` could see this one, to end it
+                    return
+                nursery.tell(self._spec(index, watchdog))
+                nursery.answer()
+                if self._confirm(index, nursery):
+                    self._take_pairs(index, nursery, parent, self._clock() - began)
+            except lane.LostError as error:
                 if not self._stop.is_set():
                     self._fault(error)
             finally:
@@ -185,6 +209,19 @@ class Gate:
                     del self._nurseries[index]
                 nursery.close()
         self._doing[index] = "done"
+
+    def _take_pairs(self, index: int, nursery: lane.Child, parent: int, starting: float) -> None:
+        """What one parent is good for.
+
+        Args:
+            starting: seconds that it took until it was ready.
+        """
+        started = self._clock()
+        for taken, jobs in enumerate(self._pairs_of(index, parent), start=1):
+            alive = all(self._take_pair(index, nursery, parent, job) for job in jobs)
+            long_enough = self._clock() - started > starting or taken >= MOST_PAIRS_OF_A_PARENT
+            if not alive or (taken % 2 == 0 and taken >= PAIRS_OF_A_PARENT and long_enough):
+                return
 
     def _pairs_of(self, index: int, parent: int) -> Iterator[list[dict[str, Any]]]:
         """What one parent does: again and again a pair over all open cells, and one of base with base over the
@@ -219,12 +256,17 @@ class Gate:
             "first": first,
             "versions": {"base": "base", "head": "base" if dossiers[0].control else "head"},
             "cells": [
-                {"name": one.cell.name, "plan": one.plan, "plant": self.plants.get(one.cell.name, 0.0)} for one in order
+                {
+                    "name": one.cell.name,
+                    "plan": one.plan,
+                    "plant": 0.0 if one.control else self.plants.get(one.cell.name, 0.0),
+                }
+                for one in order
             ],
             "timeout": self.timeout,
         }
 
-    def _take_pair(self, index: int, nursery: lane.Nursery, parent: int, job: Mapping[str, Any]) -> bool:
+    def _take_pair(self, index: int, nursery: lane.Child, parent: int, job: Mapping[str, Any]) -> bool:
         """Let one pair of workers go through its job.
 
         Returns:
@@ -255,19 +297,46 @@ class Gate:
                     cause, side = answer.get("broken") or answer["cause"], answer.get("role") or answer["lost"]
                     self._blame(by_name, [name for name in reported if name in started], cause, side)
                     return False
-        except lane.NurseryLostError as error:
+        except lane.LostError as error:
             if self._stop.is_set():
                 return False
-            self._blame(by_name, [name for name in reported if name in started], str(error), None)
+            self._blame(by_name, [name for name in reported if name in started], f"its parent {error}", None)
             return False
         return True
 
     def _blame(self, by_name: Mapping[str, Dossier], unfinished: Sequence[str], cause: str, side: Side | None) -> None:
         """The first cell that was begun and not finished is the one that a worker was lost over."""
-        if unfinished:
-            self._fail(by_name[unfinished[0]], cause, side)
-        else:
+        if not unfinished:
             self._fault(cause, side)
+            return
+        dossier = by_name[unfinished[0]]
+        self._fail(dossier, cause, None)
+        if side is not None and not dossier.control:
+            with self._lock:
+                self._suspects.append(Suspect(dossier, cause, side))
+
+    def _confirm(self, index: int, nursery: lane.Child) -> bool:
+        """Let the other version do, against itself, what a worker was lost over: the side is to blame only if the
+        other one lives. (When one side raises, the other one tries, too; when it crashes, nobody is left to try.)
+
+        Returns:
+            Whether the nursery can go on.
+        """
+        with self._lock:
+            if not self._suspects:
+                return True
+            suspect = self._suspects.pop()
+        self._doing[index] = f"{suspect.dossier.cell.name} once more, without {suspect.side}"
+        other: Side = "head" if suspect.side == "base" else "base"
+        job = self._job([suspect.dossier], other) | {"versions": dict.fromkeys(ROLES, other)}
+        same = False
+        for answer in nursery.run(job):
+            if "lost" in answer or "broken" in answer:
+                return False
+            same |= "failed" in answer
+        if not same:
+            self._fail(suspect.dossier, suspect.cause, suspect.side)
+        return True
 
     def _settle(
         self, dossier: Dossier, reported: Mapping[str, Any], job: Mapping[str, Any], parent: int, spent: float
@@ -275,14 +344,16 @@ class Gate:
         """Turn what both sides report of a cell into an effect, or an error."""
         failed = [role for role in ROLES if "failed" in reported[role]]
         if failed:
-            first = reported[failed[0]]
-            side = failed[0] if len(failed) == 1 else None
-            if first["skipped"]:
+            raised = [role for role in failed if not reported[role]["skipped"]]
+            first = reported[(raised or failed)[0]]
+            if raised:
+                side = raised[0] if len(raised) == 1 else None
+                self._fail(dossier, f"{first['stage']}: {first['failed']}", side)
+            else:
+                alone = f" (on {failed[0]} alone)" if len(failed) == 1 else ""
                 with self._lock:
                     dossier.closed = True
-                    self.skipped[dossier.cell.name] = f"{first['failed']}{f' (on {side} alone)' if side else ''}"
-            else:
-                self._fail(dossier, f"{first['stage']}: {first['failed']}", side)
+                    self.skipped[dossier.cell.name] = f"{first['failed']}{alone}"
             return
         base, head = reported["base"], reported["head"]
         forked: Side = job["first"]
@@ -327,9 +398,9 @@ class Gate:
             is_open = any(not dossier.closed for dossier in self.dossiers)
         return is_open and not self._stop.is_set() and self._clock() - self._began < self.settings.budget
 
-    def _spec(self, index: int, folder: Path) -> dict[str, Any]:
+    def _spec(self, index: int, watchdog: lane.Watchdog) -> dict[str, Any]:
         return {
-            "sources": {side: source(self.subjects, side, folder / "caches") for side in ROLES},
+            "sources": {side: source(self.subjects, side, watchdog.folder / "caches") for side in ROLES},
             "suite": str(self.subjects.suite),
             "preload": list(self.preload),
             "core": self.cores[index],

@@ -7,10 +7,10 @@ import json
 import os
 import random
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import psutil
@@ -36,6 +36,7 @@ class Request:
     Attributes:
         config: the ``asv.conf.json``.
         base, head: names of revisions; None is the working tree.
+        plant: in a self-test, the slowdown to plant in half of at most `SELF_TEST_CELLS` cells of head; else 0.
         pattern: selects cells, as `asv run --bench`; None for all.
         quick: only the quick profile.
         settings: the rest; a budget or a number of lanes of 0 stands for the default.
@@ -46,7 +47,7 @@ class Request:
     """
 
     config: Path
-    base: str
+    base: str | None
     head: str | None
     pattern: str | None
     quick: bool
@@ -55,6 +56,10 @@ class Request:
     fresh: bool = False
     resume: bool = False
     timeout: float = 60.0
+    plant: float = 0.0
+
+
+SELF_TEST_CELLS = 12
 
 
 class Session:
@@ -86,18 +91,21 @@ class Session:
         if request.head is not None and (changed := versions.uncommitted(self.project)):
             say(f"note: {request.head} is a commit; what is not committed is not measured{_changes(changed)}")
         store = versions.Store(self.project)
-        self.base, self.head = (store.version(revision) for revision in revisions)
+        with ThreadPoolExecutor() as both:  # building a wheel takes 4 s, and one core
+            self.base, self.head = both.map(store.version, revisions)
         self.identical = self._identical()
         self.settings = request.settings
         self.found: Found | None = None
         if self.identical and not request.force:
             return
-        with TemporaryDirectory(prefix="bench-core-probe-") as folder:
-            self._subjects = Subjects(self.base, self.head, store.suite(revisions[1]))
-            self.found = find_cells(self._subjects, request.pattern, quick=request.quick, caches=Path(folder))
+        self._subjects = Subjects(self.base, self.head, store.suite(revisions[1]))
+        self.found = find_cells(self._subjects, request.pattern, quick=request.quick)
         if not self.found.cells and not self.found.failed:
             reasons = "; ".join(sorted(set(self.found.left_out.values()))[:3])
             raise BenchCoreError(f"none of the {len(self.found.left_out)} cells can be compared here: {reasons}.")
+        self.plants: Mapping[str, float] = {}
+        if request.plant:
+            self.found, self.plants = self._planted(self.found)
         self.settings = self._filled(request.settings, self.found)
         self._journal = Journal(store.folder / "evidence" / f"{self._key()}.jsonl")
         if request.fresh:
@@ -120,6 +128,7 @@ class Session:
             timeout=self._request.timeout,
             memory=_memory(len(cores)) if not self.found.on_accelerator else None,
             cores=cores,
+            plants=self.plants,
         )
         interrupted = False
         try:
@@ -134,6 +143,13 @@ class Session:
             interrupted=interrupted,
             resumed=gate.resumed,
         )
+
+    def _planted(self, found: Found) -> tuple[Found, Mapping[str, float]]:
+        """Some of the cells, drawn, and the slowdown that every second one gets."""
+        timed = [cell for cell in found.cells if cell.kind == "time"]
+        draw = random.Random(self._request.settings.seed)
+        chosen = draw.sample(timed, min(SELF_TEST_CELLS, len(timed)))
+        return replace(found, cells=tuple(chosen)), {cell.name: self._request.plant for cell in chosen[::2]}
 
     def _record(self, **what: Any) -> GateRecord:
         return GateRecord(
@@ -176,6 +192,7 @@ class Session:
             self.head.benchmarks,
             str(self.project.suite),
             self.settings.start,
+            self._request.plant and self.settings.seed,  # what is planted is no evidence on the versions
             sorted(self._machine.items()),
         ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

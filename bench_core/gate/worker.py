@@ -29,11 +29,11 @@ from bench_core.records import Side
 from bench_core.timing.cells import Cell, OpenCell, SkippedError, SuiteDirectory
 from bench_core.timing.sampling import choose_number, time_sample
 
-SPAN = 0.0004
-"""Seconds in a sample, at least. The machine's speed drifts within milliseconds, and only what both sides see at once
+SPAN = 0.0003
+"""Seconds in a sample, about. The machine's speed drifts within milliseconds, and only what both sides see at once
 cancels; many short alternations beat few long ones (docs/statistics.md)."""
 
-ALTERNATIONS, FEWEST_ALTERNATIONS = 40, 4
+ALTERNATIONS, FEWEST_ALTERNATIONS = 40, 10
 
 PAIR_SPAN = 0.2
 """Seconds that the samples of one cell may take in a pair, both sides together; slow cells get fewer."""
@@ -47,11 +47,8 @@ LONG_CALL = 2e-3
 then, and the same on both sides, and twice as many samples are worth more."""
 
 SHORT_CALL = 1e-4
-"""Of operations that happen once per object, calls shorter than this are repeated, each on a fresh object, until a
-sample has this many seconds of them: one reading of the clock is 5 % of a call of 1 us."""
-
-MANY_CALLS = 20
-"""Calls in a sample from which on a planted slowdown is made of more of them; below, one more would be too much."""
+"""Of operations that happen once per object, a sample holds as many as take this many seconds, each on a fresh object,
+unless setting those up takes too long: one reading of the clock is 5 % of a call of 1 us."""
 
 ROLES: tuple[Side, Side] = ("base", "head")
 
@@ -110,27 +107,21 @@ class PeerFailedError(Exception):
 
 
 def load(source: Source, suite: str) -> SuiteDirectory:
-    """Import the suite with this version's packages, and prove that they are this version's.
-
-    Raises:
-        VersionError: if a module of these packages comes from elsewhere.
-    """
+    """Get ready to import the suite with this version's packages; `prove` says afterwards whether it was them."""
     for name in [name for name in sys.modules if name.partition(".")[0] in {"bench_core", *source.packages}]:
         del sys.modules[name]  # the tool itself may be what is compared; its functions keep their own globals
     sys.path.insert(0, source.path)
     importlib.invalidate_caches()
-    opened = SuiteDirectory(Path(suite), caches=Path(source.caches))
-    prove(source, suite)
-    return opened
+    return SuiteDirectory(Path(suite), caches=Path(source.caches))
 
 
-def prove(source: Source, suite: str) -> None:
+def prove(source: Source, suite: Path) -> None:
     """Hold the files of the imported modules against the version's folder.
 
     Raises:
         VersionError: if one lies elsewhere.
     """
-    allowed = (Path(source.path).resolve(), Path(suite).resolve())
+    allowed = (Path(source.path).resolve(), suite)
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
         if file is None or name.partition(".")[0] not in source.packages:
@@ -140,14 +131,24 @@ def prove(source: Source, suite: str) -> None:
             raise VersionError(f"{name} was imported from {resolved.parent}, and not from this version's own folder")
 
 
-def work(role: Side, opened: SuiteDirectory, job: Mapping[str, Any], turns: Turns, report: Callable[..., None]) -> None:
+def work(
+    source: Source, suite: SuiteDirectory, job: Mapping[str, Any], turns: Turns, report: Callable[..., None]
+) -> list[str]:
     """Go through the job's cells together with the peer, and report each.
 
     Args:
         job: ``pair`` and ``seed``, from which every order is drawn; ``cells``: name, plan once it is known, and the
             slowdown to plant (0 but in a self-test).
+
+    Returns:
+        What cells have imported as they went (the first materialization of a lazy layer: 800 modules, a second): the
+        parent had better import it, once for all pairs to come.
     """
-    known = {cell.name: cell for cell in opened.cells}
+    known: dict[str, Cell] = {}
+    for entry in job["cells"]:
+        with contextlib.suppress(Exception):  # it will fail again, in its turn, and then be reported
+            known[entry["name"]] = suite.find(entry["name"])
+    prove(source, suite.path)
     before = set(sys.modules)
     gc.collect()
     gc.freeze()  # what was imported is never garbage; without this every collection walks through all of it
@@ -158,14 +159,12 @@ def work(role: Side, opened: SuiteDirectory, job: Mapping[str, Any], turns: Turn
         plan = Plan(**entry["plan"]) if entry["plan"] else None
         try:
             plant = entry["plant"] if turns.role == "head" else 0.0
-            report(cell=name, **_cell(known[name], plan, plant, order, turns))
+            report(cell=name, **_cell(lambda: known.get(name) or suite.find(name), plan, plant, order, turns))  # noqa: B023
         except CellError as error:
             report(cell=name, failed=str(error), stage=error.stage, skipped=error.skipped)
         except PeerFailedError:
             report(cell=name, peer_failed=True)
-    # What cells import as they go (the first materialization of a lazy layer: 800 modules, a second) the parent had
-    # better import, once for all pairs to come.
-    report(imported=[name for name in sys.modules if name not in before])
+    return [name for name in sys.modules if name not in before]
 
 
 class Turns:
@@ -174,30 +173,29 @@ class Turns:
     Args:
         role: whose end this is.
         peer: the connection to the other's.
-        holding: two shared bytes, one a role: who is at work, so that the parent can name whoever hangs.
+        counts: two shared numbers, one a role, that grow with every wait for a turn, by one when it begins and by one
+            when it ends: an odd one waits. So the parent sees that both go on, and can name whoever hangs.
     """
 
-    def __init__(self, role: Side, peer: Connection, holding: Any) -> None:
+    def __init__(self, role: Side, peer: Connection, counts: Any) -> None:
         self.role = role
         self._peer = peer
-        self._holding = holding
+        self._counts = counts
         self._own = ROLES.index(role)
-        holding[self._own] = 1
 
     def give(self, message: bytes) -> None:
-        self._holding[self._own] = 0
         try:
             self._peer.send_bytes(message)
-        except (OSError, ValueError) as error:
+        except ConnectionError as error:  # any other OSError: this side's end was closed by what runs here
             raise PeerLostError(str(error)) from error
 
     def take(self) -> bytes:
-        self._holding[self._own] = 0
+        self._counts[self._own] += 1
         try:
             message = self._peer.recv_bytes()
-        except (EOFError, OSError) as error:
+        except (EOFError, ConnectionError) as error:
             raise PeerLostError(str(error)) from error
-        self._holding[self._own] = 1
+        self._counts[self._own] += 1
         return message
 
     def each(self, first: Side, stage: str, action: Callable[[], Any]) -> tuple[Any, Any]:
@@ -270,38 +268,52 @@ class Log:
     by_host: float = 0.0
 
 
-def _cell(cell: Cell, plan: Plan | None, plant: float, order: random.Random, turns: Turns) -> dict[str, Any]:
+def _cell(
+    find: Callable[[], Cell], plan: Plan | None, plant: float, order: random.Random, turns: Turns
+) -> dict[str, Any]:
     first = order.choice(ROLES)
     found: dict[str, Any] = {}
     stack = contextlib.ExitStack()
     try:
         held: list[OpenCell] = []
-        turns.each(first, "setup", lambda: held.append(stack.enter_context(cell.open())))
+        turns.each(first, "setup", lambda: held.append(_opened(find, stack)))
         opened = held[0]
         if plan is None:
             mine, theirs = turns.each(first, "check", lambda: _prepare(opened))
             plan = _plan(mine, theirs)  # both know both answers, and so choose the same
             found = {"plan": asdict(plan), "print": mine["print"]}
-        elif cell.kind == "time":
+        elif opened.cell.kind == "time":
             turns.each(first, "call", lambda: _warm_up(opened))
-        if cell.kind not in ("time", "timeraw"):
+        if opened.cell.kind not in ("time", "timeraw"):
             value, _ = turns.each(first, "call", lambda: _value(opened))
             found["value"] = value
         else:
-            log = Log()
-            for lead, firsts in blocks(plan, order):
-                # Both let go of their memory before either takes some again: otherwise each gets back the very pages
-                # that it had, and where those lie decides by 10 % for as long as the pair lives.
-                turns.each(lead, "teardown", lambda: _let_go(opened))
-                turns.each(lead, "setup", lambda: _renew(opened))
-                failure = _sample_in_turn(opened, plan, plant, firsts, turns, log)
-                turns.each(lead, "call", lambda: _end_of_block(failure))  # noqa: B023 - both are called at once
-            found |= asdict(log)
+            found |= asdict(_sampled(opened, plan, plant, order, turns))
         turns.each(first, "teardown", stack.close)
         return found
     finally:
         with contextlib.suppress(Exception):  # only after a failure, which is reported; a second one says no more
             stack.close()
+
+
+def _opened(find: Callable[[], Cell], stack: contextlib.ExitStack) -> OpenCell:
+    _same_random_numbers()
+    return stack.enter_context(find().open())
+
+
+def _sampled(opened: OpenCell, plan: Plan, plant: float, order: random.Random, turns: Turns) -> Log:
+    log = Log()
+    for block, (lead, firsts) in enumerate(blocks(plan, order)):
+        if block:
+            # Both let go of their memory before either takes some again: otherwise each gets back the very pages that
+            # it had, and where those lie decides by 10 % for as long as the pair lives.
+            turns.each(lead, "teardown", lambda: _let_go(opened))
+            turns.each(lead, "setup", lambda: _set_up(opened))
+        samplers: list[Callable[[], float]] = []
+        turns.each(lead, "setup", lambda: samplers.append(_ready(opened, plan, plant)))  # noqa: B023 - called at once
+        failure = _sample_in_turn(opened, samplers[0], firsts, turns, log)
+        turns.each(lead, "call", lambda: _end_of_block(failure))  # noqa: B023 - called at once
+    return log
 
 
 def _end_of_block(failure: CellError | None) -> None:
@@ -329,7 +341,7 @@ def balanced(count: int, order: random.Random) -> list[Side]:
 
 
 def _sample_in_turn(
-    opened: OpenCell, plan: Plan, plant: float, firsts: Sequence[Side], turns: Turns, log: Log
+    opened: OpenCell, sample: Callable[[], float], firsts: Sequence[Side], turns: Turns, log: Log
 ) -> CellError | None:
     """One block. Each alternation is a sample of either side; the token goes over only where the side changes.
 
@@ -337,10 +349,9 @@ def _sample_in_turn(
         What failed here, if anything did; the token is handed on all the same, so that both end together.
     """
     sequence = [side for first in firsts for side in (first, _other(first))]
-    sample = _sampler(opened, plan.number, warm=plan.warm, plant=plant)
     timer = clock.host if opened.cell.kind == "timeraw" else opened.timer  # a raw one's clock is in its own process
     failure: CellError | None = None
-    began, began_by_timer = clock.host(), timer()
+    began, began_by_timer = _both(timer)
     for position, side in enumerate(sequence):
         if side != turns.role:
             continue
@@ -353,10 +364,19 @@ def _sample_in_turn(
                 failure = error
         if position + 1 < len(sequence) and sequence[position + 1] != side:
             turns.give(b"")
-    log.by_host += clock.host() - began
-    log.by_timer += timer() - began_by_timer
+    ended, ended_by_timer = _both(timer)
+    log.by_host += ended - began
+    log.by_timer += ended_by_timer - began_by_timer
     log.order.extend(firsts)
     return failure
+
+
+def _both(timer: clock.Clock) -> tuple[float, float]:
+    """Our clock and the cell's at one moment: the tightest of three, since somebody else on the core may come between
+    two readings, for milliseconds, and that must not count against the cell's."""
+    readings = [(clock.host(), timer(), clock.host()) for _ in range(3)]
+    before, by_timer, after = min(readings, key=lambda reading: reading[2] - reading[0])
+    return (before + after) / 2, by_timer
 
 
 def _other(side: Side) -> Side:
@@ -374,50 +394,49 @@ def _sampler(opened: OpenCell, number: int, *, warm: bool, plant: float) -> Call
         separate = opened.benchmark._get_timer(*opened.benchmark._build_params())
         return lambda: float(separate.timeit(number))
     call, timer = opened.call, opened.timer
-    if plant and number >= MANY_CALLS:
-        number += round(plant * number)
-    elif plant:
-        call = _slower(opened, plant)
+    span_of: Callable[[Callable[[], object], int, clock.Clock], float] = time_sample
+    if plant:
+        span_of = _slower(opened, 1 if opened.number == 1 else number, plant)
 
     def fresh_each() -> float:
         span = 0.0
         for _ in range(number):
             opened.fresh()
-            span += time_sample(call, 1, timer)
+            span += span_of(call, 1, timer)
         return span
 
     def many() -> float:
         # Untimed: the other side's samples have filled the caches with what is theirs.
         opened.fresh() if opened.number else call()
-        return time_sample(call, number, timer)
+        return span_of(call, number, timer)
 
     def long() -> float:
-        return time_sample(call, number, timer)
+        return span_of(call, number, timer)
 
     if opened.number == 1:
         return fresh_each
     return many if warm or opened.number else long
 
 
-def _slower(opened: OpenCell, plant: float) -> Callable[[], object]:
-    """The cell's call, and then a wait of that share of the time that it takes, found out now."""
-    call, host = opened.call, clock.host
-    extra = plant * statistics.median(_fresh_time(opened) for _ in range(3))
+def _slower(opened: OpenCell, number: int, plant: float) -> Callable[[Callable[[], object], int, clock.Clock], float]:
+    """`time_sample`, with a wait inside it for that share of the time that `number` calls take, found out now."""
 
-    def slower() -> object:
-        result = call()
-        until = host() + extra
-        while host() < until:
+    def usual() -> float:
+        if opened.number == 1:
+            opened.fresh()
+        return time_sample(opened.call, number, clock.host)
+
+    extra = plant * statistics.median(usual() for _ in range(5))
+
+    def slower(call: Callable[[], object], calls: int, timer: clock.Clock) -> float:
+        start = timer()
+        time_sample(call, calls, timer)
+        until = clock.host() + extra
+        while clock.host() < until:
             pass
-        return result
+        return timer() - start
 
     return slower
-
-
-def _fresh_time(opened: OpenCell) -> float:
-    if opened.number == 1:
-        opened.fresh()
-    return time_sample(opened.call, 1, clock.host)
 
 
 def _let_go(opened: OpenCell) -> None:
@@ -437,17 +456,25 @@ def _allocator_trim() -> Callable[[int], object] | None:
 TRIM = _allocator_trim()
 
 
-def _renew(opened: OpenCell) -> None:
-    """Set up for a block of samples, in which nothing is collected: a collection is charged to whoever runs."""
+def _set_up(opened: OpenCell) -> None:
     _same_random_numbers()
     opened.set_up()
+
+
+def _ready(opened: OpenCell, plan: Plan, plant: float) -> Callable[[], float]:
+    """What takes a sample. From now on nothing is collected: a collection is charged to whoever runs."""
+    sample = _sampler(opened, plan.number, warm=plan.warm, plant=plant)
+    _same_random_numbers()
+    gc.collect()
     gc.disable()
+    return sample
 
 
 def _warm_up(opened: OpenCell) -> None:
     """The first call in a process may import, allocate, and choose kernels."""
-    _same_random_numbers()
     opened.call()
+    if opened.number:  # it was used up
+        opened.fresh()
 
 
 def _same_random_numbers() -> None:
@@ -481,10 +508,12 @@ def _prepare(opened: OpenCell) -> dict[str, Any]:
         return {"print": seen, "number": max(1, opened.number), "call": clock.host() - start, "setup": 0.0}
     if opened.number == 1:
         call = time_sample(opened.call, 1, opened.timer)
-        return {"print": seen, "number": max(1, min(20, math.ceil(SHORT_CALL / max(call, 1e-7)))),
-                "call": call + setup, "setup": setup}  # fmt: skip
+        number = min(math.ceil(SHORT_CALL / max(call, 1e-7)), int(LONG_CALL / (call + setup)))
+        return {"print": seen, "number": max(1, number), "call": call + setup, "setup": setup}
     number = opened.number or choose_number(opened.call, opened.timer, SPAN)
-    call = time_sample(opened.call, number, opened.timer) / number
+    call = min(time_sample(opened.call, number, opened.timer) for _ in range(3 if number > 1 else 1)) / number
+    if not opened.number:
+        number = max(1, round(SPAN / call))
     return {"print": seen, "number": number, "call": call, "setup": setup}
 
 
@@ -496,7 +525,7 @@ def _plan(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Plan:
     # At least as long as both take to set up once: it would be a waste to do that for a few samples.
     alternations = int(max(PAIR_SPAN, 2 * setup) / alternation) if alternation > 0 else ALTERNATIONS
     alternations = 2 * (max(FEWEST_ALTERNATIONS, min(ALTERNATIONS, alternations)) // 2)
-    setups = alternations * alternation / max(2 * setup, 1e-6)
+    setups = 0.5 * alternations * alternation / max(2 * setup, 1e-6)
     return Plan(number, alternations, max(1, min(BLOCKS, alternations // 2, int(setups))), warm=call < LONG_CALL)
 
 

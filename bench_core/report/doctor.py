@@ -265,7 +265,7 @@ def _stolen(machine: Machine) -> Finding | None:
         f"Stolen time is counted in whatever sample it falls into. {_cannot_be_seen(machine)}",
         "Take a machine type with dedicated cores. On this one believe only what was timed in turn in one run, and "
         "repeat it:",
-        "asv continuous --interleave-rounds main HEAD",
+        "bench-core gate main",
     )
 
 
@@ -282,7 +282,7 @@ def _virtual(machine: Machine) -> Finding | None:
         f"{_virtual_machine(machine)}.{stolen}",
         f"Other guests use the same caches, memory bus and power budget. {_cannot_be_seen(machine)}",
         "Compare what was timed in turn in one run, not the figures of different days, and repeat what surprises:",
-        "asv continuous --interleave-rounds main HEAD",
+        "bench-core gate main",
     )
 
 

@@ -9,7 +9,7 @@ import math
 import re
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
@@ -218,6 +218,29 @@ def summary(
             lines.append(_passing_table(found.passed))
     lines += [_line(text) for text in _closing(record, verdict, tally)]
     return Group(*lines)
+
+
+def self_test(record: GateRecord, verdict: GateVerdict, plants: Mapping[str, float]) -> RenderableType:
+    """What a gate of a version against itself has found, where slowdowns were planted in some cells."""
+    table = Table(box=None, pad_edge=False)
+    for title in ("cell", "planted", "found", "verdict"):
+        table.add_column(title, justify="right" if title in ("planted", "found") else "left")
+    counts = Counter[tuple[bool, bool]]()
+    for cell, judged in zip(record.cells, verdict.cells, strict=True):
+        planted, red = plants.get(cell.name, 0.0), judged.verdict == "regression"
+        counts[bool(planted), red] += 1
+        as_it_should = red == bool(planted)
+        table.add_row(
+            cell.name,
+            f"+{100 * planted:g} %" if planted else "-",
+            effect(judged.ratio),
+            Text(judged.verdict, style="" if as_it_should else "bold red"),
+        )
+    found, missed = counts[True, True], counts[True, False]
+    wrong, clean = counts[False, True], counts[False, False]
+    right = not missed and not wrong
+    line = f"self-test: {found} of {found + missed} planted slowdowns found, {wrong} of {wrong + clean} others red"
+    return Group(table, Text(f"{line}, {record.seconds:.0f} s", style="bold green" if right else "bold red"))
 
 
 def _line(text: str, style: str = "") -> Text:

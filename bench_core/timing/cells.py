@@ -7,6 +7,7 @@ one benchmark at one combination of its parameters, opened (set up) and closed a
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib
 import inspect
@@ -194,7 +195,7 @@ def _reason(said: str) -> str:
 
 
 class SuiteDirectory:
-    """A folder of asv benchmarks, imported once.
+    """A folder of asv benchmarks, imported once: as a whole when all its cells are asked for.
 
     Args:
         path: asv's ``benchmark_dir``.
@@ -207,7 +208,8 @@ class SuiteDirectory:
         declared: what asv keeps of each benchmark in its ``benchmarks.json``.
 
     Raises:
-        BenchCoreError: if there is no such folder, or it holds no package.
+        BenchCoreError: if there is no such folder, or it holds no package; when it is imported, if a package of its
+            name is already loaded from elsewhere.
     """
 
     def __init__(self, path: Path, caches: Path | None = None) -> None:
@@ -216,12 +218,41 @@ class SuiteDirectory:
         if not (self.path / "__init__.py").is_file():
             raise BenchCoreError(f"{path} is no benchmark suite: asv needs a folder with an __init__.py in it.")
         self._caches: dict[str, tempfile.TemporaryDirectory[str]] = {}
+
+    @functools.cached_property
+    def broken(self) -> tuple[BrokenModule, ...]:
         with self.importable():
-            self.broken = tuple(self._broken_modules())
-            with contextlib.redirect_stderr(io.StringIO()):  # tracebacks of the broken ones, which we report ourselves
-                benchmarks = list(disc_benchmarks(str(self.path), ignore_import_errors=True))
-        self.declared = [_declaration(benchmark) for benchmark in benchmarks]
-        self.cells = tuple(cell for benchmark in benchmarks for cell in self._cells(benchmark))
+            return tuple(self._broken_modules())
+
+    @functools.cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        return tuple(cell for benchmark in self._benchmarks for cell in self._cells(benchmark))
+
+    @functools.cached_property
+    def declared(self) -> list[dict[str, Any]]:
+        return [_declaration(benchmark) for benchmark in self._benchmarks]
+
+    @functools.cached_property
+    def _benchmarks(self) -> list[Any]:
+        _ = self.broken  # imports each module by itself, and says which do not
+        with self.importable(), contextlib.redirect_stderr(io.StringIO()):  # their tracebacks, which we report
+            return list(disc_benchmarks(str(self.path), ignore_import_errors=True))
+
+    def find(self, name: str) -> Cell:
+        """The cell of that name; imports the module that declares it, and no other.
+
+        Raises:
+            UnknownNameError: if there is none.
+        """
+        with self.importable():
+            try:
+                cells = self._cells(get_benchmark_from_name(str(self.path), name.partition("(")[0]))
+            except ValueError as error:  # asv_runner knows no such benchmark
+                raise UnknownNameError("cell", name, {cell.name for cell in self.cells}) from error
+        for cell in cells:
+            if cell.name == name:
+                return cell
+        raise UnknownNameError("cell", name, {cell.name for cell in self.cells})
 
     def select(
         self, pattern: str | None = None, *, quick: bool = False, params: Mapping[str, str] | None = None

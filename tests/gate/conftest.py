@@ -1,8 +1,15 @@
 import json
 import shutil
 import subprocess
+import tempfile
 
+import psutil
 import pytest
+
+from bench_core.gate.discover import Subjects, find_cells
+from bench_core.gate.evidence import Journal
+from bench_core.gate.run import Gate
+from bench_core.records import GateSettings, Version
 
 PYPROJECT = """
 [build-system]
@@ -104,3 +111,82 @@ def repository(tmp_path, template):
 def shared_repository(tmp_path_factory, template):
     """For what takes long to build; not to be changed by a test."""
     return Repository(shutil.copytree(template, tmp_path_factory.mktemp("shared") / "repository"))
+
+
+class Sides:
+    """Two versions of a package `thing` as a gate finds them built, and a suite `cases`, in folders of their own.
+
+    Attributes:
+        root: the folder of all of it.
+        temporary: where temporary files go.
+        subjects: for a gate.
+    """
+
+    def __init__(self, root, cases, base, head=None):
+        self.root = root
+        self.temporary = root / "temporary"
+        self.temporary.mkdir(parents=True)
+        self.subjects = Subjects(self._version("base", base), self._version("head", base if head is None else head),
+                                 root / "cases")  # fmt: skip
+        self._write(root / "cases", {"__init__.py": "", **(cases if isinstance(cases, dict) else {"calls.py": cases})})
+
+    def _version(self, name, files):
+        files = files if isinstance(files, dict) else {"thing/__init__.py": files}
+        self._write(self.root / name, files)
+        return Version(name, None, (), name, "", str(self.root / name), ("thing",))
+
+    def _write(self, folder, files):
+        for name, text in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+    def find(self, pattern=None):
+        return find_cells(self.subjects, pattern, quick=False)
+
+    def gate(self, *, timeout=10.0, memory=None, lanes=1, evidence="evidence", **settings):
+        """A gate that tells only large effects apart, from few pairs: what is tested with it is not statistics."""
+        usual = {"noise_floor": 0.3, "limit": 0.6, "error_rate": 0.4, "seed": 1, "budget": 20.0, "lanes": lanes}
+        return Gate(
+            self.subjects,
+            self.find(),
+            GateSettings(**{**usual, **settings}),
+            Journal(self.root / evidence / "journal.jsonl"),
+            timeout=timeout,
+            memory=memory,
+            cores=[None] * lanes,
+        )
+
+    def measure(self, **options):
+        gate = self.gate(**options)
+        gate.run(lambda progress: None)
+        return gate
+
+    def left_behind(self):
+        """Processes and temporary files that should be gone."""
+        return [*psutil.Process().children(recursive=True), *self.temporary.iterdir()]
+
+
+@pytest.fixture(scope="module")
+def module_sides(tmp_path_factory):
+    """Makes `Sides` for all tests of a module."""
+    with pytest.MonkeyPatch.context() as patch:
+
+        def make(cases, base, head=None):
+            made = Sides(tmp_path_factory.mktemp("sides"), cases, base, head)
+            patch.setattr(tempfile, "tempdir", str(made.temporary))
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def sides(tmp_path, monkeypatch):
+    """Makes `Sides`."""
+
+    def make(cases, base, head=None):
+        made = Sides(tmp_path, cases, base, head)
+        monkeypatch.setattr(tempfile, "tempdir", str(made.temporary))
+        return made
+
+    return make

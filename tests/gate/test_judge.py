@@ -16,7 +16,7 @@ from bench_core.gate.judge import (
 )
 from bench_core.records import CellEvidence, Effect, GateRecord, GateSettings, Version
 
-SETTINGS = GateSettings()
+SETTINGS = GateSettings(noise_floor=0.01, limit=0.05, error_rate=0.01, seed=0)
 UP, DOWN = math.log(1.03), math.log(0.97)
 
 

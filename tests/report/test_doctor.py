@@ -318,7 +318,7 @@ What disturbs timings on this machine, most important first
     speed may change and nothing here would show it.
     Compare what was timed in turn in one run, not the figures of different
     days, and repeat what surprises:
-      asv continuous --interleave-rounds main HEAD
+      bench-core gate main
 
 Not visible from here: scaling governor, turbo, slowing down by heat.
 

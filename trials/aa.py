@@ -1,0 +1,72 @@
+"""A/A: gates on this project itself, between two commits that differ by a comment. Every red is false."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from trials import repositories
+from trials.files import Raw
+from trials.gates import gate
+
+SELECTION = (
+    r"InPlace\.time_initialize\(cpu, zeros_, (8x4|256x256|1024x1024|4096x4096), float32",
+    r"InPlace\.time_initialize\(cpu, (normal_|uniform_), (8x4|256x256), float32",
+    r"DirectEdit\.time_add_one\(cpu, (data|no_grad), (8x4|1024x1024|4096x4096)\)",
+    r"LazyConstruction\.time_construct\(cpu, (lazy|plain), (LazyLinear|notebook)\)",
+    r"LazyForward\.time_forward\(cpu, (first|second), (LazyLinear|notebook)\)",
+    r"StateDict\.time_state_dict\((plain|hooks), flat, (10|100)\)",
+    r"LoadBySize\.time_load\(cpu, (load_state_dict|copy_loop), (8x4|1024x1024|4096x4096)\)",
+    r"SharedLayer\.time_(backward|forward)\(cpu, (tied|untied), (8|512), 8\)",
+)
+"""Forty cells of every family, from 3 us to 20 ms."""
+
+COMMENTED = "bench_core/suite/base.py"
+
+
+def run(raw: Raw, runs: int, pattern: str, options: list[str], say: Callable[[str], None]) -> None:
+    """Continue up to that many gates, every second one beside a process that keeps the last core busy.
+
+    Every head has a comment of its own, so that each gate has another pair of folders: what the place of one file in
+    memory does to a time is drawn anew.
+    """
+    done = len(raw.read())
+    if done >= runs:
+        return
+    with TemporaryDirectory(prefix="trials-") as folder:
+        clone = repositories.clone_of_tool(Path(folder, "clone"))
+        base = clone.commit({}, "Base")
+        text = (clone.root / COMMENTED).read_text()
+        for index in range(done, runs):
+            head = clone.commit({COMMENTED: f"{text}\n# A/A gate {index:03d} differs by this line.\n"}, f"A/A {index}")
+            busy = bool(index % 2)
+            with other_core_busy() if busy else contextlib.nullcontext():
+                found = gate(clone.root, base, head, "--bench", pattern, *options, seed=1000 + index)
+            raw.add(gate=index, busy=busy, **found)
+            say(f"A/A {index + 1} of {runs}: {found['verdict']}, {found['counts']}, {found['wall']:.0f} s")
+
+
+@contextlib.contextmanager
+def other_core_busy() -> Iterator[None]:
+    """Keep the last core busy with passes over an array that no cache holds."""
+    process = subprocess.Popen([sys.executable, "-P", "-c", _BUSY, str(max(os.sched_getaffinity(0)))])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+_BUSY = """
+import os, sys
+import numpy as np
+os.sched_setaffinity(0, {int(sys.argv[1])})
+large = np.ones(2**24, np.float32)
+while True:
+    np.add(large, 1, out=large)
+"""

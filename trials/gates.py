@@ -1,0 +1,146 @@
+"""Runs the real command, and keeps of its result what a trial needs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import bench_core
+from bench_core import clock
+from bench_core.errors import BenchCoreError
+
+TOOL = Path(bench_core.__file__).parent.parent
+"""The checkout whose gate is tried: the one that these trials were started in."""
+
+Watch = Callable[[subprocess.Popen[str]], None]
+"""Called with the running gate; returns when it has ended, or before."""
+
+
+def environment() -> dict[str, str]:
+    """Ours, with the gate that is tried before any that is installed."""
+    return {**os.environ, "PYTHONPATH": str(TOOL), "COLUMNS": "160"}
+
+
+def tool() -> str:
+    """What is tried: its commit, with a plus where files differ from it."""
+    described = subprocess.run(
+        ["git", "-C", str(TOOL), "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return described.stdout.strip() or "no checkout"
+
+
+def gate(
+    root: Path, base: str, head: str, *options: str, seed: int, watch: Watch = lambda process: None
+) -> dict[str, Any]:
+    """Run a gate on all cells, without what earlier ones have found out.
+
+    Args:
+        root: the repository.
+        options: further ones of the command.
+
+    Returns:
+        What `kept` keeps, with the tool, the seed, and ``wall``: seconds from start to end of the command.
+
+    Raises:
+        BenchCoreError: if it could not run, with its last lines.
+    """
+    with tempfile.TemporaryDirectory(prefix="trials-") as folder:
+        found = Path(folder, "gate.json")
+        command = [
+            *(sys.executable, "-P", "-m", "bench_core.cli", "gate", base, head),
+            *("--full", "--fresh", "--seed", str(seed), "--json", str(found), *options),
+        ]
+        said = Path(folder, "said")
+        began = clock.host()
+        with said.open("w") as out:
+            process = subprocess.Popen(
+                command, cwd=root, env=environment(), stdout=out, stderr=subprocess.STDOUT, text=True
+            )
+            try:
+                watch(process)
+                code = process.wait()
+            finally:
+                if process.poll() is None:
+                    process.terminate()
+                    process.wait()
+        wall = clock.host() - began
+        if not found.exists():
+            last = "\n".join(said.read_text().splitlines()[-8:])
+            raise BenchCoreError(f"the gate ended with status {code} and without a result. Its last lines:\n{last}")
+        return {"tool": tool(), "seed": seed, "wall": round(wall, 2), **kept(json.loads(found.read_text()))}
+
+
+def kept(result: dict[str, Any]) -> dict[str, Any]:
+    """Of a gate's result, its verdicts, and every effect so that gates can be drawn from them again."""
+    return {
+        "date": result["date"],
+        "seconds": round(result["seconds"], 2),
+        "settings": {name: result["settings"][name] for name in ("budget", "lanes", "noise_floor", "limit")},
+        "verdict": result["verdict"],
+        "reason": result["reason"],
+        "exit_code": result["exit_code"],
+        "counts": dict(Counter(cell["verdict"] for cell in result["cells"])),
+        "suite": result["suite"] and _judged(result["suite"]),
+        "control_rejects": result["control"]["rejects"],
+        "noise": {name: _rounded(value) for name, value in result["noise"].items()},
+        "cells": {cell["name"]: _cell(cell) for cell in result["cells"]},
+        "controls": {cell["name"]: _cell(cell) for cell in result["control"]["cells"]},
+    }
+
+
+def _judged(judged: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "verdict": judged["verdict"],
+        "reason": judged["reason"],
+        "ratio": _rounded(judged["ratio"]),
+        "interval": [_rounded(end) for end in judged["interval"]],
+        "unit": judged["decided_by"],
+    }
+
+
+def _cell(cell: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **_judged(cell),
+        "kind": cell["kind"],
+        "error": cell["error"],
+        "seconds": cell["seconds"]["base"] and float(f"{cell['seconds']['base']:.3g}"),
+        # log ratio, parent, and b or h for who was forked first, in the order in which they came
+        "effects": [[_rounded(e["log_ratio"]), e["parent"], e["forked_first"][0]] for e in cell["effects"]],
+    }
+
+
+def _rounded(value: float | str | None) -> float | str | None:
+    """To 1e-6, a thousandth of what is measured; infinities are words there."""
+    return round(value, 6) if isinstance(value, float) else value
+
+
+def drawn(cell: dict[str, Any]) -> list[tuple[int, float]]:
+    """The log ratios of a kept cell, each with its parent."""
+    return [(parent, log) for log, parent, _ in cell["effects"]]
+
+
+def number(end: float | str | None) -> float:
+    """An end of a kept interval; one that does not stand there is unknown."""
+    return float("nan") if end is None else float(end)
+
+
+def covers(cell: dict[str, Any], ratio: float) -> bool | None:
+    """Whether the interval of a kept cell holds a ratio; None where there is no finite end."""
+    low, high = (number(end) for end in cell["interval"])
+    if low in (0.0, float("-inf")) and high == float("inf"):
+        return None
+    return low <= ratio <= high
+
+
+def verdicts(cells: Sequence[dict[str, Any]]) -> dict[str, int]:
+    return dict(Counter(cell["verdict"] for cell in cells))

@@ -1,0 +1,97 @@
+"""How a gate's time and memory grow with the number of cells, on this project's own."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from re import escape
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import psutil
+
+from trials import repositories
+from trials.aa import COMMENTED
+from trials.files import Raw
+from trials.gates import TOOL, gate
+
+COUNTS = (10, 40, 160)
+
+EVERY = 0.2
+"""Seconds between two looks at the memory."""
+
+
+class Peak:
+    """The largest proportional set size (shared pages divided by who shares them) that a gate's processes had at once.
+
+    Attributes:
+        bytes: that peak.
+        processes: how many there were then.
+    """
+
+    def __init__(self) -> None:
+        self.bytes = self.processes = 0
+
+    def __call__(self, process: subprocess.Popen[str]) -> None:
+        """Look again and again until the gate has ended."""
+        root = psutil.Process(process.pid)
+        while process.poll() is None:
+            family = [root]
+            with suppress(psutil.NoSuchProcess):
+                family += root.children(recursive=True)
+            sizes = [proportional(one.pid) for one in family]
+            if sum(sizes) > self.bytes:
+                self.bytes, self.processes = sum(sizes), sum(size > 0 for size in sizes)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(EVERY)
+
+
+def proportional(pid: int) -> int:
+    """Bytes of a process; 0 if it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+
+
+def spread(names: Sequence[str], count: int) -> list[str]:
+    """So many of the names, from everywhere."""
+    return [names[place * len(names) // count] for place in range(count)]
+
+
+def cells() -> list[str]:
+    """All of this project's cells that run here on the CPU."""
+    from bench_core.timing.cells import SuiteDirectory
+
+    suite = SuiteDirectory(TOOL / "benchmarks")
+    found = [cell.name for cell in suite.cells if cell.params.get("device", "cpu") == "cpu" and cell.why_not is None]
+    suite.close()
+    return found
+
+
+def run(raw: Raw, counts: Iterable[int], options: Sequence[str], say: Callable[[str], None]) -> None:
+    """A gate for each number of cells that the file does not hold yet."""
+    done = {line["count"] for line in raw.read()}
+    missing = [count for count in counts if count not in done]
+    if not missing:
+        return
+    names = cells()
+    with TemporaryDirectory(prefix="trials-") as folder:
+        clone = repositories.clone_of_tool(Path(folder, "clone"))
+        base = clone.commit({}, "Base")
+        text = (clone.root / COMMENTED).read_text()
+        head = clone.commit({COMMENTED: f"{text}\n# This line is all that differs.\n"}, "Head")
+        for count in missing:
+            pattern = f"^(?:{'|'.join(escape(name) for name in spread(names, count))})$"
+            peak = Peak()
+            found = gate(clone.root, base, head, "--bench", pattern, *options, seed=4000 + count, watch=peak)
+            raw.add(count=count, peak=peak.bytes, processes=peak.processes, **without_effects(found))
+            say(f"{count} cells: {found['wall']:.0f} s, {peak.bytes / 2**30:.2f} GiB, {found['counts']}")
+
+
+def without_effects(found: dict[str, Any]) -> dict[str, Any]:
+    """A gate of which only the time counts."""
+    return {name: value for name, value in found.items() if name not in ("cells", "controls")}

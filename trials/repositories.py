@@ -1,0 +1,59 @@
+"""Repositories that trials compare revisions of, made in temporary folders."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from trials.gates import TOOL
+
+AUTHOR = ("-c", "user.name=Trials", "-c", "user.email=trials@example.org", "-c", "commit.gpgsign=false")
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A git repository.
+
+    Attributes:
+        root: its top.
+    """
+
+    root: Path
+
+    def commit(self, files: Mapping[str, str], message: str) -> str:
+        """Write files and commit them.
+
+        Returns:
+            The hash.
+        """
+        for name, text in files.items():
+            path = self.root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        _git(self.root, "add", "-A")
+        _git(self.root, "commit", "-q", "--allow-empty", "-m", message)
+        return _git(self.root, "rev-parse", "HEAD")
+
+
+def made(root: Path, files: Path | None = None) -> Repository:
+    """A new repository, with a copy of these files that is not committed yet."""
+    if files is None:
+        root.mkdir(parents=True)
+    else:
+        shutil.copytree(files, root, ignore=shutil.ignore_patterns("__pycache__", ".asv", ".benchmarks"))
+    _git(root, "init", "-q", "-b", "main")
+    return Repository(root)
+
+
+def clone_of_tool(root: Path) -> Repository:
+    """A clone of the project that is tried, as last committed."""
+    subprocess.run(["git", "clone", "-q", str(TOOL), str(root)], check=True)
+    return Repository(root)
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(root), *AUTHOR, *arguments], check=True, capture_output=True, text=True)
+    return done.stdout.strip()

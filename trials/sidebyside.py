@@ -1,0 +1,203 @@
+"""The same two questions to asv, pytest-benchmark and our gate, in turn: nothing has changed, and half of the cells
+have become 5 % slower. Who says what, and after how many minutes?"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from bench_core import clock
+from bench_core.errors import BenchCoreError
+from bench_core.gate import versions
+from trials import plants
+from trials.files import Raw, today
+from trials.gates import environment, gate, tool
+
+PERCENT = 5
+
+FACTOR = 1.05
+"""Of asv's second judgement, and pytest-benchmark's threshold: the same as our limit."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A comparison that all tools are asked for.
+
+    Attributes:
+        root: the project.
+        base, head: commits.
+        family: a class of its suite, or None for all.
+        home: a folder for what tools write into a user's home.
+        options: of our gate.
+        seed: of our gate.
+    """
+
+    root: Path
+    base: str
+    head: str
+    family: str | None
+    home: Path
+    options: Sequence[str]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a tool says.
+
+    Attributes:
+        seconds: that the comparison took.
+        red: by rule of judgement, the cells that are called slower.
+        unsure: cells on which the tool says that it cannot say.
+    """
+
+    seconds: float
+    red: Mapping[str, Sequence[str]]
+    unsure: Sequence[str] = ()
+
+
+def ask_gate(question: Question) -> Answer:
+    bench = ["--bench", question.family] if question.family else []
+    found = gate(question.root, question.base, question.head, *bench, *question.options, seed=question.seed)
+    by_verdict = {
+        verdict: [name for name, cell in found["cells"].items() if cell["verdict"] == verdict]
+        for verdict in ("regression", "inconclusive", "error")
+    }
+    unsure = [*by_verdict["inconclusive"], *by_verdict["error"]]
+    return Answer(found["wall"], {"its own rule": by_verdict["regression"]}, unsure)
+
+
+def ask_asv(question: Question) -> Answer:
+    """`asv continuous` as it comes, and its results judged once more with our limit as the factor."""
+    bench = ["--bench", question.family] if question.family else []
+    began = clock.host()
+    printed = asv(question, "continuous", *bench, question.base, question.head, allowed=(0, 1))
+    seconds = clock.host() - began
+    again = asv(question, "compare", "--factor", str(FACTOR), "--only-changed", question.base, question.head)
+    return Answer(seconds, {"factor 1.1, its default": slower(printed), "factor 1.05": slower(again)})
+
+
+def asv(question: Question, *arguments: str, allowed: Sequence[int] = (0,)) -> str:
+    """Run asv with a home of its own, where it writes what it knows of the machine."""
+    real = Path.home()
+    variables = {
+        **os.environ,
+        "HOME": str(question.home),
+        "XDG_CONFIG_HOME": os.environ.get("XDG_CONFIG_HOME", str(real / ".config")),
+        "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", str(real / ".cache")),
+    }
+    return called([sys.executable, "-P", "-m", "asv", *arguments], question.root, variables, allowed)
+
+
+def slower(table: str) -> list[str]:
+    """The cells that asv's table of a comparison marks with a plus (slower) or an exclamation mark (fails now)."""
+    rows = [line.strip().strip("|").split("|") for line in table.splitlines() if line.startswith("|")]
+    return [row[-1].strip() for row in rows if row[0].strip() in ("+", "!")]
+
+
+def ask_pytest(question: Question) -> Answer:
+    """pytest-benchmark through our plugin: a run with each version's installed package, the second held against the
+    first."""
+    project = versions.project(question.root / "asv.conf.json")
+    store = versions.Store(project)
+    with TemporaryDirectory(prefix="trials-") as folder:
+        began = clock.host()
+        for side, name in (("base", question.base), ("head", question.head)):
+            site = store.version(versions.resolve(project, name)).path
+            command = [
+                *(sys.executable, "-P", "-m", "pytest", "cells", "-q", "-p", "no:cacheprovider"),
+                *(f"--benchmark-storage={folder}", f"--benchmark-save={side}"),
+                *(["-k", question.family] if question.family else []),
+                *(
+                    ["--benchmark-compare=0001", f"--benchmark-compare-fail=median:{PERCENT}%"]
+                    if side == "head"
+                    else []
+                ),
+            ]
+            variables = environment()
+            variables["PYTHONPATH"] = os.pathsep.join([site, variables["PYTHONPATH"]])
+            printed = called(command, question.root, variables, (0, 1) if side == "head" else (0,))
+        seconds = clock.host() - began
+        base, head = (medians(Path(folder), side) for side in ("base", "head"))
+    red = [name for name in base if head[name] > FACTOR * base[name]]
+    if bool(red) != ("Performance has regressed" in printed):
+        raise BenchCoreError(f"pytest-benchmark does not say what its medians say ({red}):\n{printed[-2000:]}")
+    return Answer(seconds, {"median:5%": red})
+
+
+def medians(storage: Path, side: str) -> dict[str, float]:
+    """Cell to the median that pytest-benchmark has stored."""
+    (path,) = storage.rglob(f"*_{side}.json")
+    return {one["extra_info"]["cell"]: one["stats"]["median"] for one in json.loads(path.read_text())["benchmarks"]}
+
+
+def called(command: Sequence[str], root: Path, variables: Mapping[str, str], allowed: Sequence[int]) -> str:
+    """What a command prints.
+
+    Raises:
+        BenchCoreError: if it ends with another status than these.
+    """
+    done = subprocess.run(
+        command, cwd=root, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    if done.returncode not in allowed:
+        last = "\n".join(done.stdout.splitlines()[-15:])
+        raise BenchCoreError(f"`{' '.join(command[:5])} ...` ended with status {done.returncode}:\n{last}")
+    return done.stdout
+
+
+TOOLS: Mapping[str, Callable[[Question], Answer]] = {
+    "gate": ask_gate,
+    "asv continuous": ask_asv,
+    "pytest-benchmark": ask_pytest,
+}
+
+
+def run(raw: Raw, rounds: int, family: str | None, options: Sequence[str], say: Callable[[str], None]) -> None:
+    """Ask what the file does not hold yet: in every round each tool both questions."""
+    done = {(line["round"], line["tool"], line["change"]) for line in raw.read()}
+    wanted = [(index, change, name) for index in range(rounds) for change in ("none", "+5 %") for name in TOOLS]
+    missing = [(index, change, name) for index, change, name in wanted if (index, name, change) not in done]
+    if not missing:
+        return
+    fields: dict[str, Any] = {}
+    with TemporaryDirectory(prefix="trials-") as folder:
+        home = Path(folder, "home")
+        home.mkdir()
+        repository, base = plants.project(Path(folder, "plants"))
+        heads: dict[tuple[int, str], tuple[str, dict[str, int]]] = {}
+        for index, change, name in missing:
+            if (index, change) not in heads:
+                planted = plants.plan(PERCENT, 100 + index) if change != "none" else {}
+                comment = f"Round {index}, change {change}"
+                heads[index, change] = plants.version(repository, planted, comment), planted
+            head, planted = heads[index, change]
+            question = Question(repository.root, base, head, family, home, options, seed=5000 + index)
+            if name == "asv continuous" and not fields:
+                asv(question, "machine", "--yes")
+                began = clock.host()
+                asv(question, "setup", allowed=(0, 1))  # it exits with a list of environments, which counts as 1
+                fields = {"environment_seconds": round(clock.host() - began, 1)}
+            answer = TOOLS[name](question)
+            raw.add(
+                round=index,
+                tool=name,
+                change=change,
+                date=today(),
+                commit=tool(),
+                seconds=round(answer.seconds, 1),
+                planted=sorted(planted),
+                red={rule: sorted(cells) for rule, cells in answer.red.items()},
+                unsure=sorted(answer.unsure),
+                family=family,
+                **(fields if name == "asv continuous" else {}),
+            )
+            reds = {rule: len(cells) for rule, cells in answer.red.items()}
+            say(f"round {index}, change {change}, {name}: {answer.seconds:.0f} s, red {reds}")

@@ -1,0 +1,274 @@
+"""Gates drawn from the pairs that real A/A gates have recorded: how often is one red without a change, how often is a
+slowdown found, and how often do the final intervals hold the truth?
+
+The rule is that of `bench_core.gate.judge.judge_cell`, after every pair, for many gates at once;
+tests/trials/test_simulate.py holds both against each other.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import random
+import statistics
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench_core.errors import BenchCoreError
+from bench_core.gate import judge
+from bench_core.records import GateSettings
+from bench_core.statistics import confidence_sequence, intraclass_correlation, least_successes
+from trials.files import raw, today, write_json
+from trials.gates import drawn, tool
+
+PLANTS = (0.02, 0.03, 0.05, 0.10)
+
+PERMUTATIONS = 1000
+"""As `bench_core.statistics.likeness_p` draws by default."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What `judge_cell` derives from the settings.
+
+    Attributes:
+        error: the probability of missing the effect, on each side.
+        floor, limit: of a slowdown, as logarithms.
+        seed: for permutations.
+    """
+
+    error: float
+    floor: float
+    limit: float
+    seed: int
+
+    @classmethod
+    def of(cls, settings: GateSettings, family: int) -> Rule:
+        error = judge.CELLS_SHARE * settings.error_rate / family
+        return cls(error, math.log1p(settings.noise_floor), math.log1p(settings.limit), settings.seed)
+
+
+@dataclass(frozen=True)
+class End:
+    """How a cell ended: its verdict, the pairs that it took, and its interval as log ratios."""
+
+    verdict: str
+    pairs: int
+    low: float
+    high: float
+
+
+def outcome(low: float, middle: float, high: float, parents: int, rule: Rule) -> str:
+    """The verdict on an interval, as `judge_cell` gives it."""
+    if low > high:
+        return "inconclusive"
+    if low > rule.floor:
+        return "regression" if parents >= judge.MIN_PARENTS else "inconclusive"
+    if high < -rule.floor:
+        return "improvement"
+    return "pass" if high < rule.limit and middle <= rule.floor else "inconclusive"
+
+
+def sequences(logs: NDArray[np.float64], parents: NDArray[np.int64], rule: Rule) -> list[End]:
+    """How cells end that have these effects, each until it is decided or has no more.
+
+    Args:
+        logs: a row a cell, a column a pair.
+        parents: the number of each pair's parent; within a row they only grow.
+    """
+    rows, most = logs.shape
+    low, high = np.full(rows, -np.inf), np.full(rows, np.inf)
+    begun = 1 + np.cumsum(np.diff(parents, axis=1, prepend=parents[:, :1]) != 0, axis=1)
+    ends: list[End | None] = [None] * rows
+    open_rows = np.arange(rows)
+    for n in range(1, most + 1):
+        successes = least_successes(n, 1 / rule.error)
+        if successes is None:
+            continue
+        ordered = np.sort(logs[open_rows, :n], axis=1)
+        low[open_rows] = np.maximum(low[open_rows], ordered[:, n - successes])
+        high[open_rows] = np.minimum(high[open_rows], ordered[:, successes - 1])
+        middles = (ordered[:, (n - 1) // 2] + ordered[:, n // 2]) / 2
+        bottom, top = low[open_rows], high[open_rows]
+        decided = (
+            ((bottom > rule.floor) & (begun[open_rows, n - 1] >= judge.MIN_PARENTS))
+            | (top < -rule.floor)
+            | ((top < rule.limit) & (middles <= rule.floor))
+        ) & (bottom <= top)
+        for row, middle in zip(open_rows[decided], middles[decided], strict=True):
+            found = End(outcome(low[row], middle, high[row], begun[row, n - 1], rule), n, low[row], high[row])
+            ends[row] = _by_parents(found, logs[row, :n], parents[row, :n], rule)
+        closed = np.array([_closed(ends[row]) for row in open_rows], bool)
+        open_rows = open_rows[~closed]
+        if not len(open_rows):
+            break
+    return [_unfinished(end, most, low[row], high[row]) for row, end in enumerate(ends)]
+
+
+def _closed(end: End | None) -> bool:
+    return end is not None and end.verdict != "inconclusive"
+
+
+def _unfinished(end: End | None, most: int, low: float, high: float) -> End:
+    """A cell that ran out of pairs. One that parents left open at its last pair has their interval."""
+    if end is not None and (end.verdict != "inconclusive" or end.pairs == most):
+        return end
+    return End("inconclusive", most, low, high) if low <= high else End("inconclusive", most, -math.inf, math.inf)
+
+
+def _by_parents(found: End, logs: NDArray[np.float64], parents: NDArray[np.int64], rule: Rule) -> End:
+    """Judged again by the parents' medians, if pairs of one parent are alike."""
+    groups = [logs[parents == parent].tolist() for parent in dict.fromkeys(parents.tolist())]
+    repeated = sum(len(group) > 1 for group in groups)
+    if len(groups) < judge.MIN_PARENTS or 2 * repeated <= len(groups):
+        return found
+    likeness = intraclass_correlation(groups)
+    if not (likeness > judge.ALIKE and likeness_p(groups, rule.seed) < judge.ALIKE_P):
+        return found
+    medians = confidence_sequence([statistics.median(group) for group in groups], rule.error)
+    verdict = outcome(medians.low, medians.middle, medians.high, len(groups), rule)
+    if medians.low > medians.high:
+        return End(verdict, found.pairs, -math.inf, math.inf)
+    return End(verdict, found.pairs, medians.low, medians.high)
+
+
+def likeness_p(groups: Sequence[Sequence[float]], seed: int) -> float:
+    """`bench_core.statistics.likeness_p`, with the same permutations, all at once."""
+    values = np.array([value for group in groups for value in group])
+    ordered = np.sort(values)
+    ranks = (np.searchsorted(ordered, values, "left") + 1 + np.searchsorted(ordered, values, "right")) / 2
+    sizes = np.array([len(group) for group in groups])
+    starts = np.cumsum(sizes) - sizes
+
+    def between(order: NDArray[np.float64]) -> Any:
+        return (np.add.reduceat(order, starts, axis=-1) ** 2 / sizes).sum(axis=-1)
+
+    as_large = (between(ranks[permutations(len(values), seed)]) >= between(ranks) * (1 - 1e-12)).sum()
+    return float((as_large + 1) / (PERMUTATIONS + 1))
+
+
+@functools.cache
+def permutations(size: int, seed: int) -> NDArray[np.int64]:
+    """What the gate's own shuffles do to so many places: a row a shuffle, each of what the one before has left."""
+    shuffle = random.Random(seed).shuffle
+    places = list(range(size))
+    rows = []
+    for _ in range(PERMUTATIONS):
+        shuffle(places)
+        rows.append(list(places))
+    return np.array(rows)
+
+
+def resampled(
+    groups: Sequence[Sequence[float]], gates: int, most: int, draw: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Draw parents with replacement, their pairs in order, until each gate has `most` pairs.
+
+    Args:
+        groups: the log ratios of one cell, a group a parent.
+
+    Returns:
+        The log ratios, and the parents' numbers: a row a gate.
+    """
+    flat = np.array([value for group in groups for value in group])
+    sizes = np.array([len(group) for group in groups])
+    starts = np.cumsum(sizes) - sizes
+    logs, parents = np.empty((gates, most)), np.empty((gates, most), int)
+    for gate in range(gates):
+        chosen = draw.integers(len(groups), size=most)  # each has a pair at least
+        ends = np.cumsum(sizes[chosen])
+        needed = int(np.searchsorted(ends, most)) + 1
+        lengths = sizes[chosen[:needed]]
+        within = np.arange(lengths.sum()) - np.repeat(ends[:needed] - lengths, lengths)
+        logs[gate] = flat[np.repeat(starts[chosen[:needed]], lengths) + within][:most]
+        parents[gate] = np.repeat(np.arange(needed), lengths)[:most]
+    return logs, parents
+
+
+def recorded(lines: Sequence[Mapping[str, Any]]) -> dict[str, list[list[float]]]:
+    """Of every timed cell without error, the log ratios of each parent of each gate."""
+    cells: dict[str, list[list[float]]] = {}
+    for line in lines:
+        for name, cell in line["cells"].items():
+            groups: dict[int, list[float]] = {}
+            if cell["error"] is None and cell["kind"] in judge.TIMED:
+                for parent, log in drawn(cell):
+                    groups.setdefault(parent, []).append(log)
+            cells.setdefault(name, []).extend(groups.values())
+    return {name: groups for name, groups in cells.items() if groups}
+
+
+def typical_most(lines: Sequence[Mapping[str, Any]]) -> int:
+    """The pairs that the cells with most of them have: the median over the gates."""
+    return int(statistics.median(max(len(cell["effects"]) for cell in line["cells"].values()) for line in lines))
+
+
+def run(folder: Path, gates: int, planted_gates: int, say: Callable[[str], None]) -> None:
+    """Simulate, and write ``simulate.json``.
+
+    Raises:
+        BenchCoreError: if no A/A gate is recorded.
+    """
+    lines = raw(folder, "aa").read()
+    if not lines:
+        raise BenchCoreError(f"there are no A/A gates in {folder} to draw from: `python -m trials aa` runs them.")
+    cells = recorded(lines)
+    settings = GateSettings(seed=1)
+    rule, most = Rule.of(settings, len(cells)), typical_most(lines)
+    found = []
+    for shift in (0.0, *PLANTS):
+        count = planted_gates if shift else gates
+        found.append(simulated(cells, shift, count, most, rule))
+        say(f"{shift:+.0%}: {json.dumps({k: v for k, v in found[-1].items() if k != 'by_cell'})}")
+    write_json(
+        folder / "simulate.json",
+        {
+            "date": today(),
+            "tool": tool(),
+            "aa_gates": len(lines),
+            "parents": sum(map(len, cells.values())),
+            "cells": len(cells),
+            "most_pairs": most,
+            "rule": asdict(rule),
+            "simulated": found,
+        },
+    )
+
+
+def simulated(
+    cells: Mapping[str, Sequence[Sequence[float]]], shift: float, gates: int, most: int, rule: Rule
+) -> dict[str, Any]:
+    """So many gates with a slowdown of `shift` in every cell."""
+    truth = math.log1p(shift)
+    red = np.zeros(gates, int)
+    verdicts: Counter[str] = Counter()
+    known = covered = pairs = 0
+    by_cell = {}
+    for place, (name, groups) in enumerate(cells.items()):
+        logs, parents = resampled(groups, gates, most, np.random.default_rng([rule.seed, place]))
+        ends = sequences(logs + truth, parents, rule)
+        red += [end.verdict == "regression" for end in ends]
+        by_cell[name] = dict(Counter(end.verdict for end in ends))
+        verdicts.update(by_cell[name])
+        bounded = [end for end in ends if end.low > -math.inf or end.high < math.inf]
+        known += len(bounded)
+        covered += sum(end.low <= truth <= end.high for end in bounded)
+        pairs += sum(end.pairs for end in ends)
+    return {
+        "shift": shift,
+        "gates": gates,
+        "red_gates": int((red > 0).sum()),
+        "cells": gates * len(cells),
+        "verdicts": dict(verdicts),
+        "intervals": known,
+        "covered": covered,
+        "mean_pairs": round(pairs / (gates * len(cells)), 2),
+        "by_cell": by_cell,
+    }

@@ -1,0 +1,323 @@
+"""Every figure that may be published, with its count, its bounds, and where it comes from."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bench_core.report.table import described
+from bench_core.results.asv_run import description
+from bench_core.statistics import clopper_pearson
+from trials import plants
+from trials.files import raw, write_json
+from trials.gates import covers
+
+Line = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure.
+
+    Attributes:
+        trial: the name of its trial.
+        what: in words.
+        value: as it is printed; of a count, ``k of n``.
+        count, of: the k and the n; None for what is no count.
+        low, high: the bounds of the share, Clopper-Pearson 95 %.
+    """
+
+    trial: str
+    what: str
+    value: str
+    count: int | None = None
+    of: int | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def bounds(self) -> str:
+        return "" if self.low is None or self.high is None else f"{_percent(self.low)} to {_percent(self.high)}"
+
+
+def share(trial: str, what: str, count: int, of: int) -> Figure:
+    """A count out of so many, with its bounds."""
+    low, high = clopper_pearson(count, of)
+    value = f"{count:,} of {of:,}" + (f" ({_percent(count / of)})" if of else "")
+    return Figure(trial, what, value, count, of, low, high)
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.3g} %"
+
+
+def spread(trial: str, what: str, values: Sequence[float], unit: str) -> Figure:
+    """The median of some values, and their range."""
+    middle = statistics.median(values)
+    return Figure(trial, what, f"{middle:.3g} {unit} (median of {len(values)}; {min(values):.3g} to {max(values):.3g})")
+
+
+def of_aa(lines: Sequence[Line]) -> list[Figure]:
+    found = []
+    for what, chosen in (
+        ("all", lines),
+        ("other core idle", [line for line in lines if not line["busy"]]),
+        ("other core busy", [line for line in lines if line["busy"]]),
+    ):
+        if not chosen:
+            continue
+        verdicts = _counted(chosen)
+        measured = [cell for line in chosen for cell in _timed(line)]
+        rejecting = sum(line["control_rejects"] for line in chosen)
+        cells = sum(verdicts.values())
+        found += [
+            share("aa", f"gates that are red, {what}", sum(line["exit_code"] == 1 for line in chosen), len(chosen)),
+            *(
+                share("aa", f"cells that are {name}, {what}", verdicts[name], cells)
+                for name in ("regression", "improvement", "pass", "inconclusive", "error")
+            ),
+            share("aa", f"intervals without 1, {what}", *_missed((cell, 1.0) for cell in measured)),
+            share("aa", f"gates whose controls reject, {what}", rejecting, len(chosen)),
+            spread("aa", f"a gate, {what}", [line["seconds"] for line in chosen], "s"),
+            spread("aa", f"pairs of a cell, {what}", [len(cell["effects"]) for cell in measured], "pairs"),
+        ]
+    return found
+
+
+def _timed(line: Line) -> list[Line]:
+    return [cell for cell in line["cells"].values() if cell["error"] is None]
+
+
+def _counted(lines: Iterable[Line]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for line in lines:
+        total.update(line["counts"])
+    return total
+
+
+def _missed(cells: Iterable[tuple[Line, float]]) -> tuple[int, int]:
+    """How many intervals do not hold their truth, and how many there are."""
+    held = [found for cell, truth in cells if (found := covers(dict(cell), truth)) is not None]
+    return held.count(False), len(held)
+
+
+def of_simulation(content: Line) -> list[Figure]:
+    found = [
+        Figure("simulate", "drawn from", f"{content['parents']:,} parents of {content['aa_gates']} A/A gates"),
+        Figure("simulate", "cells a gate", f"{content['cells']}, with {content['most_pairs']} pairs at most"),
+    ]
+    for one in content["simulated"]:
+        what = "no change" if one["shift"] == 0 else f"{100 * one['shift']:+.0f} % in every cell"
+        if one["shift"] == 0:
+            found.append(share("simulate", f"gates that are red, {what}", one["red_gates"], one["gates"]))
+        found += [
+            share("simulate", f"cells that are {name}, {what}", one["verdicts"].get(name, 0), one["cells"])
+            for name in ("regression", "pass", "inconclusive")
+        ]
+        missed = one["intervals"] - one["covered"]
+        found.append(share("simulate", f"intervals without the truth, {what}", missed, one["intervals"]))
+        found.append(Figure("simulate", f"pairs of a cell, {what}", f"{one['mean_pairs']} (mean)"))
+    return found
+
+
+def of_detect(lines: Sequence[Line]) -> list[Figure]:
+    found = []
+    for percent in sorted({line["percent"] for line in lines}):
+        chosen = [line for line in lines if line["percent"] == percent]
+        planted = [
+            (cell, plants.truth(percent, line["fixed"][name]))
+            for line in chosen
+            for name, cell in line["cells"].items()
+            if name in line["planted"]
+        ]
+        verdicts = Counter(cell["verdict"] for cell, _ in planted)
+        found += [
+            share("detect", f"{percent:+d} %: planted cells that are {name}", verdicts[name], len(planted))
+            for name in ("regression", "improvement", "pass", "inconclusive", "error")
+        ]
+        measured = [(cell, truth) for cell, truth in planted if cell["error"] is None]
+        found.append(share("detect", f"{percent:+d} %: intervals without the truth", *_missed(measured)))
+    controls = [c for line in lines for name, c in line["cells"].items() if name not in line["planted"]]
+    verdicts = Counter(cell["verdict"] for cell in controls)
+    return [
+        *found,
+        *(
+            share("detect", f"cells beside planted ones that are {name}", verdicts[name], len(controls))
+            for name in ("regression", "improvement", "pass", "inconclusive", "error")
+        ),
+        share(
+            "detect",
+            "cells beside planted ones: intervals without 1",
+            *_missed((cell, 1.0) for cell in controls if cell["error"] is None),
+        ),
+        share("detect", "gates whose controls reject", sum(line["control_rejects"] for line in lines), len(lines)),
+        spread("detect", "a gate", [line["seconds"] for line in lines], "s"),
+    ]
+
+
+def of_truncnormal(lines: Sequence[Line]) -> list[Figure]:
+    found = []
+    for way in dict.fromkeys(line["way"] for line in lines):
+        chosen = [line for line in lines if line["way"] == way]
+        verdicts = Counter(line["verdict"] for line in chosen)
+        said = ", ".join(f"{count} {name}" for name, count in verdicts.most_common())
+        found.append(Figure("truncnormal", f"{way}: gates", said))
+        for name in chosen[0]["cells"]:
+            cells = [line["cells"][name] for line in chosen]
+            ratio = statistics.median(cell["ratio"] for cell in cells)
+            said = ", ".join(f"{n} {verdict}" for verdict, n in Counter(c["verdict"] for c in cells).most_common())
+            found.append(Figure("truncnormal", f"{way}: {name}", f"{ratio:.3f} times the time: {said}"))
+    return found
+
+
+def of_sidebyside(lines: Sequence[Line]) -> list[Figure]:
+    found = []
+    for tool in dict.fromkeys(line["tool"] for line in lines):
+        own = [line for line in lines if line["tool"] == tool]
+        for rule in own[0]["red"]:
+            name = f"{tool}, {rule}"
+            none, some = ([line for line in own if bool(line["planted"]) == changed] for changed in (False, True))
+            sizes = _cells_of(own)
+            planted = [(line, cell) for line in some for cell in line["planted"] if cell in sizes]
+            missed = sum(cell not in line["red"][rule] for line, cell in planted)
+            beside = sum(len(set(line["red"][rule]) - set(line["planted"])) for line in some)
+            found += [
+                share("sidebyside", f"{name}: false reds without a change", *_reds(none, rule, len(sizes))),
+                share("sidebyside", f"{name}: red comparisons without a change", *_red_comparisons(none, rule)),
+                share("sidebyside", f"{name}: planted +5 % not red", missed, len(planted)),
+                share(
+                    "sidebyside",
+                    f"{name}: false reds beside planted cells",
+                    beside,
+                    len(some) * len(sizes) - len(planted),
+                ),
+            ]
+        unsure = sum(len(line["unsure"]) for line in own)
+        if unsure:
+            found.append(Figure("sidebyside", f"{tool}: cells that it leaves open, all comparisons", str(unsure)))
+        found.append(spread("sidebyside", f"{tool}: a comparison", [line["seconds"] / 60 for line in own], "min"))
+        built = [line["environment_seconds"] / 60 for line in own if "environment_seconds" in line]
+        if built:
+            found.append(spread("sidebyside", f"{tool}: its environment, beforehand", sorted(set(built)), "min"))
+    return found
+
+
+def _cells_of(lines: Sequence[Line]) -> set[str]:
+    """The cells that were compared; ``family`` says which, where not all were."""
+    family = lines[0]["family"]
+    return {name for name in plants.CELLS if family is None or f".{family}." in name}
+
+
+def _reds(lines: Sequence[Line], rule: str, size: int) -> tuple[int, int]:
+    return sum(len(line["red"][rule]) for line in lines), len(lines) * size
+
+
+def _red_comparisons(lines: Sequence[Line], rule: str) -> tuple[int, int]:
+    return sum(bool(line["red"][rule]) for line in lines), len(lines)
+
+
+def of_growth(lines: Sequence[Line]) -> list[Figure]:
+    return [
+        Figure(
+            "growth",
+            f"{line['count']} cells",
+            f"{line['wall']:.0f} s with a budget of {line['settings']['budget']:.0f} s, "
+            f"{line['peak'] / 2**30:.2f} GiB in {line['processes']} processes, "
+            f"{line['counts'].get('inconclusive', 0)} inconclusive",
+        )
+        for line in sorted(lines, key=lambda line: line["count"])
+    ]
+
+
+OF: Mapping[str, Callable[[Sequence[Line]], list[Figure]]] = {
+    "aa": of_aa,
+    "detect": of_detect,
+    "truncnormal": of_truncnormal,
+    "sidebyside": of_sidebyside,
+    "growth": of_growth,
+}
+
+TITLES = {
+    "aa": "A/A gates on this project: two commits that differ by a comment",
+    "simulate": "Gates drawn from the pairs of the A/A gates",
+    "detect": "Known slowdowns",
+    "truncnormal": "A real slowdown: two ways to `trunc_normal_`",
+    "sidebyside": "Three tools in turn on the same plants",
+    "growth": "By the number of cells",
+}
+
+
+def figures(folder: Path) -> list[Figure]:
+    """All figures that the files of a machine's folder give."""
+    found = []
+    for trial in TITLES:
+        if trial == "simulate":
+            path = folder / "simulate.json"
+            found += of_simulation(json.loads(path.read_text())) if path.exists() else []
+        elif lines := raw(folder, trial).read():
+            found += OF[trial](lines)
+    return found
+
+
+def origin(folder: Path, trial: str) -> dict[str, str]:
+    """When, and with what, a trial was measured."""
+    if trial == "simulate":
+        content = json.loads((folder / "simulate.json").read_text())
+        dates, tools = [content["date"]], [content["tool"]]
+    else:
+        lines = raw(folder, trial).read()
+        dates = sorted(line["date"][:10] for line in lines)
+        tools = list(dict.fromkeys(line.get("commit") or line["tool"] for line in lines))
+    return {
+        "date": dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}",
+        "tool": ", ".join(tools),
+        "command": f"python -m trials {trial}",
+    }
+
+
+def page(found: Sequence[Figure], origins: Mapping[str, Mapping[str, str]], machine: str) -> str:
+    """The figures for people."""
+    parts = ["# Trials of the gate\n", f"On {machine}. Bounds are Clopper-Pearson, 95 %.\n"]
+    for trial, title in TITLES.items():
+        own = [figure for figure in found if figure.trial == trial]
+        if not own:
+            continue
+        by = origins[trial]
+        parts += [
+            f"\n## {title}\n",
+            f"`{by['command']}`, {by['date']}, bench_core at {by['tool']}.\n",
+            "| figure | value | bounds |",
+            "| --- | --- | --- |",
+            *(f"| {figure.what} | {figure.value} | {figure.bounds} |" for figure in own),
+        ]
+    return "\n".join(parts) + "\n"
+
+
+def run(folder: Path, name: str) -> str:
+    """Write ``summary.md`` and ``summary.json``.
+
+    Args:
+        name: of the machine, for the command.
+
+    Returns:
+        The page.
+    """
+    found = figures(folder)
+    trials = dict.fromkeys(figure.trial for figure in found)
+    origins = {trial: origin(folder, trial) for trial in trials}
+    text = page(found, origins, described(description()))
+    write_json(
+        folder / "summary.json",
+        {
+            "machine": {"name": name, **description()},
+            "trials": origins,
+            "figures": [asdict(figure) for figure in found],
+        },
+    )
+    (folder / "summary.md").write_text(text)
+    return text

@@ -1,0 +1,148 @@
+"""The jobs. All that grows with the number of units is inside them; outside is one call of a closure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+
+from plants.amounts import UNITS
+
+Job = Callable[[], object]
+
+SIZES: dict[str, dict[int, int]] = {
+    # By nominal microseconds a call: steps a unit. A step follows one attribute, 10 ns.
+    "walk": {3: 3, 6: 6, 12: 12, 25: 25, 50: 50, 100: 100, 200: 200, 500: 500, 1000: 1000, 2000: 2000},
+    # Up to 25 us, steps of float arithmetic; from there on the elements of one pass of numpy.
+    "add": {3: 1, 6: 3, 12: 6, 25: 12, 50: 1_000, 100: 3_000, 200: 12_000, 500: 36_000, 1000: 80_000, 2000: 150_000},
+    # Up to 25 us, small lists; up to 100 us bytes; from there on the elements of a temporary array.
+    "allocate": {
+        3: 1,
+        6: 2,
+        12: 4,
+        25: 8,
+        50: 40_000,
+        100: 90_000,
+        200: 18_000,
+        500: 40_000,
+        1000: 80_000,
+        2000: 160_000,
+    },
+    # MiB a call: elements of float32 a unit.
+    "read": {mib: mib * 2**18 // 100 for mib in (1, 2, 4, 8, 16)},
+    "write": {mib: mib * 2**18 // 100 for mib in (1, 2, 4, 8, 16)},
+}
+
+PYTHON_UP_TO = 25
+BYTES_UP_TO = 100
+
+LARGE = 2**23
+"""Elements of the array that memory traffic goes through: 32 MiB, of which each call takes the next part, so that a
+unit costs the same whatever the number of units: a part that is touched again and again would lie in a cache."""
+
+
+class Node:
+    """A place in a ring."""
+
+    next: Node
+
+
+def make(kind: str, size: int, units: int | None = None) -> Job:
+    """A job.
+
+    Args:
+        kind, size: as in `SIZES`.
+        units: None for this version's own amount.
+    """
+    amount = UNITS[f"{kind} {size}"] if units is None else units
+    job: Job = globals()[f"_{kind}"](size, amount, SIZES[kind][size])
+    return job
+
+
+def _walk(size: int, units: int, steps: int) -> Job:
+    ring = [Node() for _ in range(64)]
+    for node, following in zip(ring, [*ring[1:], ring[0]], strict=True):
+        node.next = following
+    start, count = ring[0], units * steps
+
+    def walk() -> Node:
+        node = start
+        for _ in repeat(None, count):
+            node = node.next
+        return node
+
+    return walk
+
+
+def _add(size: int, units: int, steps: int) -> Job:
+    if size <= PYTHON_UP_TO:
+        count = units * steps
+
+        def add() -> float:
+            total = 0.0
+            for _ in repeat(None, count):
+                total = total * 0.5 + 1.0
+            return total
+
+        return add
+    left, right = np.ones(steps, np.float32), np.ones(steps, np.float32)
+    total = np.empty(steps, np.float32)
+
+    def add_arrays() -> None:
+        for _ in repeat(None, units):
+            np.add(left, right, out=total)
+
+    return add_arrays
+
+
+def _allocate(size: int, units: int, steps: int) -> Job:
+    if size <= PYTHON_UP_TO:
+        count = units * steps
+
+        def allocate() -> None:
+            for _ in repeat(None, count):
+                _ = [count, count, count]
+
+        return allocate
+    if size <= BYTES_UP_TO:
+
+        def allocate_bytes() -> None:
+            for _ in repeat(None, units):
+                bytearray(steps)
+
+        return allocate_bytes
+    left = np.ones(steps, np.float32)
+
+    def allocate_arrays() -> None:
+        for _ in repeat(None, units):
+            left + left
+
+    return allocate_arrays
+
+
+def _read(size: int, units: int, steps: int) -> Job:
+    return _traffic(units, steps, lambda part: part.max())
+
+
+def _write(size: int, units: int, steps: int) -> Job:
+    return _traffic(units, steps, lambda part: part.fill(1.0))
+
+
+def _traffic(units: int, steps: int, touch: Callable[[Any], object]) -> Job:
+    large = np.ones(LARGE, np.float32)
+    last = LARGE - steps
+    at = 0
+
+    def traffic() -> None:
+        nonlocal at
+        here = at
+        for _ in repeat(None, units):
+            touch(large[here : here + steps])
+            here += steps
+            if here > last:
+                here = 0
+        at = here
+
+    return traffic
