@@ -51,6 +51,9 @@ class Commands(click.Group):
         except BenchCoreError as error:
             click.echo(f"bench-core: {error}", err=True)
             ctx.exit(error.exit_code)
+        except KeyboardInterrupt:  # click would exit 1, which means a regression
+            click.echo("bench-core: interrupted.", err=True)
+            ctx.exit(130)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

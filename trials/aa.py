@@ -21,7 +21,7 @@ SELECTION = (
     r"LazyConstruction\.time_construct\(cpu, (lazy|plain), (LazyLinear|notebook)\)",
     r"LazyForward\.time_forward\(cpu, (first|second), (LazyLinear|notebook)\)",
     r"StateDict\.time_state_dict\((plain|hooks), flat, (10|100)\)",
-    r"LoadBySize\.time_load\(cpu, (load_state_dict|copy_loop), (8x4|1024x1024|4096x4096)\)",
+    r"LoadBySize\.time_load\(cpu, (load_state_dict|copy_loop|assign), (8x4|1024x1024)\)",
     r"SharedLayer\.time_(backward|forward)\(cpu, (tied|untied), (8|512), 8\)",
 )
 """Forty cells of every family, from 3 us to 20 ms."""

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -129,18 +129,9 @@ def drawn(cell: dict[str, Any]) -> list[tuple[int, float]]:
     return [(parent, log) for log, parent, _ in cell["effects"]]
 
 
-def number(end: float | str | None) -> float:
-    """An end of a kept interval; one that does not stand there is unknown."""
-    return float("nan") if end is None else float(end)
-
-
-def covers(cell: dict[str, Any], ratio: float) -> bool | None:
-    """Whether the interval of a kept cell holds a ratio; None where there is no finite end."""
-    low, high = (number(end) for end in cell["interval"])
-    if low in (0.0, float("-inf")) and high == float("inf"):
+def covers(cell: Mapping[str, Any], ratio: float) -> bool | None:
+    """Whether the interval of a kept cell holds a ratio; None where both ends are open (null)."""
+    low, high = cell["interval"]
+    if low is None and high is None:
         return None
-    return low <= ratio <= high
-
-
-def verdicts(cells: Sequence[dict[str, Any]]) -> dict[str, int]:
-    return dict(Counter(cell["verdict"] for cell in cells))
+    return (low is None or low <= ratio) and (high is None or ratio <= high)

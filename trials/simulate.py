@@ -130,7 +130,8 @@ def _by_parents(found: End, logs: NDArray[np.float64], parents: NDArray[np.int64
     if len(groups) < judge.MIN_PARENTS or 2 * repeated <= len(groups):
         return found
     likeness = intraclass_correlation(groups)
-    if not (likeness > judge.ALIKE and likeness_p(groups, rule.seed) < judge.ALIKE_P):
+    chance = judge.ALIKE_P_OF_RED if found.verdict == "regression" else judge.ALIKE_P
+    if not (likeness > judge.ALIKE and likeness_p(groups, rule.seed) < chance):
         return found
     medians = confidence_sequence([statistics.median(group) for group in groups], rule.error)
     verdict = outcome(medians.low, medians.middle, medians.high, len(groups), rule)
@@ -259,7 +260,7 @@ def simulated(
         verdicts.update(by_cell[name])
         bounded = [end for end in ends if end.low > -math.inf or end.high < math.inf]
         known += len(bounded)
-        covered += sum(end.low <= truth <= end.high for end in bounded)
+        covered += sum(bool(end.low <= truth <= end.high) for end in bounded)
         pairs += sum(end.pairs for end in ends)
     return {
         "shift": shift,

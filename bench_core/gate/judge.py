@@ -54,9 +54,10 @@ SUITE_FLOOR = 0.5
 """Of the noise floor, for the suite as a whole: the noise of many cells averages out, so less of it is resolved, and
 is worth knowing: a small slowdown of everything is one that no cell alone can prove."""
 
-ALIKE, ALIKE_P = 0.1, 0.01
+ALIKE, ALIKE_P, ALIKE_P_OF_RED = 0.1, 0.01, 0.1
 """Pairs of one parent count as alike where their intra-parent correlation is above the first, with a probability of
-chance below the second. Below 0.1 the pairs count nearly as they would alone, and permutations are saved."""
+chance below the second; for a red, below the third, since a test of few parents sees little. Below a correlation of 0.1
+the pairs count nearly as they would alone, and permutations are saved."""
 
 DEVIATION = 1.4826
 """A standard deviation over the median absolute deviation, where the noise is normal."""
@@ -222,15 +223,16 @@ def _judge_sequence(drawn: Sequence[tuple[int, float]], rule: _Rule) -> Judgemen
     parents = _by_parent(drawn)
     likeness = intraclass_correlation(parents)
     found = _judge_units([value for _, value in drawn], "pair", len(parents), rule)
-    if found.decided and _are_alike(parents, likeness, rule.seed):
+    chance = ALIKE_P_OF_RED if found.verdict == "regression" else ALIKE_P
+    if found.decided and _are_alike(parents, likeness, rule.seed, chance):
         found = _judge_units([statistics.median(values) for values in parents], "parent", len(parents), rule)
     return replace(found, likeness=likeness)
 
 
-def _are_alike(parents: Sequence[Sequence[float]], likeness: float, seed: int) -> bool:
+def _are_alike(parents: Sequence[Sequence[float]], likeness: float, seed: int, chance: float) -> bool:
     repeated = sum(len(values) > 1 for values in parents)
     enough = len(parents) >= MIN_PARENTS and 2 * repeated > len(parents)
-    return enough and likeness > ALIKE and likeness_p(parents, seed) < ALIKE_P
+    return enough and likeness > ALIKE and likeness_p(parents, seed) < chance
 
 
 def _judge_units(values: Sequence[float], unit: Literal["pair", "parent"], parents: int, rule: _Rule) -> Judgement:

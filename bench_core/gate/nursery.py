@@ -151,6 +151,7 @@ def _pass_on(
     imported: dict[str, None] = {}
     waiting: dict[Any, str] = {end: role for role, end in reports.items()}
     gone: list[str] = []
+    last_words: list[dict[str, Any]] = []
     seen, since, spoke = list(turns), clock.host(), clock.host()
     while waiting:
         ready = connection.wait(list(waiting), timeout=LOOK_EVERY)
@@ -165,6 +166,11 @@ def _pass_on(
             if "imported" in report:
                 imported.update((name, None) for name in report["imported"] if name.partition(".")[0] not in own)
                 del waiting[end]
+            elif report.keys() & {"broken", "refused"}:
+                # Told at the end: what its peer has to say of cells before comes first.
+                last_words.append({"role": role, **report})
+                del waiting[end]
+                gone.append(role)
             else:
                 answer(role=role, **report)
         now = clock.host()
@@ -186,7 +192,9 @@ def _pass_on(
             busy = [role for role in waiting.values() if not _waits(turns, role)]
             answer(lost=busy[0] if len(busy) == 1 else None, cause=f"hangs: no answer within {job['timeout']:g} s")
             return []
-    if not gone:
+    for words in last_words:
+        answer(**words)
+    if last_words or not gone:
         return list(imported)
     codes = {role: _exit_status(processes[role]) for role in gone}
     culprits = [role for role in gone if codes[role] != PEER_LOST]
@@ -249,9 +257,10 @@ def _worker(
             report(imported=imported)
         except worker.PeerLostError:
             os._exit(PEER_LOST)
+        except worker.VersionError as error:
+            report(refused=str(error))
         except BaseException as error:  # noqa: BLE001 - the version's modules run on import, and may raise anything
             report(broken=worker.cause(error))
-            report(imported=[])
     except OSError:
         os._exit(PIPES_LOST)
     os._exit(0)

@@ -118,6 +118,7 @@ class Gate:
         self._doing = ["" for _ in cores]
         self._failures: list[BaseException] = []
         self._faults = 0
+        self._found = 0
         self._suspects: list[Suspect] = []
         self._nurseries: dict[int, lane.Child] = {}
         self._verdicts: dict[str, Judgement] = {}
@@ -199,8 +200,8 @@ class Gate:
                     return
                 nursery.tell(self._spec(index, watchdog))
                 nursery.answer()
-                if self._confirm(index, nursery):
-                    self._take_pairs(index, nursery, parent, self._clock() - began)
+                self._confirm(index, nursery)
+                self._take_pairs(index, nursery, parent, self._clock() - began)
             except lane.LostError as error:
                 if not self._stop.is_set():
                     self._fault(error)
@@ -218,9 +219,11 @@ class Gate:
         """
         started = self._clock()
         for taken, jobs in enumerate(self._pairs_of(index, parent), start=1):
-            alive = all(self._take_pair(index, nursery, parent, job) for job in jobs)
+            go_on = all(self._take_pair(index, nursery, parent, job) for job in jobs)
+            if go_on:
+                self._confirm(index, nursery)
             long_enough = self._clock() - started > starting or taken >= MOST_PAIRS_OF_A_PARENT
-            if not alive or (taken % 2 == 0 and taken >= PAIRS_OF_A_PARENT and long_enough):
+            if not go_on or (taken % 2 == 0 and taken >= PAIRS_OF_A_PARENT and long_enough):
                 return
 
     def _pairs_of(self, index: int, parent: int) -> Iterator[list[dict[str, Any]]]:
@@ -270,7 +273,7 @@ class Gate:
         """Let one pair of workers go through its job.
 
         Returns:
-            Whether the nursery can go on: it has lost no worker, and there is time left.
+            Whether to go on: the nursery lives, and there is time left.
         """
         group = self.controls if job["versions"]["head"] == "base" else self.dossiers
         by_name = {dossier.cell.name: dossier for dossier in group}
@@ -293,10 +296,12 @@ class Gate:
                         began = self._clock()
                         if self._stop.is_set() or began - self._began > self.settings.budget:
                             return False
+                elif "refused" in answer:
+                    version = job["versions"][answer["role"]]
+                    raise BenchCoreError(f"{version} ({getattr(self.subjects, version).name}): {answer['refused']}")
                 elif "lost" in answer or "broken" in answer:
                     cause, side = answer.get("broken") or answer["cause"], answer.get("role") or answer["lost"]
                     self._blame(by_name, [name for name in reported if name in started], cause, side)
-                    return False
         except lane.LostError as error:
             if self._stop.is_set():
                 return False
@@ -310,33 +315,29 @@ class Gate:
             self._fault(cause, side)
             return
         dossier = by_name[unfinished[0]]
+        if dossier.error is not None:  # another lane has lost one over it, too
+            return
         self._fail(dossier, cause, None)
         if side is not None and not dossier.control:
             with self._lock:
                 self._suspects.append(Suspect(dossier, cause, side))
 
-    def _confirm(self, index: int, nursery: lane.Child) -> bool:
+    def _confirm(self, index: int, nursery: lane.Child) -> None:
         """Let the other version do, against itself, what a worker was lost over: the side is to blame only if the
         other one lives. (When one side raises, the other one tries, too; when it crashes, nobody is left to try.)
 
-        Returns:
-            Whether the nursery can go on.
+        Raises:
+            LostError: if the nursery has died.
         """
         with self._lock:
-            if not self._suspects:
-                return True
-            suspect = self._suspects.pop()
+            suspect = self._suspects.pop() if self._suspects and not self._stop.is_set() else None
+        if suspect is None:
+            return
         self._doing[index] = f"{suspect.dossier.cell.name} once more, without {suspect.side}"
         other: Side = "head" if suspect.side == "base" else "base"
         job = self._job([suspect.dossier], other) | {"versions": dict.fromkeys(ROLES, other)}
-        same = False
-        for answer in nursery.run(job):
-            if "lost" in answer or "broken" in answer:
-                return False
-            same |= "failed" in answer
-        if not same:
+        if not any(answer.keys() & {"lost", "broken", "refused", "failed"} for answer in list(nursery.run(job))):
             self._fail(suspect.dossier, suspect.cause, suspect.side)
-        return True
 
     def _settle(
         self, dossier: Dossier, reported: Mapping[str, Any], job: Mapping[str, Any], parent: int, spent: float
@@ -369,8 +370,11 @@ class Gate:
             self._fail(dossier, str(fault), fault.side)
             return
         with self._lock:
+            if dossier.error is not None:  # another lane found out in the meantime
+                return
             dossier.effects.append(found)
             dossier.spent += spent
+            self._found += 1
             self.journal.add(dossier, found, spent)
             self._judge(dossier)
 
@@ -396,7 +400,9 @@ class Gate:
     def _wanted(self) -> bool:
         with self._lock:
             is_open = any(not dossier.closed for dossier in self.dossiers)
-        return is_open and not self._stop.is_set() and self._clock() - self._began < self.settings.budget
+            # However small the budget, something is found out: so the same command again gets further each time.
+            in_time = self._clock() - self._began < self.settings.budget or not self._found
+        return is_open and in_time and not self._stop.is_set()
 
     def _spec(self, index: int, watchdog: lane.Watchdog) -> dict[str, Any]:
         return {

@@ -33,9 +33,9 @@ SPAN = 0.0003
 """Seconds in a sample, about. The machine's speed drifts within milliseconds, and only what both sides see at once
 cancels; many short alternations beat few long ones (docs/statistics.md)."""
 
-ALTERNATIONS, FEWEST_ALTERNATIONS = 40, 10
+ALTERNATIONS, FEWEST_ALTERNATIONS = 32, 10
 
-PAIR_SPAN = 0.2
+PAIR_SPAN = 0.15
 """Seconds that the samples of one cell may take in a pair, both sides together; slow cells get fewer."""
 
 BLOCKS = 4

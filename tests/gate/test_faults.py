@@ -200,6 +200,36 @@ def spec(child, **changes):
     return {**usual, "start": "fork", "memory": None, **changes}
 
 
+def test_a_timer_that_raises_is_the_error_of_its_cell(sides):
+    made = sides(
+        CALL + "\n\ntime_value.timer = thing.now\n\n\ndef time_other():\n    pass\n", NOW, NOW.replace("1 << 90", "20")
+    )
+    gate = made.measure(budget=2.0)
+    found = next(one for one in gate.dossiers if "value" in one.cell.name)
+    assert "OverflowError: late" in found.error
+    assert found.error_side == "head"
+    assert [one.error for one in gate.dossiers if "other" in one.cell.name] == [None]
+
+
+NOW = """
+import time
+
+calls = 0
+
+
+def value():
+    pass
+
+
+def now():
+    global calls
+    calls += 1
+    if calls > 1 << 90:
+        raise OverflowError("late")
+    return time.perf_counter()
+"""
+
+
 def job(*cells, **changes):
     entries = [{"name": name, "plan": None, "plant": 0.0} for name in cells]
     versions = {"base": "base", "head": "head"}

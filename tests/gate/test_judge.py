@@ -30,7 +30,7 @@ def effects(values, parent=None):
     return tuple(effect(pair, value, parent) for pair, value in enumerate(values))
 
 
-def around(middle, count=30, scatter=0.002, seed=0):
+def around(middle, count=30, scatter=0.002, seed=1):
     draw = random.Random(seed)
     return effects([middle + draw.gauss(0, scatter) for _ in range(count)])
 

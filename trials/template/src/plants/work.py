@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from itertools import repeat
 from typing import Any
 
@@ -130,8 +131,13 @@ def _write(size: int, units: int, steps: int) -> Job:
     return _traffic(units, steps, lambda part: part.fill(1.0))
 
 
+@cache
+def _large() -> Any:
+    return np.ones(LARGE, np.float32)
+
+
 def _traffic(units: int, steps: int, touch: Callable[[Any], object]) -> Job:
-    large = np.ones(LARGE, np.float32)
+    large = _large()
     last = LARGE - steps
     at = 0
 

@@ -1,0 +1,259 @@
+"""`bench-core gate` as a person meets it, on a project of a few lines."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+
+import psutil
+import pytest
+from click.testing import CliRunner
+
+from bench_core.cli import main
+
+CASES = """
+import thing
+
+
+class Call:
+    def time_value(self):
+        thing.value()
+"""
+LOOP = "def value():\n    for _ in range(LENGTH):\n        pass\n"
+SHORT, LONG = (LOOP.replace("LENGTH", str(length)) for length in (2000, 6000))
+CONFIG = {"version": 1, "project": "thing", "repo": ".", "benchmark_dir": "cases", "env_dir": ".asv/env"}
+QUICKLY = ("--lanes", "1", "--budget", "20")
+CLEARLY = ("--noise-floor", "30%", "--limit", "60%")
+"""What no other load on the machine gets in the way of."""
+
+
+class Project:
+    """A git repository with a package and a suite, committed; it says nothing of how it is built, so that its versions
+    are made in no time."""
+
+    def __init__(self, root):
+        self.root = root
+        self.temporary = root / ".asv" / "temporary"
+        self.temporary.mkdir(parents=True)
+        self.write({"thing/__init__.py": SHORT, "cases/__init__.py": "", "cases/calls.py": CASES})
+        self.write({"asv.conf.json": json.dumps(CONFIG), ".gitignore": ".asv/\nresults/\n*.json\n!asv.conf.json\n"})
+        self.git("init", "-b", "main")
+        self.commit()
+
+    def git(self, *arguments):
+        identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
+        subprocess.run(["git", "-C", str(self.root), *identity, *arguments], check=True, capture_output=True)
+
+    def commit(self, files=None):
+        self.write(files or {})
+        self.git("add", "-A")
+        self.git("commit", "-m", "A change")
+
+    def write(self, files):
+        for name, text in files.items():
+            (self.root / name).parent.mkdir(exist_ok=True)
+            (self.root / name).write_text(text)
+
+    def gate(self, *arguments):
+        """Run the command here."""
+        return CliRunner().invoke(main, ["gate", *arguments])
+
+    def start(self, *arguments):
+        """Run the command in a process of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "bench_core.cli", "gate", *arguments],
+            cwd=self.root,
+            env={**os.environ, "TMPDIR": str(self.temporary)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def wait_for_evidence(self, process):
+        """Until a pair is in the journal."""
+        while not list((self.root / ".asv/env/bench-core/evidence").glob("*.jsonl")):
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=0.01)
+                pytest.fail(process.stdout.read())
+
+    def stored(self, name="gate.json"):
+        return json.loads((self.root / name).read_text())
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    made = Project(tmp_path / "project")
+    monkeypatch.chdir(made.root)
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    return made
+
+
+def family(process):
+    """A process and all that it has started."""
+    return [process, *process.children(recursive=True)]
+
+
+def test_a_slower_working_tree_is_a_regression(project):
+    project.write({"thing/__init__.py": LONG})
+    done = project.gate("main", *QUICKLY, *CLEARLY, "--json", "gate.json")
+    assert done.exit_code == 1, done.output
+    assert "head: working tree" in done.output
+    assert "1 files changed: thing/__init__.py" in done.output
+    stored = project.stored()
+    assert (stored["verdict"], stored["exit_code"]) == ("regression", 1)
+    assert len({effect["parent"] for effect in stored["cells"][0]["effects"]}) >= 4
+
+
+def test_a_faster_commit_is_an_improvement_and_can_be_judged_again_without_torch(project):
+    project.git("tag", "slow")
+    project.commit({"thing/__init__.py": LONG})
+    project.write({"thing/__init__.py": "broken ="})
+    done = project.gate("main", "slow", *QUICKLY, *CLEARLY, "--json", "gate.json")
+    assert done.exit_code == 0, done.output
+    assert "note: slow is a commit; what is not committed is not measured" in done.output
+    assert project.stored()["verdict"] == "improvement"
+
+    code = (
+        "import sys; sys.modules['torch'] = sys.modules['asv'] = None\n"  # to import either is an error
+        "from bench_core.cli import main; main(['gate', '--replay', 'gate.json'])"
+    )
+    again = subprocess.run([sys.executable, "-c", code], cwd=project.root, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert "IMPROVEMENT" in again.stdout
+
+    (project.root / "gate.json").write_text(json.dumps({**project.stored(), "verdict": "pass"}))
+    changed = project.gate("--replay", "gate.json")
+    assert changed.exit_code == 2
+    assert "the file has been changed" in changed.stderr
+
+
+def test_what_head_cannot_do_any_more_is_an_error_with_exit_code_1(project):
+    project.write({"thing/__init__.py": "def value():\n    raise KeyError('gone')\n"})
+    done = project.gate("main", *QUICKLY)
+    assert done.exit_code == 1
+    assert "KeyError: 'gone'" in done.output
+
+
+def test_a_version_that_crashes_in_a_benchmark_costs_that_cell_only(project):
+    project.write({"thing/__init__.py": "import os\n\n\ndef value():\n    os.abort()\n"})
+    project.commit({"cases/other.py": "def track_size():\n    return 1\n"})
+    project.git("checkout", "-q", "main")
+    done = project.gate("main~1", *QUICKLY, "--json", "gate.json")
+    assert done.exit_code == 1
+    by_name = {cell["name"]: cell for cell in project.stored()["cells"]}
+    assert (by_name["calls.Call.time_value"]["error"], by_name["calls.Call.time_value"]["error_side"]) == (
+        "killed by SIGABRT",
+        "head",
+    )
+    assert by_name["other.track_size"]["verdict"] == "pass"
+
+
+def test_a_budget_that_is_too_small_says_what_is_needed_and_the_next_gate_goes_on(project):
+    project.commit({"thing/__init__.py": SHORT + "\n"})
+    done = project.gate("main~1", "main", "--lanes", "1", "--budget", "0.1s", "--json", "gate.json")
+    assert done.exit_code == 2, done.output
+    assert "is too small to decide anything" in done.stderr
+    assert "or the same command again" in done.stderr
+    pairs = len(project.stored()["cells"][0]["effects"])
+    project.gate("main~1", "main", "--lanes", "1", "--budget", "0.1s", "--json", "again.json")
+    again = project.stored("again.json")
+    assert again["resumed"] >= pairs
+    assert len(again["cells"][0]["effects"]) > pairs
+    project.gate("main~1", "main", "--lanes", "1", "--budget", "0.1s", "--json", "fresh.json", "--fresh")
+    assert project.stored("fresh.json")["resumed"] == 0
+
+
+def test_inconclusive_is_exit_code_3_only_if_strict(project):
+    project.write({"thing/__init__.py": LONG})
+    project.gate("main", "--lanes", "1", "--budget", "0.1s", "--json", "gate.json")
+    assert project.gate("--replay", "gate.json").exit_code == 0
+    assert project.gate("--replay", "gate.json", "--strict").exit_code == 3
+
+
+def test_identical_content_is_said_at_once_and_measured_only_if_forced(project):
+    project.write({"README.md": "A thing.\n"})
+    done = project.gate("main", "--json", "gate.json")
+    assert done.exit_code == 0
+    assert "identical" in done.output
+    assert project.stored()["cells"] == []
+    project.gate("main", "--lanes", "1", "--budget", "0.1s", "--force", "--json", "gate.json")
+    assert project.stored()["cells"][0]["effects"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["mian"], "revision 'mian' not found in this repository. Did you mean 'main'?"),
+        (
+            ["main", "--bench", "time_valeu"],
+            "no cell matches 'time_valeu'. Did you mean 'time_value' for 'time_valeu'?",
+        ),
+        (["main", "--bench", "("], "'(' is not a regular expression: "),
+        (["main", "--noise-floor", "5%"], "--noise-floor 5.0% must be below --limit 5.0%"),
+        (["main", "--lanes", "999"], "--lanes 999: a lane needs a core of its own, and there are"),
+        (["main", "--resume"], "there is nothing to resume"),
+        ([], "name the BASE to compare with, as in `bench-core gate main`"),
+        (["main", "--self-test"], "name the BASE to compare with, as in `bench-core gate main`"),
+        (["main", "--suite", "nowhere.json"], "nowhere.json"),
+        (["--replay", "nowhere.json"], "nowhere.json"),
+    ],
+)
+def test_bad_input_gets_one_clear_error_and_exit_code_2(project, arguments, complaint):
+    project.write({"thing/__init__.py": LONG})
+    done = project.gate(*arguments)
+    assert (done.exit_code, done.stdout.count("Traceback")) == (2, 0)
+    assert complaint in done.stderr
+
+
+def test_a_base_that_does_not_build_shows_the_last_lines_of_its_log(project):
+    failing = f"{sys.executable} -c \"raise SystemExit('out of luck')\""
+    project.write({"asv.conf.json": json.dumps({**CONFIG, "build_command": [failing]}), "thing/__init__.py": LONG})
+    done = project.gate("main")
+    assert done.exit_code == 2
+    assert "main (" in done.stderr
+    assert "does not build" in done.stderr
+    assert "out of luck" in done.stderr
+
+
+def test_an_interrupt_shows_and_stores_what_is_known_and_leaves_nothing_behind(project):
+    project.write({"thing/__init__.py": SHORT + "\n"})
+    with project.start("main", "--lanes", "1", "--noise-floor", "0.001%", "--json", "gate.json") as gate:
+        project.wait_for_evidence(gate)
+        started = family(psutil.Process(gate.pid))[1:]
+        gate.send_signal(signal.SIGINT)
+        said = gate.stdout.read()
+    assert gate.returncode == 130, said
+    assert "interrupted; `--resume` goes on from what was measured until then" in said
+    stored = project.stored()
+    assert stored["interrupted"]
+    assert stored["cells"][0]["effects"]
+    assert started
+    assert psutil.wait_procs(started, timeout=10)[1] == []
+    assert list(project.temporary.iterdir()) == []
+
+
+def test_a_gate_that_is_killed_leaves_nothing_behind_and_can_be_resumed(project):
+    project.write({"thing/__init__.py": LONG})
+    with project.start("main", "--lanes", "1", *CLEARLY) as gate:
+        project.wait_for_evidence(gate)
+        started = family(psutil.Process(gate.pid))[1:]
+        gate.kill()
+    assert len(started) >= 2
+    assert psutil.wait_procs(started, timeout=10)[1] == []  # the watchdog, which removes the folder, among them
+    assert list(project.temporary.iterdir()) == []
+    (journal,) = (project.root / ".asv").rglob("*.jsonl")
+    known = journal.read_text().count("\n")
+    with journal.open("a") as file:
+        file.write('{"cell": "calls.Ca')
+    project.gate("main", "--lanes", "1", "--budget", "0.1s", *CLEARLY, "--resume", "--json", "gate.json")
+    assert project.stored()["resumed"] == known
+
+
+def test_an_interrupt_while_versions_are_built_is_no_regression(project, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bench_core.gate.versions.resolve", interrupted)
+    assert project.gate("main").exit_code == 130

@@ -1,0 +1,132 @@
+import json
+
+import pytest
+
+from bench_core.errors import BenchCoreError
+from trials import plants, summary
+from trials.files import raw
+from trials.gates import covers, kept
+from trials.growth import spread
+from trials.sidebyside import slower
+
+CELL = plants.cell("walk", 500)
+OTHER = plants.cell("walk", 1000)
+
+
+def cell(verdict, low, high):
+    return {"verdict": verdict, "interval": [low, high], "error": None, "effects": [[0.0, 0, "b"]], "ratio": 1.0}
+
+
+def test_an_open_interval_says_nothing():
+    assert covers(cell("inconclusive", None, None), 1.0) is None
+
+
+def test_a_half_open_interval_can_miss():
+    assert covers(cell("inconclusive", 1.02, None), 1.0) is False
+    assert covers(cell("inconclusive", None, 1.02), 1.0) is True
+
+
+def test_a_share_has_its_exact_bounds():
+    figure = summary.share("aa", "reds", 0, 60)
+    assert figure.low == pytest.approx(0, abs=1e-6)
+    assert figure.high == pytest.approx(1 - 0.025 ** (1 / 60), abs=1e-6)
+
+
+def gate_with(planted, cells):
+    return {
+        "percent": 5,
+        "planted": planted,
+        "fixed": dict.fromkeys(cells, 0.0),
+        "cells": cells,
+        "control_rejects": False,
+        "seconds": 50.0,
+    }
+
+
+def value_of(figures, what):
+    (found,) = [figure for figure in figures if figure.what == what]
+    return found.count, found.of
+
+
+def test_a_red_beside_a_plant_is_counted_apart():
+    cells = {CELL: cell("regression", 1.04, 1.06), OTHER: cell("regression", 1.02, 1.03)}
+    found = summary.of_detect([gate_with([CELL], cells)])
+    assert value_of(found, "+5 %: planted cells that are regression") == (1, 1)
+    assert value_of(found, "cells beside planted ones that are regression") == (1, 1)
+    assert value_of(found, "cells beside planted ones: intervals without 1") == (1, 1)
+
+
+def test_intervals_of_plants_are_held_against_the_planted_ratio():
+    cells = {CELL: cell("pass", 0.99, 1.04), OTHER: cell("pass", 0.99, 1.01)}
+    found = summary.of_detect([gate_with([CELL], cells)])
+    assert value_of(found, "+5 %: intervals without the truth") == (1, 1)
+
+
+def test_a_cell_whose_true_ratio_is_not_known_is_not_held_against_it():
+    line = gate_with([CELL], {CELL: cell("pass", 0.99, 1.04)})
+    line["fixed"][CELL] = 0.05
+    assert value_of(summary.of_detect([line]), "+5 %: intervals without the truth") == (0, 0)
+
+
+def said(tool, rule, planted, red):
+    return {"tool": tool, "red": {rule: red}, "planted": planted, "family": "Walk", "unsure": [], "seconds": 60.0}
+
+
+def test_tools_are_counted_by_what_they_call_slower():
+    lines = [said("asv", "factor 1.05", [], [CELL]), said("asv", "factor 1.05", [CELL, OTHER], [CELL])]
+    found = summary.of_sidebyside(lines)
+    assert value_of(found, "asv, factor 1.05: false reds without a change") == (1, 10)
+    assert value_of(found, "asv, factor 1.05: planted +5 % not red") == (1, 2)
+    assert value_of(found, "asv, factor 1.05: false reds beside planted cells") == (0, 8)
+
+
+def test_a_summary_needs_only_what_is_there(tmp_path):
+    cells = {CELL: cell("regression", 1.04, 1.06), OTHER: cell("pass", 0.99, 1.01)}
+    raw(tmp_path, "detect").add(date="2026-01-01", tool="abc", **gate_with([CELL], cells))
+    page = summary.run(tmp_path, "here")
+    assert "## Known slowdowns" in page
+    assert "A/A" not in page
+    assert json.loads((tmp_path / "summary.json").read_text())["trials"]["detect"]["tool"] == "abc"
+
+
+def test_a_damaged_line_is_named(tmp_path):
+    file = raw(tmp_path, "aa")
+    file.add(gate=0)
+    with file.path.open("a") as out:
+        out.write('{"gate": 1')
+    with pytest.raises(BenchCoreError, match="line 2, is damaged"):
+        file.read()
+
+
+def test_asvs_plus_is_a_cell_that_became_slower():
+    table = (
+        "| Change   | Before   | After   |   Ratio | Benchmark (Parameter)    |\n"
+        "|----------|----------|---------|---------|--------------------------|\n"
+        "| +        | 1.0±0.1μs | 1.1±0μs |    1.1  | jobs.Walk.time_walk(3)   |\n"
+        "| -        | 1.0±0.1μs | 0.9±0μs |    0.9  | jobs.Walk.time_walk(6)   |\n"
+        "|          | 1.0±0.1μs | 1.1±0μs |   ~1.1  | jobs.Walk.time_walk(12)  |\n"
+    )
+    assert slower(table) == ["jobs.Walk.time_walk(3)"]
+
+
+def test_a_part_of_the_cells_is_taken_from_everywhere():
+    assert spread([str(number) for number in range(100)], 4) == ["0", "25", "50", "75"]
+
+
+def test_of_a_gate_every_effect_is_kept():
+    effect = {"log_ratio": 0.01234567, "parent": 3, "forked_first": "head", "pair": 1}
+    judged = {"verdict": "pass", "reason": "", "ratio": 1.0, "interval": [0.99, None], "decided_by": "pair"}
+    one = {**judged, "name": "a", "kind": "time", "error": None, "seconds": {"base": 1.2345e-6}, "effects": [effect]}
+    result = {
+        "date": "2026-01-01T00:00:00Z",
+        "seconds": 1.0,
+        "settings": {"budget": 45.0, "lanes": 2, "noise_floor": 0.01, "limit": 0.05},
+        "verdict": "pass",
+        "reason": "",
+        "exit_code": 0,
+        "suite": None,
+        "control": {"rejects": False, "cells": []},
+        "noise": {"within": None},
+        "cells": [one],
+    }
+    assert kept(result)["cells"]["a"]["effects"] == [[0.012346, 3, "h"]]
