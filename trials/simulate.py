@@ -57,12 +57,13 @@ class Rule:
 
 @dataclass(frozen=True)
 class End:
-    """How a cell ended: its verdict, the pairs that it took, and its interval as log ratios."""
+    """How a cell ended: its verdict, its pairs, its interval as log ratios, and whether that was decided."""
 
     verdict: str
     pairs: int
     low: float
     high: float
+    closed: bool = True
 
 
 def outcome(low: float, middle: float, high: float, parents: int, rule: Rule) -> str:
@@ -100,7 +101,7 @@ def sequences(logs: NDArray[np.float64], parents: NDArray[np.int64], rule: Rule)
         decided = (
             ((bottom > rule.floor) & (begun[open_rows, n - 1] >= judge.MIN_PARENTS))
             | (top < -rule.floor)
-            | ((top < rule.limit) & (middles <= rule.floor))
+            | ((top < rule.limit) & (np.abs(middles) <= rule.floor))
         ) & (bottom <= top)
         for row, middle in zip(open_rows[decided], middles[decided], strict=True):
             found = End(outcome(low[row], middle, high[row], begun[row, n - 1], rule), n, low[row], high[row])
@@ -109,18 +110,22 @@ def sequences(logs: NDArray[np.float64], parents: NDArray[np.int64], rule: Rule)
         open_rows = open_rows[~closed]
         if not len(open_rows):
             break
-    return [_unfinished(end, most, low[row], high[row]) for row, end in enumerate(ends)]
+    middle = np.median(logs, axis=1)
+    return [
+        _unfinished(end, most, low[row], middle[row], high[row], begun[row, -1], rule) for row, end in enumerate(ends)
+    ]
 
 
 def _closed(end: End | None) -> bool:
-    return end is not None and end.verdict != "inconclusive"
+    return end is not None and end.closed
 
 
-def _unfinished(end: End | None, most: int, low: float, high: float) -> End:
+def _unfinished(end: End | None, most: int, low: float, middle: float, high: float, parents: int, rule: Rule) -> End:
     """A cell that ran out of pairs. One that parents left open at its last pair has their interval."""
-    if end is not None and (end.verdict != "inconclusive" or end.pairs == most):
+    if end is not None and (end.closed or end.pairs == most):
         return end
-    return End("inconclusive", most, low, high) if low <= high else End("inconclusive", most, -math.inf, math.inf)
+    verdict = outcome(low, middle, high, parents, rule)
+    return End(verdict, most, low, high) if low <= high else End(verdict, most, -math.inf, math.inf)
 
 
 def _by_parents(found: End, logs: NDArray[np.float64], parents: NDArray[np.int64], rule: Rule) -> End:
@@ -135,9 +140,10 @@ def _by_parents(found: End, logs: NDArray[np.float64], parents: NDArray[np.int64
         return found
     medians = confidence_sequence([statistics.median(group) for group in groups], rule.error)
     verdict = outcome(medians.low, medians.middle, medians.high, len(groups), rule)
+    closed = verdict != "inconclusive" and not (verdict == "pass" and medians.middle < -rule.floor)
     if medians.low > medians.high:
-        return End(verdict, found.pairs, -math.inf, math.inf)
-    return End(verdict, found.pairs, medians.low, medians.high)
+        return End(verdict, found.pairs, -math.inf, math.inf, closed)
+    return End(verdict, found.pairs, medians.low, medians.high, closed)
 
 
 def likeness_p(groups: Sequence[Sequence[float]], seed: int) -> float:

@@ -120,7 +120,7 @@ def judge_cell(effects: Sequence[Effect], settings: GateSettings, family: int, k
 
     Times: the interval is a confidence sequence. Above the noise floor it is a regression, below it an improvement.
     Below the limit it is a pass, unless the estimate lies above the noise floor: that cell is slower as far as one
-    can tell, and gets more pairs. If pairs of one parent are alike, they do not count each: the sequence is that of
+    can tell, and gets more pairs; so does one that looks faster, and is a pass until that is proven. If pairs of one parent are alike, they do not count each: the sequence is that of
     the parents' medians, in the order in which the parents began. (The last one may still move. That is not covered
     by the error rate, and neither is likeness that the test does not see.)
 
@@ -308,7 +308,8 @@ def _judgement(logs: Interval, verdict: VerdictName, reason: str, rule: _Rule, c
         verdict=verdict,
         reason=reason,
         detectable=_ratio(rule.floor + below) - 1 if could_be_red else math.inf,
-        decided=verdict != "inconclusive",
+        # A pass that looks faster may yet become an improvement.
+        decided=verdict != "inconclusive" and not (verdict == "pass" and logs.middle < -rule.floor),
     )
 
 

@@ -33,9 +33,9 @@ SPAN = 0.0003
 """Seconds in a sample, about. The machine's speed drifts within milliseconds, and only what both sides see at once
 cancels; many short alternations beat few long ones (docs/statistics.md)."""
 
-ALTERNATIONS, FEWEST_ALTERNATIONS = 32, 10
+ALTERNATIONS, FEWEST_ALTERNATIONS = 32, 8
 
-PAIR_SPAN = 0.15
+PAIR_SPAN = 0.1
 """Seconds that the samples of one cell may take in a pair, both sides together; slow cells get fewer."""
 
 BLOCKS = 4
@@ -351,7 +351,7 @@ def _sample_in_turn(
     sequence = [side for first in firsts for side in (first, _other(first))]
     timer = clock.host if opened.cell.kind == "timeraw" else opened.timer  # a raw one's clock is in its own process
     failure: CellError | None = None
-    began, began_by_timer = _both(timer)
+    began, began_by_timer = _at_once(timer)
     for position, side in enumerate(sequence):
         if side != turns.role:
             continue
@@ -364,19 +364,23 @@ def _sample_in_turn(
                 failure = error
         if position + 1 < len(sequence) and sequence[position + 1] != side:
             turns.give(b"")
-    ended, ended_by_timer = _both(timer)
+    ended, ended_by_timer = _at_once(timer)
     log.by_host += ended - began
     log.by_timer += ended_by_timer - began_by_timer
     log.order.extend(firsts)
     return failure
 
 
-def _both(timer: clock.Clock) -> tuple[float, float]:
-    """Our clock and the cell's at one moment: the tightest of three, since somebody else on the core may come between
-    two readings, for milliseconds, and that must not count against the cell's."""
-    readings = [(clock.host(), timer(), clock.host()) for _ in range(3)]
-    before, by_timer, after = min(readings, key=lambda reading: reading[2] - reading[0])
-    return (before + after) / 2, by_timer
+def _at_once(timer: clock.Clock) -> tuple[float, float]:
+    """Our clock and `timer`, read at the same time: the best of some attempts, since one may be interrupted."""
+    readings = []
+    for _ in range(5):
+        before = clock.host()
+        by_timer = timer()
+        after = clock.host()
+        readings.append((after - before, (before + after) / 2, by_timer))
+    _, by_host, by_timer = min(readings)
+    return by_host, by_timer
 
 
 def _other(side: Side) -> Side:
