@@ -14,17 +14,23 @@ from click.testing import CliRunner
 from bench_core.cli import main
 
 CASES = """
+import os
 import thing
 
 
 class Call:
     def time_value(self):
         thing.value()
+
+    def teardown(self):
+        while os.path.exists(HANG):
+            open(HANG + ".now", "w").close()
 """
 LOOP = "def value():\n    for _ in range(LENGTH):\n        pass\n"
 SHORT, LONG = (LOOP.replace("LENGTH", str(length)) for length in (2000, 6000))
 CONFIG = {"version": 1, "project": "thing", "repo": ".", "benchmark_dir": "cases", "env_dir": ".asv/env"}
 QUICKLY = ("--lanes", "1", "--budget", "20")
+EVIDENCE = (".asv/env/bench-core/evidence", "*.jsonl")
 CLEARLY = ("--noise-floor", "30%", "--limit", "60%")
 """What no other load on the machine gets in the way of."""
 
@@ -37,7 +43,13 @@ class Project:
         self.root = root
         self.temporary = root / ".asv" / "temporary"
         self.temporary.mkdir(parents=True)
-        self.write({"thing/__init__.py": SHORT, "cases/__init__.py": "", "cases/calls.py": CASES})
+        self.write(
+            {
+                "thing/__init__.py": SHORT,
+                "cases/__init__.py": "",
+                "cases/calls.py": CASES.replace("HANG", repr(str(root / ".asv/hang"))),
+            }
+        )
         self.write({"asv.conf.json": json.dumps(CONFIG), ".gitignore": ".asv/\nresults/\n*.json\n!asv.conf.json\n"})
         self.git("init", "-b", "main")
         self.commit()
@@ -71,9 +83,9 @@ class Project:
             text=True,
         )
 
-    def wait_for_evidence(self, process):
-        """Until a pair is in the journal."""
-        while not list((self.root / ".asv/env/bench-core/evidence").glob("*.jsonl")):
+    def wait_for(self, process, folder, pattern):
+        """Until there is such a file."""
+        while not list((self.root / folder).glob(pattern)):
             with suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=0.01)
                 pytest.fail(process.stdout.read())
@@ -220,7 +232,7 @@ def test_a_base_that_does_not_build_shows_the_last_lines_of_its_log(project):
 def test_an_interrupt_shows_and_stores_what_is_known_and_leaves_nothing_behind(project):
     project.write({"thing/__init__.py": SHORT + "\n"})
     with project.start("main", "--lanes", "1", "--noise-floor", "0.001%", "--json", "gate.json") as gate:
-        project.wait_for_evidence(gate)
+        project.wait_for(gate, *EVIDENCE)
         started = family(psutil.Process(gate.pid))[1:]
         gate.send_signal(signal.SIGINT)
         said = gate.stdout.read()
@@ -237,12 +249,15 @@ def test_an_interrupt_shows_and_stores_what_is_known_and_leaves_nothing_behind(p
 def test_a_gate_that_is_killed_leaves_nothing_behind_and_can_be_resumed(project):
     project.write({"thing/__init__.py": LONG})
     with project.start("main", "--lanes", "1", *CLEARLY) as gate:
-        project.wait_for_evidence(gate)
+        project.wait_for(gate, *EVIDENCE)
+        (project.root / ".asv/hang").touch()  # whoever hangs does not end by itself
+        project.wait_for(gate, project.root / ".asv", "hang.now")
         started = family(psutil.Process(gate.pid))[1:]
         gate.kill()
     assert len(started) >= 2
     assert psutil.wait_procs(started, timeout=10)[1] == []  # the watchdog, which removes the folder, among them
     assert list(project.temporary.iterdir()) == []
+    (project.root / ".asv/hang").unlink()
     (journal,) = (project.root / ".asv").rglob("*.jsonl")
     known = journal.read_text().count("\n")
     with journal.open("a") as file:

@@ -23,7 +23,7 @@ from bench_core.gate.evidence import Journal
 from bench_core.gate.run import Gate
 from bench_core.records import GateRecord, GateSettings, Progress
 
-LEAST_BUDGET = 45.0
+LEAST_BUDGET = 50.0
 BUDGET_OF_A_CELL = 1.2
 """Seconds of measuring that are allowed by default: 40 cells without a regression take less than the first, and larger
 suites what a cell took, on two lanes (docs/statistics.md)."""

@@ -502,7 +502,9 @@ def _prepare(opened: OpenCell) -> dict[str, Any]:
         return {"print": {"check": described(outcome), **_state()}, "number": 1, "call": 0.0, "setup": 0.0}
     value = None if opened.cell.kind == "timeraw" else opened.call()
     seen = {"check": described(outcome), "returns": described(value), **_state()}
-    del value
+    del value, outcome
+    gc.collect()
+    gc.freeze()  # a first call may import a thousand modules, which the parent of later pairs has already
     start = clock.host()
     opened.fresh()
     setup = clock.host() - start
@@ -517,7 +519,7 @@ def _prepare(opened: OpenCell) -> dict[str, Any]:
     number = opened.number or choose_number(opened.call, opened.timer, SPAN)
     call = min(time_sample(opened.call, number, opened.timer) for _ in range(3 if number > 1 else 1)) / number
     if not opened.number:
-        number = max(1, round(SPAN / call))
+        number = max(1, round(SPAN / max(call, 1e-9)))
     return {"print": seen, "number": number, "call": call, "setup": setup}
 
 

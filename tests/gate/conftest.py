@@ -175,6 +175,7 @@ def module_sides(tmp_path_factory):
         def make(cases, base, head=None):
             made = Sides(tmp_path_factory.mktemp("sides"), cases, base, head)
             patch.setattr(tempfile, "tempdir", str(made.temporary))
+            patch.setenv("TMPDIR", str(made.temporary))
             return made
 
         yield make
@@ -187,6 +188,7 @@ def sides(tmp_path, monkeypatch):
     def make(cases, base, head=None):
         made = Sides(tmp_path, cases, base, head)
         monkeypatch.setattr(tempfile, "tempdir", str(made.temporary))
+        monkeypatch.setenv("TMPDIR", str(made.temporary))
         return made
 
     return make

@@ -1,5 +1,6 @@
 """What benchmarks can do to their workers, and that it costs no other cell its verdict."""
 
+import sys
 from contextlib import suppress
 
 import psutil
@@ -245,6 +246,18 @@ def test_spawned_workers_do_as_forked_ones(child, start):
     assert reports.keys() == {"base", "head"}
     assert all(len(report["spans"]) == report["plan"]["alternations"] for report in reports.values())
     assert answers[-1]["finished"] == 0
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux lets a process adopt orphans")
+def test_what_a_worker_leaves_behind_ends_with_its_pair(child):
+    (child.sides.root / "head/thing/__init__.py").write_text(
+        "import os, signal\n\nif not os.fork():\n    os.setsid()\n    signal.pause()\n\n\ndef value():\n    pass\n"
+    )
+    child.tell(spec(child))
+    child.answer()
+    assert any("cell" in answer for answer in list(child.run(job("calls.time_value"))))
+    (nursery,) = (one for one in psutil.Process().children() if "gate.nursery" in " ".join(one.cmdline()))
+    assert nursery.children(recursive=True) == []
 
 
 def test_what_does_not_import_beforehand_is_left_to_the_workers(child):
