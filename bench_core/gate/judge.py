@@ -120,8 +120,9 @@ def judge_cell(effects: Sequence[Effect], settings: GateSettings, family: int, k
 
     Times: the interval is a confidence sequence. Above the noise floor it is a regression, below it an improvement.
     Below the limit it is a pass, unless the estimate lies above the noise floor: that cell is slower as far as one
-    can tell, and gets more pairs; so does one that looks faster, and is a pass until that is proven. If pairs of one parent are alike, they do not count each: the sequence is that of
-    the parents' medians, in the order in which the parents began. (The last one may still move. That is not covered
+    can tell, and gets more pairs; so does one that looks faster, and is a pass until that is proven. If pairs of one
+    parent are alike, they do not count each: the sequence is that of the parents' medians, in the order in which the
+    parents began. (The last one may still move. That is not covered
     by the error rate, and neither is likeness that the test does not see.)
 
     Memory and tracked values, of which more is worse: from 3 pairs on, a regression if every ratio is above the noise

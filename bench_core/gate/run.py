@@ -16,13 +16,17 @@ from bench_core.gate import lane
 from bench_core.gate.discover import Found, Subjects, source
 from bench_core.gate.effects import CellFaultError, agree, effect, reading
 from bench_core.gate.evidence import Dossier, Journal
-from bench_core.gate.judge import TIMED, judge_cell, sharing
+from bench_core.gate.judge import TIMED, judge_cell, pairs_needed, sharing
 from bench_core.gate.worker import ROLES
 from bench_core.records import CellEvidence, GateSettings, Judgement, Progress, Side
 
 PAIRS_OF_A_PARENT, MOST_PAIRS_OF_A_PARENT = 4, 8
 """Pairs that are forked from one parent: an even number, so that each side is forked first as often; more where they
 are so short that importing for the next parent would take longer than measuring."""
+
+FEW_CELLS, LONGER = 12, 3
+"""A cell that is not decided with the fewest pairs that could gets that many times as many samples in later ones, once so
+few cells are left that starting a pair takes as long as sampling."""
 
 MOST_FAULTS = 3
 """Parents that may be lost without a cell to blame before the gate gives up."""
@@ -261,13 +265,22 @@ class Gate:
             "cells": [
                 {
                     "name": one.cell.name,
-                    "plan": one.plan,
+                    "plan": one.plan and self._extended(one, len(dossiers)),
                     "plant": 0.0 if one.control else self.plants.get(one.cell.name, 0.0),
                 }
                 for one in order
             ],
             "timeout": self.timeout,
         }
+
+    def _extended(self, dossier: Dossier, cells: int) -> dict[str, Any]:
+        """A cell's plan; a longer one for a cell that is noisy, and among few: starting the workers takes as long."""
+        needed = pairs_needed(sharing(one.cell for one in self.dossiers), self.settings)
+        assert dossier.plan is not None
+        if len(dossier.effects) < needed or cells > FEW_CELLS:
+            return dossier.plan
+        more = {name: LONGER * dossier.plan[name] for name in ("alternations", "blocks")}
+        return {**dossier.plan, **more}
 
     def _take_pair(self, index: int, nursery: lane.Child, parent: int, job: Mapping[str, Any]) -> bool:
         """Let one pair of workers go through its job.

@@ -185,7 +185,8 @@ def test_a_control_that_rejects_takes_the_belief_in_reds_away():
     assert "no red of this gate can be believed" in text(record, rejecting, width=200)
     assert "2 cells of base against itself, 1 rejects" in text(record, rejecting)
     assert "no red of this gate can be believed" in gate.markdown(record, rejecting, COMMAND)
-    assert gate.workflow_commands(record, rejecting)[-3].startswith("::warning title=bench-core gate%3A control rejects")
+    title = "::warning title=bench-core gate%3A control rejects"
+    assert gate.workflow_commands(record, rejecting)[-3].startswith(title)
 
 
 def test_controls_that_failed_are_counted():
