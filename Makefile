@@ -14,7 +14,7 @@ VENV    ?= .venv
 BIN     := $(VENV)/bin
 PIP      = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: bench bench-full gpu test check clean
+.PHONY: bench bench-full gpu test tests-of-the-code checks-of-the-cells check clean
 .DELETE_ON_ERROR:
 
 bench: $(VENV)/installed
@@ -39,9 +39,14 @@ gpu:
 	@$(GPU_PYTHON) -m pip install -q --disable-pip-version-check $(OFFLINE) --no-deps --no-build-isolation .
 	@.venv-gpu/bin/bench-core gpu
 
-# Every test, then every cell that runs on this machine: checked, and called once, through the pytest door.
+# Every test; and beside it every cell that runs on this machine: checked, and called once, through the pytest door.
 test: $(VENV)/installed
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target tests-of-the-code checks-of-the-cells
+
+tests-of-the-code:
 	$(BIN)/python -m pytest --quiet tests
+
+checks-of-the-cells:
 	$(BIN)/python -m pytest --quiet --benchmark-disable benchmarks
 
 # What a change must pass before it is committed.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -70,6 +71,28 @@ class Journal:
         }
         with self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other gates on the same versions from measuring at the same time, where the system can.
+
+        Raises:
+            BenchCoreError: if one does so now.
+        """
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            yield
+            return
+        with self.path.with_suffix(".lock").open("w") as lock:  # given back however we end
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise BenchCoreError(
+                    "another gate on the same two versions is running here, and both would write the same evidence. "
+                    "Wait for it to end."
+                ) from error
+            yield
 
     def forget(self) -> None:
         self.path.unlink(missing_ok=True)

@@ -43,7 +43,9 @@ class LostError(Exception):
 def python(module: str) -> list[str]:
     """The command that runs `main` of one of our modules, and imports nothing from the current folder."""
     root = str(Path(bench_core.__file__).parent.parent)
-    return [sys.executable, "-P", "-c", f"import sys; sys.path.append({root!r}); from {module} import main; main()"]
+    # Ours before another that may be installed; but site-packages stays where it is, behind the standard library.
+    path = f"{root!r} in sys.path or sys.path.insert(0, {root!r})"
+    return [sys.executable, "-P", "-c", f"import sys; {path}; from {module} import main; main()"]
 
 
 class Watchdog:

@@ -25,8 +25,8 @@ PAIRS_OF_A_PARENT, MOST_PAIRS_OF_A_PARENT = 4, 8
 are so short that importing for the next parent would take longer than measuring."""
 
 FEW_CELLS, LONGER = 12, 3
-"""A cell that is not decided with the fewest pairs that could gets that many times as many samples in later ones, once so
-few cells are left that starting a pair takes as long as sampling."""
+"""A cell that is not decided with the fewest pairs that could gets that many times as many samples in later ones, once
+so few cells are left that starting a pair takes as long as sampling."""
 
 MOST_FAULTS = 3
 """Parents that may be lost without a cell to blame before the gate gives up."""

@@ -108,8 +108,6 @@ class Session:
             self.found, self.plants = self._planted(self.found)
         self.settings = self._filled(request.settings, self.found)
         self._journal = Journal(store.folder / "evidence" / f"{self._key()}.jsonl")
-        if request.fresh:
-            self._journal.forget()
         if request.resume and not self._journal.path.exists():
             raise BenchCoreError(
                 "there is nothing to resume: no gate on these two versions has been begun here. Leave --resume out."
@@ -119,14 +117,20 @@ class Session:
         """Measure until all is decided or the time is up; after Ctrl-C, return what there is."""
         if self.found is None:
             return self._record(identical=self.identical)
+        with self._journal.alone():
+            if self._request.fresh:
+                self._journal.forget()
+            return self._measured(self.found, show)
+
+    def _measured(self, found: Found, show: Callable[[Progress], None]) -> GateRecord:
         cores = _cores(self.settings.lanes)
         gate = Gate(
             self._subjects,
-            self.found,
+            found,
             self.settings,
             self._journal,
             timeout=self._request.timeout,
-            memory=_memory(len(cores)) if not self.found.on_accelerator else None,
+            memory=_memory(len(cores)) if not found.on_accelerator else None,
             cores=cores,
             plants=self.plants,
         )
@@ -137,9 +141,9 @@ class Session:
             interrupted = True
         measured = [one.evidence for one in gate.dossiers if one.cell.name not in gate.skipped]
         return self._record(
-            cells=(*measured, *self.found.failed),
+            cells=(*measured, *found.failed),
             controls=tuple(one.evidence for one in gate.controls),
-            left_out={**self.found.left_out, **gate.skipped},
+            left_out={**found.left_out, **gate.skipped},
             interrupted=interrupted,
             resumed=gate.resumed,
         )

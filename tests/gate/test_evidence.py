@@ -74,3 +74,19 @@ def test_a_failed_cell_is_closed_and_says_so():
     dossier.fail("gone", "head")
     assert dossier.closed
     assert (dossier.evidence.error, dossier.evidence.error_side) == ("gone", "head")
+
+
+def test_two_gates_on_the_same_versions_do_not_write_at_once(journal):
+    with (
+        journal.alone(),
+        pytest.raises(BenchCoreError, match="another gate on the same two versions is running here"),
+        Journal(journal.path).alone(),
+    ):
+        pass
+
+
+def test_a_gate_that_has_ended_keeps_nobody_out(journal):
+    with journal.alone():
+        pass
+    with Journal(journal.path).alone():
+        assert journal.load([Dossier(CELL)]) == 3

@@ -1,0 +1,33 @@
+"""What all commands share: the terminal, and options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from bench_core.errors import BenchCoreError
+
+CONFIG = click.option(
+    "--suite",
+    "config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("asv.conf.json"),
+    show_default=True,
+    help="The asv configuration that names the suite.",
+)
+
+
+def console() -> Console:
+    """Standard output. Where it is no terminal, tables keep their width instead of being squeezed into 80 columns."""
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=max(110, found.width))
+
+
+def write_page(path: Path | None, text: str) -> None:
+    if path is not None:
+        try:
+            path.write_text(text)
+        except OSError as error:
+            raise BenchCoreError(f"{path} cannot be written: {error.strerror}.") from error
