@@ -117,6 +117,8 @@ class GateSettings:
         pattern: the regular expression that chose the cells, or None.
         profile: ``"quick"`` or ``"full"``.
         start: how workers start: ``"fork"`` or ``"spawn"``.
+        family: timed cells that share the error rate; the most that any gate with a part of this evidence had. 0 for
+            those that are judged.
     """
 
     noise_floor: float = 0.01
@@ -128,6 +130,7 @@ class GateSettings:
     pattern: str | None = None
     profile: str = "full"
     start: str = "fork"
+    family: int = 0
 
 
 @dataclass(frozen=True)
@@ -218,7 +221,7 @@ class Judgement:
         detectable: the smallest slowdown that would have been red, as a ratio less 1; inf where none would.
         unit: ``pair``, or ``parent`` where pairs of one parent are too alike to count each.
         likeness: the intra-parent correlation of its effects; NaN where it cannot be told.
-        decided: further pairs cannot change the verdict.
+        decided: no further pairs are asked for. One that another lane has begun still counts, and may undo it.
     """
 
     ratio: Interval
@@ -228,6 +231,11 @@ class Judgement:
     unit: Literal["pair", "parent"] = "pair"
     likeness: float = math.nan
     decided: bool = False
+
+    @property
+    def rejects(self) -> bool:
+        """Head was told apart from base; of a control, base from itself."""
+        return self.verdict in ("regression", "improvement")
 
 
 @dataclass(frozen=True)
@@ -266,6 +274,7 @@ class GateRecord:
         identical: why nothing had to be measured, or "".
         interrupted: it was ended by Ctrl-C.
         resumed: pairs that were taken over from earlier gates on the same two versions.
+        first_pair: the number of the first pair of its own; those below were taken over.
     """
 
     base: Version
@@ -280,6 +289,7 @@ class GateRecord:
     identical: str = ""
     interrupted: bool = False
     resumed: int = 0
+    first_pair: int = 0
 
 
 @dataclass(frozen=True)

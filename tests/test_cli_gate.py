@@ -2,16 +2,22 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 
 import psutil
 import pytest
 from click.testing import CliRunner
 
 from bench_core.cli import main
+from bench_core.cli.gate import measuring
+from bench_core.gate.versions import WORKING_TREE
+from bench_core.records import GateRecord, GateSettings, Version
 
 CASES = """
 import os
@@ -30,6 +36,7 @@ LOOP = "def value():\n    for _ in range(LENGTH):\n        pass\n"
 SHORT, LONG = (LOOP.replace("LENGTH", str(length)) for length in (2000, 6000))
 CONFIG = {"version": 1, "project": "thing", "repo": ".", "benchmark_dir": "cases", "env_dir": ".asv/env"}
 QUICKLY = ("--lanes", "1", "--budget", "20")
+TOO_SHORT = ("--lanes", "1", "--budget", "0.1s")
 EVIDENCE = (".asv/env/bench-core/evidence", "*.jsonl")
 CLEARLY = ("--noise-floor", "30%", "--limit", "60%")
 """What no other load on the machine gets in the way of."""
@@ -93,6 +100,16 @@ class Project:
     def stored(self, name="gate.json"):
         return json.loads((self.root / name).read_text())
 
+    def write_effects(self, log_ratios):
+        """Let each be what a pair of its own has found in the one cell of a stored gate; a parent has four."""
+        found = self.stored()
+        (cell,) = found["cells"]
+        cell["effects"] = [
+            {**cell["effects"][0], "pair": number, "parent": number // 4, "log_ratio": log_ratio}
+            for number, log_ratio in enumerate(log_ratios)
+        ]
+        self.write({"gate.json": json.dumps(found)})
+
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
@@ -136,9 +153,10 @@ def test_a_faster_commit_is_an_improvement_and_can_be_judged_again_without_torch
     assert "IMPROVEMENT" in again.stdout
 
     (project.root / "gate.json").write_text(json.dumps({**project.stored(), "verdict": "pass"}))
-    changed = project.gate("--replay", "gate.json")
+    changed = project.gate("--replay", "gate.json", "--junit", "gate.xml")
     assert changed.exit_code == 2
-    assert "the file has been changed" in changed.stderr
+    assert "the file has been changed, or the rule has since another version of bench_core wrote it" in changed.stderr
+    assert not (project.root / "gate.xml").exists()
 
 
 def test_what_head_cannot_do_any_more_is_an_error_with_exit_code_1(project):
@@ -164,24 +182,93 @@ def test_a_version_that_crashes_in_a_benchmark_costs_that_cell_only(project):
 
 def test_a_budget_that_is_too_small_says_what_is_needed_and_the_next_gate_goes_on(project):
     project.commit({"thing/__init__.py": SHORT + "\n"})
-    done = project.gate("main~1", "main", "--lanes", "1", "--budget", "0.1s", "--json", "gate.json")
-    assert done.exit_code == 2, done.output
+    done = project.gate("main~1", "main", *TOO_SHORT, "--json", "gate.json")
+    assert done.exit_code == project.stored()["exit_code"] == 2, done.output
+    assert project.gate("--replay", "gate.json").exit_code == 2
     assert "is too small to decide anything" in done.stderr
     assert "or the same command again" in done.stderr
     pairs = len(project.stored()["cells"][0]["effects"])
-    project.gate("main~1", "main", "--lanes", "1", "--budget", "0.1s", "--json", "again.json")
+    project.gate("main~1", "main", *TOO_SHORT, "--json", "again.json")
     again = project.stored("again.json")
     assert again["resumed"] >= pairs
     assert len(again["cells"][0]["effects"]) > pairs
-    project.gate("main~1", "main", "--lanes", "1", "--budget", "0.1s", "--json", "fresh.json", "--fresh")
+    project.gate("main~1", "main", *TOO_SHORT, "--json", "fresh.json", "--fresh")
     assert project.stored("fresh.json")["resumed"] == 0
 
 
 def test_inconclusive_is_exit_code_3_only_if_strict(project):
     project.write({"thing/__init__.py": LONG})
-    project.gate("main", "--lanes", "1", "--budget", "0.1s", "--json", "gate.json")
+    project.gate("main", *TOO_SHORT, "--json", "gate.json")
+    project.write_effects([0.2, -0.2] * 20)
     assert project.gate("--replay", "gate.json").exit_code == 0
     assert project.gate("--replay", "gate.json", "--strict").exit_code == 3
+
+
+def test_a_cell_that_noise_leaves_open_is_no_matter_of_the_budget(project):
+    project.write({"thing/__init__.py": LONG})
+    project.gate("main", *TOO_SHORT, "--json", "gate.json")
+    project.write_effects([0.2, -0.2] * 20)
+    done = project.gate("--replay", "gate.json")
+    assert "INCONCLUSIVE" in done.stdout
+    assert done.stderr == ""
+
+
+def test_a_stored_gate_can_be_written_in_every_other_form(project):
+    project.write({"thing/__init__.py": LONG})
+    project.gate("main", *TOO_SHORT, "--json", "gate.json")
+    outputs = ("--json", "again.json", "--markdown", "gate.md", "--junit", "gate.xml")
+    project.gate("--replay", "gate.json", *outputs)
+    assert project.stored("again.json") == project.stored()
+    assert "## bench-core gate" in (project.root / "gate.md").read_text()
+    assert "<testsuite " in (project.root / "gate.xml").read_text()
+
+
+def test_history_that_cannot_be_written_costs_a_warning_and_not_the_red(project):
+    project.commit({"thing/__init__.py": "def value():\n    raise KeyError('gone')\n"})
+    (project.root / "results").write_text("no folder\n")
+    done = project.gate("main~1", "main", *QUICKLY, "--json", "gate.json")
+    assert done.exit_code == 1, done.output
+    assert "KeyError: 'gone'" in done.stdout
+    assert project.stored()["verdict"] == "error"
+    assert "bench-core: warning: results cannot be stored in" in done.stderr
+
+
+def test_a_self_test_that_is_interrupted_has_not_failed(project, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bench_core.gate.run.Gate.run", interrupted)
+    done = project.gate("--self-test")
+    assert done.exit_code == 130
+    assert "self-test, interrupted" in done.stdout
+
+
+def test_a_self_test_without_a_time_to_slow_down_says_so(project):
+    project.commit({"cases/calls.py": "def track_size():\n    return 1\n"})
+    done = project.gate("--self-test")
+    assert done.exit_code == 2
+    assert "nothing to plant a slowdown in" in done.stderr
+
+
+VERSION = Version("main~1", "1a2b3c4d" * 5, (), "d", "b", "", ())
+USUAL = GateRecord(VERSION, replace(VERSION, name="it's"), GateSettings(), {}, "", 1.0, ())
+UNUSUAL = GateSettings(noise_floor=0.3, limit=0.6, start="spawn", profile="quick")
+
+
+@pytest.mark.parametrize(
+    ("record", "config", "words"),
+    [
+        (USUAL, "asv.conf.json", ["main~1", "it's", "--full"]),
+        (replace(USUAL, head=replace(VERSION, name=WORKING_TREE)), "asv.conf.json", ["main~1", "--full"]),
+        (
+            replace(USUAL, settings=UNUSUAL),
+            "a b.json",
+            ["main~1", "it's", "--quick", *CLEARLY, "--start", "spawn", "--suite", "a b.json"],
+        ),
+    ],
+)
+def test_the_command_to_copy_asks_for_the_same_again(record, config, words):
+    assert shlex.split(measuring(record, Path(config))) == ["bench-core", "gate", *words]
 
 
 def test_identical_content_is_said_at_once_and_measured_only_if_forced(project):
@@ -190,7 +277,7 @@ def test_identical_content_is_said_at_once_and_measured_only_if_forced(project):
     assert done.exit_code == 0
     assert "identical" in done.output
     assert project.stored()["cells"] == []
-    project.gate("main", "--lanes", "1", "--budget", "0.1s", "--force", "--json", "gate.json")
+    project.gate("main", *TOO_SHORT, "--force", "--json", "gate.json")
     assert project.stored()["cells"][0]["effects"]
 
 
@@ -207,6 +294,14 @@ def test_identical_content_is_said_at_once_and_measured_only_if_forced(project):
         (["main", "--lanes", "999"], "--lanes 999: a lane needs a core of its own, and there are"),
         (["main", "--resume"], "there is nothing to resume"),
         ([], "name the BASE to compare with, as in `bench-core gate main`"),
+        (["main", "--limit", "5"], "'5' is not a share such as 5% or 0.05"),
+        (["main", "--budget", "500ms"], "'500ms' is not a time such as 90s or 2m"),
+        (["main", "--budget", "0s"], "'0s' is not a time such as 90s or 2m"),
+        (["main", "--fresh", "--resume"], "--fresh forgets what --resume goes on from"),
+        (["--self-test", "--json", "gate.json"], "writes nothing: leave out --json"),
+        (["--self-test", "--resume"], "leave out --resume"),
+        (["--replay", "gate.json", "--limit", "6%"], "as it was asked for: leave out --limit"),
+        (["main", "--replay", "gate.json"], "as it was asked for: leave out BASE"),
         (["main", "--self-test"], "name the BASE to compare with, as in `bench-core gate main`"),
         (["main", "--suite", "nowhere.json"], "nowhere.json"),
         (["--replay", "nowhere.json"], "nowhere.json"),

@@ -17,7 +17,8 @@ from trials import sidebyside as sidebyside_trial
 from trials import simulate as simulate_trial
 from trials import summary as summary_trial
 from trials import truncnormal as truncnormal_trial
-from trials.files import raw
+from trials.files import Trial, raw
+from trials.gates import tool
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -37,10 +38,11 @@ def common(command: F) -> F:
 
 
 BUDGET = click.option("--budget", help="Seconds that each gate may measure, as for the gate. [default: the gate's own]")
+DIRTY = click.option("--dirty", is_flag=True, help="Try changes that are not committed; no figure for others.")
 
 
-def options(budget: str | None) -> list[str]:
-    return ["--budget", budget] if budget else []
+def begun(out: Path, machine: str, name: str, dirty: bool, **options: str | None) -> Trial:
+    return Trial(raw(out / machine, name), tool(dirty), options)
 
 
 def say(line: str) -> None:
@@ -49,70 +51,83 @@ def say(line: str) -> None:
 
 @main.command()
 @common
+@DIRTY
 @BUDGET
 @click.option("--runs", default=60, show_default=True, type=click.IntRange(1))
-@click.option("--bench", default="|".join(aa_trial.SELECTION), help="The cells. [default: forty of every family]")
-def aa(out: Path, machine: str, budget: str | None, runs: int, bench: str) -> None:
+@click.option("--bench", help="The cells. [default: forty of every family]")
+def aa(out: Path, machine: str, dirty: bool, budget: str | None, runs: int, bench: str | None) -> None:
     """Gates between two commits that differ by a comment."""
-    aa_trial.run(raw(out / machine, "aa"), runs, bench, options(budget), say)
+    aa_trial.run(begun(out, machine, "aa", dirty, bench=bench, budget=budget), runs, say)
 
 
 @main.command()
 @common
+@DIRTY
 @click.option("--gates", default=10_000, show_default=True, type=click.IntRange(1), help="Without a plant.")
 @click.option("--planted-gates", default=1000, show_default=True, type=click.IntRange(1), help="Of each plant.")
-def simulate(out: Path, machine: str, gates: int, planted_gates: int) -> None:
+def simulate(out: Path, machine: str, dirty: bool, gates: int, planted_gates: int) -> None:
     """Gates drawn from the pairs that `aa` has recorded."""
-    simulate_trial.run(out / machine, gates, planted_gates, say)
+    simulate_trial.run(out / machine, tool(dirty), gates, planted_gates, say)
 
 
 @main.command()
 @common
+@DIRTY
 @BUDGET
 @click.option("--percent", "only", multiple=True, type=int, help="Only these sizes; may be repeated.")
 @click.option("--gates", type=click.IntRange(1), help="Of each size. [default: what 40 or 100 plants need]")
 @click.option("--bench", help="Only these cells. [default: all forty]")
 def detect(
-    out: Path, machine: str, budget: str | None, only: tuple[int, ...], gates: int | None, bench: str | None
+    out: Path,
+    machine: str,
+    dirty: bool,
+    budget: str | None,
+    only: tuple[int, ...],
+    gates: int | None,
+    bench: str | None,
 ) -> None:
     """Known slowdowns: found or passed off?"""
     wanted = {percent: gates or count for percent, count in detect_trial.GATES.items() if not only or percent in only}
-    detect_trial.run(raw(out / machine, "detect"), wanted, options(budget), say, bench)
+    detect_trial.run(begun(out, machine, "detect", dirty, bench=bench, budget=budget), wanted, say)
 
 
 @main.command()
 @common
+@DIRTY
 @BUDGET
 @click.option("--gates", default=3, show_default=True, type=click.IntRange(1), help="Each way.")
-def truncnormal(out: Path, machine: str, budget: str | None, gates: int) -> None:
+def truncnormal(out: Path, machine: str, dirty: bool, budget: str | None, gates: int) -> None:
     """A real slowdown of torch, both ways."""
-    truncnormal_trial.run(raw(out / machine, "truncnormal"), gates, options(budget), say)
+    truncnormal_trial.run(begun(out, machine, "truncnormal", dirty, budget=budget), gates, say)
 
 
 @main.command()
 @common
+@DIRTY
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
 @click.option("--bench", help="Only these cells. [default: all forty]")
 @click.option("--budget", help="Of our gate. [default: its own]")
-def sidebyside(out: Path, machine: str, rounds: int, bench: str | None, budget: str | None) -> None:
+def sidebyside(out: Path, machine: str, dirty: bool, rounds: int, bench: str | None, budget: str | None) -> None:
     """asv continuous, pytest-benchmark and our gate in turn, without a change and with +5 % in half of the cells."""
-    sidebyside_trial.run(raw(out / machine, "sidebyside"), rounds, bench, options(budget), say)
+    sidebyside_trial.run(begun(out, machine, "sidebyside", dirty, bench=bench, budget=budget), rounds, say)
 
 
 @main.command()
 @common
+@DIRTY
 @BUDGET
 @click.option("--cells", "counts", multiple=True, type=click.IntRange(1), default=growth_trial.COUNTS)
-def growth(out: Path, machine: str, budget: str | None, counts: tuple[int, ...]) -> None:
+def growth(out: Path, machine: str, dirty: bool, budget: str | None, counts: tuple[int, ...]) -> None:
     """Time and memory by the number of cells."""
-    growth_trial.run(raw(out / machine, "growth"), counts, options(budget), say)
+    growth_trial.run(begun(out, machine, "growth", dirty, budget=budget), counts, say)
 
 
 @main.command()
 @common
-def summary(out: Path, machine: str) -> None:
-    """Tables of all that was measured so far."""
-    click.echo(summary_trial.run(out / machine, machine))
+@click.option("--tool", "commit", metavar="COMMIT", help="Runs of this one. [default: the newest of each trial]")
+def summary(out: Path, machine: str, commit: str | None) -> None:
+    """Tables of what was measured so far, of each trial by one commit with the same options."""
+    click.echo(summary_trial.run(out / machine, machine, commit))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from trials import repositories
-from trials.files import Raw
+from trials.files import Trial
 from trials.gates import gate
 
 SELECTION = (
@@ -29,15 +29,16 @@ SELECTION = (
 COMMENTED = "bench_core/suite/base.py"
 
 
-def run(raw: Raw, runs: int, pattern: str, options: list[str], say: Callable[[str], None]) -> None:
+def run(trial: Trial, runs: int, say: Callable[[str], None]) -> None:
     """Continue up to that many gates, every second one beside a process that keeps the last core busy.
 
     Every head has a comment of its own, so that each gate has another pair of folders: what the place of one file in
     memory does to a time is drawn anew.
     """
-    done = len(raw.read())
+    done = len(trial.done())
     if done >= runs:
         return
+    cells = [] if trial.options["bench"] else ["--bench", "|".join(SELECTION)]
     with TemporaryDirectory(prefix="trials-") as folder:
         clone = repositories.clone_of_tool(Path(folder, "clone"))
         base = clone.commit({}, "Base")
@@ -46,8 +47,8 @@ def run(raw: Raw, runs: int, pattern: str, options: list[str], say: Callable[[st
             head = clone.commit({COMMENTED: f"{text}\n# A/A gate {index:03d} differs by this line.\n"}, f"A/A {index}")
             busy = bool(index % 2)
             with other_core_busy() if busy else contextlib.nullcontext():
-                found = gate(clone.root, base, head, "--bench", pattern, *options, seed=1000 + index)
-            raw.add(gate=index, busy=busy, **found)
+                found = gate(clone.root, base, head, *cells, *trial.arguments, seed=1000 + index)
+            trial.add(gate=index, busy=busy, **found)
             say(f"A/A {index + 1} of {runs}: {found['verdict']}, {found['counts']}, {found['wall']:.0f} s")
 
 

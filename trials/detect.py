@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from trials import plants
-from trials.files import Raw
+from trials.files import Trial
 from trials.gates import gate
 
 GATES: dict[int, int] = {3: 5, 5: 5, 2: 2, 10: 2, -5: 2}
 """Per cent to gates: each plants 20 cells, so that 3 and 5 % are planted 100 times, the others 40 times."""
 
 
-def run(
-    raw: Raw, gates: dict[int, int], options: Sequence[str], say: Callable[[str], None], cells: str | None = None
-) -> None:
-    """Run the gates that the file does not hold yet.
-
-    Args:
-        cells: a pattern; None for all.
-    """
-    done = {(line["percent"], line["gate"]) for line in raw.read()}
+def run(trial: Trial, gates: dict[int, int], say: Callable[[str], None]) -> None:
+    """Run the gates that the file does not hold yet."""
+    done = {(line["percent"], line["gate"]) for line in trial.done()}
     wanted = [(percent, index) for percent, count in gates.items() for index in range(count)]
     missing = [one for one in wanted if one not in done]
     if not missing:
@@ -33,7 +27,6 @@ def run(
         for percent, index in missing:
             planted = plants.plan(percent, index)
             head = plants.version(repository, planted, f"{percent:+d} % in half of the cells, draw {index}")
-            bench = ["--bench", cells] if cells else []
-            found = gate(repository.root, base, head, *bench, *options, seed=2000 + 100 * abs(percent) + index)
-            raw.add(percent=percent, gate=index, planted=sorted(planted), fixed=fixed, **found)
+            found = gate(repository.root, base, head, *trial.arguments, seed=2000 + 100 * abs(percent) + index)
+            trial.add(percent=percent, gate=index, planted=sorted(planted), fixed=fixed, **found)
             say(f"{percent:+d} %, gate {index}: {found['verdict']}, {found['counts']}, {found['wall']:.0f} s")

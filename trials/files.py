@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from bench_core.errors import BenchCoreError
+from trials.gates import tool
+
+Line = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,59 @@ class Raw:
                     "measures what is missing."
                 ) from error
         return lines
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial to go on with: what other tools or other options have measured is another one.
+
+    Attributes:
+        raw: its file.
+        tool: what is tried, as `trials.gates.tool` names it.
+        options: those that change what is measured, as they were given; None for those that were not.
+    """
+
+    raw: Raw
+    tool: str
+    options: Mapping[str, str | None]
+
+    def done(self) -> list[dict[str, Any]]:
+        """The runs that need not be repeated."""
+        return [line for line in self.raw.read() if protocol(line) == (self.tool, self.options)]
+
+    def add(self, **line: Any) -> None:
+        """Append a run.
+
+        Raises:
+            BenchCoreError: if the tool is another one by now.
+        """
+        now = tool(dirty=True)
+        if now != self.tool:
+            raise BenchCoreError(
+                f"what is tried was {self.tool} when the trial began and is {now} now, so its last run is of neither, "
+                "and is not kept. Leave the checkout alone, and start the trial again."
+            )
+        self.raw.add(**line, tool=self.tool, options=self.options)
+
+    @property
+    def arguments(self) -> list[str]:
+        """The options as the gate takes them."""
+        return [word for name, value in self.options.items() if value is not None for word in (f"--{name}", value)]
+
+
+def protocol(line: Line) -> tuple[str, Mapping[str, str | None] | None]:
+    """What runs must share to be counted together. Of lines from before options were kept, those are None."""
+    return line["tool"], line.get("options")
+
+
+def of_one_protocol(lines: Sequence[Line], tool: str | None = None) -> list[Line]:
+    """The newest run, and those that share its protocol.
+
+    Args:
+        tool: only runs of this one; None for all.
+    """
+    own = [line for line in lines if tool in (None, line["tool"])]
+    return [line for line in own if protocol(line) == protocol(own[-1])]
 
 
 def raw(folder: Path, trial: str) -> Raw:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -19,6 +20,9 @@ from bench_core.errors import BenchCoreError
 TOOL = Path(bench_core.__file__).parent.parent
 """The checkout whose gate is tried: the one that these trials were started in."""
 
+TRIED = ("asv.conf.json", "bench_core", "benchmarks", "pyproject.toml", "trials")
+"""What a figure depends on: neither the results, which trials write, nor the documentation, which repeats them."""
+
 Watch = Callable[[subprocess.Popen[str]], None]
 """Called with the running gate; returns when it has ended, or before."""
 
@@ -28,15 +32,37 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(TOOL), "COLUMNS": "160"}
 
 
-def tool() -> str:
-    """What is tried: its commit, with a plus where files differ from it."""
-    described = subprocess.run(
-        ["git", "-C", str(TOOL), "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return described.stdout.strip() or "no checkout"
+def tool(dirty: bool) -> str:
+    """What is tried: the last commit that changed it. Where files differ from that, a digest of them follows.
+
+    Args:
+        dirty: files may differ.
+
+    Raises:
+        BenchCoreError: if they do and may not, or there is no git checkout.
+    """
+    commit = _git("rev-list", "-1", "--abbrev-commit", "--abbrev=12", "HEAD", "--", *TRIED).strip()
+    changed = [line[3:] for line in _git("status", "--porcelain", "--", *TRIED).splitlines()]
+    if not changed:
+        return commit
+    if not dirty:
+        names = ", ".join(changed[:5]) + (", ..." if len(changed) > 5 else "")
+        raise BenchCoreError(
+            f"{TOOL} has changes that are not committed ({names}): nobody could repeat what is measured with them. "
+            "Commit them, or give --dirty for a try."
+        )
+    digest = hashlib.sha256()
+    for name in sorted(_git("ls-files", "-z", "-c", "-o", "--exclude-standard", "--", *TRIED).split("\0")):
+        path = TOOL / name
+        digest.update(f"{name}\0".encode() + (path.read_bytes() if path.is_file() else b""))
+    return f"{commit}+{digest.hexdigest()[:8]}"
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(TOOL), *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BenchCoreError(f"trials run in a git checkout of this project; {TOOL} is none: {done.stderr.strip()}")
+    return done.stdout
 
 
 def gate(
@@ -49,7 +75,7 @@ def gate(
         options: further ones of the command.
 
     Returns:
-        What `kept` keeps, with the tool, the seed, and ``wall``: seconds from start to end of the command.
+        What `kept` keeps, with the seed, and ``wall``: seconds from start to end of the command.
 
     Raises:
         BenchCoreError: if it could not run, with its last lines.
@@ -77,7 +103,7 @@ def gate(
         if not found.exists():
             last = "\n".join(said.read_text().splitlines()[-8:])
             raise BenchCoreError(f"the gate ended with status {code} and without a result. Its last lines:\n{last}")
-        return {"tool": tool(), "seed": seed, "wall": round(wall, 2), **kept(json.loads(found.read_text()))}
+        return {"seed": seed, "wall": round(wall, 2), **kept(json.loads(found.read_text()))}
 
 
 def kept(result: dict[str, Any]) -> dict[str, Any]:
@@ -114,19 +140,16 @@ def _cell(cell: dict[str, Any]) -> dict[str, Any]:
         "kind": cell["kind"],
         "error": cell["error"],
         "seconds": cell["seconds"]["base"] and float(f"{cell['seconds']['base']:.3g}"),
-        # log ratio, parent, and b or h for who was forked first, in the order in which they came
-        "effects": [[_rounded(e["log_ratio"]), e["parent"], e["forked_first"][0]] for e in cell["effects"]],
+        # log ratio, parent, b or h for who was forked first, and samples, in the order in which they came
+        "effects": [
+            [_rounded(e["log_ratio"]), e["parent"], e["forked_first"][0], e["samples"]] for e in cell["effects"]
+        ],
     }
 
 
 def _rounded(value: float | str | None) -> float | str | None:
     """To 1e-6, a thousandth of what is measured; infinities are words there."""
     return round(value, 6) if isinstance(value, float) else value
-
-
-def drawn(cell: dict[str, Any]) -> list[tuple[int, float]]:
-    """The log ratios of a kept cell, each with its parent."""
-    return [(parent, log) for log, parent, _ in cell["effects"]]
 
 
 def covers(cell: Mapping[str, Any], ratio: float) -> bool | None:

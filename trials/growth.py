@@ -14,7 +14,7 @@ import psutil
 
 from trials import repositories
 from trials.aa import COMMENTED
-from trials.files import Raw
+from trials.files import Trial
 from trials.gates import TOOL, gate
 
 COUNTS = (10, 40, 160)
@@ -72,9 +72,9 @@ def cells() -> list[str]:
     return found
 
 
-def run(raw: Raw, counts: Iterable[int], options: Sequence[str], say: Callable[[str], None]) -> None:
+def run(trial: Trial, counts: Iterable[int], say: Callable[[str], None]) -> None:
     """A gate for each number of cells that the file does not hold yet."""
-    done = {line["count"] for line in raw.read()}
+    done = {line["count"] for line in trial.done()}
     missing = [count for count in counts if count not in done]
     if not missing:
         return
@@ -87,8 +87,8 @@ def run(raw: Raw, counts: Iterable[int], options: Sequence[str], say: Callable[[
         for count in missing:
             pattern = f"^(?:{'|'.join(escape(name) for name in spread(names, count))})$"
             peak = Peak()
-            found = gate(clone.root, base, head, "--bench", pattern, *options, seed=4000 + count, watch=peak)
-            raw.add(count=count, peak=peak.bytes, processes=peak.processes, **without_effects(found))
+            found = gate(clone.root, base, head, "--bench", pattern, *trial.arguments, seed=4000 + count, watch=peak)
+            trial.add(count=count, peak=peak.bytes, processes=peak.processes, **without_effects(found))
             say(f"{count} cells: {found['wall']:.0f} s, {peak.bytes / 2**30:.2f} GiB, {found['counts']}")
 
 

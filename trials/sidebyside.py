@@ -17,8 +17,8 @@ from bench_core import clock
 from bench_core.errors import BenchCoreError
 from bench_core.gate import versions
 from trials import plants
-from trials.files import Raw, today
-from trials.gates import environment, gate, tool
+from trials.files import Trial, today
+from trials.gates import environment, gate
 
 PERCENT = 5
 
@@ -35,7 +35,7 @@ class Question:
         base, head: commits.
         family: a class of its suite, or None for all.
         home: a folder for what tools write into a user's home.
-        options: of our gate.
+        options: of our gate, the family among them.
         seed: of our gate.
     """
 
@@ -64,8 +64,7 @@ class Answer:
 
 
 def ask_gate(question: Question) -> Answer:
-    bench = ["--bench", question.family] if question.family else []
-    found = gate(question.root, question.base, question.head, *bench, *question.options, seed=question.seed)
+    found = gate(question.root, question.base, question.head, *question.options, seed=question.seed)
     by_verdict = {
         verdict: [name for name, cell in found["cells"].items() if cell["verdict"] == verdict]
         for verdict in ("regression", "inconclusive", "error")
@@ -160,13 +159,14 @@ TOOLS: Mapping[str, Callable[[Question], Answer]] = {
 }
 
 
-def run(raw: Raw, rounds: int, family: str | None, options: Sequence[str], say: Callable[[str], None]) -> None:
+def run(trial: Trial, rounds: int, say: Callable[[str], None]) -> None:
     """Ask what the file does not hold yet: in every round each tool both questions."""
-    done = {(line["round"], line["tool"], line["change"]) for line in raw.read()}
+    done = {(line["round"], line["asked"], line["change"]) for line in trial.done()}
     wanted = [(index, change, name) for index in range(rounds) for change in ("none", "+5 %") for name in TOOLS]
     missing = [(index, change, name) for index, change, name in wanted if (index, name, change) not in done]
     if not missing:
         return
+    family = trial.options["bench"]
     fields: dict[str, Any] = {}
     with TemporaryDirectory(prefix="trials-") as folder:
         home = Path(folder, "home")
@@ -179,24 +179,22 @@ def run(raw: Raw, rounds: int, family: str | None, options: Sequence[str], say: 
                 comment = f"Round {index}, change {change}"
                 heads[index, change] = plants.version(repository, planted, comment), planted
             head, planted = heads[index, change]
-            question = Question(repository.root, base, head, family, home, options, seed=5000 + index)
+            question = Question(repository.root, base, head, family, home, trial.arguments, seed=5000 + index)
             if name == "asv continuous" and not fields:
                 asv(question, "machine", "--yes")
                 began = clock.host()
                 asv(question, "setup", allowed=(0, 1))  # it exits with a list of environments, which counts as 1
                 fields = {"environment_seconds": round(clock.host() - began, 1)}
             answer = TOOLS[name](question)
-            raw.add(
+            trial.add(
                 round=index,
-                tool=name,
+                asked=name,
                 change=change,
                 date=today(),
-                commit=tool(),
                 seconds=round(answer.seconds, 1),
                 planted=sorted(planted),
                 red={rule: sorted(cells) for rule, cells in answer.red.items()},
                 unsure=sorted(answer.unsure),
-                family=family,
                 **(fields if name == "asv continuous" else {}),
             )
             reds = {rule: len(cells) for rule, cells in answer.red.items()}

@@ -1,6 +1,10 @@
 """Gates drawn from the pairs that real A/A gates have recorded: how often is one red without a change, how often is a
 slowdown found, and how often do the final intervals hold the truth?
 
+A real gate stops a cell once it is decided, so what is drawn from is selected: of a gate in which a cell scattered or
+looked slower there are more pairs of it, and these are drawn more often than such gates come. Pairs come in two
+lengths: a cell that is noisy gets longer ones later. They scatter less, and are drawn where a gate would have them.
+
 The rule is that of `bench_core.gate.judge.judge_cell`, after every pair, for many gates at once;
 tests/trials/test_simulate.py holds both against each other.
 """
@@ -25,10 +29,11 @@ from bench_core.errors import BenchCoreError
 from bench_core.gate import judge
 from bench_core.records import GateSettings
 from bench_core.statistics import confidence_sequence, intraclass_correlation, least_successes
-from trials.files import raw, today, write_json
-from trials.gates import drawn, tool
+from trials.files import of_one_protocol, raw, today, write_json
 
 PLANTS = (0.02, 0.03, 0.05, 0.10)
+
+SEED = 1
 
 PERMUTATIONS = 1000
 """As `bench_core.statistics.likeness_p` draws by default."""
@@ -41,18 +46,29 @@ class Rule:
     Attributes:
         error: the probability of missing the effect, on each side.
         floor, limit: of a slowdown, as logarithms.
-        seed: for permutations.
     """
 
     error: float
     floor: float
     limit: float
-    seed: int
 
     @classmethod
     def of(cls, settings: GateSettings, family: int) -> Rule:
         error = judge.CELLS_SHARE * settings.error_rate / family
-        return cls(error, math.log1p(settings.noise_floor), math.log1p(settings.limit), settings.seed)
+        return cls(error, math.log1p(settings.noise_floor), math.log1p(settings.limit))
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The log ratios of one cell's pairs, a group a parent of a gate.
+
+    Attributes:
+        short: of pairs of the length that a gate begins with.
+        long: of longer ones; none where no gate had any.
+    """
+
+    short: list[list[float]]
+    long: list[list[float]]
 
 
 @dataclass(frozen=True)
@@ -136,7 +152,7 @@ def _by_parents(found: End, logs: NDArray[np.float64], parents: NDArray[np.int64
         return found
     likeness = intraclass_correlation(groups)
     chance = judge.ALIKE_P_OF_RED if found.verdict == "regression" else judge.ALIKE_P
-    if not (likeness > judge.ALIKE and likeness_p(groups, rule.seed) < chance):
+    if not (likeness > judge.ALIKE and likeness_p(groups, judge.PERMUTATION_SEED) < chance):
         return found
     medians = confidence_sequence([statistics.median(group) for group in groups], rule.error)
     verdict = outcome(medians.low, medians.middle, medians.high, len(groups), rule)
@@ -174,22 +190,24 @@ def permutations(size: int, seed: int) -> NDArray[np.int64]:
 
 
 def resampled(
-    groups: Sequence[Sequence[float]], gates: int, most: int, draw: np.random.Generator
+    pool: Pool, gates: int, fewest: int, most: int, draw: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Draw parents with replacement, their pairs in order, until each gate has `most` pairs.
-
-    Args:
-        groups: the log ratios of one cell, a group a parent.
+    """Draw parents with replacement, their pairs in order: of short pairs until each gate has `fewest`, then of long
+    ones (or of short ones, if there are no others) until it has `most`.
 
     Returns:
         The log ratios, and the parents' numbers: a row a gate.
     """
+    groups = [*pool.short, *pool.long]
     flat = np.array([value for group in groups for value in group])
     sizes = np.array([len(group) for group in groups])
     starts = np.cumsum(sizes) - sizes
+    first_later = len(pool.short) if pool.long else 0
     logs, parents = np.empty((gates, most)), np.empty((gates, most), int)
     for gate in range(gates):
-        chosen = draw.integers(len(groups), size=most)  # each has a pair at least
+        early = draw.integers(len(pool.short), size=fewest)  # each has a pair at least
+        early = early[: int(np.searchsorted(np.cumsum(sizes[early]), fewest)) + 1]
+        chosen = np.concatenate([early, draw.integers(first_later, len(groups), size=most)])
         ends = np.cumsum(sizes[chosen])
         needed = int(np.searchsorted(ends, most)) + 1
         lengths = sizes[chosen[:needed]]
@@ -199,17 +217,31 @@ def resampled(
     return logs, parents
 
 
-def recorded(lines: Sequence[Mapping[str, Any]]) -> dict[str, list[list[float]]]:
-    """Of every timed cell without error, the log ratios of each parent of each gate."""
-    cells: dict[str, list[list[float]]] = {}
+def recorded(lines: Sequence[Mapping[str, Any]]) -> dict[str, Pool]:
+    """Of every timed cell without error, what each parent of each gate has measured.
+
+    Raises:
+        BenchCoreError: if it was not kept how long the pairs were.
+    """
+    cells: dict[str, Pool] = {}
     for line in lines:
         for name, cell in line["cells"].items():
-            groups: dict[int, list[float]] = {}
-            if cell["error"] is None and cell["kind"] in judge.TIMED:
-                for parent, log in drawn(cell):
-                    groups.setdefault(parent, []).append(log)
-            cells.setdefault(name, []).extend(groups.values())
-    return {name: groups for name, groups in cells.items() if groups}
+            if cell["error"] is not None or cell["kind"] not in judge.TIMED or not cell["effects"]:
+                continue
+            if len(cell["effects"][0]) < 4:
+                raise BenchCoreError(
+                    "these A/A gates were recorded without the samples of each pair, so short pairs cannot be told "
+                    "from long ones. Run `python -m trials aa` again."
+                )
+            pool = cells.setdefault(name, Pool([], []))
+            usual = cell["effects"][0][3]  # how many are enough, each gate finds out anew
+            for groups, longer in ((pool.short, False), (pool.long, True)):
+                parents: dict[int, list[float]] = {}
+                for log, parent, _, samples in cell["effects"]:
+                    if (samples > usual) == longer:
+                        parents.setdefault(parent, []).append(log)
+                groups.extend(parents.values())
+    return cells
 
 
 def typical_most(lines: Sequence[Mapping[str, Any]]) -> int:
@@ -217,31 +249,38 @@ def typical_most(lines: Sequence[Mapping[str, Any]]) -> int:
     return int(statistics.median(max(len(cell["effects"]) for cell in line["cells"].values()) for line in lines))
 
 
-def run(folder: Path, gates: int, planted_gates: int, say: Callable[[str], None]) -> None:
+def run(folder: Path, tool: str, gates: int, planted_gates: int, say: Callable[[str], None]) -> None:
     """Simulate, and write ``simulate.json``.
+
+    Args:
+        tool: whose rule is simulated. The pairs are those of the newest A/A gates.
 
     Raises:
         BenchCoreError: if no A/A gate is recorded.
     """
-    lines = raw(folder, "aa").read()
+    lines = of_one_protocol(raw(folder, "aa").read())
     if not lines:
         raise BenchCoreError(f"there are no A/A gates in {folder} to draw from: `python -m trials aa` runs them.")
     cells = recorded(lines)
-    settings = GateSettings(seed=1)
+    settings = GateSettings()
     rule, most = Rule.of(settings, len(cells)), typical_most(lines)
+    fewest = judge.pairs_needed(len(cells), settings)
     found = []
     for shift in (0.0, *PLANTS):
         count = planted_gates if shift else gates
-        found.append(simulated(cells, shift, count, most, rule))
+        found.append(simulated(cells, shift, count, fewest, most, rule))
         say(f"{shift:+.0%}: {json.dumps({k: v for k, v in found[-1].items() if k != 'by_cell'})}")
     write_json(
         folder / "simulate.json",
         {
             "date": today(),
-            "tool": tool(),
+            "tool": tool,
+            "aa_tool": lines[0]["tool"],
             "aa_gates": len(lines),
-            "parents": sum(map(len, cells.values())),
+            "short_parents": sum(len(pool.short) for pool in cells.values()),
+            "long_parents": sum(len(pool.long) for pool in cells.values()),
             "cells": len(cells),
+            "fewest_pairs": fewest,
             "most_pairs": most,
             "rule": asdict(rule),
             "simulated": found,
@@ -250,7 +289,7 @@ def run(folder: Path, gates: int, planted_gates: int, say: Callable[[str], None]
 
 
 def simulated(
-    cells: Mapping[str, Sequence[Sequence[float]]], shift: float, gates: int, most: int, rule: Rule
+    cells: Mapping[str, Pool], shift: float, gates: int, fewest: int, most: int, rule: Rule
 ) -> dict[str, Any]:
     """So many gates with a slowdown of `shift` in every cell."""
     truth = math.log1p(shift)
@@ -258,8 +297,8 @@ def simulated(
     verdicts: Counter[str] = Counter()
     known = covered = pairs = 0
     by_cell = {}
-    for place, (name, groups) in enumerate(cells.items()):
-        logs, parents = resampled(groups, gates, most, np.random.default_rng([rule.seed, place]))
+    for place, (name, pool) in enumerate(cells.items()):
+        logs, parents = resampled(pool, gates, fewest, most, np.random.default_rng([SEED, place]))
         ends = sequences(logs + truth, parents, rule)
         red += [end.verdict == "regression" for end in ends]
         by_cell[name] = dict(Counter(end.verdict for end in ends))

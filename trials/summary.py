@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,14 +11,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bench_core.errors import BenchCoreError
 from bench_core.report.table import described
 from bench_core.results.asv_run import description
 from bench_core.statistics import clopper_pearson
 from trials import plants
-from trials.files import raw, write_json
+from trials.files import Line, of_one_protocol, raw, write_json
 from trials.gates import covers
-
-Line = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,12 @@ def _missed(cells: Iterable[tuple[Line, float]]) -> tuple[int, int]:
 
 def of_simulation(content: Line) -> list[Figure]:
     found = [
-        Figure("simulate", "drawn from", f"{content['parents']:,} parents of {content['aa_gates']} A/A gates"),
+        Figure(
+            "simulate",
+            "drawn from (noisy gates more often: the others stop sooner)",
+            f"{content['short_parents']:,} parents of {content['aa_gates']} A/A gates of {content['aa_tool']}; after "
+            f"{content['fewest_pairs']} pairs, {content['long_parents']:,} that took longer ones",
+        ),
         Figure("simulate", "cells a gate", f"{content['cells']}, with {content['most_pairs']} pairs at most"),
     ]
     for one in content["simulated"]:
@@ -177,8 +182,8 @@ def of_truncnormal(lines: Sequence[Line]) -> list[Figure]:
 
 def of_sidebyside(lines: Sequence[Line]) -> list[Figure]:
     found = []
-    for tool in dict.fromkeys(line["tool"] for line in lines):
-        own = [line for line in lines if line["tool"] == tool]
+    for tool in dict.fromkeys(line["asked"] for line in lines):
+        own = [line for line in lines if line["asked"] == tool]
         for rule in own[0]["red"]:
             name = f"{tool}, {rule}"
             none, some = ([line for line in own if bool(line["planted"]) == changed] for changed in (False, True))
@@ -208,8 +213,8 @@ def of_sidebyside(lines: Sequence[Line]) -> list[Figure]:
 
 
 def _cells_of(lines: Sequence[Line]) -> set[str]:
-    """The cells that were compared; ``family`` says which, where not all were."""
-    family = lines[0]["family"]
+    """The cells that were compared; the option says which family, where not all were."""
+    family = lines[0]["options"]["bench"]
     return {name for name in plants.CELLS if family is None or f".{family}." in name}
 
 
@@ -252,35 +257,58 @@ TITLES = {
 }
 
 
-def figures(folder: Path) -> list[Figure]:
-    """All figures that the files of a machine's folder give."""
-    found = []
-    for trial in TITLES:
-        if trial == "simulate":
-            path = folder / "simulate.json"
-            found += of_simulation(json.loads(path.read_text())) if path.exists() else []
-        elif lines := raw(folder, trial).read():
-            found += OF[trial](lines)
-    return found
+@dataclass(frozen=True)
+class Taken:
+    """What a summary takes of a trial.
+
+    Attributes:
+        figures: all that it gives.
+        tool: with what it was measured.
+        dates: when; sorted.
+        options: of its command; None where they were not kept.
+        left_out: runs of other tools, or with other options.
+    """
+
+    figures: Sequence[Figure]
+    tool: str
+    dates: Sequence[str]
+    options: Mapping[str, str | None] | None
+    left_out: int = 0
+
+    def origin(self, trial: str) -> dict[str, Any]:
+        """Where the figures come from."""
+        given = [word for name, value in (self.options or {}).items() if value for word in (f"--{name}", value)]
+        unknown = " (its options were not kept)" if self.options is None else ""
+        first, last = self.dates[0], self.dates[-1]
+        return {
+            "date": first if first == last else f"{first} to {last}",
+            "tool": self.tool,
+            "command": shlex.join(["python", "-m", "trials", trial, *given]) + unknown,
+            "left_out": self.left_out,
+        }
 
 
-def origin(folder: Path, trial: str) -> dict[str, str]:
-    """When, and with what, a trial was measured."""
+def taken(folder: Path, trial: str, tool: str | None) -> Taken | None:
+    """The newest runs that share tool and options; None if there are none.
+
+    Args:
+        tool: only runs of this one; None for all.
+    """
     if trial == "simulate":
-        content = json.loads((folder / "simulate.json").read_text())
-        dates, tools = [content["date"]], [content["tool"]]
-    else:
-        lines = raw(folder, trial).read()
-        dates = sorted(line["date"][:10] for line in lines)
-        tools = list(dict.fromkeys(line.get("commit") or line["tool"] for line in lines))
-    return {
-        "date": dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}",
-        "tool": ", ".join(tools),
-        "command": f"python -m trials {trial}",
-    }
+        path = folder / "simulate.json"
+        content = json.loads(path.read_text()) if path.exists() else {}
+        if not content or tool not in (None, content["tool"]):
+            return None
+        return Taken(of_simulation(content), content["tool"], [content["date"]], {})
+    lines = raw(folder, trial).read()
+    own = of_one_protocol(lines, tool)
+    if not own:
+        return None
+    dates = sorted(line["date"][:10] for line in own)
+    return Taken(OF[trial](own), own[0]["tool"], dates, own[0].get("options"), len(lines) - len(own))
 
 
-def page(found: Sequence[Figure], origins: Mapping[str, Mapping[str, str]], machine: str) -> str:
+def page(found: Sequence[Figure], origins: Mapping[str, Mapping[str, Any]], machine: str) -> str:
     """The figures for people."""
     parts = ["# Trials of the gate\n", f"On {machine}. Bounds are Clopper-Pearson, 95 %.\n"]
     for trial, title in TITLES.items():
@@ -288,9 +316,10 @@ def page(found: Sequence[Figure], origins: Mapping[str, Mapping[str, str]], mach
         if not own:
             continue
         by = origins[trial]
+        others = f" Runs of other commits or with other options, left out: {by['left_out']}." if by["left_out"] else ""
         parts += [
             f"\n## {title}\n",
-            f"`{by['command']}`, {by['date']}, bench_core at {by['tool']}.\n",
+            f"`{by['command']}`, {by['date']}, bench_core at {by['tool']}.{others}\n",
             "| figure | value | bounds |",
             "| --- | --- | --- |",
             *(f"| {figure.what} | {figure.value} | {figure.bounds} |" for figure in own),
@@ -298,18 +327,25 @@ def page(found: Sequence[Figure], origins: Mapping[str, Mapping[str, str]], mach
     return "\n".join(parts) + "\n"
 
 
-def run(folder: Path, name: str) -> str:
+def run(folder: Path, name: str, tool: str | None = None) -> str:
     """Write ``summary.md`` and ``summary.json``.
 
     Args:
         name: of the machine, for the command.
+        tool: whose runs are taken; None for the newest of each trial.
 
     Returns:
         The page.
+
+    Raises:
+        BenchCoreError: if there are none.
     """
-    found = figures(folder)
-    trials = dict.fromkeys(figure.trial for figure in found)
-    origins = {trial: origin(folder, trial) for trial in trials}
+    trials = {trial: one for trial in TITLES if (one := taken(folder, trial, tool))}
+    if not trials:
+        whose = f" of {tool}: name it as the runs do" if tool else ""
+        raise BenchCoreError(f"there are no runs in {folder}{whose}. `python -m trials NAME` makes them.")
+    found = [figure for one in trials.values() for figure in one.figures]
+    origins = {trial: one.origin(trial) for trial, one in trials.items()}
     text = page(found, origins, described(description()))
     write_json(
         folder / "summary.json",

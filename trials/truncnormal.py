@@ -3,12 +3,12 @@ rejection, as it is. From the quick way to the slow one a gate must be red, the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from trials import repositories
-from trials.files import Raw
+from trials.files import Trial
 from trials.gates import gate
 
 FILES = {
@@ -38,9 +38,9 @@ TORCH = "from torch.nn.init import trunc_normal_ as fill\n"
 WAYS = {"to the inverse distribution function": (TORCH, INVERSE), "to torch's own": (INVERSE, TORCH)}
 
 
-def run(raw: Raw, gates: int, options: Sequence[str], say: Callable[[str], None]) -> None:
+def run(trial: Trial, gates: int, say: Callable[[str], None]) -> None:
     """Gates that the file does not hold yet, so many each way."""
-    done = {(line["way"], line["gate"]) for line in raw.read()}
+    done = {(line["way"], line["gate"]) for line in trial.done()}
     with TemporaryDirectory(prefix="trials-") as folder:
         repository = repositories.made(Path(folder, "fill"))
         for index in range(gates):
@@ -51,6 +51,6 @@ def run(raw: Raw, gates: int, options: Sequence[str], say: Callable[[str], None]
                     repository.commit({**FILES, "fill/__init__.py": f'"""Fills a weight."""\n\n{text}'}, way)
                     for text in texts
                 )
-                found = gate(repository.root, base, head, *options, seed=3000 + index)
-                raw.add(way=way, gate=index, **found)
+                found = gate(repository.root, base, head, *trial.arguments, seed=3000 + index)
+                trial.add(way=way, gate=index, **found)
                 say(f"{way}: {found['verdict']}, {found['counts']}, {found['wall']:.0f} s")

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 
 from bench_core.cli.terminal import CONFIG, console, write_page
 from bench_core.errors import BenchCoreError, require_writable
-from bench_core.records import GateRecord, GateSettings
+from bench_core.records import CellEvidence, GateRecord, GateSettings, GateVerdict
 
 
 class Percent(click.ParamType[float]):
@@ -29,7 +33,7 @@ class Percent(click.ParamType[float]):
             found = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
         except ValueError:
             found = -1.0
-        if not 0 < found < 10:
+        if not 0 < found < (10 if text.endswith("%") else 1):  # a bare 5 means 5 % more often than 500 %
             self.fail(f"{value!r} is not a share such as 5% or 0.05.", param, ctx)
         return found
 
@@ -41,10 +45,8 @@ class Duration(click.ParamType[float]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         text = str(value).strip()
-        try:
-            found = float(text.rstrip("sm")) * (60 if text.endswith("m") else 1)
-        except ValueError:
-            found = -1.0
+        parts = re.fullmatch(r"(\d+(?:\.\d+)?)([sm]?)", text)
+        found = float(parts[1]) * (60 if parts[2] == "m" else 1) if parts else -1.0
         if not 0 < found < 1e6:
             self.fail(f"{value!r} is not a time such as 90s or 2m.", param, ctx)
         return found
@@ -62,7 +64,7 @@ OUTPUT = click.Path(path_type=Path, dir_okay=False)
 @click.option("--noise-floor", type=Percent(), default="1%", show_default=True, help="Not worth a red below this.")
 @click.option("--limit", type=Percent(), default="5%", show_default=True, help="A slowdown that must not slip through.")
 @click.option("--budget", type=Duration(), help="Time for measuring, e.g. 120s. [default: 1.2s a cell, at least 50s]")
-@click.option("--lanes", type=click.IntRange(1), default=None, help="Cores that measure at once. [default: all]")
+@click.option("--lanes", type=click.IntRange(1), default=None, help="Cores that measure at once. [default: at most 2]")
 @click.option("--seed", type=click.IntRange(1), default=None, help="What every order is drawn from. [default: drawn]")
 @click.option("--timeout", type=Duration(), default="60s", show_default=True, help="When a silent worker hangs.")
 @click.option("--start", type=click.Choice(["fork", "spawn"]), default="fork", show_default=True)
@@ -76,24 +78,32 @@ OUTPUT = click.Path(path_type=Path, dir_okay=False)
 @click.option("--verbose", is_flag=True, help="List the cells that pass, too.")
 @click.option("--replay", type=click.Path(path_type=Path), help="Judge a --json file again, without measuring.")
 @click.option("--self-test", is_flag=True, help="Plant +5 % in half of some cells: does it find them, here, today?")
-def gate(base: str | None, head: str | None, replay: Path | None, self_test: bool, **options: Any) -> None:
+@click.pass_context
+def gate(
+    ctx: click.Context, /, base: str | None, head: str | None, replay: Path | None, self_test: bool, **options: Any
+) -> None:
     """Say whether HEAD made any cell slower than BASE. Without HEAD, the working tree is compared.
 
     Both versions are sampled in turn on the same core until each cell is decided or the time is up; a second gate on
     the same two versions goes on from what the first has found. Exit code 0: no regression; 1: a regression, or an
     error on HEAD; 2: it could not run; 3: with --strict, inconclusive cells; 130: Ctrl-C.
     """
+    for path in (options["json_file"], options["markdown"], options["junit"]):
+        if path is not None:
+            require_writable(path.absolute().parent)
     if replay is not None:
+        refuse_others(ctx, "--replay", "judges what is stored, as it was asked for", REPLAY_TAKES)
         sys.exit(replayed(replay, options))
     if self_test == (base is not None):
         raise BenchCoreError("name the BASE to compare with, as in `bench-core gate main`; or --self-test, alone.")
+    if self_test:
+        refuse_others(ctx, "--self-test", "says what it finds and writes nothing", SELF_TEST_TAKES)
+    if options["fresh"] and options["resume"]:
+        raise BenchCoreError("--fresh forgets what --resume goes on from: give one of them.")
     from bench_core.gate.session import Request, Session
     from bench_core.report.gate_live import Live
     from bench_core.results.asv_run import description
 
-    for path in (options["json_file"], options["markdown"], options["junit"]):
-        if path is not None:
-            require_writable(path.absolute().parent)
     out = console()
     settings = gate_settings(options)
     asked = requested(options)
@@ -105,6 +115,11 @@ def gate(base: str | None, head: str | None, replay: Path | None, self_test: boo
         description(),
         lambda line: out.print(line, markup=False, style="dim"),
     )
+    if self_test and not session.plants:
+        raise BenchCoreError(
+            "there is no cell whose time is measured, so nothing to plant a slowdown in: leave out --bench, or let it "
+            "match a `time_` benchmark."
+        )
     if session.found is None:
         record = session.measure(lambda progress: None)
     else:
@@ -113,18 +128,36 @@ def gate(base: str | None, head: str | None, replay: Path | None, self_test: boo
             record = session.measure(live.update)
     if self_test:
         sys.exit(self_tested(out, record, session.plants))
-    command = " ".join(["bench-core gate", str(base), *([head] if head else [])])
-    sys.exit(finished(out, record, options, command, session))
+    sys.exit(finished(out, record, options, session))
 
 
 SELF_TEST_PLANT = 0.05
+
+REPLAY_TAKES = ("replay", "config", "json_file", "markdown", "junit", "strict", "verbose")
+SELF_TEST_TAKES = (
+    *("self_test", "config", "pattern", "quick", "noise_floor", "limit", "budget", "lanes", "seed", "timeout"),
+    *("start", "force", "fresh"),
+)
+
+
+def refuse_others(ctx: click.Context, mode: str, why: str, taken: Collection[str]) -> None:
+    """Nothing that is asked for goes unheard.
+
+    Raises:
+        BenchCoreError: if an option, or a revision, was given that `mode` does not take.
+    """
+    for param in ctx.command.params:
+        given = param.name is not None and ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE
+        if given and param.name not in taken:
+            name = param.opts[0] if isinstance(param, click.Option) else param.human_readable_name
+            raise BenchCoreError(f"{mode} {why}: leave out {name}.")
 
 
 def self_tested(out: Console, record: GateRecord, plants: Mapping[str, float]) -> int:
     """Say what a self-test has found.
 
     Returns:
-        The exit code: 0 if every planted cell was found and no other was.
+        The exit code: 0 if every planted cell was found and no other was, 130 after Ctrl-C, else 1.
     """
     from bench_core.gate.judge import judge
     from bench_core.report import gate as report
@@ -135,6 +168,8 @@ def self_tested(out: Console, record: GateRecord, plants: Mapping[str, float]) -
     clean = [
         judged.verdict for cell, judged in zip(record.cells, verdict.cells, strict=True) if cell.name not in plants
     ]
+    if record.interrupted:
+        return 130
     return 0 if set(planted) == {"regression"} and "regression" not in clean else 1
 
 
@@ -160,60 +195,119 @@ def gate_settings(options: dict[str, Any]) -> GateSettings:
     )
 
 
-def finished(out: Console, record: GateRecord, options: dict[str, Any], command: str, session: Any) -> int:
-    """Judge, show and store a gate.
+def finished(out: Console, record: GateRecord, options: dict[str, Any], session: Any) -> int:
+    """Judge, show, write and store a gate. That the history cannot be written loses nothing of what was measured.
 
     Returns:
         The exit code.
     """
-    from bench_core.gate.judge import exit_code, judge, pairs_needed, sharing
+    from bench_core.gate.judge import judge
     from bench_core.report import gate as report
     from bench_core.results import asv_gate, gate_file
 
     verdict = judge(record)
-    code = exit_code(verdict, record, options["strict"])
+    code, complaint = outcome(record, verdict, options["strict"])
+    command = measuring(record, options["config"])
     results = session.project.results_dir
-    if not record.identical:
-        gate_file.append_controls(results, record, verdict)
-        asv_gate.store(record, results, options["config"], session.found.declared)
-    command += " --quick" if record.settings.profile == "quick" else " --full"
-    if options["config"] != Path("asv.conf.json"):
-        command += f" --suite {options['config']}"
-    if options["json_file"] is not None:
-        gate_file.write(options["json_file"], record, verdict, code)
-    write_page(options["markdown"], report.markdown(record, verdict, command))
-    write_page(options["junit"], report.junit(record, verdict))
-    tally = None if record.identical else gate_file.tally(results)
+    tally = None
+    with warned():
+        if not record.identical:
+            gate_file.append_controls(results, record, verdict)
+            tally = gate_file.tally(results)
     out.print(report.summary(record, verdict, command, tally=tally, verbose=options["verbose"]), crop=False)
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for line in report.workflow_commands(record, verdict):
             click.echo(line)
     if record.interrupted:
         click.echo("bench-core: interrupted; `--resume` goes on from what was measured until then.", err=True)
-    needed = pairs_needed(sharing(record.cells), record.settings)
-    pairs = max((len(cell.effects) for cell in record.cells), default=0)
-    if code == 0 and pairs and not any(judged.decided for judged in verdict.cells) and not record.interrupted:
-        whole = record.seconds * needed / pairs
-        raise BenchCoreError(
-            f"the budget of {record.settings.budget:.0f} s is too small to decide anything: {pairs} pairs of at least "
-            f"{needed}. About {whole:.0f} s are needed: --budget {whole:.0f}s, or the same command again, which goes "
-            "on from here."
-        )
+    written(record, verdict, code, command, options)
+    with warned():
+        if not record.identical:
+            asv_gate.store(record, results, options["config"], session.found.declared)
+    if complaint:
+        raise BenchCoreError(complaint)
     return code
 
 
 def replayed(path: Path, options: dict[str, Any]) -> int:
     """Judge a stored gate again; needs neither torch nor the versions."""
-    from bench_core.gate.judge import exit_code, judge
+    from bench_core.gate.judge import judge
     from bench_core.report import gate as report
     from bench_core.results import gate_file
 
     record = gate_file.read(path)
     verdict = judge(record)
-    out = console()
-    command = f"bench-core gate {record.base.name}{'' if record.head.changed else f' {record.head.name}'}"
-    out.print(report.summary(record, verdict, command, verbose=options["verbose"]), crop=False)
+    command = measuring(record, options["config"])
+    console().print(report.summary(record, verdict, command, verbose=options["verbose"]), crop=False)
     stored = gate_file.stored_verdict(path)
     if stored != verdict.verdict:
-        raise BenchCoreError(f"{path} says {stored}, and its effects say {verdict.verdict}: the file has been changed.")
-    return exit_code(verdict, record, options["strict"])
+        raise BenchCoreError(
+            f"{path} says {stored}, and its effects say {verdict.verdict}: the file has been changed, or the rule has "
+            "since another version of bench_core wrote it."
+        )
+    code, complaint = outcome(record, verdict, options["strict"])
+    written(record, verdict, code, command, options)
+    if complaint:
+        raise BenchCoreError(complaint)
+    return code
+
+
+def outcome(record: GateRecord, verdict: GateVerdict, strict: bool) -> tuple[int, str]:
+    """The exit code, and what is to be said where it is 2 because the budget let no cell be decided."""
+    from bench_core.gate.judge import MIN_READINGS, TIMED, exit_code, pairs_needed, sharing
+
+    code = exit_code(verdict, record, strict)
+    timed = pairs_needed(max(record.settings.family, sharing(record.cells)), record.settings)
+
+    def missing(cell: CellEvidence) -> int:
+        return (timed if cell.kind in TIMED else MIN_READINGS) - len(cell.effects)
+
+    judged = [cell for cell in record.cells if cell.error is None]
+    if code or record.identical or not judged or min(map(missing, judged)) <= 0:
+        return code, ""
+    new = sum(len(cell.effects) for cell in (*record.cells, *record.controls)) - record.resumed
+    more = record.seconds / max(1, new) * sum(map(missing, judged))
+    nearest = min(judged, key=missing)
+    return BenchCoreError.exit_code, (
+        f"the budget of {record.settings.budget:.3g} s is too small to decide anything: "
+        f"{len(nearest.effects)} pairs of at least {len(nearest.effects) + missing(nearest)}. About {more:.0f} s more "
+        f"are needed: --budget {more:.0f}s, or the same command again, which goes on from here."
+    )
+
+
+def measuring(record: GateRecord, config: Path) -> str:
+    """The command that measures what a record holds again, but for ``--bench``."""
+    from bench_core.gate.versions import WORKING_TREE
+
+    asked, usual = record.settings, GateSettings()
+    words = ["bench-core", "gate", record.base.name]
+    words += [] if record.head.name == WORKING_TREE else [record.head.name]
+    words.append("--quick" if asked.profile == "quick" else "--full")
+    for option, found, default in (
+        ("--noise-floor", f"{100 * asked.noise_floor:g}%", asked.noise_floor == usual.noise_floor),
+        ("--limit", f"{100 * asked.limit:g}%", asked.limit == usual.limit),
+        ("--start", asked.start, asked.start == usual.start),
+        ("--suite", str(config), config == Path("asv.conf.json")),
+    ):
+        words += [] if default else [option, found]
+    return shlex.join(words)
+
+
+def written(record: GateRecord, verdict: GateVerdict, code: int, command: str, options: dict[str, Any]) -> None:
+    """Write the files that were asked for."""
+    from bench_core.report import gate as report
+    from bench_core.results import gate_file
+
+    if options["json_file"] is not None:
+        gate_file.write(options["json_file"], record, verdict, code)
+    write_page(options["markdown"], report.markdown(record, verdict, command))
+    write_page(options["junit"], report.junit(record, verdict))
+
+
+@contextmanager
+def warned() -> Iterator[None]:
+    """What cannot be kept for later costs a line, and not the verdict."""
+    try:
+        yield
+    except (BenchCoreError, OSError) as error:
+        click.echo(f"bench-core: warning: {error}", err=True)

@@ -13,9 +13,9 @@ CLOCKS_APART = 0.005
 """By what share a wall clock may differ from ours over the blocks of a pair, some 10 ms at least. It hides a slowdown
 of that size, which is below the noise floor."""
 
-SIDES_APART, INTERRUPTED = 0.25, 0.05
-"""By what share, and what seconds on top, the two sides may differ on how long their common blocks took: each begins
-and ends them with a turn of its own, and somebody else on the core may come between."""
+SIDES_APART, INTERRUPTED = 0.1, 0.05
+"""By what share, and what seconds on top, the two sides may differ on how long their common blocks took: somebody else
+on the core may come between the ends that both read."""
 
 
 class CellFaultError(Exception):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from bench_core.errors import BenchCoreError
 from bench_core.records import CellEvidence, Effect, Side
@@ -21,6 +22,7 @@ class Dossier:
         cell: what is known.
         control: base is compared with itself.
         closed: no further pairs are wanted.
+        strays: failures that did not come again.
     """
 
     cell: CellEvidence
@@ -31,6 +33,7 @@ class Dossier:
     error: str | None = None
     error_side: Side | None = None
     closed: bool = False
+    strays: int = 0
 
     def fail(self, cause: str, side: Side | None) -> None:
         self.error, self.error_side, self.closed = cause, side, True
@@ -50,6 +53,22 @@ class Dossier:
         )
 
 
+@dataclass(frozen=True)
+class Earlier:
+    """What earlier gates have left.
+
+    Attributes:
+        effects: how many were taken over.
+        pair, parent: the first numbers that are free, whichever cells the gates before had.
+        family: the most cells that shared the error rate in a gate that saw a part of this evidence.
+    """
+
+    effects: int = 0
+    pair: int = 0
+    parent: int = 0
+    family: int = 0
+
+
 class Journal:
     """A file of lines, one a cell and pair, appended as they are measured.
 
@@ -61,16 +80,21 @@ class Journal:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
 
-    def add(self, dossier: Dossier, effect: Effect, spent: float) -> None:
+    def add(self, dossier: Dossier, effect: Effect, spent: float, family: int) -> None:
         line = {
             "cell": dossier.cell.name,
             "control": dossier.control,
             "plan": dossier.plan,
             "spent": spent,
+            "family": family,
             "effect": asdict(effect),
         }
         with self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")
+
+    def controls(self) -> set[str]:
+        """The cells that base was measured against itself with."""
+        return {entry["cell"] for entry in self._entries() if entry["control"]}
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -94,34 +118,50 @@ class Journal:
                 ) from error
             yield
 
-    def forget(self) -> None:
-        self.path.unlink(missing_ok=True)
+    def forget(self, names: Collection[str]) -> None:
+        """Drop what is known of these cells, and what is damaged."""
+        remaining = self.path.with_suffix(".kept")
+        with remaining.open("wb") as kept:
+            for line in self._lines():
+                with contextlib.suppress(ValueError, TypeError, KeyError):
+                    if json.loads(line)["cell"] not in names:
+                        kept.write(line + b"\n")
+        remaining.replace(self.path)
 
-    def load(self, dossiers: Iterable[Dossier]) -> int:
+    def load(self, dossiers: Iterable[Dossier]) -> Earlier:
         """Give each cell what earlier gates have found out about it.
-
-        Returns:
-            The number of pairs, over all cells.
 
         Raises:
             BenchCoreError: if the file is damaged, but for a last line that was cut off.
         """
         by_name = {(dossier.cell.name, dossier.control): dossier for dossier in dossiers}
-        taken = 0
+        earlier = Earlier()
+        for entry in self._entries():
+            effect: Effect = entry["effect"]
+            dossier = by_name.get((entry["cell"], entry["control"]))
+            if dossier is not None:
+                dossier.plan, dossier.spent = entry["plan"], dossier.spent + entry["spent"]
+                dossier.effects.append(effect)
+            earlier = Earlier(
+                effects=earlier.effects + (dossier is not None),
+                pair=max(earlier.pair, effect.pair + 1),
+                parent=max(earlier.parent, effect.parent + 1),
+                family=max(earlier.family, entry["family"]) if dossier is not None else earlier.family,
+            )
+        return earlier
+
+    def _entries(self) -> Iterator[dict[str, Any]]:
         for number, line in enumerate(self._lines(), start=1):
             try:
                 entry = json.loads(line)
-                dossier = by_name.get((entry["cell"], entry["control"]))
-                if dossier is not None:
-                    effect = Effect(**entry["effect"])
-                    dossier.plan, dossier.spent = entry["plan"], dossier.spent + entry["spent"]
-                    dossier.effects.append(effect)
-                    taken += 1
+                yield {
+                    **{name: entry[name] for name in ("cell", "control", "plan", "spent", "family")},
+                    "effect": Effect(**entry["effect"]),
+                }
             except (ValueError, TypeError, KeyError) as error:
                 raise BenchCoreError(
                     f"{self.path}, line {number}, is damaged: {type(error).__name__}: {error}. Start anew with --fresh."
                 ) from error
-        return taken
 
     def _lines(self) -> list[bytes]:
         """Whole lines. One that was cut off when a gate was killed goes: what comes next starts a line."""

@@ -59,6 +59,9 @@ ALIKE, ALIKE_P, ALIKE_P_OF_RED = 0.1, 0.01, 0.1
 chance below the second; for a red, below the third, since a test of few parents sees little. Below a correlation of 0.1
 the pairs count nearly as they would alone, and permutations are saved."""
 
+PERMUTATION_SEED = 1
+"""Not a gate's own: a rerun that measures nothing must not draw the probability of chance again until it suits."""
+
 DEVIATION = 1.4826
 """A standard deviation over the median absolute deviation, where the noise is normal."""
 
@@ -71,14 +74,12 @@ class _Rule:
         error: the probability of missing the effect, on each side.
         floor, limit: of a slowdown, as logarithms.
         confidence: of the whole gate.
-        seed: for permutations.
     """
 
     error: float
     floor: float
     limit: float
     confidence: float
-    seed: int
 
 
 def sharing(cells: Iterable[CellEvidence]) -> int:
@@ -95,16 +96,19 @@ def pairs_needed(family: int, settings: GateSettings) -> int:
 def judge(record: GateRecord) -> GateVerdict:
     """The verdict on a gate.
 
+    The cells share the error rate with all those that shared it when some of the evidence was taken
+    (`GateSettings.family`): a cell that was chosen because it looked slow among 40 is still the slowest of 40.
+
     If a control differs from itself, the machine makes differences of its own: no regression is believed, of a cell
     or of the suite, and each becomes inconclusive. The gate's verdict is the first that applies: regression (of a
     cell or of the suite), error (head fails where base does not, or nothing was measured), inconclusive (a cell is,
     or could not be measured for another reason), improvement, pass. That the suite is inconclusive changes nothing.
     """
-    shared, controlled = sharing(record.cells), sharing(record.controls)
+    shared, controlled = max(record.settings.family, sharing(record.cells)), sharing(record.controls)
     controls = tuple(_judge_evidence(cell, record.settings, controlled) for cell in record.controls)
     cells = tuple(_judge_evidence(cell, record.settings, shared) for cell in record.cells)
     suite = suite_shift(record.cells, record.settings)
-    rejecting = [control for control in controls if control.verdict in ("regression", "improvement")]
+    rejecting = [control for control in controls if control.rejects]
     doubt = ""
     if rejecting:
         worst = max((math.log(control.ratio.middle) for control in rejecting), key=abs)
@@ -127,8 +131,10 @@ def judge_cell(effects: Sequence[Effect], settings: GateSettings, family: int, k
 
     Memory and tracked values, of which more is worse: from 3 pairs on, a regression if every ratio is above the noise
     floor, an improvement if every one is below it, a pass if every one is within the limit and their median does not
-    exceed the noise floor. Equal values have the ratio 1 whatever they are. The interval is the range of the ratios,
-    and its confidence is 0: it claims no coverage.
+    exceed the noise floor. As for times, a regression needs 4 parents: what hangs on a parent's hash seed is the same
+    in all of its pairs. Once the ratios lie too far apart for any verdict, the cell is decided as inconclusive. Equal
+    values have the ratio 1 whatever they are. The interval is the range of the ratios, and its confidence is 0: it
+    claims no coverage.
 
     Args:
         effects: in the order in which they arrived.
@@ -168,11 +174,12 @@ def exit_code(verdict: GateVerdict, record: GateRecord, strict: bool) -> int:
     """The exit code of a gate.
 
     Args:
-        strict: an inconclusive cell is not green.
+        strict: an inconclusive gate is not green.
 
     Returns:
         1 for a regression, or a cell that fails with head only; 130 if interrupted without one; 2 if no cell was
-        measured, unless because the versions are identical; 3 for an inconclusive cell if strict; else 0.
+        measured, unless because the versions are identical; 3 if strict and inconclusive, be it only because a cell
+        could not be measured; else 0.
     """
     if verdict.verdict == "regression" or _failing_with_head(record):
         return 1
@@ -180,7 +187,7 @@ def exit_code(verdict: GateVerdict, record: GateRecord, strict: bool) -> int:
         return 130
     if not _was_measured(record):
         return 0 if record.identical else 2
-    return 3 if strict and any(judgement.verdict == "inconclusive" for judgement in verdict.cells) else 0
+    return 3 if strict and verdict.verdict == "inconclusive" else 0
 
 
 def noise(record: GateRecord) -> Noise:
@@ -207,7 +214,6 @@ def _cell_rule(settings: GateSettings, family: int) -> _Rule:
         floor=math.log1p(settings.noise_floor),
         limit=math.log1p(settings.limit),
         confidence=1 - 2 * settings.error_rate,
-        seed=settings.seed,
     )
 
 
@@ -225,15 +231,15 @@ def _judge_sequence(drawn: Sequence[tuple[int, float]], rule: _Rule) -> Judgemen
     likeness = intraclass_correlation(parents)
     found = _judge_units([value for _, value in drawn], "pair", len(parents), rule)
     chance = ALIKE_P_OF_RED if found.verdict == "regression" else ALIKE_P
-    if found.decided and _are_alike(parents, likeness, rule.seed, chance):
+    if found.decided and _are_alike(parents, likeness, chance):
         found = _judge_units([statistics.median(values) for values in parents], "parent", len(parents), rule)
     return replace(found, likeness=likeness)
 
 
-def _are_alike(parents: Sequence[Sequence[float]], likeness: float, seed: int, chance: float) -> bool:
+def _are_alike(parents: Sequence[Sequence[float]], likeness: float, chance: float) -> bool:
     repeated = sum(len(values) > 1 for values in parents)
     enough = len(parents) >= MIN_PARENTS and 2 * repeated > len(parents)
-    return enough and likeness > ALIKE and likeness_p(parents, seed) < chance
+    return enough and likeness > ALIKE and likeness_p(parents, PERMUTATION_SEED) < chance
 
 
 def _judge_units(values: Sequence[float], unit: Literal["pair", "parent"], parents: int, rule: _Rule) -> Judgement:
@@ -255,11 +261,8 @@ def _outcome(found: Interval, values: Sequence[float], unit: str, parents: int, 
     if found.low > found.high:
         moved = f"at least {_percent(found.low)} by some {unit}s, at most {_percent(found.high)} by others"
         return "inconclusive", f"drift: the effect moved while it was measured: {moved}"
-    if found.low > rule.floor and parents < MIN_PARENTS:
-        few = f"{_count(parents, 'parent process', 'es')}, at least {MIN_PARENTS} are needed"
-        return "inconclusive", f"parents: at least {_percent(found.low)}, but from {few}"
     if found.low > rule.floor:
-        return "regression", f"at least {_percent(found.low)}"
+        return _slower(found.low, parents)
     if found.high < -rule.floor:
         return "improvement", _faster(found.high)
     if found.high < rule.limit and found.middle <= rule.floor:
@@ -273,19 +276,33 @@ def _outcome(found: Interval, values: Sequence[float], unit: str, parents: int, 
     return "inconclusive", f"noise: {unit}s scatter by {100 * (_ratio(scatter) - 1):.1f} %, {_count(len(values), unit)}"
 
 
+def _slower(low: float, parents: int) -> tuple[VerdictName, str]:
+    """What lies above the noise floor is red, if by enough parents."""
+    if parents >= MIN_PARENTS:
+        return "regression", f"at least {_percent(low)}"
+    few = f"{_count(parents, 'parent process', 'es')}, at least {MIN_PARENTS} are needed"
+    return "inconclusive", f"parents: at least {_percent(low)}, but from {few}"
+
+
 def _judge_readings(effects: Sequence[Effect], rule: _Rule) -> Judgement:
-    likeness = intraclass_correlation(_by_parent(_drawn(effects)))
+    parents = _by_parent(_drawn(effects))
     changes = [0.0 if effect.base == effect.head else effect.log_ratio for effect in effects]
     if not changes or any(math.isnan(change) for change in changes):
         found = Interval(-math.inf, math.nan, math.inf, 0.0)
     else:
         found = Interval(min(changes), statistics.median(changes), max(changes), 0.0)
-    verdict, reason = _outcome_of_readings(found, changes, rule)
-    judgement = _judgement(found, verdict, reason, rule, could_be_red=len(changes) >= MIN_READINGS)
-    return replace(judgement, likeness=likeness)
+    verdict, reason = _outcome_of_readings(found, changes, len(parents), rule)
+    judgement = _judgement(found, verdict, reason, rule, could_be_red=len(parents) >= MIN_PARENTS)
+    # A range only grows: a pass becomes no improvement, and what is neither all above the floor nor within the limit
+    # becomes nothing else.
+    is_too_wide = len(changes) >= MIN_READINGS and found.low <= rule.floor and _farthest(found) > rule.limit
+    decided = verdict != "inconclusive" or is_too_wide
+    return replace(judgement, likeness=intraclass_correlation(parents), decided=decided)
 
 
-def _outcome_of_readings(found: Interval, changes: Sequence[float], rule: _Rule) -> tuple[VerdictName, str]:
+def _outcome_of_readings(
+    found: Interval, changes: Sequence[float], parents: int, rule: _Rule
+) -> tuple[VerdictName, str]:
     if not changes:
         return "inconclusive", "budget: never measured"
     if math.isnan(found.middle):
@@ -293,12 +310,16 @@ def _outcome_of_readings(found: Interval, changes: Sequence[float], rule: _Rule)
     if len(changes) < MIN_READINGS:
         return "inconclusive", f"budget: {_count(len(changes), 'pair')}, at least {MIN_READINGS} are needed"
     if found.low > rule.floor:
-        return "regression", f"at least {_percent(found.low)}"
+        return _slower(found.low, parents)
     if found.high < -rule.floor:
         return "improvement", _less(found.high)
-    if max(abs(found.low), abs(found.high)) <= rule.limit and found.middle <= rule.floor:
+    if _farthest(found) <= rule.limit and found.middle <= rule.floor:
         return "pass", "equal" if found.low == found.high == 0 else f"at most {_percent(found.high)}"
     return "inconclusive", f"noise: {len(changes)} pairs read from {_percent(found.low)} to {_percent(found.high)}"
+
+
+def _farthest(found: Interval) -> float:
+    return max(abs(found.low), abs(found.high))
 
 
 def _judgement(logs: Interval, verdict: VerdictName, reason: str, rule: _Rule, could_be_red: bool) -> Judgement:

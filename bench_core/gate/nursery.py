@@ -17,8 +17,9 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
+from importlib.abc import MetaPathFinder
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any, TextIO
@@ -56,12 +57,27 @@ def _import(spec: Mapping[str, Any], names: Iterable[str]) -> None:
     """Import what both versions import, for workers to inherit."""
     if spec["start"] != "fork":
         return
+    guard = _Guard({name for source in spec["sources"].values() for name in source["packages"]})
+    sys.meta_path.insert(0, guard)
     for name in names:
         # What does not import here (it is made at run time, say) is left to the workers, which say so if they need it.
         with suppress(Exception):
             importlib.import_module(name)
+    sys.meta_path.remove(guard)
     gc.collect()
     gc.freeze()
+
+
+class _Guard(MetaPathFinder):
+    """Keeps what is compared out of the parent: a third package that imports it would bind the one that is installed
+    here, for both sides. Such a package is left to the workers."""
+
+    def __init__(self, packages: Collection[str]) -> None:
+        self._packages = packages
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name.partition(".")[0] in self._packages:
+            raise ImportError(f"{name} is what is compared, and belongs to the workers")
 
 
 def _answer(stream: TextIO, **answer: Any) -> None:
@@ -190,7 +206,11 @@ def _pass_on(
                 gone.extend([role] if dead else [])
         if waiting and now - since > job["timeout"]:
             busy = [role for role in waiting.values() if not _waits(turns, role)]
-            answer(lost=busy[0] if len(busy) == 1 else None, cause=f"hangs: no answer within {job['timeout']:g} s")
+            answer(
+                lost=busy[0] if len(busy) == 1 else None,
+                cause=f"hangs: no answer within {job['timeout']:g} s",
+                hangs=True,
+            )
             return []
     for words in last_words:
         answer(**words)

@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bench_core import clock
@@ -24,9 +24,12 @@ PAIRS_OF_A_PARENT, MOST_PAIRS_OF_A_PARENT = 4, 8
 """Pairs that are forked from one parent: an even number, so that each side is forked first as often; more where they
 are so short that importing for the next parent would take longer than measuring."""
 
-FEW_CELLS, LONGER = 12, 3
+FEW_CELLS, LONGER, LONG_PAIR = 12, 3, 1.0
 """A cell that is not decided with the fewest pairs that could gets that many times as many samples in later ones, once
-so few cells are left that starting a pair takes as long as sampling."""
+so few cells are left that starting a pair takes as long as sampling; unless that takes more seconds than the third."""
+
+MOST_STRAYS = 2
+"""Failures of a cell that did not come again, after which it is not measured further."""
 
 MOST_FAULTS = 3
 """Parents that may be lost without a cell to blame before the gate gives up."""
@@ -44,15 +47,19 @@ def sentinels(cells: Sequence[CellEvidence], seed: int) -> list[CellEvidence]:
 
 @dataclass(frozen=True)
 class Suspect:
-    """A cell that a worker was lost over; whether the other version does the same is not known yet.
+    """A cell that failed on one side; whether it does so again, and on the other side, is not known yet.
 
     Attributes:
         side: where it was.
+        hangs: it ran out of time.
+        skips: it skipped itself there.
     """
 
     dossier: Dossier
     cause: str
     side: Side
+    hangs: bool
+    skips: bool
 
 
 @contextmanager
@@ -86,7 +93,9 @@ class Gate:
         dossiers: of the cells.
         controls: of the sentinels, base against base.
         skipped: cells that their setup skips: name to reason.
+        settings: as asked for, with the family that the evidence demands.
         resumed: effects that earlier gates had left.
+        first_pair: the first pair that is this gate's own.
     """
 
     def __init__(
@@ -111,13 +120,15 @@ class Gate:
         self.plants = plants or {}
         self.preload = dict.fromkeys(found.preload)
         self.dossiers = [Dossier(cell) for cell in found.cells]
-        self.controls = [Dossier(cell, control=True) for cell in sentinels(found.cells, settings.seed)]
-        self.resumed = journal.load([*self.dossiers, *self.controls])
+        self.controls = self._controls(found.cells)
+        earlier = journal.load([*self.dossiers, *self.controls])
+        own = settings.family or sharing(found.cells)
+        self.settings = replace(settings, family=max(own, earlier.family))
+        self.resumed, self.first_pair = earlier.effects, earlier.pair
         self._clock = clock_read
         self._began = clock_read()
         self._lock = threading.Lock()
-        self._pairs = 1 + max((e.pair for d in [*self.dossiers, *self.controls] for e in d.effects), default=-1)
-        self._parents = 1 + max((e.parent for d in [*self.dossiers, *self.controls] for e in d.effects), default=-1)
+        self._pairs, self._parents = earlier.pair, earlier.parent
         self._stop = threading.Event()
         self._doing = ["" for _ in cores]
         self._failures: list[BaseException] = []
@@ -127,8 +138,19 @@ class Gate:
         self._nurseries: dict[int, lane.Child] = {}
         self._verdicts: dict[str, Judgement] = {}
         self.skipped: dict[str, str] = {}
-        for dossier in (*self.dossiers, *self.controls):
+        for dossier in self.dossiers:
             self._judge(dossier)
+
+    def _controls(self, cells: Sequence[CellEvidence]) -> list[Dossier]:
+        """Today's sentinels, which are measured as long as there are open cells; and those of earlier gates on the same
+        versions, whose evidence counts with that of their gates."""
+        today = sentinels(cells, self.settings.seed)
+        earlier = self.journal.controls()
+        others = [cell for cell in cells if cell.name in earlier and cell not in today]
+        return [
+            *(Dossier(cell, control=True) for cell in today),
+            *(Dossier(cell, control=True, closed=True) for cell in others),
+        ]
 
     def run(self, show: Callable[[Progress], None], every: float = 0.25) -> None:
         """Measure. On any way out no process is left behind.
@@ -255,6 +277,7 @@ class Gate:
     def _job(self, dossiers: list[Dossier], first: Side) -> dict[str, Any]:
         with self._lock:
             pair, self._pairs = self._pairs, self._pairs + 1
+            few = sum(not dossier.closed for dossier in self.dossiers) <= FEW_CELLS
         order = list(dossiers)
         random.Random(f"{self.settings.seed} pair {pair}").shuffle(order)
         return {
@@ -265,7 +288,7 @@ class Gate:
             "cells": [
                 {
                     "name": one.cell.name,
-                    "plan": one.plan and self._extended(one, len(dossiers)),
+                    "plan": self._extended(one) if few else one.plan,
                     "plant": 0.0 if one.control else self.plants.get(one.cell.name, 0.0),
                 }
                 for one in order
@@ -273,11 +296,11 @@ class Gate:
             "timeout": self.timeout,
         }
 
-    def _extended(self, dossier: Dossier, cells: int) -> dict[str, Any]:
-        """A cell's plan; a longer one for a cell that is noisy, and among few: starting the workers takes as long."""
-        needed = pairs_needed(sharing(one.cell for one in self.dossiers), self.settings)
-        assert dossier.plan is not None
-        if len(dossier.effects) < needed or cells > FEW_CELLS:
+    def _extended(self, dossier: Dossier) -> dict[str, Any] | None:
+        """A cell's plan; a longer one for a cell that is noisy, where starting the workers takes as long."""
+        pairs = len(dossier.effects)
+        noisy = pairs >= pairs_needed(self.settings.family, self.settings) and not dossier.control
+        if dossier.plan is None or not noisy or dossier.spent / pairs > LONG_PAIR:
             return dossier.plan
         more = {name: LONGER * dossier.plan[name] for name in ("alternations", "blocks")}
         return {**dossier.plan, **more}
@@ -314,7 +337,8 @@ class Gate:
                     raise BenchCoreError(f"{version} ({getattr(self.subjects, version).name}): {answer['refused']}")
                 elif "lost" in answer or "broken" in answer:
                     cause, side = answer.get("broken") or answer["cause"], answer.get("role") or answer["lost"]
-                    self._blame(by_name, [name for name in reported if name in started], cause, side)
+                    unfinished = [name for name in reported if name in started]
+                    self._blame(by_name, unfinished, cause, side, hangs=answer.get("hangs", False))
         except lane.LostError as error:
             if self._stop.is_set():
                 return False
@@ -322,7 +346,15 @@ class Gate:
             return False
         return True
 
-    def _blame(self, by_name: Mapping[str, Dossier], unfinished: Sequence[str], cause: str, side: Side | None) -> None:
+    def _blame(
+        self,
+        by_name: Mapping[str, Dossier],
+        unfinished: Sequence[str],
+        cause: str,
+        side: Side | None,
+        *,
+        hangs: bool = False,
+    ) -> None:
         """The first cell that was begun and not finished is the one that a worker was lost over."""
         if not unfinished:
             self._fault(cause, side)
@@ -330,14 +362,20 @@ class Gate:
         dossier = by_name[unfinished[0]]
         if dossier.error is not None:  # another lane has lost one over it, too
             return
+        self._suspect(dossier, cause, side, hangs=hangs)
+
+    def _suspect(
+        self, dossier: Dossier, cause: str, side: Side | None, *, hangs: bool = False, skips: bool = False
+    ) -> None:
+        """An error of neither side, until `_confirm` knows better."""
         self._fail(dossier, cause, None)
         if side is not None and not dossier.control:
             with self._lock:
-                self._suspects.append(Suspect(dossier, cause, side))
+                self._suspects.append(Suspect(dossier, cause, side, hangs, skips))
 
     def _confirm(self, index: int, nursery: lane.Child) -> None:
-        """Let the other version do, against itself, what a worker was lost over: the side is to blame only if the
-        other one lives. (When one side raises, the other one tries, too; when it crashes, nobody is left to try.)
+        """Let each version do, against itself, what one side failed over: it is to blame only if it fails again, and
+        the other version does not.
 
         Raises:
             LostError: if the nursery has died.
@@ -346,11 +384,32 @@ class Gate:
             suspect = self._suspects.pop() if self._suspects and not self._stop.is_set() else None
         if suspect is None:
             return
-        self._doing[index] = f"{suspect.dossier.cell.name} once more, without {suspect.side}"
+        self._doing[index] = f"{suspect.dossier.cell.name} once more, one version at a time"
         other: Side = "head" if suspect.side == "base" else "base"
-        job = self._job([suspect.dossier], other) | {"versions": dict.fromkeys(ROLES, other)}
-        if not any(answer.keys() & {"lost", "broken", "refused", "failed"} for answer in list(nursery.run(job))):
+        # A hang is not waited for again.
+        if not suspect.hangs and self._survives(nursery, suspect, suspect.side):
+            self._reopen(suspect)
+        elif self._survives(nursery, suspect, other):
             self._fail(suspect.dossier, suspect.cause, suspect.side)
+
+    def _survives(self, nursery: lane.Child, suspect: Suspect, version: Side) -> bool:
+        job = self._job([suspect.dossier], version) | {"versions": dict.fromkeys(ROLES, version)}
+        for answer in list(nursery.run(job)):
+            if answer.keys() & {"lost", "broken", "refused"}:
+                return False
+            if "failed" in answer and (suspect.skips or not answer["skipped"]):
+                return False
+        return True
+
+    def _reopen(self, suspect: Suspect) -> None:
+        """It was lost over nothing that it does each time; but not again and again."""
+        with self._lock:
+            dossier = suspect.dossier
+            dossier.strays += 1
+            if dossier.strays <= MOST_STRAYS:
+                dossier.error, dossier.closed = None, False
+            else:
+                dossier.fail(f"now and then: {suspect.cause}", None)
 
     def _settle(
         self, dossier: Dossier, reported: Mapping[str, Any], job: Mapping[str, Any], parent: int, spent: float
@@ -360,14 +419,15 @@ class Gate:
         if failed:
             raised = [role for role in failed if not reported[role]["skipped"]]
             first = reported[(raised or failed)[0]]
-            if raised:
-                side = raised[0] if len(raised) == 1 else None
-                self._fail(dossier, f"{first['stage']}: {first['failed']}", side)
+            if len(failed) == 1 or len(raised) == 1:
+                what = first["stage"] if raised else "skips itself"
+                self._suspect(dossier, f"{what}: {first['failed']}", (raised or failed)[0], skips=not raised)
+            elif raised:
+                self._fail(dossier, f"{first['stage']}: {first['failed']}", None)
             else:
-                alone = f" (on {failed[0]} alone)" if len(failed) == 1 else ""
                 with self._lock:
                     dossier.closed = True
-                    self.skipped[dossier.cell.name] = f"{first['failed']}{alone}"
+                    self.skipped[dossier.cell.name] = first["failed"]
             return
         base, head = reported["base"], reported["head"]
         forked: Side = job["first"]
@@ -388,14 +448,14 @@ class Gate:
             dossier.effects.append(found)
             dossier.spent += spent
             self._found += 1
-            self.journal.add(dossier, found, spent)
+            self._faults = 0
+            self.journal.add(dossier, found, spent, self.settings.family)
             self._judge(dossier)
 
     def _judge(self, dossier: Dossier) -> None:
-        family = sharing(one.cell for one in (self.controls if dossier.control else self.dossiers))
-        judgement = judge_cell(dossier.effects, self.settings, family, dossier.cell.kind)
-        dossier.closed = judgement.decided
-        if not dossier.control:
+        if not dossier.control:  # those are judged at the end
+            judgement = judge_cell(dossier.effects, self.settings, self.settings.family, dossier.cell.kind)
+            dossier.closed = judgement.decided
             self._verdicts[dossier.cell.name] = judgement
 
     def _fail(self, dossier: Dossier, cause: str, side: Side | None) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from bench_core.errors import BenchCoreError
 from bench_core.gate import versions
 from bench_core.gate.discover import Found, Subjects, find_cells
 from bench_core.gate.evidence import Journal
+from bench_core.gate.judge import sharing
 from bench_core.gate.run import Gate
+from bench_core.gate.worker import PROTOCOL
 from bench_core.records import GateRecord, GateSettings, Progress
 
 LEAST_BUDGET = 50.0
@@ -119,7 +122,7 @@ class Session:
             return self._record(identical=self.identical)
         with self._journal.alone():
             if self._request.fresh:
-                self._journal.forget()
+                self._journal.forget({cell.name for cell in self.found.cells})
             return self._measured(self.found, show)
 
     def _measured(self, found: Found, show: Callable[[Progress], None]) -> GateRecord:
@@ -146,6 +149,8 @@ class Session:
             left_out={**found.left_out, **gate.skipped},
             interrupted=interrupted,
             resumed=gate.resumed,
+            first_pair=gate.first_pair,
+            settings=gate.settings,
         )
 
     def _planted(self, found: Found) -> tuple[Found, Mapping[str, float]]:
@@ -156,14 +161,14 @@ class Session:
         return replace(found, cells=tuple(chosen)), {cell.name: self._request.plant for cell in chosen[::2]}
 
     def _record(self, **what: Any) -> GateRecord:
+        empty: dict[str, Any] = {"cells": (), "settings": self.settings}
         return GateRecord(
             base=self.base,
             head=self.head,
-            settings=self.settings,
             machine=self._machine,
             date=self._date,
             seconds=clock.host() - self._began,
-            **({"cells": ()} | what),
+            **(empty | what),
         )
 
     def _identical(self) -> str:
@@ -186,6 +191,7 @@ class Session:
             pattern=self._request.pattern,
             profile="quick" if self._request.quick else "full",
             start="spawn" if spawn else settings.start,
+            family=sharing((*found.cells, *found.failed)),
         )
 
     def _key(self) -> str:
@@ -195,9 +201,12 @@ class Session:
             self.head.digest,
             self.head.benchmarks,
             str(self.project.suite),
+            PROTOCOL,
             self.settings.start,
             self._request.plant and self.settings.seed,  # what is planted is no evidence on the versions
-            sorted(self._machine.items()),
+            # The host's name is another one for every job on a CI service.
+            sorted((name, value) for name, value in self._machine.items() if name != "machine"),
+            sorted({f"{found.metadata['Name']} {found.version}" for found in distributions()}),
         ]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
@@ -220,7 +229,7 @@ def _cores(lanes: int) -> list[int | None]:
     cores = sorted(os.sched_getaffinity(0))
     if lanes > len(cores):
         raise BenchCoreError(f"--lanes {lanes}: a lane needs a core of its own, and there are {len(cores)} here.")
-    return list(cores[: lanes or len(cores)])
+    return list(cores[: lanes or 2])  # more at once has not been measured
 
 
 def _memory(lanes: int) -> int:

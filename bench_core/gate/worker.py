@@ -50,6 +50,9 @@ SHORT_CALL = 1e-4
 """Of operations that happen once per object, a sample holds as many as take this many seconds, each on a fresh object,
 unless setting those up takes too long: one reading of the clock is 5 % of a call of 1 us."""
 
+PROTOCOL = 1
+"""Raised whenever a change here makes effects mean something else: earlier evidence does not count then."""
+
 ROLES: tuple[Side, Side] = ("base", "head")
 
 
@@ -272,14 +275,15 @@ def _cell(
     find: Callable[[], Cell], plan: Plan | None, plant: float, order: random.Random, turns: Turns
 ) -> dict[str, Any]:
     first = order.choice(ROLES)
+    seed = order.getrandbits(32)
     found: dict[str, Any] = {}
     stack = contextlib.ExitStack()
     try:
         held: list[OpenCell] = []
-        turns.each(first, "setup", lambda: held.append(_opened(find, stack)))
+        turns.each(first, "setup", lambda: held.append(_opened(find, seed, stack)))
         opened = held[0]
         if plan is None:
-            mine, theirs = turns.each(first, "check", lambda: _prepare(opened))
+            mine, theirs = turns.each(first, "check", lambda: _prepare(opened, seed))
             plan = _plan(mine, theirs)  # both know both answers, and so choose the same
             found = {"plan": asdict(plan), "print": mine["print"]}
         elif opened.cell.kind == "time":
@@ -288,7 +292,7 @@ def _cell(
             value, _ = turns.each(first, "call", lambda: _value(opened))
             found["value"] = value
         else:
-            found |= asdict(_sampled(opened, plan, plant, order, turns))
+            found |= asdict(_sampled(opened, plan, plant, order, seed, turns))
         turns.each(first, "teardown", stack.close)
         return found
     finally:
@@ -296,23 +300,29 @@ def _cell(
             stack.close()
 
 
-def _opened(find: Callable[[], Cell], stack: contextlib.ExitStack) -> OpenCell:
-    _same_random_numbers()
+def _opened(find: Callable[[], Cell], seed: int, stack: contextlib.ExitStack) -> OpenCell:
+    _same_random_numbers(seed)
     return stack.enter_context(find().open())
 
 
-def _sampled(opened: OpenCell, plan: Plan, plant: float, order: random.Random, turns: Turns) -> Log:
+def _sampled(opened: OpenCell, plan: Plan, plant: float, order: random.Random, seed: int, turns: Turns) -> Log:
     log = Log()
+    # A raw one's clock runs in a process of its own.
+    timer = clock.host if opened.cell.kind == "timeraw" else opened.timer
     for block, (lead, firsts) in enumerate(blocks(plan, order)):
         if block:
             # Both let go of their memory before either takes some again: otherwise each gets back the very pages that
             # it had, and where those lie decides by 10 % for as long as the pair lives.
             turns.each(lead, "teardown", lambda: _let_go(opened))
-            turns.each(lead, "setup", lambda: _set_up(opened))
+            turns.each(lead, "setup", lambda: _set_up(opened, seed))
         samplers: list[Callable[[], float]] = []
-        turns.each(lead, "setup", lambda: samplers.append(_ready(opened, plan, plant)))  # noqa: B023 - called at once
-        failure = _sample_in_turn(opened, samplers[0], firsts, turns, log)
+        turns.each(lead, "setup", lambda: samplers.append(_ready(opened, plan, plant, seed)))  # noqa: B023 - at once
+        began, began_by_timer = _at_once(timer)
+        failure = _sample_in_turn(samplers[0], firsts, turns, log)
         turns.each(lead, "call", lambda: _end_of_block(failure))  # noqa: B023 - called at once
+        ended, ended_by_timer = _at_once(timer)  # after both have ended: what it lasted is the same for both
+        log.by_host += ended - began
+        log.by_timer += ended_by_timer - began_by_timer
     return log
 
 
@@ -340,18 +350,14 @@ def balanced(count: int, order: random.Random) -> list[Side]:
     return sides
 
 
-def _sample_in_turn(
-    opened: OpenCell, sample: Callable[[], float], firsts: Sequence[Side], turns: Turns, log: Log
-) -> CellError | None:
+def _sample_in_turn(sample: Callable[[], float], firsts: Sequence[Side], turns: Turns, log: Log) -> CellError | None:
     """One block. Each alternation is a sample of either side; the token goes over only where the side changes.
 
     Returns:
         What failed here, if anything did; the token is handed on all the same, so that both end together.
     """
     sequence = [side for first in firsts for side in (first, _other(first))]
-    timer = clock.host if opened.cell.kind == "timeraw" else opened.timer  # a raw one's clock is in its own process
     failure: CellError | None = None
-    began, began_by_timer = _at_once(timer)
     for position, side in enumerate(sequence):
         if side != turns.role:
             continue
@@ -364,9 +370,6 @@ def _sample_in_turn(
                 failure = error
         if position + 1 < len(sequence) and sequence[position + 1] != side:
             turns.give(b"")
-    ended, ended_by_timer = _at_once(timer)
-    log.by_host += ended - began
-    log.by_timer += ended_by_timer - began_by_timer
     log.order.extend(firsts)
     return failure
 
@@ -460,15 +463,15 @@ def _allocator_trim() -> Callable[[int], object] | None:
 TRIM = _allocator_trim()
 
 
-def _set_up(opened: OpenCell) -> None:
-    _same_random_numbers()
+def _set_up(opened: OpenCell, seed: int) -> None:
+    _same_random_numbers(seed)
     opened.set_up()
 
 
-def _ready(opened: OpenCell, plan: Plan, plant: float) -> Callable[[], float]:
+def _ready(opened: OpenCell, plan: Plan, plant: float, seed: int) -> Callable[[], float]:
     """What takes a sample. From now on nothing is collected: a collection is charged to whoever runs."""
     sample = _sampler(opened, plan.number, warm=plan.warm, plant=plant)
-    _same_random_numbers()
+    _same_random_numbers(seed)
     gc.collect()
     gc.disable()
     return sample
@@ -481,19 +484,19 @@ def _warm_up(opened: OpenCell) -> None:
         opened.fresh()
 
 
-def _same_random_numbers() -> None:
-    """Both sides draw the same numbers, whatever a suite's setup does about it."""
-    random.seed(0)
+def _same_random_numbers(seed: int) -> None:
+    """Both sides draw the same numbers, and another pair others, unless a suite's setup sets a seed of its own."""
+    random.seed(seed)
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
     if numpy is not None:
-        numpy.random.seed(0)
+        numpy.random.seed(seed)
     if torch is not None:
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
 
 
-def _prepare(opened: OpenCell) -> dict[str, Any]:
+def _prepare(opened: OpenCell, seed: int) -> dict[str, Any]:
     """Check the cell, and find out what both sides must agree on and what the plan needs."""
-    _same_random_numbers()
+    _same_random_numbers(seed)
     outcome: Any = None
     if opened.check is not None:
         outcome = opened.check()

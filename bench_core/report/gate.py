@@ -29,7 +29,7 @@ from bench_core.records import (
     Version,
 )
 from bench_core.report import units
-from bench_core.results.gate_file import Tally, middle, rejects
+from bench_core.results.gate_file import Tally, middle
 
 LONGEST = 20
 """Rows of a list; the rest is counted."""
@@ -139,14 +139,14 @@ def value(found: float, unit: str) -> str:
 
 
 def reproducing(command: str, name: str) -> str:
-    """The command that measures one cell alone.
+    """The command that measures one cell alone, and anew: in the evidence that there is, it is decided.
 
     Args:
         command: what measures them all, with every option but ``--bench``.
     """
     # re.escape guards against verbose patterns, which ours are not; spaces and hyphens are read more easily bare.
     pattern = re.sub(r"\\([ \-])", r"\1", re.escape(name))
-    return f"{command} --bench {shlex.quote(f'^{pattern}$')}"
+    return f"{command} --fresh --bench {shlex.quote(f'^{pattern}$')}"
 
 
 def _count(number: int, what: str, plural: str = "s") -> str:
@@ -231,7 +231,7 @@ def self_test(record: GateRecord, verdict: GateVerdict, plants: Mapping[str, flo
         counts[bool(planted), red] += 1
         as_it_should = red == bool(planted)
         table.add_row(
-            cell.name,
+            Text(cell.name),
             f"+{100 * planted:g} %" if planted else "-",
             effect(judged.ratio),
             Text(judged.verdict, style="" if as_it_should else "bold red"),
@@ -239,7 +239,8 @@ def self_test(record: GateRecord, verdict: GateVerdict, plants: Mapping[str, flo
     found, missed = counts[True, True], counts[True, False]
     wrong, clean = counts[False, True], counts[False, False]
     right = not missed and not wrong
-    line = f"self-test: {found} of {found + missed} planted slowdowns found, {wrong} of {wrong + clean} others red"
+    what = "self-test, interrupted" if record.interrupted else "self-test"
+    line = f"{what}: {found} of {found + missed} planted slowdowns found, {wrong} of {wrong + clean} others red"
     return Group(table, Text(f"{line}, {record.seconds:.0f} s", style="bold green" if right else "bold red"))
 
 
@@ -317,7 +318,7 @@ def _closing(record: GateRecord, verdict: GateVerdict, tally: Tally | None) -> I
 
 
 def _control(record: GateRecord, verdict: GateVerdict, tally: Tally | None) -> str:
-    rejecting = sum(map(rejects, verdict.controls))
+    rejecting = sum(judged.rejects for judged in verdict.controls)
     failed = sum(judged.verdict == "error" for judged in verdict.controls)
     text = f"control: {_count(len(record.controls), 'cell')} of base against itself, {rejecting or 'none'} rejects"
     text += f", {failed} failed" if failed else ""
@@ -374,7 +375,8 @@ def _noise(noise: Noise, floor: float) -> Iterator[str]:
     known = [found for found in sizes if not math.isnan(found[0])]
     if not known:
         return
-    yield f"noise: {', '.join(f'{name} {100 * size:.1f} %' for size, name, _, _ in known)}"
+    alike = "" if math.isnan(noise.likeness) else f"; pairs of one parent are alike by {noise.likeness:.2f} of 1"
+    yield f"noise: {', '.join(f'{name} {100 * size:.1f} %' for size, name, _, _ in known)}{alike}"
     largest, _, what, advice = max(known, key=lambda found: found[0])
     if largest > floor:
         yield f"  {what}: {advice}"

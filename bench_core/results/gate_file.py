@@ -49,6 +49,7 @@ def to_json(record: GateRecord, verdict: GateVerdict, exit_code: int) -> dict[st
         "identical": record.identical,
         "interrupted": record.interrupted,
         "resumed": record.resumed,
+        "first_pair": record.first_pair,
         "suite": None if verdict.suite is None else _judgement(verdict.suite),
         "control": {
             "rejects": verdict.control_rejects,
@@ -121,9 +122,10 @@ class Tally:
     """What the controls of all gates so far say about how often a cell is called changed that is not.
 
     Attributes:
-        gates: gates that had controls.
+        gates: gates that measured controls.
         controls: controls that could have rejected. Those of one gate share its pairs and its weather, so they count
-            for somewhat less than as many independent ones, and the true bounds are somewhat wider.
+            for somewhat less than as many independent ones, and the true bounds are somewhat wider. So does one that
+            a later gate has gone on with: it is there twice.
         rejected: those that did.
         low, high: 95 % bounds on the share that rejects.
         damaged: lines that were cut off, e.g. by a power cut; they are not counted.
@@ -137,13 +139,9 @@ class Tally:
     damaged: int = 0
 
 
-def rejects(judgement: Judgement) -> bool:
-    """A control was found to differ from itself."""
-    return judgement.verdict in ("regression", "improvement")
-
-
 def append_controls(results: Path, record: GateRecord, verdict: GateVerdict) -> None:
-    """Add a gate's controls to the ledger of its machine; one without controls adds nothing.
+    """Add a gate's controls to the ledger of its machine: those that it gave pairs of its own, since the others stand
+    there already. Without any, nothing is added.
 
     Args:
         results: asv's results folder.
@@ -151,16 +149,21 @@ def append_controls(results: Path, record: GateRecord, verdict: GateVerdict) -> 
     Raises:
         BenchCoreError: if the ledger cannot be written.
     """
-    if not record.controls:
+    own = [
+        (cell, judged)
+        for cell, judged in zip(record.controls, verdict.controls, strict=True)
+        if any(effect.pair >= record.first_pair for effect in cell.effects)
+    ]
+    if not own:
         return
-    counted = [judged for judged in verdict.controls if rejects(judged) or math.isfinite(judged.detectable)]
+    counted = [judged for _, judged in own if judged.rejects or math.isfinite(judged.detectable)]
     line = {
         "date": record.date,
         "base": record.base.digest[:12],
         "head": record.head.digest[:12],
         "seed": record.settings.seed,
         "controls": len(counted),
-        "rejected": sum(map(rejects, counted)),
+        "rejected": sum(judged.rejects for judged in counted),
         "cells": [
             {
                 "name": cell.name,
@@ -168,7 +171,7 @@ def append_controls(results: Path, record: GateRecord, verdict: GateVerdict) -> 
                 "ratio": _finite(judged.ratio.middle),
                 "pairs": len(cell.effects),
             }
-            for cell, judged in zip(record.controls, verdict.controls, strict=True)
+            for cell, judged in own
         ],
     }
     path = results / record.machine["machine"] / LEDGER

@@ -14,10 +14,10 @@ import inspect
 import io
 import itertools
 import json
-import os
 import pickle
 import pkgutil
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -312,24 +312,31 @@ class SuiteDirectory:
             with tempfile.TemporaryDirectory(prefix="bench-core-") as folder:
                 yield folder
             return
-        kept = self._folder_of(key)
-        content = kept / "cache.pickle"
-        if not content.exists():  # made whole under another name first: another process may be doing the same
-            with contextlib.chdir(kept):
-                made = Path(f"{os.getpid()}.pickle")
-                made.write_bytes(pickle.dumps(benchmark.do_setup_cache()))
-                made.replace(content)
-        benchmark.set_cache(pickle.loads(content.read_bytes()))
-        yield str(kept)
+        own = self._folder_of(key, benchmark)
+        benchmark.set_cache(pickle.loads((own / "cache.pickle").read_bytes()))
+        yield str(own)
 
-    def _folder_of(self, key: str) -> Path:
-        if self._shared is not None:
-            folder = self._shared / hashlib.sha256(key.encode()).hexdigest()[:16]
-            folder.mkdir(parents=True, exist_ok=True)
-            return folder
+    def _folder_of(self, key: str, benchmark: Any) -> Path:
+        """This process's own folder: benchmarks may write there."""
         if key not in self._caches:
-            self._caches[key] = tempfile.TemporaryDirectory(prefix="bench-core-")
+            made: tempfile.TemporaryDirectory[str] = tempfile.TemporaryDirectory(prefix="bench-core-")
+            if self._shared is None:
+                _fill(Path(made.name), benchmark)
+            else:
+                shutil.copytree(self._shared_folder_of(key, benchmark), made.name, dirs_exist_ok=True)
+            self._caches[key] = made
         return Path(self._caches[key].name)
+
+    def _shared_folder_of(self, key: str, benchmark: Any) -> Path:
+        assert self._shared is not None
+        folder = self._shared / hashlib.sha256(key.encode()).hexdigest()[:16]
+        if not folder.exists():  # made whole under another name first: another process may be doing the same
+            self._shared.mkdir(parents=True, exist_ok=True)
+            made = Path(tempfile.mkdtemp(dir=self._shared))
+            _fill(made, benchmark)
+            with contextlib.suppress(OSError):  # the other one was first, and its folder is as good
+                made.rename(folder)
+        return folder
 
     def close(self) -> None:
         """Remove the folders of `setup_cache`."""
@@ -381,6 +388,11 @@ class SuiteDirectory:
             params = dict(zip(benchmark.param_names, shown, strict=True))
             skipped = values in benchmark._skip_tuples
             yield Cell(name, *base, index, params, values, self, file, owner, skipped)
+
+
+def _fill(folder: Path, benchmark: Any) -> None:
+    with contextlib.chdir(folder):
+        (folder / "cache.pickle").write_bytes(pickle.dumps(benchmark.do_setup_cache()))
 
 
 def _declaration(benchmark: Any) -> dict[str, Any]:

@@ -16,8 +16,8 @@ def journal(tmp_path):
     made = Journal(tmp_path / "evidence" / "x.jsonl")
     dossier = Dossier(CELL, plan=PLAN)
     for pair in range(3):
-        made.add(dossier, Effect(pair, 0, 0.1 + 0.2, 1e-6, 2e-6, 4), 0.5)
-    made.add(Dossier(CELL, control=True, plan=PLAN), Effect(3, 0, 0.0, 1e-6, 1e-6, 4), 0.5)
+        made.add(dossier, Effect(pair, 0, 0.1 + 0.2, 1e-6, 2e-6, 4), 0.5, 40)
+    made.add(Dossier(CELL, control=True, plan=PLAN), Effect(3, 0, 0.0, 1e-6, 1e-6, 4), 0.5, 40)
     return made
 
 
@@ -27,7 +27,7 @@ def test_what_was_added_is_found_again(journal):
         Dossier(CELL, control=True),
         Dossier(CellEvidence("x", "x", {}, "time", "")),
     )
-    assert journal.load([dossier, control, other]) == 4
+    assert journal.load([dossier, control, other]).effects == 4
     assert [effect.pair for effect in dossier.effects] == [0, 1, 2]
     assert dossier.effects[0].log_ratio == 0.1 + 0.2
     assert (dossier.plan, dossier.spent) == (PLAN, 1.5)
@@ -36,15 +36,15 @@ def test_what_was_added_is_found_again(journal):
 
 
 def test_cells_that_are_not_asked_for_stay_in_the_file(journal):
-    assert journal.load([]) == 0
-    assert journal.load([Dossier(CELL)]) == 3
+    assert journal.load([]).effects == 0
+    assert journal.load([Dossier(CELL)]).effects == 3
 
 
 @pytest.mark.parametrize("cut", [1, 2, 40])
 def test_a_last_line_that_was_cut_off_is_dropped_and_the_next_one_starts_anew(journal, cut):
     journal.path.write_bytes(journal.path.read_bytes()[:-cut])
-    assert journal.load([Dossier(CELL), Dossier(CELL, control=True)]) == 3
-    journal.add(Dossier(CELL, plan=PLAN), Effect(9, 1, 0.0, 1.0, 1.0, 4), 0.1)
+    assert journal.load([Dossier(CELL), Dossier(CELL, control=True)]).effects == 3
+    journal.add(Dossier(CELL, plan=PLAN), Effect(9, 1, 0.0, 1.0, 1.0, 4), 0.1, 40)
     again = Dossier(CELL)
     journal.load([again])
     assert [effect.pair for effect in again.effects] == [0, 1, 2, 9]
@@ -60,9 +60,9 @@ def test_a_damaged_line_is_named_with_the_way_out(journal, line):
 
 
 def test_what_is_forgotten_is_gone(journal):
-    journal.forget()
-    assert journal.load([Dossier(CELL)]) == 0
-    journal.forget()
+    journal.forget({CELL.name})
+    assert journal.load([Dossier(CELL)]).effects == 0
+    journal.forget({CELL.name})
 
 
 def test_every_effect_is_a_line_at_once(journal):
@@ -89,4 +89,27 @@ def test_a_gate_that_has_ended_keeps_nobody_out(journal):
     with journal.alone():
         pass
     with Journal(journal.path).alone():
-        assert journal.load([Dossier(CELL)]) == 3
+        assert journal.load([Dossier(CELL)]).effects == 3
+
+
+def test_numbers_go_on_behind_those_of_cells_that_are_not_asked_for(journal):
+    earlier = journal.load([])
+    assert (earlier.effects, earlier.pair, earlier.parent) == (0, 4, 1)
+
+
+def test_evidence_keeps_the_largest_family_that_it_was_seen_in(journal):
+    assert journal.load([Dossier(CELL)]).family == 40
+    assert journal.load([]).family == 0
+
+
+def test_controls_of_earlier_gates_are_known_by_name(journal):
+    assert journal.controls() == {CELL.name}
+
+
+def test_what_is_forgotten_are_the_cells_that_are_measured_anew_and_damaged_lines(journal):
+    other = CellEvidence("x", "x", {}, "time", "")
+    journal.add(Dossier(other, plan=PLAN), Effect(4, 1, 0.0, 1.0, 1.0, 4), 0.1, 40)
+    with journal.path.open("a") as file:
+        file.write("damaged\n")
+    journal.forget({CELL.name})
+    assert journal.load([Dossier(CELL), Dossier(other)]).effects == 1

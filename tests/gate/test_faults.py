@@ -271,7 +271,7 @@ def test_the_last_words_of_a_parent_that_dies_are_in_the_error(tmp_path, monkeyp
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with lane.Watchdog() as watchdog:
         started = lane.Child("bench_core.gate.nursery", 0, watchdog)
-        started.tell({"core": None, "start": "fork", "preload": ["dying"]})
+        started.tell({"core": None, "start": "fork", "sources": {}, "preload": ["dying"]})
         with pytest.raises(lane.LostError, match="has ended; it last wrote: out of luck"):
             started.answer()
         started.close()

@@ -98,15 +98,15 @@ head working tree (3 files changed) against base main 1a2b3c4d, 58.2 s, seed 123
 Failing with head
   fills.Fill.time_zero
     head: setup: KeyError: 1
-    bench-core gate main --full --bench '^fills\.Fill\.time_zero$'
+    bench-core gate main --full --fresh --bench '^fills\.Fill\.time_zero$'
 
 Slower
   reads.Read.peakmem_read(cpu, mmap-2)
     +200.0 % (+190.0 … +210.0 %), 1.00 MiB → 3.00 MiB, 12 pairs, judged as 4 parent processes
-    bench-core gate main --full --bench '^reads\.Read\.peakmem_read\(cpu, mmap-2\)$'
+    bench-core gate main --full --fresh --bench '^reads\.Read\.peakmem_read\(cpu, mmap-2\)$'
   fills.Fill.time_fill(cpu, 8x4)
     +5.2 % (+4.1 … +6.3 %), 1.23 µs → 1.30 µs, 12 pairs
-    bench-core gate main --full --bench '^fills\.Fill\.time_fill\(cpu, 8x4\)$'
+    bench-core gate main --full --fresh --bench '^fills\.Fill\.time_fill\(cpu, 8x4\)$'
 
 Inconclusive
   ties.Tie.time_tie(a)
@@ -126,11 +126,11 @@ Faster
 2 pass, each at most +2.9 %
 suite as a whole: +0.4 % (-0.5 … +1.2 %), inconclusive
 control: 2 cells of base against itself, none rejects; 212 controls so far, 1 rejected (0.0 to 2.6 %)
-noise: within a pair 0.4 %, between pairs 0.3 %, between parents 2.0 %, order 0.1 %, forked first 0.0 %
+noise: within a pair 0.4 %, between pairs 0.3 %, between parents 2.0 %, order 0.1 %, forked first 0.0 %; pairs of one parent are alike by 0.30 of 1
   all pairs of one parent process share its speed: only more parent processes help (a larger --budget, or fewer cells)
 left out: 2 cells: needs cuda
 left out: 1 cell: only on base
-"""
+"""  # noqa: E501
 
 
 def test_the_summary():
@@ -139,7 +139,7 @@ def test_the_summary():
 
 def test_lines_to_copy_are_never_broken():
     lines = text(*of(), width=30).splitlines()
-    assert r"    bench-core gate main --full --bench '^fills\.Fill\.time_fill\(cpu, 8x4\)$'" in lines
+    assert r"    bench-core gate main --full --fresh --bench '^fills\.Fill\.time_fill\(cpu, 8x4\)$'" in lines
 
 
 def test_the_command_selects_its_cell_and_no_other():
@@ -148,6 +148,10 @@ def test_the_command_selects_its_cell_and_no_other():
     assert option == "--bench"
     assert re.search(pattern, name)
     assert not re.search(pattern, name.replace("1.5", "1x5"))
+
+
+def test_the_command_starts_anew_because_a_red_cell_is_decided_already():
+    assert "--fresh" in shlex.split(gate.reproducing(COMMAND, "a.b"))
 
 
 def test_names_are_no_markup():
@@ -238,6 +242,32 @@ def test_an_effect_shows_what_is_known_of_it(ratio, shown):
     assert gate.effect(Interval(*ratio, 0.98)) == shown
 
 
+# The self-test.
+
+
+def self_tested(plants, **changes):
+    console = Console(width=200, file=io.StringIO())
+    console.print(gate.self_test(*of([SLOWER, *PASSED], **changes), plants))
+    return console.file.getvalue()
+
+
+def test_a_self_test_counts_what_it_found_and_what_it_should_not_have():
+    planted = {SLOWER[0].name: 0.05, PASSED[0][0].name: 0.05}
+    assert "self-test: 1 of 2 planted slowdowns found, 0 of 1 others red" in self_tested(planted)
+    assert "self-test: 0 of 1 planted slowdowns found, 1 of 2 others red" in self_tested({PASSED[0][0].name: 0.05})
+
+
+def test_an_interrupted_self_test_says_so():
+    assert "self-test, interrupted: 1 of 1" in self_tested({SLOWER[0].name: 0.05}, interrupted=True)
+
+
+def test_names_in_a_self_test_are_no_markup():
+    row = (cell("a.time_x([red], [/])", 1.0, 2.0), SLOWER[1])
+    console = Console(width=200, file=io.StringIO())
+    console.print(gate.self_test(*of([row]), {}))
+    assert "a.time_x([red], [/])" in console.file.getvalue()
+
+
 # Markdown.
 
 MARKDOWN = r"""
@@ -262,8 +292,8 @@ head working tree (3 files changed) against base main 1a2b3c4d, 58.2 s, seed 123
 To measure one of them alone:
 
 ```sh
-bench-core gate main --full --bench '^fills\.Fill\.time_zero$'
-bench-core gate main --full --bench '^fills\.Fill\.time_fill\(cpu, 8x4\)$'
+bench-core gate main --full --fresh --bench '^fills\.Fill\.time_zero$'
+bench-core gate main --full --fresh --bench '^fills\.Fill\.time_fill\(cpu, 8x4\)$'
 ```
 
 ### Inconclusive

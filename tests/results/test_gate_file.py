@@ -39,6 +39,7 @@ FILL = CellEvidence(
 NORM = CellEvidence(
     "fills.track_norm", "fills.track_norm", {}, "track", "ratio", (Effect(0, 0, math.nan, math.inf, -math.inf, 1),)
 )
+TIE = replace(FILL, name="ties.time_tie", benchmark="ties.time_tie", params={}, effects=FILL.effects[1:])
 BROKEN = CellEvidence("fills.time_x", "fills.time_x", {}, "time", "seconds", error="KeyError: 1", error_side="head")
 
 BASE = Version("main", "a" * 40, (), "d" * 64, "b" * 64, "/somewhere/base", ("bench_core",))
@@ -46,15 +47,16 @@ HEAD = replace(BASE, name="working tree", changed=("x.py", "y.py"), digest="e" *
 RECORD = GateRecord(
     base=BASE,
     head=HEAD,
-    settings=GateSettings(seed=7, pattern="fill", budget=math.inf),
+    settings=GateSettings(seed=7, pattern="fill", budget=math.inf, family=40),
     machine={"machine": "tester", "os": "Linux", "python": "3.11", "torch": "2.13"},
     date="2026-01-02T03:04:05+00:00",
     seconds=58.25,
     cells=(FILL, NORM, BROKEN),
-    controls=(FILL, BROKEN),
+    controls=(FILL, TIE),
     left_out={"fills.time_gpu": "needs cuda"},
     interrupted=True,
     resumed=3,
+    first_pair=1,
 )
 
 
@@ -274,13 +276,26 @@ def test_a_gate_adds_one_line_on_its_controls(tmp_path):
         "rejected": 1,
         "cells": [
             {"name": FILL.name, "verdict": "regression", "ratio": 1.2, "pairs": 3},
-            {"name": BROKEN.name, "verdict": "pass", "ratio": 1.0, "pairs": 0},
+            {"name": TIE.name, "verdict": "pass", "ratio": 1.0, "pairs": 2},
         ],
     }
 
 
 def test_a_gate_without_controls_adds_nothing(tmp_path):
     gate_file.append_controls(tmp_path, replace(RECORD, controls=()), replace(VERDICT, controls=()))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_control_without_pairs_of_this_gate_is_not_counted_again(tmp_path):
+    older = replace(FILL, effects=FILL.effects[:1])
+    gate_file.append_controls(tmp_path, replace(RECORD, controls=(older, TIE)), rejecting())
+    assert [cell["name"] for cell in json.loads(ledger(tmp_path).read_text())["cells"]] == [TIE.name]
+    found = gate_file.tally(tmp_path)
+    assert (found.controls, found.rejected) == (1, 0)
+
+
+def test_a_gate_that_measures_nothing_adds_nothing(tmp_path):
+    gate_file.append_controls(tmp_path, replace(RECORD, first_pair=3), rejecting())
     assert list(tmp_path.iterdir()) == []
 
 

@@ -119,7 +119,7 @@ def test_a_module_that_does_not_import_is_named_and_the_others_go_on(tmp_path):
 def test_two_suites_of_one_name_in_one_process_are_refused_and_not_mixed_up(arrays, tmp_path):
     shutil.copytree(ARRAYS / "array_benchmarks", tmp_path / "array_benchmarks")
     with pytest.raises(BenchCoreError, match="already loaded from"):
-        SuiteDirectory(tmp_path / "array_benchmarks")
+        _ = SuiteDirectory(tmp_path / "array_benchmarks").cells
 
 
 def test_a_folder_without_a_package_is_no_suite(tmp_path):

@@ -1,12 +1,15 @@
+import json
 import random
 
 import numpy as np
 import pytest
 
+from bench_core.errors import BenchCoreError
 from bench_core.gate.judge import judge_cell
 from bench_core.records import Effect, GateSettings
 from bench_core.statistics import likeness_p
 from trials import simulate
+from trials.files import raw
 
 SETTINGS = GateSettings(seed=3)
 FAMILY = 40
@@ -57,14 +60,48 @@ def test_the_likeness_has_the_same_probability_to_the_last_permutation():
     assert simulate.likeness_p(groups, 3) == likeness_p(groups, 3)
 
 
+def drawn(pool, gates=50, fewest=4, most=9):
+    return simulate.resampled(pool, gates, fewest, most, np.random.default_rng(0))
+
+
 def test_a_drawn_parent_keeps_its_pairs_in_order():
-    logs, parents = simulate.resampled([[1.0, 2.0], [3.0], [4.0, 5.0, 6.0]], 50, 9, np.random.default_rng(0))
+    logs, parents = drawn(simulate.Pool([[1.0, 2.0], [3.0], [4.0, 5.0, 6.0]], []))
     for row, owners in zip(logs, parents, strict=True):
         for value, parent, following, owner in zip(row, owners, row[1:], owners[1:], strict=False):
             assert (owner == parent) == (following == value + 1 and value in (1, 4, 5))
 
 
+def test_long_pairs_come_once_the_fewest_have_been_taken():
+    logs, parents = drawn(simulate.Pool([[1.0, 1.0], [1.0]], [[2.0, 2.0, 2.0], [2.0]]))
+    assert (logs[:, :4] == 1).all()
+    assert (logs[:, 5:] == 2).all()  # the last parent of short pairs may have one more
+    assert ((np.diff(logs, axis=1) != 0) <= (np.diff(parents, axis=1) != 0)).all()
+
+
+def of_pairs(*samples, error=None):
+    effects = [[number / 10, number // 2, "b", count] for number, count in enumerate(samples, start=1)]
+    return {"error": error, "kind": "time", "effects": effects}
+
+
 def test_a_cell_with_an_error_is_not_drawn_from():
-    good = {"error": None, "kind": "time", "effects": [[0.1, 0, "b"], [0.2, 1, "h"], [0.3, 1, "h"]]}
-    lines = [{"cells": {"a": good, "b": {**good, "error": "fails"}}}]
-    assert simulate.recorded(lines) == {"a": [[0.1], [0.2, 0.3]]}
+    lines = [{"cells": {"a": of_pairs(12, 12, 12), "b": of_pairs(12, error="fails")}}]
+    assert simulate.recorded(lines) == {"a": simulate.Pool([[0.1], [0.2, 0.3]], [])}
+
+
+def test_pairs_longer_than_the_first_of_their_gate_have_a_pool_of_their_own():
+    lines = [{"cells": {"a": of_pairs(12, 12, 36)}}, {"cells": {"a": of_pairs(36)}}]
+    assert simulate.recorded(lines) == {"a": simulate.Pool([[0.1], [0.2], [0.1]], [[0.3]])}
+
+
+def test_gates_without_the_samples_of_their_pairs_are_refused():
+    cell = {"error": None, "kind": "time", "effects": [[0.1, 0, "b"]]}
+    with pytest.raises(BenchCoreError, match="without the samples"):
+        simulate.recorded([{"cells": {"a": cell}}])
+
+
+def test_a_simulation_draws_from_the_newest_gates_alone(tmp_path):
+    for tool in ("old", "new"):
+        raw(tmp_path, "aa").add(tool=tool, options={}, cells={"a": of_pairs(*[12] * 9)})
+    simulate.run(tmp_path, "now", 2, 1, lambda line: None)
+    found = json.loads((tmp_path / "simulate.json").read_text())
+    assert (found["tool"], found["aa_tool"], found["aa_gates"]) == ("now", "new", 1)

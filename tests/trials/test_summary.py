@@ -69,7 +69,8 @@ def test_a_cell_whose_true_ratio_is_not_known_is_not_held_against_it():
 
 
 def said(tool, rule, planted, red):
-    return {"tool": tool, "red": {rule: red}, "planted": planted, "family": "Walk", "unsure": [], "seconds": 60.0}
+    said = {"asked": tool, "red": {rule: red}, "planted": planted, "unsure": [], "seconds": 60.0}
+    return {**said, "options": {"bench": "Walk", "budget": None}}
 
 
 def test_tools_are_counted_by_what_they_call_slower():
@@ -80,9 +81,50 @@ def test_tools_are_counted_by_what_they_call_slower():
     assert value_of(found, "asv, factor 1.05: false reds beside planted cells") == (0, 8)
 
 
+def add(folder, cells, **protocol):
+    raw(folder, "detect").add(date="2026-01-01", **protocol, **gate_with([CELL], cells))
+
+
+RED = {CELL: cell("regression", 1.04, 1.06)}
+PASSED_OFF = {CELL: cell("pass", 0.99, 1.04)}
+
+
+def test_a_summary_takes_the_newest_tool_and_options_alone(tmp_path):
+    for tool, budget in (("old", None), ("new", "20s"), ("new", None)):
+        add(tmp_path, RED if (tool, budget) == ("new", None) else PASSED_OFF, tool=tool, options={"budget": budget})
+    page = summary.run(tmp_path, "here")
+    assert "| +5 %: planted cells that are regression | 1 of 1 (100 %) |" in page
+    assert "bench_core at new. Runs of other commits or with other options, left out: 2." in page
+
+
+def test_a_summary_of_a_tool_leaves_out_newer_ones(tmp_path):
+    add(tmp_path, RED, tool="old", options={"budget": "20s"})
+    add(tmp_path, PASSED_OFF, tool="new", options={"budget": None})
+    page = summary.run(tmp_path, "here", "old")
+    assert "| +5 %: planted cells that are regression | 1 of 1 (100 %) |" in page
+    assert "`python -m trials detect --budget 20s`, 2026-01-01, bench_core at old." in page
+
+
+def test_a_simulation_by_another_tool_is_left_out(tmp_path):
+    add(tmp_path, RED, tool="old")
+    (tmp_path / "simulate.json").write_text('{"tool": "new"}')
+    assert "drawn" not in summary.run(tmp_path, "here", "old")
+
+
+def test_a_tool_without_runs_is_named(tmp_path):
+    add(tmp_path, RED, tool="old")
+    with pytest.raises(BenchCoreError, match="no runs in .* of older"):
+        summary.run(tmp_path, "here", "older")
+
+
+def test_options_that_were_not_kept_are_not_made_up(tmp_path):
+    add(tmp_path, RED, tool="old")
+    assert "python -m trials detect (its options were not kept)" in summary.run(tmp_path, "here")
+
+
 def test_a_summary_needs_only_what_is_there(tmp_path):
     cells = {CELL: cell("regression", 1.04, 1.06), OTHER: cell("pass", 0.99, 1.01)}
-    raw(tmp_path, "detect").add(date="2026-01-01", tool="abc", **gate_with([CELL], cells))
+    add(tmp_path, cells, tool="abc")
     page = summary.run(tmp_path, "here")
     assert "## Known slowdowns" in page
     assert "A/A" not in page
@@ -114,7 +156,7 @@ def test_a_part_of_the_cells_is_taken_from_everywhere():
 
 
 def test_of_a_gate_every_effect_is_kept():
-    effect = {"log_ratio": 0.01234567, "parent": 3, "forked_first": "head", "pair": 1}
+    effect = {"log_ratio": 0.01234567, "parent": 3, "forked_first": "head", "pair": 1, "samples": 12}
     judged = {"verdict": "pass", "reason": "", "ratio": 1.0, "interval": [0.99, None], "decided_by": "pair"}
     one = {**judged, "name": "a", "kind": "time", "error": None, "seconds": {"base": 1.2345e-6}, "effects": [effect]}
     result = {
@@ -129,4 +171,4 @@ def test_of_a_gate_every_effect_is_kept():
         "noise": {"within": None},
         "cells": [one],
     }
-    assert kept(result)["cells"]["a"]["effects"] == [[0.012346, 3, "h"]]
+    assert kept(result)["cells"]["a"]["effects"] == [[0.012346, 3, "h", 12]]
