@@ -1,7 +1,7 @@
 import pytest
 
 from bench_core.errors import BenchCoreError
-from trials import aa, detect, gates, repositories
+from trials import aa, detect, gates, plants, repositories
 from trials.files import Trial, of_one_protocol, raw
 
 PLAIN = {"bench": None, "budget": None}
@@ -106,7 +106,8 @@ def test_the_newest_run_says_which_belong_together():
     assert of_one_protocol([old], "new") == []
 
 
-def test_detect_begins_again_with_another_budget(checkout, tmp_path, gates_run):
+def test_detect_begins_again_with_another_budget(checkout, tmp_path, gates_run, monkeypatch):
+    monkeypatch.setattr(plants, "fixed_shares", dict)
     for options in (PLAIN, QUICK, QUICK):
         detect.run(begun(tmp_path, options), {3: 1}, lambda line: None)
     assert gates_run == [(), ("--budget", "20s")]
