@@ -106,7 +106,7 @@ def raw(folder: Path, trial: str) -> Raw:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    path.write_text(json.dumps(content) + "\n")
 
 
 def today() -> str:

@@ -328,7 +328,7 @@ def page(found: Sequence[Figure], origins: Mapping[str, Mapping[str, Any]], mach
 
 
 def run(folder: Path, name: str, tool: str | None = None) -> str:
-    """Write ``summary.md`` and ``summary.json``.
+    """Write ``summary.md`` and ``summary.jsonl`` (one line; asv takes every .json below results for its own).
 
     Args:
         name: of the machine, for the command.
@@ -348,7 +348,7 @@ def run(folder: Path, name: str, tool: str | None = None) -> str:
     origins = {trial: one.origin(trial) for trial, one in trials.items()}
     text = page(found, origins, described(description()))
     write_json(
-        folder / "summary.json",
+        folder / "summary.jsonl",
         {
             "machine": {"name": name, **description()},
             "trials": origins,

@@ -128,7 +128,7 @@ def test_a_summary_needs_only_what_is_there(tmp_path):
     page = summary.run(tmp_path, "here")
     assert "## Known slowdowns" in page
     assert "A/A" not in page
-    assert json.loads((tmp_path / "summary.json").read_text())["trials"]["detect"]["tool"] == "abc"
+    assert json.loads((tmp_path / "summary.jsonl").read_text())["trials"]["detect"]["tool"] == "abc"
 
 
 def test_a_damaged_line_is_named(tmp_path):
