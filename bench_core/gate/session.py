@@ -27,9 +27,8 @@ from bench_core.gate.worker import PROTOCOL
 from bench_core.records import GateRecord, GateSettings, Progress
 
 LEAST_BUDGET, SMALL_SUITE, BUDGET_OF_A_CELL = 50.0, 40, 1.8
-"""Seconds of measuring that are allowed by default: so many in all, which 40 cells need on two lanes, and for each cell
-beyond that number the third. With 1.2 s a cell, our 187 quick cells, many of them slow, got 15 of the 17 pairs that they
-need."""
+"""Seconds of measuring that are allowed by default: the first, which 40 cells need on two lanes, and the last for each
+cell beyond the second. With 1.2 s a cell, our 187 quick cells, many of them slow, got 15 of the 17 pairs they need."""
 
 
 @dataclass(frozen=True)
