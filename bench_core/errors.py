@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 
@@ -44,9 +44,17 @@ class UnknownNameError(BenchCoreError):
     def __init__(self, kind: str, found: str, known: Iterable[str]) -> None:
         names = sorted(set(known))
         near = difflib.get_close_matches(found, names, n=3, cutoff=0.5)
-        hint = f" Did you mean {', '.join(repr(name) for name in near)}?" if near else ""
-        shown = ", ".join(names[:12]) + (f", and {len(names) - 12} more" if len(names) > 12 else "")
-        super().__init__(f"unknown {kind} {found!r}.{hint} Known: {shown or 'none'}.")
+        super().__init__(f"unknown {kind} {found!r}.{did_you_mean(near)} Known: {shortened(names)}.")
+
+
+def did_you_mean(near: Sequence[str]) -> str:
+    """A sentence with the near misses, after a space; nothing if there are none."""
+    return f" Did you mean {', '.join(repr(name) for name in near)}?" if near else ""
+
+
+def shortened(names: Sequence[str]) -> str:
+    """The first dozen names, and how many more there are."""
+    return (", ".join(names[:12]) or "none") + (f", and {len(names) - 12} more" if len(names) > 12 else "")
 
 
 class NothingSelectedError(BenchCoreError):

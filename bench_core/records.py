@@ -99,6 +99,13 @@ class Agreement:
 
 Side = Literal["base", "head"]
 
+SIDES: tuple[Side, Side] = ("base", "head")
+
+
+def other_side(side: Side) -> Side:
+    return "head" if side == "base" else "base"
+
+
 VerdictName = Literal["regression", "improvement", "pass", "inconclusive", "error"]
 
 

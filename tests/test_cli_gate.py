@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from bench_core.cli import main
 from bench_core.cli.gate import measuring
-from bench_core.gate.versions import WORKING_TREE
+from bench_core.gate.revisions import WORKING_TREE
 from bench_core.records import GateRecord, GateSettings, Version
 
 CASES = """
@@ -365,5 +365,5 @@ def test_an_interrupt_while_versions_are_built_is_no_regression(project, monkeyp
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bench_core.gate.versions.resolve", interrupted)
+    monkeypatch.setattr("bench_core.gate.revisions.resolve", interrupted)
     assert project.gate("main").exit_code == 130

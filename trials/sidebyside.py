@@ -15,7 +15,8 @@ from typing import Any
 
 from bench_core import clock
 from bench_core.errors import BenchCoreError
-from bench_core.gate import versions
+from bench_core.gate import revisions
+from bench_core.gate.versions import Store
 from trials import plants
 from trials.files import Trial, today
 from trials.gates import environment, gate
@@ -104,12 +105,12 @@ def slower(table: str) -> list[str]:
 def ask_pytest(question: Question) -> Answer:
     """pytest-benchmark through our plugin: a run with each version's installed package, the second held against the
     first."""
-    project = versions.project(question.root / "asv.conf.json")
-    store = versions.Store(project)
+    project = revisions.project(question.root / "asv.conf.json")
+    store = Store(project)
     with TemporaryDirectory(prefix="trials-") as folder:
         began = clock.host()
         for side, name in (("base", question.base), ("head", question.head)):
-            site = store.version(versions.resolve(project, name)).path
+            site = store.version(revisions.resolve(project, name)).path
             command = [
                 *(sys.executable, "-P", "-m", "pytest", "cells", "-q", "-p", "no:cacheprovider"),
                 *(f"--benchmark-storage={folder}", f"--benchmark-save={side}"),

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from bench_core.errors import BenchCoreError
 from bench_core.gate import judge
+from bench_core.gate.judge import Rule
 from bench_core.records import GateSettings
 from bench_core.statistics import confidence_sequence, intraclass_correlation, least_successes
 from trials.files import of_one_protocol, raw, today, write_json
@@ -37,25 +38,6 @@ SEED = 1
 
 PERMUTATIONS = 1000
 """As `bench_core.statistics.likeness_p` draws by default."""
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What `judge_cell` derives from the settings.
-
-    Attributes:
-        error: the probability of missing the effect, on each side.
-        floor, limit: of a slowdown, as logarithms.
-    """
-
-    error: float
-    floor: float
-    limit: float
-
-    @classmethod
-    def of(cls, settings: GateSettings, family: int) -> Rule:
-        error = judge.CELLS_SHARE * settings.error_rate / family
-        return cls(error, math.log1p(settings.noise_floor), math.log1p(settings.limit))
 
 
 @dataclass(frozen=True)
@@ -263,7 +245,7 @@ def run(folder: Path, tool: str, gates: int, planted_gates: int, say: Callable[[
         raise BenchCoreError(f"there are no A/A gates in {folder} to draw from: `python -m trials aa` runs them.")
     cells = recorded(lines)
     settings = GateSettings()
-    rule, most = Rule.of(settings, len(cells)), typical_most(lines)
+    rule, most = judge.cell_rule(settings, len(cells)), typical_most(lines)
     fewest = judge.pairs_needed(len(cells), settings)
     found = []
     for shift in (0.0, *PLANTS):

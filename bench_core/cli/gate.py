@@ -164,13 +164,11 @@ def self_tested(out: Console, record: GateRecord, plants: Mapping[str, float]) -
 
     verdict = judge(record)
     out.print(report.self_test(record, verdict, plants), crop=False)
-    planted = [judged.verdict for cell, judged in zip(record.cells, verdict.cells, strict=True) if cell.name in plants]
-    clean = [
-        judged.verdict for cell, judged in zip(record.cells, verdict.cells, strict=True) if cell.name not in plants
-    ]
     if record.interrupted:
         return 130
-    return 0 if set(planted) == {"regression"} and "regression" not in clean else 1
+    found = {cell.name: judged.verdict for cell, judged in zip(record.cells, verdict.cells, strict=True)}
+    red = {name for name, what in found.items() if what == "regression"}
+    return 0 if red and red == plants.keys() & found.keys() else 1
 
 
 def requested(options: dict[str, Any]) -> dict[str, Any]:
@@ -277,7 +275,7 @@ def outcome(record: GateRecord, verdict: GateVerdict, strict: bool) -> tuple[int
 
 def measuring(record: GateRecord, config: Path) -> str:
     """The command that measures what a record holds again, but for ``--bench``."""
-    from bench_core.gate.versions import WORKING_TREE
+    from bench_core.gate.revisions import WORKING_TREE
 
     asked, usual = record.settings, GateSettings()
     words = ["bench-core", "gate", record.base.name]

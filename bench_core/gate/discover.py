@@ -10,8 +10,7 @@ from typing import Any
 
 from bench_core.errors import BenchCoreError
 from bench_core.gate import lane
-from bench_core.gate.worker import ROLES
-from bench_core.records import CellEvidence, Side, Version
+from bench_core.records import SIDES, CellEvidence, Side, Version
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Found:
         left_out: name to reason.
         failed: cells of modules that do not import on one side.
         preload: modules that belong to neither version.
-        declared: what asv keeps of each benchmark of head.
+        declared: what asv keeps of each benchmark; head's, where both have it.
         on_accelerator: some cell runs on one.
     """
 
@@ -54,11 +53,11 @@ def find_cells(subjects: Subjects, pattern: str | None, *, quick: bool) -> Found
     Raises:
         BenchCoreError: if one side cannot be imported at all, or no cell matches.
     """
-    names: dict[Side, str] = {side: f"{side} ({getattr(subjects, side).name})" for side in ROLES}
+    names: dict[Side, str] = {side: f"{side} ({getattr(subjects, side).name})" for side in SIDES}
     answers: dict[Side, dict[str, Any]] = {}
     with lane.Watchdog() as watchdog, ExitStack() as probes:
         asked: dict[Side, lane.Child] = {}
-        for side in ROLES:
+        for side in SIDES:
             spec = {
                 "source": source(subjects, side, watchdog.folder),
                 "suite": str(subjects.suite),
@@ -68,7 +67,7 @@ def find_cells(subjects: Subjects, pattern: str | None, *, quick: bool) -> Found
             asked[side] = lane.Child("bench_core.gate.probe", 0, watchdog)
             probes.callback(asked[side].close)
             asked[side].tell(spec)
-        for side in ROLES:
+        for side in SIDES:
             try:
                 answers[side] = asked[side].answer()
             except lane.LostError as error:
@@ -113,7 +112,7 @@ def compare(base: Mapping[str, Any], head: Mapping[str, Any]) -> Found:
             else:
                 cells.append(evidence)
             continue
-        there, missing = ROLES if on_base else reversed(ROLES)
+        there, missing = SIDES if on_base else reversed(SIDES)
         answer = head if missing == "head" else base
         broken = {module: error for module, error in answer["broken"].items() if _declares(module, cell["benchmark"])}
         if broken:

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench_core.records import Effect, Side
+from bench_core.records import SIDES, Effect, Side
 
 CLOCKS_APART = 0.005
 """By what share a wall clock may differ from ours over the blocks of a pair, some 10 ms at least. It hides a slowdown
@@ -62,7 +62,7 @@ def effect(
     within = 1.2533 * 1.4826 * statistics.median(abs(log - middle) for log in logs) / math.sqrt(len(logs))
     by_order = [
         statistics.median(log for log, leader in zip(logs, base["order"], strict=True) if leader == side)
-        for side in ("base", "head")
+        for side in SIDES
     ]
     return Effect(
         pair=pair,

@@ -67,7 +67,7 @@ DEVIATION = 1.4826
 
 
 @dataclass(frozen=True)
-class _Rule:
+class Rule:
     """What a sequence of log ratios is held against.
 
     Attributes:
@@ -88,9 +88,19 @@ def sharing(cells: Iterable[CellEvidence]) -> int:
     return max(1, sum(cell.kind in TIMED for cell in cells))
 
 
+def cell_rule(settings: GateSettings, family: int) -> Rule:
+    """What a timed cell is held against, as one of `family` that share the error rate."""
+    return Rule(
+        error=CELLS_SHARE * settings.error_rate / family,
+        floor=math.log1p(settings.noise_floor),
+        limit=math.log1p(settings.limit),
+        confidence=1 - 2 * settings.error_rate,
+    )
+
+
 def pairs_needed(family: int, settings: GateSettings) -> int:
     """The fewest pairs after which a timed cell can be decided: when they all say the same."""
-    return _fewest(_cell_rule(settings, family).error)
+    return _fewest(cell_rule(settings, family).error)
 
 
 def judge(record: GateRecord) -> GateVerdict:
@@ -126,8 +136,8 @@ def judge_cell(effects: Sequence[Effect], settings: GateSettings, family: int, k
     Below the limit it is a pass, unless the estimate lies above the noise floor: that cell is slower as far as one
     can tell, and gets more pairs; so does one that looks faster, and is a pass until that is proven. If pairs of one
     parent are alike, they do not count each: the sequence is that of the parents' medians, in the order in which the
-    parents began. (The last one may still move. That is not covered
-    by the error rate, and neither is likeness that the test does not see.)
+    parents began. (The last one may still move. That is not covered by the error rate, and neither is likeness that
+    the test does not see.)
 
     Memory and tracked values, of which more is worse: from 3 pairs on, a regression if every ratio is above the noise
     floor, an improvement if every one is below it, a pass if every one is within the limit and their median does not
@@ -141,7 +151,7 @@ def judge_cell(effects: Sequence[Effect], settings: GateSettings, family: int, k
         family: the number of cells that share the error rate, see `sharing`.
         kind: the cell's.
     """
-    rule = _cell_rule(settings, family)
+    rule = cell_rule(settings, family)
     if kind in TIMED:
         return _judge_sequence(_drawn(effects), rule)
     return _judge_readings(effects, rule)
@@ -167,7 +177,7 @@ def suite_shift(cells: Sequence[CellEvidence], settings: GateSettings) -> Judgem
     ]
     floor = math.log1p(SUITE_FLOOR * settings.noise_floor)
     error = (1 - CELLS_SHARE) * settings.error_rate
-    return _judge_sequence(shifts, replace(_cell_rule(settings, 1), error=error, floor=floor, limit=floor))
+    return _judge_sequence(shifts, replace(cell_rule(settings, 1), error=error, floor=floor, limit=floor))
 
 
 def exit_code(verdict: GateVerdict, record: GateRecord, strict: bool) -> int:
@@ -208,15 +218,6 @@ def noise(record: GateRecord) -> Noise:
     )
 
 
-def _cell_rule(settings: GateSettings, family: int) -> _Rule:
-    return _Rule(
-        error=CELLS_SHARE * settings.error_rate / family,
-        floor=math.log1p(settings.noise_floor),
-        limit=math.log1p(settings.limit),
-        confidence=1 - 2 * settings.error_rate,
-    )
-
-
 def _judge_evidence(cell: CellEvidence, settings: GateSettings, family: int) -> Judgement:
     found = judge_cell(cell.effects, settings, family, cell.kind)
     if cell.error is None:
@@ -225,7 +226,7 @@ def _judge_evidence(cell: CellEvidence, settings: GateSettings, family: int) -> 
     return replace(found, verdict="error", reason=reason, decided=True)
 
 
-def _judge_sequence(drawn: Sequence[tuple[int, float]], rule: _Rule) -> Judgement:
+def _judge_sequence(drawn: Sequence[tuple[int, float]], rule: Rule) -> Judgement:
     """Judge log ratios, each with the number of its parent."""
     parents = _by_parent(drawn)
     likeness = intraclass_correlation(parents)
@@ -242,7 +243,7 @@ def _are_alike(parents: Sequence[Sequence[float]], likeness: float, chance: floa
     return enough and likeness > ALIKE and likeness_p(parents, PERMUTATION_SEED) < chance
 
 
-def _judge_units(values: Sequence[float], unit: Literal["pair", "parent"], parents: int, rule: _Rule) -> Judgement:
+def _judge_units(values: Sequence[float], unit: Literal["pair", "parent"], parents: int, rule: Rule) -> Judgement:
     found = confidence_sequence(values, rule.error)
     verdict, reason = _outcome(found, values, unit, parents, rule)
     if math.isnan(found.low) or found.low > found.high:  # no one ratio fits
@@ -252,7 +253,7 @@ def _judge_units(values: Sequence[float], unit: Literal["pair", "parent"], paren
     return replace(judgement, unit=unit)
 
 
-def _outcome(found: Interval, values: Sequence[float], unit: str, parents: int, rule: _Rule) -> tuple[VerdictName, str]:
+def _outcome(found: Interval, values: Sequence[float], unit: str, parents: int, rule: Rule) -> tuple[VerdictName, str]:
     """The verdict with its reason."""
     if not values:
         return "inconclusive", "budget: never measured"
@@ -284,7 +285,7 @@ def _slower(low: float, parents: int) -> tuple[VerdictName, str]:
     return "inconclusive", f"parents: at least {_percent(low)}, but from {few}"
 
 
-def _judge_readings(effects: Sequence[Effect], rule: _Rule) -> Judgement:
+def _judge_readings(effects: Sequence[Effect], rule: Rule) -> Judgement:
     parents = _by_parent(_drawn(effects))
     changes = [0.0 if effect.base == effect.head else effect.log_ratio for effect in effects]
     if not changes or any(math.isnan(change) for change in changes):
@@ -301,7 +302,7 @@ def _judge_readings(effects: Sequence[Effect], rule: _Rule) -> Judgement:
 
 
 def _outcome_of_readings(
-    found: Interval, changes: Sequence[float], parents: int, rule: _Rule
+    found: Interval, changes: Sequence[float], parents: int, rule: Rule
 ) -> tuple[VerdictName, str]:
     if not changes:
         return "inconclusive", "budget: never measured"
@@ -322,7 +323,7 @@ def _farthest(found: Interval) -> float:
     return max(abs(found.low), abs(found.high))
 
 
-def _judgement(logs: Interval, verdict: VerdictName, reason: str, rule: _Rule, could_be_red: bool) -> Judgement:
+def _judgement(logs: Interval, verdict: VerdictName, reason: str, rule: Rule, could_be_red: bool) -> Judgement:
     # At this scatter, a slowdown is red once its lower end clears the floor. The estimate may have sunk below that end.
     below = max(0.0, logs.middle - logs.low) if logs.low > -math.inf else math.inf
     return Judgement(

@@ -28,6 +28,7 @@ import psutil
 
 from bench_core import clock
 from bench_core.gate import worker
+from bench_core.records import SIDES
 
 LONGEST = 1 << 24
 """Bytes of a report."""
@@ -119,9 +120,9 @@ def serve(spec: Mapping[str, Any], job: Mapping[str, Any], answer: Callable[...,
             first; ``timeout``: seconds without a turn or a report after which a worker hangs.
     """
     context = multiprocessing.get_context(spec["start"])
-    turns = context.RawArray("Q", len(worker.ROLES))
-    ends = dict(zip(worker.ROLES, context.Pipe(), strict=True))
-    order = worker.ROLES if job["first"] == worker.ROLES[0] else tuple(reversed(worker.ROLES))
+    turns = context.RawArray("Q", len(SIDES))
+    ends = dict(zip(SIDES, context.Pipe(), strict=True))
+    order = SIDES if job["first"] == SIDES[0] else tuple(reversed(SIDES))
     processes: dict[str, Any] = {}
     reports: dict[str, connection.Connection] = {}
     for role in order:
@@ -216,10 +217,15 @@ def _pass_on(
         answer(**words)
     if last_words or not gone:
         return list(imported)
-    codes = {role: _exit_status(processes[role]) for role in gone}
-    culprits = [role for role in gone if codes[role] != PEER_LOST]
-    answer(lost=culprits[0] if len(culprits) == 1 else None, cause=_death(codes[culprits[0] if culprits else gone[0]]))
+    answer(**_who_was_lost({role: _exit_status(processes[role]) for role in gone}))
     return []
+
+
+def _who_was_lost(codes: Mapping[str, int | None]) -> dict[str, Any]:
+    """Of the workers that have gone without a word, the one that did not just follow its peer, and how it went."""
+    culprits = [role for role, code in codes.items() if code != PEER_LOST]
+    first = (culprits or list(codes))[0]
+    return {"lost": first if len(culprits) == 1 else None, "cause": _death(codes[first])}
 
 
 def _exit_status(process: Any) -> int | None:
@@ -235,7 +241,7 @@ def _exit_status(process: Any) -> int | None:
 
 def _waits(turns: Any, role: Any) -> bool:
     """Whether the role waits for its turn (see `worker.Turns`)."""
-    return bool(turns[worker.ROLES.index(role)] % 2)
+    return bool(turns[SIDES.index(role)] % 2)
 
 
 def _death(code: int | None) -> str:

@@ -17,8 +17,7 @@ from bench_core.gate.discover import Found, Subjects, source
 from bench_core.gate.effects import CellFaultError, agree, effect, reading
 from bench_core.gate.evidence import Dossier, Journal
 from bench_core.gate.judge import TIMED, judge_cell, pairs_needed, sharing
-from bench_core.gate.worker import ROLES
-from bench_core.records import CellEvidence, GateSettings, Judgement, Progress, Side
+from bench_core.records import SIDES, CellEvidence, GateSettings, Judgement, Progress, Side, other_side
 
 PAIRS_OF_A_PARENT, MOST_PAIRS_OF_A_PARENT = 4, 8
 """Pairs that are forked from one parent: an even number, so that each side is forked first as often; more where they
@@ -87,7 +86,6 @@ class Gate:
         memory: bytes that a worker may take, beyond what its parent has; None for no limit.
         cores: one a lane; None where processes cannot be pinned.
         plants: slowdowns to add to cells of head, by name: 0.05 is 5 %.
-        clock_read: the clock.
 
     Attributes:
         dossiers: of the cells.
@@ -109,7 +107,6 @@ class Gate:
         memory: int | None,
         cores: Sequence[int | None],
         plants: Mapping[str, float] | None = None,
-        clock_read: clock.Clock = clock.host,
     ) -> None:
         self.subjects = subjects
         self.settings = settings
@@ -125,8 +122,7 @@ class Gate:
         own = settings.family or sharing(found.cells)
         self.settings = replace(settings, family=max(own, earlier.family))
         self.resumed, self.first_pair = earlier.effects, earlier.pair
-        self._clock = clock_read
-        self._began = clock_read()
+        self._began = clock.host()
         self._lock = threading.Lock()
         self._pairs, self._parents = earlier.pair, earlier.parent
         self._stop = threading.Event()
@@ -189,7 +185,7 @@ class Gate:
             open_cells = [dossier for dossier in self.dossiers if not dossier.closed]
             judged = [(one.cell.name, self._verdicts[one.cell.name].ratio) for one in open_cells if one.effects]
             slowest = sorted(judged, key=lambda found: -found[1].middle)[:5]
-            spent = self._clock() - self._began
+            spent = clock.host() - self._began
             errors = sum(dossier.error is not None for dossier in self.dossiers)
             return Progress(
                 pairs=self._pairs,
@@ -217,7 +213,7 @@ class Gate:
             with self._lock:
                 parent, self._parents = self._parents, self._parents + 1
             self._doing[index] = f"parent {parent} imports"
-            began = self._clock()
+            began = clock.host()
             nursery = lane.Child("bench_core.gate.nursery", self._hash_seed(parent), watchdog)
             with self._lock:
                 self._nurseries[index] = nursery
@@ -227,7 +223,7 @@ class Gate:
                 nursery.tell(self._spec(index, watchdog))
                 nursery.answer()
                 self._confirm(index, nursery)
-                self._take_pairs(index, nursery, parent, self._clock() - began)
+                self._take_pairs(index, nursery, parent, clock.host() - began)
             except lane.LostError as error:
                 if not self._stop.is_set():
                     self._fault(error)
@@ -243,12 +239,12 @@ class Gate:
         Args:
             starting: seconds that it took until it was ready.
         """
-        started = self._clock()
+        started = clock.host()
         for taken, jobs in enumerate(self._pairs_of(index, parent), start=1):
             go_on = all(self._take_pair(index, nursery, parent, job) for job in jobs)
             if go_on:
                 self._confirm(index, nursery)
-            long_enough = self._clock() - started > starting or taken >= MOST_PAIRS_OF_A_PARENT
+            long_enough = clock.host() - started > starting or taken >= MOST_PAIRS_OF_A_PARENT
             if not go_on or (taken % 2 == 0 and taken >= PAIRS_OF_A_PARENT and long_enough):
                 return
 
@@ -256,7 +252,7 @@ class Gate:
         """What one parent does: again and again a pair over all open cells, and one of base with base over the
         controls. Peak memory is a process's own, so each such cell gets a pair for itself."""
         draw = random.Random(f"{self.settings.seed} parent {parent}")
-        first: Side = draw.choice(ROLES)
+        first: Side = draw.choice(SIDES)
         lanes = len(self.cores)
         while self._wanted():
             with self._lock:
@@ -272,7 +268,7 @@ class Gate:
                 self._stop.wait(0.05)
                 continue
             yield jobs
-            first = "head" if first == "base" else "base"
+            first = other_side(first)
 
     def _job(self, dossiers: list[Dossier], first: Side) -> dict[str, Any]:
         with self._lock:
@@ -317,7 +313,7 @@ class Gate:
         # The roles report through pipes of their own, and one may be a step ahead of the other.
         started: set[str] = set()
         reported: dict[str, dict[str, Any]] = {entry["name"]: {} for entry in job["cells"]}
-        began = self._clock()
+        began = clock.host()
         try:
             for answer in nursery.run(job):
                 with self._lock:
@@ -327,9 +323,9 @@ class Gate:
                 elif "cell" in answer:
                     name = answer["cell"]
                     reported[name][answer["role"]] = answer
-                    if len(reported[name]) == len(ROLES):
-                        self._settle(by_name[name], reported.pop(name), job, parent, self._clock() - began)
-                        began = self._clock()
+                    if len(reported[name]) == len(SIDES):
+                        self._settle(by_name[name], reported.pop(name), job, parent, clock.host() - began)
+                        began = clock.host()
                         if self._stop.is_set() or began - self._began > self.settings.budget:
                             return False
                 elif "refused" in answer:
@@ -385,15 +381,14 @@ class Gate:
         if suspect is None:
             return
         self._doing[index] = f"{suspect.dossier.cell.name} once more, one version at a time"
-        other: Side = "head" if suspect.side == "base" else "base"
         # A hang is not waited for again.
         if not suspect.hangs and self._survives(nursery, suspect, suspect.side):
             self._reopen(suspect)
-        elif self._survives(nursery, suspect, other):
+        elif self._survives(nursery, suspect, other_side(suspect.side)):
             self._fail(suspect.dossier, suspect.cause, suspect.side)
 
     def _survives(self, nursery: lane.Child, suspect: Suspect, version: Side) -> bool:
-        job = self._job([suspect.dossier], version) | {"versions": dict.fromkeys(ROLES, version)}
+        job = self._job([suspect.dossier], version) | {"versions": dict.fromkeys(SIDES, version)}
         for answer in list(nursery.run(job)):
             if answer.keys() & {"lost", "broken", "refused"}:
                 return False
@@ -415,7 +410,7 @@ class Gate:
         self, dossier: Dossier, reported: Mapping[str, Any], job: Mapping[str, Any], parent: int, spent: float
     ) -> None:
         """Turn what both sides report of a cell into an effect, or an error."""
-        failed = [role for role in ROLES if "failed" in reported[role]]
+        failed = [role for role in SIDES if "failed" in reported[role]]
         if failed:
             raised = [role for role in failed if not reported[role]["skipped"]]
             first = reported[(raised or failed)[0]]
@@ -474,12 +469,12 @@ class Gate:
         with self._lock:
             is_open = any(not dossier.closed for dossier in self.dossiers)
             # However small the budget, something is found out: so the same command again gets further each time.
-            in_time = self._clock() - self._began < self.settings.budget or not self._found
+            in_time = clock.host() - self._began < self.settings.budget or not self._found
         return is_open and in_time and not self._stop.is_set()
 
     def _spec(self, index: int, watchdog: lane.Watchdog) -> dict[str, Any]:
         return {
-            "sources": {side: source(self.subjects, side, watchdog.folder / "caches") for side in ROLES},
+            "sources": {side: source(self.subjects, side, watchdog.folder / "caches") for side in SIDES},
             "suite": str(self.subjects.suite),
             "preload": list(self.preload),
             "core": self.cores[index],

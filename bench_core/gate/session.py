@@ -18,13 +18,14 @@ import psutil
 
 from bench_core import clock
 from bench_core.errors import BenchCoreError
-from bench_core.gate import versions
+from bench_core.gate import revisions
 from bench_core.gate.discover import Found, Subjects, find_cells
 from bench_core.gate.evidence import Journal
 from bench_core.gate.judge import sharing
 from bench_core.gate.run import Gate
+from bench_core.gate.versions import Store
 from bench_core.gate.worker import PROTOCOL
-from bench_core.records import GateRecord, GateSettings, Progress
+from bench_core.records import SIDES, GateRecord, GateSettings, Progress
 
 LEAST_BUDGET, SMALL_SUITE, BUDGET_OF_A_CELL = 50.0, 40, 1.8
 """Seconds of measuring that are allowed by default: the first, which 40 cells need on two lanes, and the last for each
@@ -38,7 +39,6 @@ class Request:
     Attributes:
         config: the ``asv.conf.json``.
         base, head: names of revisions; None is the working tree.
-        plant: in a self-test, the slowdown to plant in half of at most `SELF_TEST_CELLS` cells of head; else 0.
         pattern: selects cells, as `asv run --bench`; None for all.
         quick: only the quick profile.
         settings: the rest; a budget or a number of lanes of 0 stands for the default.
@@ -46,6 +46,7 @@ class Request:
         fresh: forget what earlier gates have found out about the two versions.
         resume: insist on going on from earlier evidence.
         timeout: seconds without a word after which a worker hangs.
+        plant: in a self-test, the slowdown to plant in half of at most `SELF_TEST_CELLS` cells of head; else 0.
     """
 
     config: Path
@@ -76,6 +77,7 @@ class Session:
         base, head: the versions.
         found: their cells; None where the content is identical and nothing is to be measured.
         settings: with the defaults filled in.
+        plants: the slowdowns that are planted, by cell; none but in a self-test.
 
     Raises:
         BenchCoreError: if a version is not found or cannot be built, or there is nothing to compare.
@@ -86,26 +88,26 @@ class Session:
         self._date = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         self._machine = machine
         self._request = request
-        self.project = versions.project(request.config)
-        revisions = [versions.resolve(self.project, name) for name in (request.base, request.head)]
-        for side, revision in zip(("base", "head"), revisions, strict=True):
+        self.project = revisions.project(request.config)
+        asked = [revisions.resolve(self.project, name) for name in (request.base, request.head)]
+        for side, revision in zip(SIDES, asked, strict=True):
             say(f"{side}: {revision}{_changes(revision.changed)}")
-        if request.head is not None and (changed := versions.uncommitted(self.project)):
+        if request.head is not None and (changed := revisions.uncommitted(self.project)):
             say(f"note: {request.head} is a commit; what is not committed is not measured{_changes(changed)}")
-        store = versions.Store(self.project)
+        store = Store(self.project)
         with ThreadPoolExecutor() as both:  # building a wheel takes 4 s, and one core
-            self.base, self.head = both.map(store.version, revisions)
+            self.base, self.head = both.map(store.version, asked)
         self.identical = self._identical()
         self.settings = request.settings
         self.found: Found | None = None
+        self.plants: Mapping[str, float] = {}
         if self.identical and not request.force:
             return
-        self._subjects = Subjects(self.base, self.head, store.suite(revisions[1]))
+        self._subjects = Subjects(self.base, self.head, store.suite(asked[1]))
         self.found = find_cells(self._subjects, request.pattern, quick=request.quick)
         if not self.found.cells and not self.found.failed:
             reasons = "; ".join(sorted(set(self.found.left_out.values()))[:3])
             raise BenchCoreError(f"none of the {len(self.found.left_out)} cells can be compared here: {reasons}.")
-        self.plants: Mapping[str, float] = {}
         if request.plant:
             self.found, self.plants = self._planted(self.found)
         self.settings = self._filled(request.settings, self.found)

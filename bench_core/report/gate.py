@@ -18,13 +18,13 @@ from rich.table import Table
 from rich.text import Text
 
 from bench_core.records import (
+    SIDES,
     CellEvidence,
     GateRecord,
     GateVerdict,
     Interval,
     Judgement,
     Noise,
-    Side,
     VerdictName,
     Version,
 )
@@ -63,7 +63,7 @@ class _Row:
     @property
     def times(self) -> tuple[str, str]:
         """Base and head."""
-        base, head = (value(middle(self.cell, side), self.cell.unit) for side in _SIDES)
+        base, head = (value(middle(self.cell, side), self.cell.unit) for side in SIDES)
         return base, head
 
     @property
@@ -99,9 +99,6 @@ class _Groups:
     @property
     def all(self) -> tuple[_Row, ...]:
         return self.broken + self.slower + self.unknown + self.failed + self.faster + self.passed
-
-
-_SIDES: tuple[Side, Side] = ("base", "head")
 
 
 def percent(ratio: float) -> str:

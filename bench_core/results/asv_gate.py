@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench_core.errors import BenchCoreError, require_writable
-from bench_core.records import CellEvidence, GateRecord, Side
+from bench_core.records import SIDES, CellEvidence, GateRecord, Side
 from bench_core.results.gate_file import middle
 
 TOOL = "gate"
@@ -37,7 +37,7 @@ def store(record: GateRecord, results_dir: Path, config: Path, declared: list[di
     """
     folder, results_dir = config.resolve().parent, results_dir.resolve()
     commits: dict[str, Side] = {}
-    for side in ("base", "head"):
+    for side in SIDES:
         version = getattr(record, side)
         if version.commit is not None and not version.changed:
             commits.setdefault(version.commit, side)  # both the same, in a gate on itself

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench_core.errors import BenchCoreError
-from bench_core.records import CellEvidence, Effect, GateRecord, GateVerdict, Judgement, Side, VerdictName
+from bench_core.records import SIDES, CellEvidence, Effect, GateRecord, GateVerdict, Judgement, Side, VerdictName
 from bench_core.statistics import clopper_pearson, median_interval
 
 SCHEMA = 1
@@ -95,7 +95,7 @@ def read(path: Path) -> GateRecord:
     """
     content = _load(path)
     try:
-        versions = {side: {**_object(content, side), "path": ""} for side in ("base", "head")}
+        versions = {side: {**_object(content, side), "path": ""} for side in SIDES}
         controls = _object(content, "control").get("cells")
         found: GateRecord = _read_as(GateRecord, {**content, **versions, "controls": controls}, "")
     except ValueError as error:

@@ -218,6 +218,7 @@ class SuiteDirectory:
         if not (self.path / "__init__.py").is_file():
             raise BenchCoreError(f"{path} is no benchmark suite: asv needs a folder with an __init__.py in it.")
         self._caches: dict[str, tempfile.TemporaryDirectory[str]] = {}
+        self._by_name: dict[str, dict[str, Cell]] = {}  # of each benchmark that `find` was asked for
 
     @functools.cached_property
     def broken(self) -> tuple[BrokenModule, ...]:
@@ -244,15 +245,17 @@ class SuiteDirectory:
         Raises:
             UnknownNameError: if there is none.
         """
-        with self.importable():
-            try:
-                cells = self._cells(get_benchmark_from_name(str(self.path), name.partition("(")[0]))
-            except ValueError as error:  # asv_runner knows no such benchmark
-                raise UnknownNameError("cell", name, {cell.name for cell in self.cells}) from error
-        for cell in cells:
-            if cell.name == name:
-                return cell
-        raise UnknownNameError("cell", name, {cell.name for cell in self.cells})
+        benchmark = name.partition("(")[0]
+        if benchmark not in self._by_name:
+            with self.importable():
+                try:
+                    found = get_benchmark_from_name(str(self.path), benchmark)
+                except ValueError as error:  # asv_runner knows no such benchmark
+                    raise UnknownNameError("cell", name, {cell.name for cell in self.cells}) from error
+            self._by_name[benchmark] = {cell.name: cell for cell in self._cells(found)}
+        if name not in self._by_name[benchmark]:
+            raise UnknownNameError("cell", name, {cell.name for cell in self.cells})
+        return self._by_name[benchmark][name]
 
     def select(
         self, pattern: str | None = None, *, quick: bool = False, params: Mapping[str, str] | None = None

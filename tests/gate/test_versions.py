@@ -11,7 +11,8 @@ import pytest
 
 from bench_core.errors import BenchCoreError
 from bench_core.gate import versions
-from bench_core.gate.versions import Store, benchmarks_digest, digest, project, resolve, uncommitted
+from bench_core.gate.revisions import benchmarks_digest, digest, project, resolve, uncommitted
+from bench_core.gate.versions import Store
 
 
 @pytest.fixture

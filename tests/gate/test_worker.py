@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from bench_core.gate import worker
-from bench_core.gate.worker import Plan, balanced, blocks, described
+from bench_core.gate.plan import Plan, described
+from bench_core.gate.worker import balanced, blocks
 
 CASES = """
 import os, time

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from bench_core.errors import BenchCoreError
-from bench_core.gate.judge import judge_cell
+from bench_core.gate.judge import cell_rule, judge_cell
 from bench_core.records import Effect, GateSettings
 from bench_core.statistics import likeness_p
 from trials import simulate
@@ -13,7 +13,7 @@ from trials.files import raw
 
 SETTINGS = GateSettings(seed=3)
 FAMILY = 40
-RULE = simulate.Rule.of(SETTINGS, FAMILY)
+RULE = cell_rule(SETTINGS, FAMILY)
 
 
 def cell_of(seed, *, middle, scatter, of_parents):
