@@ -132,7 +132,8 @@ def judge(record: GateRecord) -> GateVerdict:
 def judge_cell(effects: Sequence[Effect], settings: GateSettings, family: int, kind: str) -> Judgement:
     """The verdict on one cell, from the effects that there are so far.
 
-    Times: the interval is a confidence sequence. Above the noise floor it is a regression, below it an improvement.
+    Times: the interval is a confidence sequence; where its ends exclude each other, since the effect moved, all that
+    lies between them. Above the noise floor it is a regression, below it an improvement.
     Below the limit it is a pass, unless the estimate lies above the noise floor: that cell is slower as far as one
     can tell, and gets more pairs; so does one that looks faster, and is a pass until that is proven. If pairs of one
     parent are alike, they do not count each: the sequence is that of the parents' medians, in the order in which the
@@ -244,13 +245,28 @@ def _are_alike(parents: Sequence[Sequence[float]], likeness: float, chance: floa
 
 
 def _judge_units(values: Sequence[float], unit: Literal["pair", "parent"], parents: int, rule: Rule) -> Judgement:
-    found = confidence_sequence(values, rule.error)
-    verdict, reason = _outcome(found, values, unit, parents, rule)
-    if math.isnan(found.low) or found.low > found.high:  # no one ratio fits
+    found = replace(confidence_sequence(values, rule.error), confidence=rule.confidence)
+    if found.low > found.high:
+        found, verdict, reason = _moved(found, values, unit, parents, rule)
+    else:
+        verdict, reason = _outcome(found, values, unit, parents, rule)
+    if math.isnan(found.low):
         found = replace(found, low=-math.inf, high=math.inf)
-    found = replace(found, confidence=rule.confidence)
     judgement = _judgement(found, verdict, reason, rule, could_be_red=parents >= MIN_PARENTS)
     return replace(judgement, unit=unit)
+
+
+def _moved(
+    claims: Interval, values: Sequence[float], unit: str, parents: int, rule: Rule
+) -> tuple[Interval, VerdictName, str]:
+    """The verdict where no one ratio fits: the effect moved while it was measured. What holds for both of the claims
+    that exclude each other, and all between, stands; where they say different things, there is none."""
+    both = replace(claims, low=claims.high, high=claims.low)
+    verdict, reason = _outcome(both, values, unit, parents, rule)
+    if verdict == "inconclusive":
+        moved = f"at least {_percent(claims.low)} by some {unit}s, at most {_percent(claims.high)} by others"
+        reason = f"drift: the effect moved while it was measured: {moved}"
+    return both, verdict, reason
 
 
 def _outcome(found: Interval, values: Sequence[float], unit: str, parents: int, rule: Rule) -> tuple[VerdictName, str]:
@@ -259,9 +275,6 @@ def _outcome(found: Interval, values: Sequence[float], unit: str, parents: int, 
         return "inconclusive", "budget: never measured"
     if math.isnan(found.low):
         return "inconclusive", "values that are not positive have no ratio"
-    if found.low > found.high:
-        moved = f"at least {_percent(found.low)} by some {unit}s, at most {_percent(found.high)} by others"
-        return "inconclusive", f"drift: the effect moved while it was measured: {moved}"
     if found.low > rule.floor:
         return _slower(found.low, parents)
     if found.high < -rule.floor:

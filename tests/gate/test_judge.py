@@ -129,13 +129,28 @@ def test_a_cell_is_never_red_on_few_parents():
     assert timed(tuple(effect(pair, UP, parent=pair % MIN_PARENTS) for pair in range(30))).verdict == "regression"
 
 
-def test_an_effect_that_moved_is_a_drift_and_no_verdict():
+def test_an_effect_that_moved_across_the_noise_floor_is_a_drift_and_no_verdict():
     found = timed(effects([0.0] * 10 + [UP] * 80))
     assert (found.verdict, found.decided) == ("inconclusive", False)
     assert found.reason == (
         "drift: the effect moved while it was measured: at least +3.0 % by some pairs, at most +0.0 % by others"
     )
-    assert (found.ratio.low, found.ratio.high) == (0, math.inf)
+    assert (found.ratio.low, found.ratio.high) == pytest.approx((1, 1.03))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verdict"),
+    [
+        pytest.param(UP, 2 * UP, "regression", id="slower"),
+        pytest.param(-UP, -2 * UP, "improvement", id="faster"),
+        pytest.param(0.0, 0.005, "pass", id="same"),
+    ],
+)
+def test_an_effect_that_moved_on_one_side_of_the_noise_floor_has_its_verdict(before, after, verdict):
+    found = timed(effects([before] * 20 + [after] * 80))
+    assert (found.verdict, found.decided) == (verdict, True)
+    low, high = sorted(map(math.exp, (before, after)))
+    assert (found.ratio.low, found.ratio.high) == pytest.approx((low, high))
 
 
 def test_a_pair_without_a_ratio_leaves_no_verdict_on_a_time():
