@@ -267,6 +267,71 @@ class Noise:
 
 
 @dataclass(frozen=True)
+class Change:
+    """Something that is counted or read in a call of a cell, on both sides.
+
+    Attributes:
+        name: of a function, or of an operator of torch.
+        unit: ``calls``, ``bytecodes``, ``instructions``, ``seconds``, ``bytes``, or ``elements`` of the tensors that an
+            operator is given.
+        base, head: a call of the cell.
+    """
+
+    name: str
+    unit: str
+    base: float
+    head: float
+
+    @property
+    def added(self) -> float:
+        return self.head - self.base
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why a cell is slower, as far as it can be told from outside.
+
+    Attributes:
+        cell: its name.
+        sentence: what differs, with base's and head's numbers; the most likely culprit first.
+        instructions: executed in a call by base and by head; None where they were not counted.
+        functions: of the machine's code, with their instructions.
+        operators: of torch, with whatever of them differs.
+        calls: Python's functions, and C's that Python calls: how often they run, and Python's bytecodes in them.
+        without: why something is missing, or "".
+
+    Of each list the largest differences, those first that add most.
+    """
+
+    cell: str
+    sentence: str
+    instructions: tuple[float, float] | None = None
+    functions: tuple[Change, ...] = ()
+    operators: tuple[Change, ...] = ()
+    calls: tuple[Change, ...] = ()
+    without: str = ""
+
+
+@dataclass(frozen=True)
+class Instructions:
+    """Instructions that a call of a cell executes, beside its time.
+
+    Attributes:
+        base, head: a call; NaN where they could not be counted.
+        meaning: what they and the time mean together; or why they could not be counted.
+    """
+
+    cell: str
+    base: float
+    head: float
+    meaning: str
+
+    @property
+    def known(self) -> bool:
+        return not math.isnan(self.base)
+
+
+@dataclass(frozen=True)
 class GateRecord:
     """A gate, finished or interrupted: what is stored, and what every report is drawn from.
 
@@ -282,6 +347,8 @@ class GateRecord:
         interrupted: it was ended by Ctrl-C.
         resumed: pairs that were taken over from earlier gates on the same two versions.
         first_pair: the number of the first pair of its own; those below were taken over.
+        causes: why its red cells are slower, where that was asked for.
+        instructions: of all cells, where they were asked for.
     """
 
     base: Version
@@ -297,6 +364,8 @@ class GateRecord:
     interrupted: bool = False
     resumed: int = 0
     first_pair: int = 0
+    causes: tuple[Cause, ...] = ()
+    instructions: tuple[Instructions, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -343,3 +412,64 @@ class Progress:
     seconds: float
     left: float
     lanes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit, as a person knows it.
+
+    Attributes:
+        hash: in full.
+        subject, author: of its message.
+        date: of its author, ISO 8601.
+    """
+
+    hash: str
+    subject: str
+    author: str
+    date: str
+
+
+BisectVerdict = Literal["good", "bad", "skipped"]
+
+
+@dataclass(frozen=True)
+class BisectStep:
+    """What a search found out of one commit.
+
+    Attributes:
+        verdict: ``good``: as quick as the good end; ``bad``: as slow as the bad one; ``skipped``: it cannot be told.
+        reason: in words.
+        ratio: its time over that of the good end; None where it was not measured.
+        pairs: behind the ratio, those of earlier searches included.
+        seconds: that it took, building included.
+    """
+
+    commit: Commit
+    verdict: BisectVerdict
+    reason: str
+    ratio: Interval | None
+    pairs: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Bisection:
+    """A finished search for the commit that made a cell slower.
+
+    Attributes:
+        good: the end that is quick.
+        ends: the bad end, against the good one.
+        steps: the commits that were tested, in that order.
+        culprits: the first bad commit, last; before it, oldest first, commits that could not be tested and may be it.
+        seconds: everything included.
+        settings: by which the commits were told apart.
+    """
+
+    cell: str
+    good: Commit
+    ends: BisectStep
+    steps: tuple[BisectStep, ...]
+    culprits: tuple[Commit, ...]
+    seconds: float
+    settings: GateSettings

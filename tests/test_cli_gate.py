@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from click.testing import CliRunner
 
 from bench_core.cli import main
 from bench_core.cli.gate import measuring
+from bench_core.gate import session
 from bench_core.gate.revisions import WORKING_TREE
 from bench_core.records import GateRecord, GateSettings, Version
 
@@ -312,6 +315,51 @@ def test_bad_input_gets_one_clear_error_and_exit_code_2(project, arguments, comp
     done = project.gate(*arguments)
     assert (done.exit_code, done.stdout.count("Traceback")) == (2, 0)
     assert complaint in done.stderr
+
+
+def without_valgrind(monkeypatch):
+    found = shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name, *more: None if name == "valgrind" else found(name, *more))
+
+
+def test_a_red_cell_is_explained_as_far_as_it_can_be_without_valgrind(project, monkeypatch):
+    without_valgrind(monkeypatch)
+    project.write({"thing/__init__.py": LONG})
+    done = project.gate("main", *QUICKLY, *CLEARLY, "--explain", "--json", "gate.json", "--markdown", "gate.md")
+    assert done.exit_code == 1, done.output
+    (cause,) = project.stored()["causes"]
+    assert re.search(r"[\d,]+ more bytecodes in thing\.value", cause["sentence"])
+    assert cause["without"].startswith("valgrind is not installed")
+    for said in (cause["sentence"], cause["without"]):
+        assert said in " ".join(done.output.split())
+    assert "### Why" in (project.root / "gate.md").read_text()
+
+
+def test_a_gate_without_a_red_explains_nothing(project):
+    project.write({"thing/__init__.py": SHORT + "\n"})
+    done = project.gate("main", *QUICKLY, *CLEARLY, "--explain", "--json", "gate.json")
+    assert done.exit_code == 0, done.output
+    assert project.stored()["causes"] == []
+
+
+def test_instructions_without_valgrind_are_refused_before_anything_is_measured(project, monkeypatch):
+    without_valgrind(monkeypatch)
+    project.write({"thing/__init__.py": LONG})
+    done = project.gate("main", "--instructions")
+    assert done.exit_code == 2
+    assert "valgrind is not installed" in done.stderr
+    assert not list((project.root / ".asv").rglob("evidence"))
+
+
+def test_an_interrupt_while_causes_are_sought_leaves_the_verdict(project, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session, "explain", interrupted)
+    project.write({"thing/__init__.py": LONG})
+    done = project.gate("main", *QUICKLY, *CLEARLY, "--explain")
+    assert done.exit_code == 1
+    assert "interrupted; the verdict stands" in done.stderr
 
 
 def test_a_base_that_does_not_build_shows_the_last_lines_of_its_log(project):

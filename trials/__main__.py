@@ -11,6 +11,8 @@ import click
 
 from bench_core.errors import BenchCoreError
 from trials import aa as aa_trial
+from trials import bisect as bisect_trial
+from trials import causes as causes_trial
 from trials import detect as detect_trial
 from trials import growth as growth_trial
 from trials import sidebyside as sidebyside_trial
@@ -89,6 +91,23 @@ def detect(
     """Known slowdowns: found or passed off?"""
     wanted = {percent: gates or count for percent, count in detect_trial.GATES.items() if not only or percent in only}
     detect_trial.run(begun(out, machine, "detect", dirty, bench=bench, budget=budget), wanted, say)
+
+
+@main.command()
+@common
+@DIRTY
+def causes(out: Path, machine: str, dirty: bool) -> None:
+    """Ten slowdowns of different kinds: explained? And how exactly instructions are counted."""
+    causes_trial.run(begun(out, machine, "causes", dirty), say)
+
+
+@main.command()
+@common
+@DIRTY
+@click.option("--searches", default=20, show_default=True, type=click.IntRange(1))
+def bisect(out: Path, machine: str, dirty: bool, searches: int) -> None:
+    """Which of 32 commits made a cell slower by 5 %?"""
+    bisect_trial.run(begun(out, machine, "bisect", dirty), searches, say)
 
 
 @main.command()

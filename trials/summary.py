@@ -15,7 +15,7 @@ from bench_core.errors import BenchCoreError
 from bench_core.report.table import described
 from bench_core.results.asv_run import description
 from bench_core.statistics import clopper_pearson
-from trials import plants
+from trials import causes, plants
 from trials.files import Line, of_one_protocol, raw, write_json
 from trials.gates import covers
 
@@ -239,12 +239,48 @@ def of_growth(lines: Sequence[Line]) -> list[Figure]:
     ]
 
 
+def of_causes(lines: Sequence[Line]) -> list[Figure]:
+    found = []
+    for line in lines:
+        cells, seconds = line["cells"], f"{line['seconds']:.0f} s"
+        if line["asked"] == "causes":
+            named = [one["named"] for one in cells.values()]
+            found.append(share("causes", "sentences that name the culprit", sum(named), len(named)))
+            found.append(Figure("causes", "both sides of all of them explained in", seconds))
+        elif line["asked"] == "same":
+            most = max(cells, key=lambda name: abs(causes.apart(cells[name])))
+            value = f"{100 * abs(causes.apart(cells[most])):.3f} % of {len(cells)} cells (in {most})"
+            found.append(Figure("causes", "the same code twice: instructions differ by at most", value))
+            found.append(Figure("causes", f"instructions of {len(cells)} cells, both sides, counted in", seconds))
+        else:
+            planted = [cells[name] for name in line["planted"] if name in cells]
+            others = [both for name, both in cells.items() if name not in line["planted"]]
+            what = f"+{causes.PERCENT} % of work"
+            found.append(share("causes", f"{what}: seen", sum(map(causes.seen, planted)), len(line["planted"])))
+            wrong = sum(abs(causes.apart(both)) > causes.WITHIN for both in others)
+            found.append(
+                share("causes", f"cells beside it that differ by {100 * causes.WITHIN:g} %", wrong, len(others))
+            )
+    return found
+
+
+def of_bisect(lines: Sequence[Line]) -> list[Figure]:
+    return [
+        share("bisect", "searches that name the right commit alone", sum(line["right"] for line in lines), len(lines)),
+        Figure("bisect", "searches that were refused", str(sum(line["refused"] for line in lines))),
+        spread("bisect", "commits tested, beside the end", [line["tested"] for line in lines], "commits"),
+        spread("bisect", "a search", [line["wall"] for line in lines], "s"),
+    ]
+
+
 OF: Mapping[str, Callable[[Sequence[Line]], list[Figure]]] = {
     "aa": of_aa,
     "detect": of_detect,
     "truncnormal": of_truncnormal,
     "sidebyside": of_sidebyside,
     "growth": of_growth,
+    "causes": of_causes,
+    "bisect": of_bisect,
 }
 
 TITLES = {
@@ -254,6 +290,8 @@ TITLES = {
     "truncnormal": "A real slowdown: two ways to `trunc_normal_`",
     "sidebyside": "Three tools in turn on the same plants",
     "growth": "By the number of cells",
+    "causes": "Why it is slower, and instructions",
+    "bisect": "Which of 32 commits added 5 % to a cell",
 }
 
 

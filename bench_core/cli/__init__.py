@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 
 from bench_core import __version__, clock
+from bench_core.cli.bisect import bisect
 from bench_core.cli.gate import gate
 from bench_core.cli.terminal import CONFIG, console, write_page
 from bench_core.errors import BenchCoreError
@@ -48,6 +49,7 @@ def main() -> None:
 
 
 main.add_command(gate)
+main.add_command(bisect)
 
 
 @main.command("list")

@@ -71,6 +71,8 @@ OUTPUT = click.Path(path_type=Path, dir_okay=False)
 @click.option("--json", "json_file", type=OUTPUT, help="Write the gate with all effects (docs/gate-json.md).")
 @click.option("--markdown", type=OUTPUT, help="Write a page for a job summary or a comment.")
 @click.option("--junit", type=OUTPUT, help="Write JUnit XML.")
+@click.option("--explain", is_flag=True, help="Say why each red cell is slower (valgrind adds instruction counts).")
+@click.option("--instructions", is_flag=True, help="Count instructions of every cell, beside the times (valgrind).")
 @click.option("--strict", is_flag=True, help="Inconclusive cells exit 3.")
 @click.option("--force", is_flag=True, help="Measure identical content, too.")
 @click.option("--fresh", is_flag=True, help="Forget what earlier gates found out about these two versions.")
@@ -173,7 +175,7 @@ def self_tested(out: Console, record: GateRecord, plants: Mapping[str, float]) -
 
 def requested(options: dict[str, Any]) -> dict[str, Any]:
     quick = options["quick"] if options["quick"] is not None else options["pattern"] is None
-    kept = ("config", "pattern", "force", "fresh", "resume", "timeout")
+    kept = ("config", "pattern", "force", "fresh", "resume", "timeout", "instructions")
     return {"quick": quick, **{name: options[name] for name in kept}}
 
 
@@ -205,6 +207,7 @@ def finished(out: Console, record: GateRecord, options: dict[str, Any], session:
 
     verdict = judge(record)
     code, complaint = outcome(record, verdict, options["strict"])
+    record = looked_into(out, record, verdict, session, options)
     command = measuring(record, options["config"])
     results = session.project.results_dir
     tally = None
@@ -225,6 +228,30 @@ def finished(out: Console, record: GateRecord, options: dict[str, Any], session:
     if complaint:
         raise BenchCoreError(complaint)
     return code
+
+
+def looked_into(
+    out: Console, record: GateRecord, verdict: GateVerdict, session: Any, options: dict[str, Any]
+) -> GateRecord:
+    """The record with causes and instruction counts, as far as asked for; Ctrl-C leaves them out, and nothing else."""
+    if record.interrupted or session.found is None:
+        return record
+
+    def say(line: str) -> None:
+        out.print(line, markup=False, style="dim", soft_wrap=True)
+
+    judged = list(zip(record.cells, verdict.cells, strict=True))
+    measured = {cell.name: one.ratio.middle for cell, one in judged if cell.effects and cell.error is None}
+    red = {cell.name: one.ratio.middle for cell, one in judged if one.verdict == "regression"}
+    try:
+        if options["explain"] and red:
+            record = session.explained(record, red, say)
+        if options["instructions"]:
+            with warned():
+                record = session.counted(record, measured, say)
+    except KeyboardInterrupt:
+        click.echo("bench-core: interrupted; the verdict stands, without what was looked into.", err=True)
+    return record
 
 
 def replayed(path: Path, options: dict[str, Any]) -> int:

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -111,13 +111,14 @@ class Child:
         hash_seed: of its Python and all its workers'.
         watchdog: is told of it. Its temporary files go into the watchdog's folder, and so with it, since a worker that
             is killed removes none.
+        prefix: words that go before its command: what it runs under.
     """
 
-    def __init__(self, module: str, hash_seed: int, watchdog: Watchdog) -> None:
+    def __init__(self, module: str, hash_seed: int, watchdog: Watchdog, prefix: Sequence[str] = ()) -> None:
         self._watchdog = watchdog
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
-            python(module),
+            [*prefix, *python(module)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -178,6 +178,11 @@ def resolve(project: Project, name: str | None) -> Revision:
     return Revision(name, commit, git(project.root, "rev-parse", f"{commit}^{{tree}}").strip())
 
 
+def merge_base(project: Project, one: str, other: str) -> str:
+    """The newest commit that both descend from; "" where there is none."""
+    return _run_git(project.root, "merge-base", one, other).stdout.strip()
+
+
 def uncommitted(project: Project) -> tuple[str, ...]:
     """The files of the working tree that differ from its commit, new ones included; asv's own folders do not count."""
     listed = git(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import random
 from collections.abc import Callable, Mapping
@@ -19,13 +20,16 @@ import psutil
 from bench_core import clock
 from bench_core.errors import BenchCoreError
 from bench_core.gate import revisions
+from bench_core.gate.cause import meaning
 from bench_core.gate.discover import Found, Subjects, find_cells
 from bench_core.gate.evidence import Journal
+from bench_core.gate.explain import explain
+from bench_core.gate.instructions import count, require_valgrind
 from bench_core.gate.judge import sharing
 from bench_core.gate.run import Gate
 from bench_core.gate.versions import Store
 from bench_core.gate.worker import PROTOCOL
-from bench_core.records import SIDES, GateRecord, GateSettings, Progress
+from bench_core.records import SIDES, GateRecord, GateSettings, Instructions, Progress
 
 LEAST_BUDGET, SMALL_SUITE, BUDGET_OF_A_CELL = 50.0, 40, 1.8
 """Seconds of measuring that are allowed by default: the first, which 40 cells need on two lanes, and the last for each
@@ -47,6 +51,8 @@ class Request:
         resume: insist on going on from earlier evidence.
         timeout: seconds without a word after which a worker hangs.
         plant: in a self-test, the slowdown to plant in half of at most `SELF_TEST_CELLS` cells of head; else 0.
+        suite: the revision that the benchmarks are taken from; None for head.
+        instructions: they will be counted, which needs valgrind.
     """
 
     config: Path
@@ -60,6 +66,8 @@ class Request:
     resume: bool = False
     timeout: float = 60.0
     plant: float = 0.0
+    suite: str | None = None
+    instructions: bool = False
 
 
 SELF_TEST_CELLS = 12
@@ -88,6 +96,8 @@ class Session:
         self._date = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         self._machine = machine
         self._request = request
+        if request.instructions:
+            require_valgrind()
         self.project = revisions.project(request.config)
         asked = [revisions.resolve(self.project, name) for name in (request.base, request.head)]
         for side, revision in zip(SIDES, asked, strict=True):
@@ -103,7 +113,9 @@ class Session:
         self.plants: Mapping[str, float] = {}
         if self.identical and not request.force:
             return
-        self._subjects = Subjects(self.base, self.head, store.suite(asked[1]))
+        suite = asked[1] if request.suite is None else revisions.resolve(self.project, request.suite)
+        self._subjects = Subjects(self.base, self.head, store.suite(suite))
+        self._benchmarks = revisions.benchmarks_digest(self.project, suite)
         self.found = find_cells(self._subjects, request.pattern, quick=request.quick)
         if not self.found.cells and not self.found.failed:
             reasons = "; ".join(sorted(set(self.found.left_out.values()))[:3])
@@ -125,6 +137,31 @@ class Session:
             if self._request.fresh:
                 self._journal.forget({cell.name for cell in self.found.cells})
             return self._measured(self.found, show)
+
+    def explained(self, record: GateRecord, ratios: Mapping[str, float], say: Callable[[str], None]) -> GateRecord:
+        """The record, with why these cells are slower.
+
+        Args:
+            ratios: cell to its time, head over base.
+            say: is told how it goes.
+        """
+        return replace(record, causes=tuple(explain(self._subjects, list(ratios), ratios, say).values()))
+
+    def counted(self, record: GateRecord, ratios: Mapping[str, float], say: Callable[[str], None]) -> GateRecord:
+        """The record, with the instructions of these cells; the arguments are those of `explained`.
+
+        Raises:
+            BenchCoreError: if they cannot be counted here.
+        """
+        found = count(self._subjects, list(ratios), say)
+        rows = []
+        for name, time in ratios.items():
+            if name in found.counts:
+                base, head = (counts.total for counts in found.counts[name])
+                rows.append(Instructions(name, base, head, meaning(time, base, head)))
+            else:
+                rows.append(Instructions(name, math.nan, math.nan, found.failed[name]))
+        return replace(record, instructions=tuple(rows))
 
     def _measured(self, found: Found, show: Callable[[Progress], None]) -> GateRecord:
         cores = _cores(self.settings.lanes)
@@ -200,7 +237,7 @@ class Session:
         parts = [
             self.base.digest,
             self.head.digest,
-            self.head.benchmarks,
+            self._benchmarks,
             str(self.project.suite),
             PROTOCOL,
             self.settings.start,

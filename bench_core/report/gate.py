@@ -28,7 +28,8 @@ from bench_core.records import (
     VerdictName,
     Version,
 )
-from bench_core.report import units
+from bench_core.report import cause, units
+from bench_core.report.markup import code, longest_fence, one_line, plain
 from bench_core.results.gate_file import Tally, middle
 
 LONGEST = 20
@@ -204,7 +205,14 @@ def summary(
     found = _grouped(record, verdict)
     lines: list[RenderableType] = [*_headline(record, verdict)]
     lines += _listed("Failing with head", "bold red", found.broken, lambda row: _red_lines(row, command))
-    lines += _listed("Slower", "bold red", found.slower, lambda row: _red_lines(row, command))
+    causes = {one.cell: one for one in record.causes}
+    lines += _listed(
+        "Slower",
+        "bold red",
+        found.slower,
+        lambda row: _red_lines(row, command),
+        lambda row: cause.lines(causes[row.cell.name]) if row.cell.name in causes else (),
+    )
     lines += _listed("Inconclusive", "bold yellow", found.unknown, _unknown_lines)
     lines += _listed("Not compared", "bold yellow", found.failed, lambda row: [row.judged.reason])
     lines += _listed("Faster", "bold green", found.faster, _measured_lines)
@@ -213,6 +221,8 @@ def summary(
         lines.append(_line(_passed(found)))
         if verbose:
             lines.append(_passing_table(found.passed))
+    if record.instructions:
+        lines += ["", _instructions_table(record, verdict)]
     lines += [_line(text) for text in _closing(record, verdict, tally)]
     return Group(*lines)
 
@@ -259,7 +269,13 @@ def _headline(record: GateRecord, verdict: GateVerdict) -> Iterator[Text]:
         )
 
 
-def _listed(title: str, style: str, rows: Sequence[_Row], lines_of: Callable[[_Row], Iterable[str]]) -> Iterator[Text]:
+def _listed(
+    title: str,
+    style: str,
+    rows: Sequence[_Row],
+    lines_of: Callable[[_Row], Iterable[str]],
+    below: Callable[[_Row], Iterable[RenderableType]] = lambda row: (),
+) -> Iterator[RenderableType]:
     if not rows:
         return
     yield Text("")
@@ -267,6 +283,7 @@ def _listed(title: str, style: str, rows: Sequence[_Row], lines_of: Callable[[_R
     for row in rows[:LONGEST]:
         yield _line(f"  {row.cell.name}")
         yield from (_line(f"    {text}") for text in lines_of(row))
+        yield from below(row)
     if len(rows) > LONGEST:
         yield Text(f"  and {len(rows) - LONGEST} more; --json FILE keeps them all", style="dim")
 
@@ -296,6 +313,23 @@ def _passing_table(rows: Sequence[_Row]) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(Text(row.cell.name), row.change, *row.times, str(len(row.cell.effects)))
+    return table
+
+
+def _instructions_table(record: GateRecord, verdict: GateVerdict) -> Table:
+    """Instruction counts beside the times; the largest differences first."""
+    effects = {cell.name: judged.ratio for cell, judged in zip(record.cells, verdict.cells, strict=True)}
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("instructions a call", overflow="fold")
+    for heading in ("base", "head", "change", "time"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("together")
+    for one in sorted(record.instructions, key=lambda one: -abs(math.log(one.head / one.base)) if one.known else 0):
+        if one.known:
+            counts = (f"{one.base:,.0f}", f"{one.head:,.0f}", f"{100 * (one.head / one.base - 1):+.2f} %")
+        else:
+            counts = ("n/a", "n/a", "n/a")
+        table.add_row(Text(one.cell), *counts, percent(effects[one.cell].middle), Text(one.meaning))
     return table
 
 
@@ -389,27 +423,29 @@ def markdown(record: GateRecord, verdict: GateVerdict, command: str) -> str:
         command: as of `summary`.
     """
     if record.identical:
-        return f"## bench-core gate: {verdict.verdict}\n\nidentical: {_plain(record.identical)}\n"
+        return f"## bench-core gate: {verdict.verdict}\n\nidentical: {plain(record.identical)}\n"
     found = _grouped(record, verdict)
     page = _Page(LARGEST_MARKDOWN)
-    page.add(f"## bench-core gate: {verdict.verdict}", "", f"**{_plain(verdict.reason)}**")
-    page.add("", _plain(_circumstances(record)))
+    page.add(f"## bench-core gate: {verdict.verdict}", "", f"**{plain(verdict.reason)}**")
+    page.add("", plain(_circumstances(record)))
     if record.interrupted:
         page.add("", "Interrupted: this is what was measured until then.")
     if verdict.control_rejects:
         page.add("", "A control rejects: base was found to differ from itself, so no red of this gate can be believed.")
-    page.table("Failing with head", ("cell", "error"), found.broken, lambda row: [_code(row.judged.reason)])
+    page.table("Failing with head", ("cell", "error"), found.broken, lambda row: [code(row.judged.reason)])
     page.table("Slower", ("cell", "effect", "base", "head", "pairs"), found.slower, _measured_fields)
     reds = found.broken + found.slower
     if reds:
         page.block("To measure one of them alone:", [reproducing(command, row.cell.name) for row in reds[:LONGEST]])
+    if record.causes:
+        page.parts("Why", [cause.markdown(one) for one in record.causes[:LONGEST]])
     page.table("Inconclusive", ("cell", "effect", "smallest red", "why"), found.unknown, _unknown_fields)
-    page.table("Not compared", ("cell", "error"), found.failed, lambda row: [_code(row.judged.reason)])
+    page.table("Not compared", ("cell", "error"), found.failed, lambda row: [code(row.judged.reason)])
     page.table("Faster", ("cell", "effect", "base", "head", "pairs"), found.faster, _measured_fields)
     if found.passed:
         page.add("", f"{_passed(found)}.")
     for text in _closing(record, verdict, None):
-        page.add("", _plain(text.strip()))
+        page.add("", plain(text.strip()))
     if found.all:
         page.add("", "<details><summary>All cells</summary>")
         headings = ("cell", "verdict", "effect", "base", "head", "pairs")
@@ -455,17 +491,25 @@ class _Page:
             return
         self.add(*(["", f"### {title}"] if title else []), "")
         self.add(f"| {' | '.join(headings)} |", "|" + " --- |" * len(headings))
-        shown = [f"| {' | '.join([_code(row.cell.name), *fields_of(row)])} |" for row in rows[:longest]]
+        shown = [f"| {' | '.join([code(row.cell.name), *fields_of(row)])} |" for row in rows[:longest]]
         fitting = self._fitting(shown, room)
         self.add(*shown[:fitting])
         self._note(len(rows) - fitting)
 
     def block(self, title: str, commands: Sequence[str]) -> None:
         """Add lines to copy."""
-        lines = [_one_line(command) for command in commands]
-        fence = "`" * max(3, _longest_fence("".join(lines)) + 1)
+        lines = [one_line(command) for command in commands]
+        fence = "`" * max(3, longest_fence("".join(lines)) + 1)
         fitting = self._fitting(lines, 1_000)
         self.add("", title, "", f"{fence}sh", *lines[:fitting], fence)
+
+    def parts(self, title: str, parts: Sequence[str]) -> None:
+        """Add texts of several lines, each whole or not at all."""
+        fitting = self._fitting(parts, 1_000)
+        self.add("", f"### {title}")
+        for part in parts[:fitting]:
+            self.add("", part.rstrip())
+        self._note(len(parts) - fitting)
 
     def _fitting(self, lines: Sequence[str], room: int) -> int:
         left = self._room - room - self._NOTE
@@ -481,40 +525,19 @@ class _Page:
 
 
 def _measured_fields(row: _Row) -> list[str]:
-    return [row.change, *map(_plain, row.times), _plain(row.pairs)]
+    return [row.change, *map(plain, row.times), plain(row.pairs)]
 
 
 def _unknown_fields(row: _Row) -> list[str]:
-    return [row.change, row.detectable, _plain(row.judged.reason)]
+    return [row.change, row.detectable, plain(row.judged.reason)]
 
 
 def _any_fields(row: _Row) -> list[str]:
-    return [row.judged.verdict, row.change, *map(_plain, row.times), str(len(row.cell.effects))]
+    return [row.judged.verdict, row.change, *map(plain, row.times), str(len(row.cell.effects))]
 
 
 def _size(line: str) -> int:
     return len(line.encode()) + 1
-
-
-def _plain(text: str) -> str:
-    """Text in which nothing is markup, in a table or outside."""
-    escaped = _one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", escaped)
-
-
-def _code(text: str) -> str:
-    """Text as code, in a table or outside: a table ends a cell at a bar in code, too, unless it is escaped."""
-    line = _one_line(text).replace("|", "\\|")
-    fence = "`" * (_longest_fence(line) + 1)
-    return f"{fence} {line} {fence}" if len(fence) > 1 else f"`{line}`"
-
-
-def _longest_fence(text: str) -> int:
-    return max((len(run) for run in re.findall("`+", text)), default=0)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
 
 
 # GitHub's annotations.

@@ -58,6 +58,8 @@ def to_json(record: GateRecord, verdict: GateVerdict, exit_code: int) -> dict[st
         "noise": {name: _finite(value) for name, value in vars(verdict.noise).items()},
         "left_out": _kept(record.left_out),
         "cells": [_cell(*both) for both in zip(record.cells, verdict.cells, strict=True)],
+        "causes": _kept(record.causes),
+        "instructions": _kept(record.instructions),
     }
 
 
@@ -97,7 +99,9 @@ def read(path: Path) -> GateRecord:
     try:
         versions = {side: {**_object(content, side), "path": ""} for side in SIDES}
         controls = _object(content, "control").get("cells")
-        found: GateRecord = _read_as(GateRecord, {**content, **versions, "controls": controls}, "")
+        found: GateRecord = _read_as(
+            GateRecord, {"causes": [], "instructions": [], **content, **versions, "controls": controls}, ""
+        )
     except ValueError as error:
         raise _damaged(path, error) from error
     return found

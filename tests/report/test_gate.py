@@ -9,11 +9,14 @@ import pytest
 from rich.console import Console
 
 from bench_core.records import (
+    Cause,
     CellEvidence,
+    Change,
     Effect,
     GateRecord,
     GateSettings,
     GateVerdict,
+    Instructions,
     Interval,
     Judgement,
     Noise,
@@ -162,6 +165,44 @@ def test_names_are_no_markup():
 def test_passing_cells_are_listed_when_asked_for():
     assert "fills.Same.time_b" not in text(*of())
     assert "fills.Same.time_b" in text(*of(), verbose=True)
+
+
+CAUSE = Cause(
+    "fills.Fill.time_fill(cpu, 8x4)",
+    "2 more aten::normal_ (1 → 3)",
+    operators=(Change("aten::normal_", "calls", 1, 3),),
+    without="valgrind is not installed",
+)
+
+
+def test_the_cause_of_a_red_cell_stands_below_it():
+    lines = text(*of(causes=(CAUSE,))).splitlines()
+    place = lines.index("    2 more aten::normal_ (1 → 3)")
+    assert lines[place - 3].strip() == CAUSE.cell
+    assert lines[place + 2].split() == ["aten::normal_", "1", "3", "+2", "calls"]
+
+
+def test_instructions_stand_beside_the_times_the_largest_difference_first():
+    counted = (
+        Instructions("fills.Same.time_a", 1000.0, 1000.0, "same work"),
+        Instructions("fills.Fill.time_fill(cpu, 8x4)", 2000.0, 2100.0, "more work"),
+        Instructions("ties.Tie.time_untie", math.nan, math.nan, "it runs on cuda"),
+    )
+    lines = text(*of(instructions=counted)).splitlines()
+    place = next(number for number, line in enumerate(lines) if line.startswith("instructions a call"))
+    rows = [" ".join(line.split()) for line in lines[place + 1 : place + 4]]
+    assert rows == [
+        "fills.Fill.time_fill(cpu, 8x4) 2,000 2,100 +5.00 % +5.2 % more work",
+        "fills.Same.time_a 1,000 1,000 +0.00 % +0.0 % same work",
+        "ties.Tie.time_untie n/a n/a n/a -50.0 % it runs on cuda",
+    ]
+
+
+def test_causes_are_in_the_markdown_and_no_markup():
+    sentence = "2 more <b>__init__</b>"
+    page = gate.markdown(*of(causes=(replace(CAUSE, sentence=sentence),)), COMMAND)
+    assert "### Why" in page
+    assert r"2 more &lt;b&gt;\_\_init\_\_&lt;/b&gt;" in page
 
 
 def test_a_long_list_is_cut_with_its_count():

@@ -9,11 +9,14 @@ import pytest
 
 from bench_core.errors import BenchCoreError
 from bench_core.records import (
+    Cause,
     CellEvidence,
+    Change,
     Effect,
     GateRecord,
     GateSettings,
     GateVerdict,
+    Instructions,
     Interval,
     Judgement,
     Noise,
@@ -57,6 +60,11 @@ RECORD = GateRecord(
     interrupted=True,
     resumed=3,
     first_pair=1,
+    causes=(
+        Cause(FILL.name, "more of it", (1.0, 2.0), (Change("f", "instructions", 1.0, 2.0),), without="so"),
+        Cause(NORM.name, "not explained"),
+    ),
+    instructions=(Instructions(NORM.name, math.nan, math.nan, "it cannot be counted"),),
 )
 
 
@@ -96,6 +104,12 @@ def without_path(version):
 def test_a_record_is_read_back_exactly_but_for_the_folders(tmp_path):
     expected = replace(RECORD, base=without_path(BASE), head=without_path(HEAD))
     assert repr(gate_file.read(stored(tmp_path))) == repr(expected)  # NaN differs from itself, its text does not
+
+
+def test_a_file_from_before_anything_was_looked_into_is_read_too(tmp_path):
+    older = changed(stored(tmp_path), lambda content: [content.pop("causes"), content.pop("instructions")])
+    found = gate_file.read(older)
+    assert (found.causes, found.instructions) == ((), ())
 
 
 def test_the_verdict_in_the_file_is_told(tmp_path):

@@ -1,0 +1,61 @@
+"""`--explain`: both versions looked at once more, without a clock, and what differs put into words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from bench_core.errors import BenchCoreError
+from bench_core.gate import inspector, instructions, lane
+from bench_core.gate.cause import Counts, Profile, cause
+from bench_core.gate.discover import Subjects
+from bench_core.records import SIDES, Cause
+
+
+def explain(
+    subjects: Subjects, cells: Sequence[str], ratios: Mapping[str, float], say: Callable[[str], None]
+) -> dict[str, Cause]:
+    """Why these cells are slower.
+
+    Args:
+        ratios: cell to its time, head over base.
+        say: is told how it goes.
+
+    Returns:
+        A cause for every cell; where a version could not be looked at, its sentence says why.
+    """
+    if not cells:
+        return {}
+    profiles, failed = _profiled(subjects, cells, say)
+    counts: Mapping[str, tuple[Counts, Counts]] = {}
+    uncounted: Mapping[str, str] = {}
+    try:
+        counted = instructions.count(subjects, list(profiles), say) if profiles else None
+    except BenchCoreError as error:
+        uncounted = dict.fromkeys(profiles, str(error))
+    else:
+        counts, uncounted = (counted.counts, counted.failed) if counted else ({}, {})
+    packages = sorted({*subjects.base.packages, *subjects.head.packages})
+    causes = {
+        name: cause(name, base, head, counts.get(name), packages, ratios[name], uncounted.get(name, ""))
+        for name, (base, head) in profiles.items()
+    }
+    causes |= {name: Cause(name, f"not explained: {reason}") for name, reason in failed.items()}
+    return {name: causes[name] for name in cells}
+
+
+def _profiled(
+    subjects: Subjects, cells: Sequence[str], say: Callable[[str], None]
+) -> tuple[dict[str, tuple[Profile, Profile]], dict[str, str]]:
+    """Cell to what both sides do, and to why that is not known."""
+    profiles: dict[str, tuple[Profile, Profile]] = {}
+    failed: dict[str, str] = {}
+    say(f"looking at the calls of {len(cells)} {'cell' if len(cells) == 1 else 'cells'}")
+    with lane.Watchdog() as watchdog:
+        for name, answers in inspector.look(subjects, cells, "profile", watchdog):
+            reasons = [f"{side}: {answers[side]['failed']}" for side in SIDES if "failed" in answers[side]]
+            if reasons:
+                failed[name] = "; ".join(dict.fromkeys(reasons))
+            else:
+                base, head = (Profile.read(answers[side]) for side in SIDES)
+                profiles[name] = (base, head)
+    return profiles, failed

@@ -1,0 +1,39 @@
+"""What a search for a commit has found, for the terminal."""
+
+from __future__ import annotations
+
+import shlex
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from bench_core.records import Bisection, Commit
+from bench_core.report import units
+from bench_core.report.gate import effect, reproducing
+
+
+def summary(found: Bisection) -> RenderableType:
+    """The commit, by how much it is slower, and what to do next. Print it with ``crop=False`` for the commands."""
+    culprit = found.culprits[-1]
+    measured = next((step for step in found.steps if step.commit == culprit), found.ends)
+    lines = [Text("")]
+    if len(found.culprits) == 1:
+        lines.append(Text.assemble(("FOUND  ", "bold red"), _named(culprit)))
+    else:
+        lines.append(Text.assemble(("ONE OF  ", "bold yellow"), f"{len(found.culprits)} commits, oldest first:"))
+        lines += [Text(f"  {_named(commit)}") for commit in found.culprits]
+    if measured.ratio is not None:
+        lines.append(Text(f"  {found.cell}: {effect(measured.ratio)} against {found.good.hash[:12]}"))
+    steps = f"{len(found.steps)} commit{'' if len(found.steps) == 1 else 's'} tested between the ends"
+    lines.append(Text(f"  {steps}, {units.time(found.seconds)}"))
+    first = found.culprits[0].hash[:12]
+    command = shlex.join(["bench-core", "gate", f"{first}~", culprit.hash[:12]])
+    lines += [
+        Text(f"  git show {culprit.hash[:12]}", no_wrap=True),
+        Text(f"  {reproducing(command, found.cell)} --explain", no_wrap=True),
+    ]
+    return Group(*lines)
+
+
+def _named(commit: Commit) -> str:
+    return f"{commit.hash[:12]} {commit.subject} ({commit.author}, {commit.date})"

@@ -1,0 +1,26 @@
+"""Text for Markdown in which nothing is markup."""
+
+from __future__ import annotations
+
+import re
+
+
+def plain(text: str) -> str:
+    """Text in which nothing is markup, in a table or outside."""
+    escaped = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", escaped)
+
+
+def code(text: str) -> str:
+    """Text as code, in a table or outside: a table ends a cell at a bar in code, too, unless it is escaped."""
+    line = one_line(text).replace("|", "\\|")
+    fence = "`" * (longest_fence(line) + 1)
+    return f"{fence} {line} {fence}" if len(fence) > 1 else f"`{line}`"
+
+
+def longest_fence(text: str) -> int:
+    return max((len(run) for run in re.findall("`+", text)), default=0)
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,186 @@
+"""That the sentence names what differs, and claims nothing that the numbers do not say."""
+
+import pytest
+
+from bench_core.gate.cause import Called, Counts, Operator, Profile, cause, meaning, short
+
+MIB = 2**20
+
+
+def profile(calls=None, operators=None, bytecodes=None, peak=0.0):
+    """A side: function to (count, own seconds[, with callees]), operator to (count, seconds[, bytes[, elements]])."""
+    return Profile(
+        {
+            name: Called(count, own, total[0] if total else own, "._C." not in name)
+            for name, (count, own, *total) in (calls or {}).items()
+        },
+        bytecodes,
+        {name: Operator(*numbers) for name, numbers in (operators or {}).items()},
+        peak,
+    )
+
+
+def caused(base, head, counts=None, time=1.2):
+    return cause("a.time_b", base, head, counts, ["thing"], time)
+
+
+def counted(base, head):
+    """Counts by function."""
+    return Counts(sum(base.values()), base), Counts(sum(head.values()), head)
+
+
+def test_an_operator_that_runs_once_more_is_named_with_both_counts():
+    found = caused(
+        profile(operators={"aten::normal_": (1, 1e-3), "aten::empty": (2, 1e-6)}),
+        profile(operators={"aten::normal_": (2, 2e-3), "aten::empty": (2, 2e-6)}),
+    )
+    assert found.sentence == "1 more aten::normal_ (1 → 2)"
+
+
+def test_of_several_operators_that_is_named_first_which_adds_most():
+    found = caused(
+        profile(operators={"aten::copy_": (1, 1e-4)}),
+        profile(operators={"aten::to": (1, 1e-6), "aten::copy_": (2, 3e-4), "aten::_to_copy": (1, 1e-4)}),
+    )
+    assert found.sentence == "1 more aten::copy_ (1 → 2), with aten::_to_copy"
+
+
+def test_what_python_calls_to_reach_an_operator_is_not_named_once_more():
+    head = profile({"torch._C.TensorBase.normal_": (1, 1e-3)}, {"aten::normal_": (1, 9e-4)})
+    assert caused(profile(), head).sentence == "1 more aten::normal_ (0 → 1)"
+
+
+def test_a_function_of_the_version_is_named_before_what_it_calls():
+    head = profile({"thing.watch": (10, 1e-6, 1e-3), "torch._C.mean": (10, 9e-4)}, {"aten::mean": (10, 9e-4)})
+    found = caused(profile(), head)
+    assert found.sentence == "10 more calls of thing.watch (0 → 10); 10 more aten::mean (0 → 10)"
+
+
+def test_a_hook_is_named_though_the_calling_of_hooks_costs_more():
+    head = profile({"thing.watch": (10, 1e-5, 1e-5), "torch.nn.Module.inner": (10, 1e-4)})
+    expected = "10 more calls of thing.watch (0 → 10); 10 more calls of torch.nn.Module.inner (0 → 10)"
+    assert caused(profile(), head).sentence == expected
+
+
+def test_a_function_that_wraps_what_was_there_before_is_not_blamed_for_it():
+    base = profile({"thing.old": (1, 1e-3, 1e-3)}, {"aten::mul": (1, 9e-4)})
+    head = profile({"thing.old": (1, 1e-3, 1e-3), "thing.new": (1, 1e-6, 1.001e-3)}, {"aten::mul": (2, 1.8e-3)})
+    assert caused(base, head).sentence.startswith("1 more aten::mul (1 → 2)")
+
+
+def test_what_one_call_did_before_is_named_beside_the_loop():
+    base = profile({"torch._C._foreach_mul_": (1, 2e-4)})
+    head = profile({"torch._C.TensorBase.mul_": (50, 3e-4)})
+    expected = "50 more calls of torch._C.TensorBase.mul_ (0 → 50), in place of torch._C._foreach_mul_ (1 → 0)"
+    assert caused(base, head).sentence == expected
+
+
+def test_a_larger_buffer_is_as_many_operators_with_more_bytes():
+    found = caused(
+        profile(operators={"aten::empty": (1, 1e-5, 8 * MIB)}), profile(operators={"aten::empty": (1, 2e-5, 16 * MIB)})
+    )
+    assert found.sentence == "same operators, 2 times the bytes: aten::empty (8 MiB → 16 MiB)"
+
+
+def test_a_buffer_that_is_not_allocated_shows_by_its_elements():
+    found = caused(
+        profile(operators={"aten::fill_": (1, 1e-5, 0, 1000)}), profile(operators={"aten::fill_": (1, 2e-5, 0, 3000)})
+    )
+    assert found.sentence == "same operators, 3 times the elements: aten::fill_ (1,000 → 3,000)"
+
+
+def test_where_no_call_differs_the_function_with_more_bytecodes_is_named():
+    calls = {"thing.walk": (1, 1e-5)}
+    found = caused(
+        profile(calls, bytecodes={"thing.walk": {"LOAD_ATTR": 100, "STORE_FAST": 100}}),
+        profile(calls, bytecodes={"thing.walk": {"LOAD_ATTR": 200, "STORE_FAST": 100}}),
+    )
+    assert found.sentence == "100 more bytecodes in thing.walk (200 → 300), 100 more of them LOAD_ATTR"
+
+
+def test_more_instructions_than_bytecodes_take_are_of_what_they_call():
+    calls = {"thing.add": (1, 1e-5)}
+    found = caused(
+        profile(calls, bytecodes={"thing.add": {"BINARY_OP": 1}}),
+        profile(calls, bytecodes={"thing.add": {"BINARY_OP": 2}}),
+        counted({"add_doubles": 100_000.0}, {"add_doubles": 200_000.0}),
+    )
+    assert found.sentence.startswith("100,000 more instructions in add_doubles (100,000 → 200,000); 1 more bytecodes")
+
+
+def test_same_calls_and_more_instructions_name_the_function_of_the_machine():
+    counts = counted({"f": 1000.0, "g": 1000.0}, {"f": 1000.0, "g": 1500.0})
+    found = caused(profile(), profile(), counts)
+    assert found.sentence == (
+        "same calls and operators, 500 more instructions in g (1,000 → 1,500); instructions +25.0 %: more work"
+    )
+    assert [change.name for change in found.functions] == ["g"]
+
+
+def test_memory_that_python_or_numpy_takes_is_said():
+    found = caused(profile(peak=1 * MIB), profile(peak=2 * MIB))
+    assert found.sentence == "same calls, more memory: 1 MiB → 2 MiB of Python's and numpy's at most at once"
+
+
+def test_an_operator_that_only_takes_longer_is_memory_traffic_or_another_kernel():
+    found = caused(profile(operators={"aten::copy_": (1, 1e-3)}), profile(operators={"aten::copy_": (1, 3e-3)}))
+    expected = (
+        "under the profiler aten::copy_ takes 3 times as long for as many bytes: memory traffic, or another kernel"
+    )
+    assert found.sentence == f"same calls, operators and bytes; {expected}"
+
+
+def test_a_trifle_that_is_called_more_often_does_not_hide_what_takes_longer():
+    base = profile(operators={"aten::copy_": (1, 1e-3)})
+    head = profile({"dict.get": (1, 1e-7)}, {"aten::copy_": (1, 3e-3)})
+    assert caused(base, head).sentence.startswith("under the profiler aten::copy_ takes 3 times as long")
+
+
+def test_where_nothing_differs_that_is_what_is_said():
+    found = caused(profile(), profile(), counted({"f": 1000.0}, {"f": 1001.0}))
+    assert found.sentence == (
+        "same calls, operators and bytes: memory traffic, or the clock; instructions the same within 0.5 %: same work, "
+        "more waiting"
+    )
+
+
+def test_without_counts_code_that_nobody_saw_is_not_excluded():
+    assert caused(profile(), profile()).sentence.endswith("or code that no profiler of Python sees")
+
+
+def test_what_happens_in_some_calls_only_is_no_difference():
+    base, head = profile({"thing.grow": (100.0, 1e-6)}), profile({"thing.grow": (100.4, 2e-6)})
+    assert "thing.grow" not in caused(base, head).sentence
+
+
+def test_the_table_of_operators_is_sorted_by_what_they_add():
+    found = caused(
+        profile(operators={"a": (1, 5e-3), "b": (1, 1e-3), "c": (1, 3e-3)}),
+        profile(operators={"a": (1, 1e-3), "b": (1, 2e-3), "c": (1, 9e-3)}),
+    )
+    assert [change.name for change in found.operators] == ["c", "b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("time", "head", "word"),
+    [
+        (1.2, 1.2, "more work"),
+        (1.5, 1.1, "more work, and more waiting"),
+        (1.0, 1.1, "more work, not slower"),
+        (0.9, 1.1, "more work, less waiting"),
+        (1.2, 1.001, "same work, more waiting"),
+        (1.0, 0.999, "same work"),
+        (0.8, 1.0, "same work, less waiting"),
+        (1.2, 0.9, "less work, more waiting"),
+        (1.0, 0.9, "less work, not faster"),
+        (0.9, 0.9, "less work"),
+    ],
+)
+def test_time_and_instructions_have_one_meaning_together(time, head, word):
+    assert meaning(time, 1000.0, 1000.0 * head) == word
+
+
+def test_a_function_of_c_plus_plus_is_named_without_its_types():
+    name = "void at::native::(anonymous namespace)::fill<float, std::vector<int> >(at::Tensor&, int) [clone .isra.0]"
+    assert short(name) == "at::native::fill"
+    assert short("_int_malloc") == "_int_malloc"

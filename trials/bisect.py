@@ -1,0 +1,68 @@
+"""Searches for the commit that made one cell slower by 5 %, among 32."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from bench_core import clock
+from bench_core.errors import BenchCoreError
+from trials import plants
+from trials.files import Trial
+from trials.gates import environment
+
+COMMITS, PERCENT = 32, 5
+
+
+def run(trial: Trial, searches: int, say: Callable[[str], None]) -> None:
+    """Run the searches that the file does not hold yet: another cell and another commit each, drawn."""
+    done = {line["search"] for line in trial.done()}
+    for index in range(searches):
+        if index in done:
+            continue
+        draw = random.Random(f"bisect {index}")
+        cell, planted = draw.choice(list(plants.CELLS)), draw.randint(1, COMMITS)
+        found = _search(cell, planted, seed=5000 + index)
+        trial.add(search=index, cell=cell, planted=planted, **found)
+        say(f"search {index + 1} of {searches}: {'right' if found['right'] else 'wrong'}, {found['wall']:.0f} s")
+
+
+def _search(cell: str, planted: int, seed: int) -> dict[str, object]:
+    with TemporaryDirectory(prefix="trials-") as folder:
+        repository, good = plants.project(Path(folder, "plants"))
+        commits = [
+            plants.version(repository, {cell: PERCENT} if number >= planted else {}, f"Commit {number}")
+            for number in range(1, COMMITS + 1)
+        ]
+        stored = Path(folder, "found.json")
+        command = [sys.executable, "-P", "-m", "bench_core.cli", "bisect", good, commits[-1], cell]
+        began = clock.host()
+        done = subprocess.run(
+            [*command, "--seed", str(seed), "--json", str(stored)],
+            cwd=repository.root,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        wall = round(clock.host() - began, 1)
+        if not stored.exists():
+            last = "\n".join((done.stdout + done.stderr).splitlines()[-8:])
+            if "do not differ" in last:
+                return {"right": False, "refused": True, "tested": 0, "wall": wall}
+            raise BenchCoreError(f"the search ended with status {done.returncode}. Its last lines:\n{last}")
+        found = json.loads(stored.read_text())
+        culprits = [commit["hash"] for commit in found["culprits"]]
+        return {
+            "right": culprits == [commits[planted - 1]],
+            "refused": False,
+            "culprits": len(culprits),
+            "tested": len(found["steps"]),
+            "pairs": [found["ends"]["pairs"], *(step["pairs"] for step in found["steps"])],
+            "wall": wall,
+        }
