@@ -132,7 +132,7 @@ def test_a_slower_working_tree_is_a_regression(project):
     done = project.gate("main", *QUICKLY, *CLEARLY, "--json", "gate.json")
     assert done.exit_code == 1, done.output
     assert "head: working tree" in done.output
-    assert "1 files changed: thing/__init__.py" in done.output
+    assert "1 file changed: thing/__init__.py" in done.output
     stored = project.stored()
     assert (stored["verdict"], stored["exit_code"]) == ("regression", 1)
     assert len({effect["parent"] for effect in stored["cells"][0]["effects"]}) >= 4

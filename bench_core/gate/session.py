@@ -253,7 +253,8 @@ def _changes(changed: tuple[str, ...]) -> str:
     if not changed:
         return ""
     more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-    return f", {len(changed)} files changed: {', '.join(changed[:3])}{more}"
+    files = "1 file" if len(changed) == 1 else f"{len(changed)} files"
+    return f", {files} changed: {', '.join(changed[:3])}{more}"
 
 
 def _cores(lanes: int) -> list[int | None]:
