@@ -19,6 +19,8 @@ from click.testing import CliRunner
 from bench_core.cli import main
 from bench_core.cli.gate import measuring
 from bench_core.gate import session
+from bench_core.gate.cause import Counts
+from bench_core.gate.instructions import Counted
 from bench_core.gate.revisions import WORKING_TREE
 from bench_core.records import GateRecord, GateSettings, Version
 
@@ -335,11 +337,19 @@ def test_a_red_cell_is_explained_as_far_as_it_can_be_without_valgrind(project, m
     assert "### Why" in (project.root / "gate.md").read_text()
 
 
-def test_a_gate_without_a_red_explains_nothing(project):
+def test_a_gate_without_a_red_explains_nothing_and_counts_instructions_all_the_same(project, monkeypatch):
+    both = (Counts(1000.0, {}), Counts(1000.0, {}))
+    monkeypatch.setattr(session, "require_valgrind", lambda: "")
+    monkeypatch.setattr(session, "count", lambda subjects, cells, say: Counted(dict.fromkeys(cells, both), {}))
     project.write({"thing/__init__.py": SHORT + "\n"})
-    done = project.gate("main", *QUICKLY, *CLEARLY, "--explain", "--json", "gate.json")
+    done = project.gate("main", *QUICKLY, *CLEARLY, "--explain", "--instructions", "--json", "gate.json")
     assert done.exit_code == 0, done.output
-    assert project.stored()["causes"] == []
+    stored = project.stored()
+    assert stored["causes"] == []
+    (counted,) = stored["instructions"]
+    assert (counted["cell"], counted["base"], counted["head"]) == ("calls.Call.time_value", 1000.0, 1000.0)
+    assert counted["meaning"].startswith("same work")
+    assert "1,000  1,000  +0.00 %" in done.output
 
 
 def test_instructions_without_valgrind_are_refused_before_anything_is_measured(project, monkeypatch):

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from bench_core import clock
 from bench_core.errors import BenchCoreError
 from trials import plants
-from trials.files import Trial
+from trials.files import Trial, today
 from trials.gates import environment
 
 COMMITS, PERCENT = 32, 5
@@ -28,7 +28,7 @@ def run(trial: Trial, searches: int, say: Callable[[str], None]) -> None:
         draw = random.Random(f"bisect {index}")
         cell, planted = draw.choice(list(plants.CELLS)), draw.randint(1, COMMITS)
         found = _search(cell, planted, seed=5000 + index)
-        trial.add(search=index, cell=cell, planted=planted, **found)
+        trial.add(search=index, date=today(), cell=cell, planted=planted, **found)
         say(f"search {index + 1} of {searches}: {'right' if found['right'] else 'wrong'}, {found['wall']:.0f} s")
 
 

@@ -99,7 +99,16 @@ def asv(question: Question, *arguments: str, allowed: Sequence[int] = (0,)) -> s
 def slower(table: str) -> list[str]:
     """The cells that asv's table of a comparison marks with a plus (slower) or an exclamation mark (fails now)."""
     rows = [line.strip().strip("|").split("|") for line in table.splitlines() if line.startswith("|")]
-    return [row[-1].strip() for row in rows if row[0].strip() in ("+", "!")]
+    return asvs_own([row[-1].strip() for row in rows if row[0].strip() in ("+", "!")])
+
+
+def asvs_own(rows: Sequence[str]) -> list[str]:
+    """The cells that asv names in these rows, without what it says of results that our gate has stored beside asv's.
+
+    `asv compare` takes in all environments that it has results of, and names each where there are several.
+    """
+    named = [row.partition(" [") for row in rows]
+    return [cell for cell, _, environment in named if "/gate-" not in environment]
 
 
 def ask_pytest(question: Question) -> Answer:

@@ -18,6 +18,7 @@ from bench_core.statistics import clopper_pearson
 from trials import causes, plants
 from trials.files import Line, of_one_protocol, raw, write_json
 from trials.gates import covers
+from trials.sidebyside import asvs_own
 
 
 @dataclass(frozen=True)
@@ -182,6 +183,7 @@ def of_truncnormal(lines: Sequence[Line]) -> list[Figure]:
 
 def of_sidebyside(lines: Sequence[Line]) -> list[Figure]:
     found = []
+    lines = [{**line, "red": {rule: asvs_own(rows) for rule, rows in line["red"].items()}} for line in lines]
     for tool in dict.fromkeys(line["asked"] for line in lines):
         own = [line for line in lines if line["asked"] == tool]
         for rule in own[0]["red"]:

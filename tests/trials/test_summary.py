@@ -151,6 +151,23 @@ def test_asvs_plus_is_a_cell_that_became_slower():
     assert slower(table) == ["jobs.Walk.time_walk(3)"]
 
 
+def test_what_asv_says_of_the_gates_own_results_is_not_asvs():
+    rows = [f"{CELL} [here/virtualenv-py3.11]", f"{OTHER} [here/gate-py3.11-torch2.13.0]"]
+    lines = [said("asv", "factor 1.05", [CELL], rows)]
+    found = summary.of_sidebyside(lines)
+    assert value_of(found, "asv, factor 1.05: planted +5 % not red") == (0, 1)
+    assert value_of(found, "asv, factor 1.05: false reds beside planted cells") == (0, 9)
+
+
+def test_a_search_that_was_refused_is_not_right():
+    lines = [
+        {"right": True, "refused": False, "tested": 5, "wall": 30.0},
+        {"right": False, "refused": True, "tested": 0, "wall": 9.0},
+    ]
+    found = summary.of_bisect(lines)
+    assert value_of(found, "searches that name the right commit alone") == (1, 2)
+
+
 def test_a_part_of_the_cells_is_taken_from_everywhere():
     assert spread([str(number) for number in range(100)], 4) == ["0", "25", "50", "75"]
 
