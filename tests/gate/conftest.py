@@ -2,6 +2,7 @@ import json
 import shutil
 import subprocess
 import tempfile
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -113,6 +114,10 @@ def shared_repository(tmp_path_factory, template):
     return Repository(shutil.copytree(template, tmp_path_factory.mktemp("shared") / "repository"))
 
 
+class EnoughError(Exception):
+    """What a test needs has been measured."""
+
+
 class Sides:
     """Two versions of a package `thing` as a gate finds them built, and a suite `cases`, in folders of their own.
 
@@ -157,9 +162,17 @@ class Sides:
             cores=[None] * lanes,
         )
 
-    def measure(self, **options):
+    def measure(self, *, until=lambda gate: False, **options):
+        """Measure until all is decided, or `until` says of the gate that it is enough: not for so many seconds, in
+        which a busy machine gets nowhere."""
         gate = self.gate(**options)
-        gate.run(lambda progress: None)
+
+        def show(progress):
+            if until(gate):
+                raise EnoughError
+
+        with suppress(EnoughError):
+            gate.run(show)
         return gate
 
     def left_behind(self):

@@ -38,7 +38,7 @@ def track_draw():
 
 
 def test_both_sides_of_a_pair_draw_the_same_numbers_and_the_next_pair_others(sides):
-    gate = sides(RANDOM, LOOP.format(1)).measure(budget=2.0)
+    gate = sides(RANDOM, LOOP.format(1)).measure(until=lambda gate: len(gate.dossiers[0].effects) > 1)
     effects = gate.dossiers[0].effects
     assert all(effect.base == effect.head for effect in effects)
     assert len({effect.base for effect in effects}) == len(effects) > 1
@@ -57,7 +57,8 @@ def value():
 
 
 def test_a_failure_that_does_not_come_again_is_no_error(sides):
-    gate = sides(CALL, f"SIDE = 'base'\n{STRAY}", f"SIDE = 'head'\n{STRAY}").measure(budget=3.0)
+    made = sides(CALL, f"SIDE = 'base'\n{STRAY}", f"SIDE = 'head'\n{STRAY}")
+    gate = made.measure(until=lambda gate: gate.dossiers[0].strays and gate.dossiers[0].effects)
     (found,) = gate.dossiers
     assert found.error is None
     assert found.strays == 1

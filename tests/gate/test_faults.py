@@ -205,7 +205,7 @@ def test_a_timer_that_raises_is_the_error_of_its_cell(sides):
     made = sides(
         CALL + "\n\ntime_value.timer = thing.now\n\n\ndef time_other():\n    pass\n", NOW, NOW.replace("1 << 90", "20")
     )
-    gate = made.measure(budget=2.0)
+    gate = made.measure()
     found = next(one for one in gate.dossiers if "value" in one.cell.name)
     assert "OverflowError: late" in found.error
     assert found.error_side == "head"

@@ -97,7 +97,7 @@ class Mixed:
 
 @pytest.fixture(scope="module")
 def different(module_sides):
-    return module_sides(DIFFERENT, "SIZE = 1", "SIZE = 2").measure(budget=2.0)
+    return module_sides(DIFFERENT, "SIZE = 1", "SIZE = 2").measure()
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ time_by_theirs.timer = timeit.default_timer
 
 @pytest.mark.parametrize("rate", [0.5, 0.97])
 def test_a_head_that_slows_its_clock_is_found_out(sides, rate):
-    gate = sides(TIMERS, "", LIE.replace("RATE", str(rate))).measure(budget=1.5)
+    gate = sides(TIMERS, "", LIE.replace("RATE", str(rate))).measure()
     theirs, ours = cell(gate, "by_theirs"), cell(gate, "by_ours")
     assert theirs.error_side == "head"
     assert theirs.error == f"its clock cannot be believed: by it, {rate:.3f} s pass in a second"

@@ -111,7 +111,7 @@ def after(module_sides, tmp_path_factory):
     sides = module_sides(CASES, "SIDE = 'base'\nLENGTH = 1000\n", "SIDE = 'head'\nLENGTH = 2000\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LOG", str(log))
-        gate = sides.measure(budget=4.0)
+        gate = sides.measure(until=lambda gate: all(one.closed or len(one.effects) > 1 for one in gate.dossiers))
     gate.log = [line.split(" ", 2) for line in log.read_text().splitlines()]
     return gate
 
