@@ -65,9 +65,7 @@ class End:
 
 
 def outcome(low: float, middle: float, high: float, parents: int, rule: Rule) -> str:
-    """The verdict on an interval, as `judge_cell` gives it."""
-    if low > high:
-        return "inconclusive"
+    """The verdict on an interval, as `judge_cell` gives it; its ends are in order."""
     if low > rule.floor:
         return "regression" if parents >= judge.MIN_PARENTS else "inconclusive"
     if high < -rule.floor:
@@ -95,14 +93,14 @@ def sequences(logs: NDArray[np.float64], parents: NDArray[np.int64], rule: Rule)
         low[open_rows] = np.maximum(low[open_rows], ordered[:, n - successes])
         high[open_rows] = np.minimum(high[open_rows], ordered[:, successes - 1])
         middles = (ordered[:, (n - 1) // 2] + ordered[:, n // 2]) / 2
-        bottom, top = low[open_rows], high[open_rows]
+        bottom, top = bounds = np.sort([low[open_rows], high[open_rows]], axis=0)  # they exclude each other if it moved
         decided = (
             ((bottom > rule.floor) & (begun[open_rows, n - 1] >= judge.MIN_PARENTS))
             | (top < -rule.floor)
             | ((top < rule.limit) & (np.abs(middles) <= rule.floor))
-        ) & (bottom <= top)
-        for row, middle in zip(open_rows[decided], middles[decided], strict=True):
-            found = End(outcome(low[row], middle, high[row], begun[row, n - 1], rule), n, low[row], high[row])
+        )
+        for row, middle, (least, greatest) in zip(open_rows[decided], middles[decided], bounds.T[decided], strict=True):
+            found = End(outcome(least, middle, greatest, begun[row, n - 1], rule), n, least, greatest)
             ends[row] = _by_parents(found, logs[row, :n], parents[row, :n], rule)
         closed = np.array([_closed(ends[row]) for row in open_rows], bool)
         open_rows = open_rows[~closed]
@@ -122,8 +120,8 @@ def _unfinished(end: End | None, most: int, low: float, middle: float, high: flo
     """A cell that ran out of pairs. One that parents left open at its last pair has their interval."""
     if end is not None and (end.closed or end.pairs == most):
         return end
-    verdict = outcome(low, middle, high, parents, rule)
-    return End(verdict, most, low, high) if low <= high else End(verdict, most, -math.inf, math.inf)
+    low, high = sorted((low, high))
+    return End(outcome(low, middle, high, parents, rule), most, low, high)
 
 
 def _by_parents(found: End, logs: NDArray[np.float64], parents: NDArray[np.int64], rule: Rule) -> End:
@@ -137,11 +135,10 @@ def _by_parents(found: End, logs: NDArray[np.float64], parents: NDArray[np.int64
     if not (likeness > judge.ALIKE and likeness_p(groups, judge.PERMUTATION_SEED) < chance):
         return found
     medians = confidence_sequence([statistics.median(group) for group in groups], rule.error)
-    verdict = outcome(medians.low, medians.middle, medians.high, len(groups), rule)
+    low, high = sorted((medians.low, medians.high))
+    verdict = outcome(low, medians.middle, high, len(groups), rule)
     closed = verdict != "inconclusive" and not (verdict == "pass" and medians.middle < -rule.floor)
-    if medians.low > medians.high:
-        return End(verdict, found.pairs, -math.inf, math.inf, closed)
-    return End(verdict, found.pairs, medians.low, medians.high, closed)
+    return End(verdict, found.pairs, low, high, closed)
 
 
 def likeness_p(groups: Sequence[Sequence[float]], seed: int) -> float:
