@@ -55,23 +55,6 @@ def test_a_cell_ends_as_the_gate_ends_it(middle, of_parents):
         assert (end.low, end.high) == pytest.approx((low, high))
 
 
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        pytest.param(0.02, 0.05, id="slower"),
-        pytest.param(-0.02, -0.05, id="faster"),
-        pytest.param(0.0, 0.03, id="both"),
-    ],
-)
-def test_a_cell_whose_effect_moves_ends_as_the_gate_ends_it(before, after):
-    draw = random.Random(1)
-    cell = [(pair // 13, draw.gauss(before if pair < 20 else after, 0.001)) for pair in range(40)]
-    (end,) = simulate.sequences(np.array([[log for _, log in cell]]), np.array([[parent for parent, _ in cell]]), RULE)
-    verdict, taken, low, high = as_the_gate_does(cell)
-    assert (end.verdict, end.pairs) == (verdict, taken)
-    assert (end.low, end.high) == pytest.approx((low, high))
-
-
 def test_the_likeness_has_the_same_probability_to_the_last_permutation():
     groups = [[0.1, 0.12], [0.3, 0.31, 0.1], [0.2, 0.25], [0.05, 0.04], [0.2, 0.6]]
     assert simulate.likeness_p(groups, 3) == likeness_p(groups, 3)
