@@ -36,14 +36,16 @@ class Source:
     """What a worker loads.
 
     Attributes:
-        path: the folder of its version, put in front of the import path.
+        paths: the folders of its version, put in front of the import path in this order.
         packages: top-level names that must come from there.
         caches: the folder where what `setup_cache` returned is kept.
+        python: the interpreter to run under; "" for ours.
     """
 
-    path: str
+    paths: tuple[str, ...]
     packages: tuple[str, ...]
     caches: str
+    python: str = ""
 
 
 class PeerLostError(Exception):
@@ -71,18 +73,18 @@ def load(source: Source, suite: str) -> SuiteDirectory:
     """Get ready to import the suite with this version's packages; `prove` says afterwards whether it was them."""
     for name in [name for name in sys.modules if name.partition(".")[0] in {"bench_core", *source.packages}]:
         del sys.modules[name]  # the tool itself may be what is compared; its functions keep their own globals
-    sys.path.insert(0, source.path)
+    sys.path[:0] = source.paths
     importlib.invalidate_caches()
     return SuiteDirectory(Path(suite), caches=Path(source.caches))
 
 
 def prove(source: Source, suite: Path) -> None:
-    """Hold the files of the imported modules against the version's folder.
+    """Hold the files of the imported modules against the version's folders.
 
     Raises:
         VersionError: if one lies elsewhere.
     """
-    allowed = (Path(source.path).resolve(), suite)
+    allowed = (*(Path(path).resolve() for path in source.paths), suite)
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
         if file is None or name.partition(".")[0] not in source.packages:

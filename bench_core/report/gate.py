@@ -180,7 +180,14 @@ def _version(version: Version) -> str:
 
 
 def _compared(record: GateRecord) -> str:
-    return f"head {_version(record.head)} against base {_version(record.base)}"
+    code = "" if record.code is None else f", with {_version(record.code)}"
+    return f"head {_version(record.head)} against base {_version(record.base)}{code}"
+
+
+def _besides(record: GateRecord) -> str:
+    """What else differs, as far as a line holds it."""
+    more = f", and {len(record.besides) - LONGEST} more" if len(record.besides) > LONGEST else ""
+    return f"differs, too: {', '.join(record.besides[:LONGEST])}{more}"
 
 
 def _circumstances(record: GateRecord) -> str:
@@ -259,6 +266,9 @@ def _line(text: str, style: str = "") -> Text:
 def _headline(record: GateRecord, verdict: GateVerdict) -> Iterator[Text]:
     yield Text.assemble((verdict.verdict.upper(), _STYLES[verdict.verdict]), "  ", verdict.reason)
     yield Text(_circumstances(record), style="dim")
+    yield from (Text(f"Not a fair pair: {what}", style="bold yellow") for what in record.unfair)
+    if record.besides:
+        yield Text(_besides(record), style="dim")
     if record.interrupted:
         yield Text("Interrupted: what was measured is stored, and --resume goes on from it.", style="yellow")
     if verdict.control_rejects:
@@ -428,6 +438,10 @@ def markdown(record: GateRecord, verdict: GateVerdict, command: str) -> str:
     page = _Page(LARGEST_MARKDOWN)
     page.add(f"## bench-core gate: {verdict.verdict}", "", f"**{plain(verdict.reason)}**")
     page.add("", plain(_circumstances(record)))
+    for what in record.unfair:
+        page.add("", f"**Not a fair pair:** {plain(what)}")
+    if record.besides:
+        page.add("", plain(_besides(record)))
     if record.interrupted:
         page.add("", "Interrupted: this is what was measured until then.")
     if verdict.control_rejects:

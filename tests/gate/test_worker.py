@@ -199,10 +199,10 @@ def test_a_module_from_elsewhere_is_refused(tmp_path, monkeypatch):
     (tmp_path / "elsewhere" / "proven_thing.py").touch()
     monkeypatch.syspath_prepend(str(tmp_path / "elsewhere"))
     __import__("proven_thing")
-    source = worker.Source(str(tmp_path / "here"), ("proven_thing",), str(tmp_path))
+    source = worker.Source((str(tmp_path / "here"),), ("proven_thing",), str(tmp_path))
     with pytest.raises(worker.VersionError, match="proven_thing was imported from .*elsewhere, and not from this"):
         worker.prove(source, Path("suite"))
-    worker.prove(worker.Source(str(tmp_path / "elsewhere"), ("proven_thing",), str(tmp_path)), Path("suite"))
+    worker.prove(worker.Source((str(tmp_path / "elsewhere"),), ("proven_thing",), str(tmp_path)), Path("suite"))
 
 
 def test_values_are_described_by_type_and_shape_and_not_by_number():
