@@ -35,6 +35,9 @@ from bench_core.results.gate_file import Tally, middle
 LONGEST = 20
 """Rows of a list; the rest is counted."""
 
+FEW = 6
+"""Packages that are named."""
+
 ANNOTATIONS = 10
 """Annotations of one kind that GitHub shows for one step; what is beyond is not shown."""
 
@@ -185,9 +188,9 @@ def _compared(record: GateRecord) -> str:
 
 
 def _besides(record: GateRecord) -> str:
-    """What else differs, as far as a line holds it."""
-    more = f", and {len(record.besides) - LONGEST} more" if len(record.besides) > LONGEST else ""
-    return f"differs, too: {', '.join(record.besides[:LONGEST])}{more}"
+    """What else differs, as far as two lines hold it."""
+    more = f", and {len(record.besides) - FEW} more; --json FILE keeps them all" if len(record.besides) > FEW else ""
+    return f"differs, too: {', '.join(record.besides[:FEW])}{more}"
 
 
 def _circumstances(record: GateRecord) -> str:
@@ -266,7 +269,6 @@ def _line(text: str, style: str = "") -> Text:
 def _headline(record: GateRecord, verdict: GateVerdict) -> Iterator[Text]:
     yield Text.assemble((verdict.verdict.upper(), _STYLES[verdict.verdict]), "  ", verdict.reason)
     yield Text(_circumstances(record), style="dim")
-    yield from (Text(f"Not a fair pair: {what}", style="bold yellow") for what in record.unfair)
     if record.besides:
         yield Text(_besides(record), style="dim")
     if record.interrupted:
@@ -438,8 +440,6 @@ def markdown(record: GateRecord, verdict: GateVerdict, command: str) -> str:
     page = _Page(LARGEST_MARKDOWN)
     page.add(f"## bench-core gate: {verdict.verdict}", "", f"**{plain(verdict.reason)}**")
     page.add("", plain(_circumstances(record)))
-    for what in record.unfair:
-        page.add("", f"**Not a fair pair:** {plain(what)}")
     if record.besides:
         page.add("", plain(_besides(record)))
     if record.interrupted:
@@ -571,6 +571,7 @@ def workflow_commands(record: GateRecord, verdict: GateVerdict) -> list[str]:
     if verdict.verdict == "error" and not errors:
         errors.append(("error", verdict.reason))
     warnings = [("control rejects", verdict.reason)] if verdict.control_rejects else []
+    warnings += [("not a fair pair", what) for what in record.unfair]
     warnings += [("inconclusive", f"{row.cell.name}: {row.judged.reason}") for row in found.unknown]
     return [*_annotated("error", errors), *_annotated("warning", warnings)]
 
