@@ -83,7 +83,7 @@ class Gate:
         settings: what was asked for.
         journal: where every effect goes at once.
         timeout: seconds without a turn or a word after which a worker hangs.
-        memory: bytes that a worker may take, beyond what its parent has; None for no limit.
+        memory: bytes that a worker may take, beyond what the suite's imports do; None for no limit.
         cores: one a lane; None where processes cannot be pinned.
         plants: slowdowns to add to cells of head, by name: 0.05 is 5 %.
 

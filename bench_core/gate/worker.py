@@ -96,12 +96,27 @@ def prove(source: Source, suite: Path) -> None:
             raise VersionError(f"{name} was imported from {resolved.parent}, and not from this version's own folder")
 
 
+def find(suite: SuiteDirectory, job: Mapping[str, Any]) -> dict[str, Cell]:
+    """The job's cells that can be found; looking for them imports the suite."""
+    known: dict[str, Cell] = {}
+    for entry in job["cells"]:
+        with contextlib.suppress(Exception):  # it will fail again, in its turn, and then be reported
+            known[entry["name"]] = suite.find(entry["name"])
+    return known
+
+
 def work(
-    source: Source, suite: SuiteDirectory, job: Mapping[str, Any], turns: Turns, report: Callable[..., None]
+    source: Source,
+    suite: SuiteDirectory,
+    known: Mapping[str, Cell],
+    job: Mapping[str, Any],
+    turns: Turns,
+    report: Callable[..., None],
 ) -> list[str]:
     """Go through the job's cells together with the peer, and report each.
 
     Args:
+        known: as of `find`.
         job: ``pair`` and ``seed``, from which every order is drawn; ``cells``: name, plan once it is known, and the
             slowdown to plant (0 but in a self-test).
 
@@ -109,10 +124,6 @@ def work(
         What cells have imported as they went (the first materialization of a lazy layer: 800 modules, a second): the
         parent had better import it, once for all pairs to come.
     """
-    known: dict[str, Cell] = {}
-    for entry in job["cells"]:
-        with contextlib.suppress(Exception):  # it will fail again, in its turn, and then be reported
-            known[entry["name"]] = suite.find(entry["name"])
     prove(source, suite.path)
     before = set(sys.modules)
     gc.collect()
