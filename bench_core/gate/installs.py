@@ -185,31 +185,32 @@ def _variables(variables: Mapping[str, str]) -> dict[str, str]:
 def _install(pin: Pin, made: Path, home: Path) -> None:
     work = made.parent  # vanishes whatever happens
     log = work / "log"
-    step = pip(work, "install", "--no-compile", "--target", str(made / "site"), str(pin.wheel or pin.asked))
+    # Only what was released: what pip builds here, with this compiler and this BLAS, is another build.
+    options = ("--only-binary", ":all:", "--no-compile", "--target", str(made / "site"))
+    step = pip(work, "install", *options, str(pin.wheel or pin.asked))
     # pip unpacks into a temporary folder first: there it needs the room, too, and must leave nothing behind.
     step = replace(step, variables={**_variables(step.variables), "PIP_USER": "0", "TMPDIR": str(work)})
     try:
         run(step, log)
     except BuildError as error:
         raise BenchCoreError(
-            f"{pin.asked} cannot be installed: {_why(pin, log, work) or error}\n{tail(log)}{_keep(log, home)}"
+            f"{pin.asked} cannot be installed: {_why(pin, log, home) or error}\n{tail(log)}{_keep(log, home)}"
         ) from error
     compile_folder(made / "site", home / "site")
 
 
-def _why(pin: Pin, log: Path, folder: Path) -> str:
+def _why(pin: Pin, log: Path, home: Path) -> str:
     """The usual causes in a sentence; "" for others."""
     said = log.read_text(errors="replace")
     if "No space left on device" in said:
-        free = shutil.disk_usage(folder).free / 2**20
-        return f"the disk is full, {free:,.0f} MiB are free. Make room, or set env_dir to a folder that has some."
+        return f"the disk that {home.parent} is on is full. Make room, or set env_dir to a folder that has some."
     here = f"Python {platform.python_version()}"
     if re.search(rf"requires a different Python|\b{re.escape(pin.version)} Requires-Python", said):
         return f"it needs another Python than this one, {here}. Name another version, or two interpreters by path."
     if "No matching distribution found for" in said or "is not a supported wheel on this platform" in said:
         return (
-            f"there is no such version, or none of its files fits {here} on {sysconfig.get_platform()}. Name another "
-            "version, or two interpreters by path."
+            f"there is no such version, or none of its wheels, or of what it requires, fits {here} on "
+            f"{sysconfig.get_platform()}. Name another version, a wheel of your own, or two interpreters by path."
         )
     return ""
 
