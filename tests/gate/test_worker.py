@@ -209,8 +209,8 @@ def test_a_module_from_elsewhere_is_refused(tmp_path, monkeypatch):
 
 def test_a_module_that_is_made_up_at_run_time_has_no_place_to_prove(tmp_path, monkeypatch):
     """As torch.ops, whose file is "_ops.py"."""
-    monkeypatch.setitem(sys.modules, "proven_thing.ops", SimpleNamespace(__file__="_ops.py"))
-    worker.prove(worker.Source((str(tmp_path),), ("proven_thing",), str(tmp_path)), Path("suite"))
+    monkeypatch.setitem(sys.modules, "made_up.ops", SimpleNamespace(__file__="_ops.py"))
+    worker.prove(worker.Source((str(tmp_path),), ("made_up",), str(tmp_path)), Path("suite"))
 
 
 def test_values_are_described_by_type_and_shape_and_not_by_number():
