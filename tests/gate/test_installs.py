@@ -214,6 +214,18 @@ def test_a_disk_that_fills_up_under_us_is_said_in_a_line(store, monkeypatch, whe
     assert "No space left on device. Make room" in said
 
 
+def test_an_install_that_is_interrupted_leaves_nothing(store, monkeypatch, wheels):
+    def run(step, log):
+        Path(step.command[step.command.index("--target") + 1]).mkdir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(installs, "run", run)
+    with pytest.raises(KeyboardInterrupt):
+        environments(store, wheels, lambda line: None)
+    assert left(store) == []
+    assert list((store.folder / "installs").iterdir()) == []
+
+
 def test_the_cache_keeps_the_installs_that_were_used_last(store, tmp_path, monkeypatch):
     def run(step, log):
         Path(step.command[step.command.index("--target") + 1]).mkdir()
