@@ -145,12 +145,12 @@ class Version:
     """One side of a comparison: something that a worker can import.
 
     Attributes:
-        name: as it was asked for, e.g. ``main``; ``working tree`` for what is not committed.
+        name: as it was asked for, e.g. ``main``, or ``torch==2.11.0``; ``working tree`` for what is not committed.
         commit: the full hash that it was made from; for a working tree, the one that it stands on.
         changed: files that differ from that commit; () for a commit.
         digest: of the content that matters: package and build configuration.
         benchmarks: of the benchmark folder's content.
-        path: the folder to put in front of the import path.
+        path: the folder to put in front of the import path; "" where an interpreter is all that differs.
         packages: the top-level names that it provides.
     """
 
@@ -349,6 +349,10 @@ class GateRecord:
         first_pair: the number of the first pair of its own; those below were taken over.
         causes: why its red cells are slower, where that was asked for.
         instructions: of all cells, where they were asked for.
+        code: the project's version, on both sides, where base and head are two installs of what it needs, or two
+            interpreters; else None.
+        unfair: in what the two sides' environments differ beyond what is compared; () for a fair pair.
+        besides: packages that differ between the two installs, too, though they were not asked for.
     """
 
     base: Version
@@ -366,6 +370,9 @@ class GateRecord:
     first_pair: int = 0
     causes: tuple[Cause, ...] = ()
     instructions: tuple[Instructions, ...] = ()
+    code: Version | None = None
+    unfair: tuple[str, ...] = ()
+    besides: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -257,6 +257,13 @@ def test_a_self_test_without_a_time_to_slow_down_says_so(project):
 
 VERSION = Version("main~1", "1a2b3c4d" * 5, (), "d", "b", "", ())
 USUAL = GateRecord(VERSION, replace(VERSION, name="it's"), GateSettings(), {}, "", 1.0, ())
+VERSUS = replace(
+    USUAL,
+    base=replace(VERSION, name="torch==1"),
+    head=replace(VERSION, name="torch==2"),
+    code=VERSION,
+    settings=GateSettings(start="spawn"),
+)
 UNUSUAL = GateSettings(noise_floor=0.3, limit=0.6, start="spawn", profile="quick")
 
 
@@ -270,6 +277,12 @@ UNUSUAL = GateSettings(noise_floor=0.3, limit=0.6, start="spawn", profile="quick
             "a b.json",
             ["main~1", "it's", "--quick", *CLEARLY, "--start", "spawn", "--suite", "a b.json"],
         ),
+        (
+            replace(VERSUS, code=replace(VERSION, name=WORKING_TREE)),
+            "asv.conf.json",
+            ["--versus", "torch==1", "torch==2", "--full"],
+        ),
+        (VERSUS, "asv.conf.json", ["main~1", "--versus", "torch==1", "torch==2", "--full"]),
     ],
 )
 def test_the_command_to_copy_asks_for_the_same_again(record, config, words):

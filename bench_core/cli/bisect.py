@@ -41,7 +41,7 @@ def bisect(good: str, bad: str, cell: str, json_file: Path | None, **options: An
     if json_file is not None:
         require_writable(json_file.absolute().parent)
     out = console()
-    unasked = dict.fromkeys(("force", "fresh", "resume", "instructions"), False)
+    unasked = {**dict.fromkeys(("force", "fresh", "resume", "instructions"), False), "versus": None}
     asked = requested({**options, **unasked, "pattern": None, "quick": False})
     settings = gate_settings({**options, "noise_floor": 0.01, "limit": 0.05, "start": "fork"})
 

@@ -59,6 +59,12 @@ OUTPUT = click.Path(path_type=Path, dir_okay=False)
 @click.argument("base", required=False)
 @click.argument("head", required=False)
 @CONFIG
+@click.option(
+    "--versus",
+    nargs=2,
+    metavar="A B",
+    help="Compare two installs ('torch==2.11.0', a wheel) or two interpreters, by path. BASE is the code, then.",
+)
 @click.option("--bench", "pattern", metavar="REGEX", help="Only cells whose name holds this regular expression.")
 @click.option("--quick/--full", default=None, help="The quick profile (default without --bench), or all cells.")
 @click.option("--noise-floor", type=Percent(), default="1%", show_default=True, help="Not worth a red below this.")
@@ -86,6 +92,8 @@ def gate(
 ) -> None:
     """Say whether HEAD made any cell slower than BASE. Without HEAD, the working tree is compared.
 
+    With --versus, the code is the same on both sides, BASE or the working tree, and an install differs.
+
     Both versions are sampled in turn on the same core until each cell is decided or the time is up; a second gate on
     the same two versions goes on from what the first has found. Exit code 0: no regression; 1: a regression, or an
     error on HEAD; 2: it could not run; 3: with --strict, inconclusive cells; 130: Ctrl-C.
@@ -96,10 +104,19 @@ def gate(
     if replay is not None:
         refuse_others(ctx, "--replay", "judges what is stored, as it was asked for", REPLAY_TAKES)
         sys.exit(replayed(replay, options))
-    if self_test == (base is not None):
-        raise BenchCoreError("name the BASE to compare with, as in `bench-core gate main`; or --self-test, alone.")
+    versus = options["versus"]
+    if self_test == (base is not None or versus is not None):
+        raise BenchCoreError(
+            "name the BASE to compare with, as in `bench-core gate main`; or two installs, with --versus; or "
+            "--self-test, alone."
+        )
     if self_test:
         refuse_others(ctx, "--self-test", "says what it finds and writes nothing", SELF_TEST_TAKES)
+    if versus is not None and head is not None:
+        raise BenchCoreError(
+            "--versus compares two installs with the same code on both sides: name one revision, or none for the "
+            f"working tree, and leave out {head}."
+        )
     if options["fresh"] and options["resume"]:
         raise BenchCoreError("--fresh forgets what --resume goes on from: give one of them.")
     from bench_core.gate.session import Request, Session
@@ -175,7 +192,7 @@ def self_tested(out: Console, record: GateRecord, plants: Mapping[str, float]) -
 
 def requested(options: dict[str, Any]) -> dict[str, Any]:
     quick = options["quick"] if options["quick"] is not None else options["pattern"] is None
-    kept = ("config", "pattern", "force", "fresh", "resume", "timeout", "instructions")
+    kept = ("config", "pattern", "force", "fresh", "resume", "timeout", "instructions", "versus")
     return {"quick": quick, **{name: options[name] for name in kept}}
 
 
@@ -305,13 +322,15 @@ def measuring(record: GateRecord, config: Path) -> str:
     from bench_core.gate.revisions import WORKING_TREE
 
     asked, usual = record.settings, GateSettings()
-    words = ["bench-core", "gate", record.base.name]
-    words += [] if record.head.name == WORKING_TREE else [record.head.name]
+    words = ["bench-core", "gate"]
+    named = [record.base, record.head] if record.code is None else [record.code]
+    words += [version.name for version in named if version.name != WORKING_TREE]
+    words += [] if record.code is None else ["--versus", record.base.name, record.head.name]
     words.append("--quick" if asked.profile == "quick" else "--full")
     for option, found, default in (
         ("--noise-floor", f"{100 * asked.noise_floor:g}%", asked.noise_floor == usual.noise_floor),
         ("--limit", f"{100 * asked.limit:g}%", asked.limit == usual.limit),
-        ("--start", asked.start, asked.start == usual.start),
+        ("--start", asked.start, asked.start == usual.start or record.code is not None),
         ("--suite", str(config), config == Path("asv.conf.json")),
     ):
         words += [] if default else [option, found]

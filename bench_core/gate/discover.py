@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bench_core import clock
 from bench_core.errors import BenchCoreError
 from bench_core.gate import lane
 from bench_core.records import SIDES, CellEvidence, Side, Version
@@ -19,11 +20,21 @@ class Subjects:
 
     Attributes:
         suite: the folder of the benchmarks, head's for both.
+        code: what both sides have besides, behind their own: the project, where two installs are compared.
+        pythons: the interpreter of each side; "" for ours.
     """
 
     base: Version
     head: Version
     suite: Path
+    code: Version | None = None
+    pythons: tuple[str, str] = ("", "")
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """What is compared, and what is compared with its help."""
+        versions = (self.base, self.head, *([self.code] if self.code else []))
+        return tuple(sorted({name for version in versions for name in version.packages}))
 
 
 @dataclass(frozen=True)
@@ -37,6 +48,8 @@ class Found:
         preload: modules that belong to neither version.
         declared: what asv keeps of each benchmark; head's, where both have it.
         on_accelerator: some cell runs on one.
+        unfair: in what the two sides' environments differ, beyond what is compared.
+        starting: seconds that a process of either side takes until it has imported the suite.
     """
 
     cells: tuple[CellEvidence, ...]
@@ -45,6 +58,8 @@ class Found:
     preload: tuple[str, ...]
     declared: list[dict[str, Any]]
     on_accelerator: bool
+    unfair: tuple[str, ...] = ()
+    starting: float = 0.0
 
 
 def find_cells(subjects: Subjects, pattern: str | None, *, quick: bool) -> Found:
@@ -55,16 +70,18 @@ def find_cells(subjects: Subjects, pattern: str | None, *, quick: bool) -> Found
     """
     names: dict[Side, str] = {side: f"{side} ({getattr(subjects, side).name})" for side in SIDES}
     answers: dict[Side, dict[str, Any]] = {}
+    began = clock.host()
     with lane.Watchdog() as watchdog, ExitStack() as probes:
         asked: dict[Side, lane.Child] = {}
         for side in SIDES:
+            own = source(subjects, side, watchdog.folder)
             spec = {
-                "source": source(subjects, side, watchdog.folder),
+                "source": own,
                 "suite": str(subjects.suite),
                 "pattern": pattern,
                 "quick": quick,
             }
-            asked[side] = lane.Child("bench_core.gate.probe", 0, watchdog)
+            asked[side] = lane.Child("bench_core.gate.probe", 0, watchdog, python=own["python"])
             probes.callback(asked[side].close)
             asked[side].tell(spec)
         for side in SIDES:
@@ -76,7 +93,25 @@ def find_cells(subjects: Subjects, pattern: str | None, *, quick: bool) -> Found
                 ) from None
             if "error" in answers[side]:
                 raise BenchCoreError(f"{names[side]}: {answers[side]['error']}")
-    return compare(answers["base"], answers["head"])
+    found = compare(answers["base"], answers["head"])
+    versions = () if subjects.code is None else VERSIONS
+    base, head = (
+        {name: what for name, what in answers[side]["flavour"].items() if name not in versions} for side in SIDES
+    )
+    return replace(found, unfair=unfair(base, head), starting=clock.host() - began)
+
+
+VERSIONS = ("torch", "numpy")
+"""What may differ between two installs: it is what was asked for, or is named among what else differs."""
+
+
+def unfair(base: Mapping[str, str], head: Mapping[str, str]) -> tuple[str, ...]:
+    """In what two flavours (see `probe.flavour`) differ: one sentence each."""
+    return tuple(
+        f"{name}: {base.get(name, 'none')} on base, {head.get(name, 'none')} on head"
+        for name in sorted({*base, *head})
+        if base.get(name) != head.get(name)
+    )
 
 
 def compare(base: Mapping[str, Any], head: Mapping[str, Any]) -> Found:
@@ -138,6 +173,18 @@ def _declares(module: str, benchmark: str) -> bool:
 
 
 def source(subjects: Subjects, side: Side, caches: Path) -> dict[str, Any]:
-    version = subjects.base if side == "base" else subjects.head
-    packages = sorted({*subjects.base.packages, *subjects.head.packages})
-    return {"path": version.path, "packages": packages, "caches": str(caches / side)}
+    """What a worker of one side loads, see `bench_core.gate.worker.Source`."""
+    version: Version = getattr(subjects, side)
+    code = subjects.code
+    if code is None:
+        # What only one side has must not come from elsewhere on the other.
+        folders, packages = [version], subjects.packages
+    else:
+        # A dependency that only one side's install has brought along, the other takes from what is installed here.
+        folders, packages = [version, code], tuple(sorted({*version.packages, *code.packages}))
+    return {
+        "paths": [one.path for one in folders if one.path],
+        "packages": packages,
+        "caches": str(caches / side),
+        "python": subjects.pythons[SIDES.index(side)],
+    }

@@ -34,7 +34,7 @@ def explain(
         uncounted = dict.fromkeys(profiles, str(error))
     else:
         counts, uncounted = (counted.counts, counted.failed) if counted else ({}, {})
-    packages = sorted({*subjects.base.packages, *subjects.head.packages})
+    packages = subjects.packages
     causes = {
         name: cause(name, base, head, counts.get(name), packages, ratios[name], uncounted.get(name, ""))
         for name, (base, head) in profiles.items()

@@ -77,12 +77,12 @@ def look(
         for side in SIDES:
             dumps = watchdog.folder / f"{mode}-{side}"
             dumps.mkdir()
-            asked[side] = lane.Child(
-                "bench_core.gate.inspector", SEED, watchdog, [word.format(folder=dumps) for word in prefix]
-            )
+            own = source(subjects, side, watchdog.folder / "caches")
+            under = [word.format(folder=dumps) for word in prefix]
+            asked[side] = lane.Child("bench_core.gate.inspector", SEED, watchdog, under, python=own["python"])
             stack.callback(asked[side].close)
             spec = {
-                "source": source(subjects, side, watchdog.folder / "caches"),
+                "source": own,
                 "suite": str(subjects.suite),
                 "cells": list(cells),
                 "mode": mode,

@@ -126,6 +126,8 @@ def judge(record: GateRecord) -> GateVerdict:
         cells = tuple(_doubted(judgement, doubt) for judgement in cells)
         suite = None if suite is None else _doubted(suite, doubt)
     verdict, reason = _of_gate(record, cells, suite, doubt)
+    if record.unfair:
+        reason += f"; not a fair pair: {'; '.join(record.unfair)}"
     return GateVerdict(verdict, reason, cells, controls, suite, bool(rejecting), noise(record))
 
 

@@ -40,12 +40,35 @@ class LostError(Exception):
     """A process has died or does not answer; its text is the cause, with the last lines that it wrote."""
 
 
-def python(module: str) -> list[str]:
-    """The command that runs `main` of one of our modules, and imports nothing from the current folder."""
-    root = str(Path(bench_core.__file__).parent.parent)
+def command(module: str, interpreter: str, folder: Path) -> list[str]:
+    """The command that runs `main` of one of our modules, and imports nothing from the current folder.
+
+    Args:
+        interpreter: another one than ours, or "". It gets our package alone, and nothing of what lies beside it.
+        folder: a temporary one of the gate.
+    """
+    package = Path(bench_core.__file__).parent
+    root = package.parent
+    if interpreter:
+        root = folder / "tool"
+        root.mkdir(exist_ok=True)
+        with suppress(FileExistsError):
+            (root / package.name).symlink_to(package)
     # Ours before another that may be installed; but site-packages stays where it is, behind the standard library.
-    path = f"{root!r} in sys.path or sys.path.insert(0, {root!r})"
-    return [sys.executable, "-P", "-c", f"import sys; {path}; from {module} import main; main()"]
+    path = f"{str(root)!r} in sys.path or sys.path.insert(0, {str(root)!r})"
+    run = f"import sys; {path}; from {module} import main; main()"
+    return [interpreter or sys.executable, "-P", "-c", run]
+
+
+def variables(interpreter: str, hash_seed: int) -> dict[str, str]:
+    """The environment of a process that imports a version.
+
+    Args:
+        interpreter: as of `command`. What ours is told to import is no business of another.
+        hash_seed: of its Python.
+    """
+    ours = {name: value for name, value in os.environ.items() if not (interpreter and name.startswith("PYTHON"))}
+    return {**ours, **ONE_THREAD, "PYTHONHASHSEED": str(hash_seed % 2**32)}
 
 
 class Watchdog:
@@ -112,20 +135,23 @@ class Child:
         watchdog: is told of it. Its temporary files go into the watchdog's folder, and so with it, since a worker that
             is killed removes none.
         prefix: words that go before its command: what it runs under.
+        python: its interpreter; "" for ours.
     """
 
-    def __init__(self, module: str, hash_seed: int, watchdog: Watchdog, prefix: Sequence[str] = ()) -> None:
+    def __init__(
+        self, module: str, hash_seed: int, watchdog: Watchdog, prefix: Sequence[str] = (), python: str = ""
+    ) -> None:
         self._watchdog = watchdog
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
-            [*prefix, *python(module)],
+            [*prefix, *command(module, python, watchdog.folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             bufsize=1,
             errors="replace",
-            env={**os.environ, **ONE_THREAD, "PYTHONHASHSEED": str(hash_seed % 2**32), "TMPDIR": str(watchdog.folder)},
+            env={**variables(python, hash_seed), "TMPDIR": str(watchdog.folder)},
             start_new_session=True,
         )
         watchdog.tell(f"started {self._process.pid}")

@@ -4,7 +4,8 @@ It imports what is heavy and the same for both versions (torch) once, so that a 
 imports, and both its workers have one memory layout and one hash seed. It never imports either version. One command a
 line comes in on its standard input, answers go out as lines of JSON.
 
-Where there is no fork, or a cell runs on an accelerator, workers are spawned and import everything anew.
+Where a cell runs on an accelerator, or both sides share too little, workers are spawned and import everything anew:
+each by the interpreter of its own version.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ import importlib
 import json
 import multiprocessing
 import os
+import random
 import signal
+import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib.abc import MetaPathFinder
 from multiprocessing import connection
@@ -27,17 +31,15 @@ from typing import Any, TextIO
 import psutil
 
 from bench_core import clock
-from bench_core.gate import worker
-from bench_core.records import SIDES
+from bench_core.gate import lane
+from bench_core.gate.role import COUNTS_SIZE, PEER_LOST, PIPES_LOST, counts_in, perform, stay_on
+from bench_core.records import SIDES, Side, other_side
 
 LONGEST = 1 << 24
 """Bytes of a report."""
 
 LOOK_EVERY = 0.1
 """Seconds without a report after which to look whether the workers are alive. A look takes 20 us of their core."""
-
-PEER_LOST, PIPES_LOST = 87, 88
-"""Exit statuses of a worker: its peer has gone, which is the culprit; it has closed its own pipes."""
 
 
 def main() -> None:
@@ -46,7 +48,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     spec = json.loads(sys.stdin.readline())
-    _stay_on(spec["core"])
+    stay_on(spec["core"])
     _adopt_orphans()
     _import(spec, spec["preload"])
     _answer(answers, ready=True)
@@ -85,11 +87,6 @@ def _answer(stream: TextIO, **answer: Any) -> None:
     stream.write(json.dumps(answer) + "\n")
 
 
-def _stay_on(core: int | None) -> None:
-    if core is not None and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {core})
-
-
 def _adopt_orphans() -> None:
     """Become the parent of whatever workers start and leave behind, where there is that (Linux)."""
     if sys.platform.startswith("linux"):
@@ -97,10 +94,8 @@ def _adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(set_child_subreaper, 1, 0, 0, 0)
 
 
-def _end_orphans(spec: Mapping[str, Any]) -> None:
+def _end_orphans() -> None:
     """End what workers have left behind: it would take time from the pairs to come."""
-    if spec["start"] != "fork":  # spawning has a child of its own, which tracks what is shared
-        return
     with suppress(ChildProcessError):
         while True:
             ended, _ = os.waitpid(-1, os.WNOHANG)
@@ -119,43 +114,112 @@ def serve(spec: Mapping[str, Any], job: Mapping[str, Any], answer: Callable[...,
         job: ``pair``, ``seed``, ``cells``; ``versions``: which version each role loads; ``first``: who is started
             first; ``timeout``: seconds without a turn or a report after which a worker hangs.
     """
-    context = multiprocessing.get_context(spec["start"])
-    turns = context.RawArray("Q", len(SIDES))
-    ends = dict(zip(SIDES, context.Pipe(), strict=True))
-    order = SIDES if job["first"] == SIDES[0] else tuple(reversed(SIDES))
-    processes: dict[str, Any] = {}
-    reports: dict[str, connection.Connection] = {}
-    for role in order:
-        ours, theirs = context.Pipe(duplex=False)
-        # A forked worker inherits every open end, and would never see the end of a pipe that it holds open itself.
-        others = [ends[other] for other in ends if other != role] + [*reports.values(), ours]
-        process = context.Process(
-            target=_worker,
-            args=(role, dict(spec), dict(job), ends[role], theirs, turns, others if spec["start"] == "fork" else []),
-        )
-        process.start()
-        theirs.close()
-        processes[role], reports[role] = process, ours
+    ends = dict(zip(SIDES, connection.Pipe(), strict=True))
+    order: tuple[Side, Side] = (job["first"], other_side(job["first"]))
+    processes: dict[Side, _Forked | _Spawned] = {}
+    reports: dict[Side, connection.Connection] = {}
+    with tempfile.TemporaryFile() as counts:
+        counts.truncate(COUNTS_SIZE)
+        turns = counts_in(counts.fileno())
+        for role in order:
+            ours, theirs = connection.Pipe(duplex=False)
+            if spec["start"] == "fork":
+                others = [ends[other_side(role)], *reports.values(), ours]
+                processes[role] = _Forked(others, role, spec, job, ends[role], theirs, turns)
+            else:
+                processes[role] = _Spawned(role, spec, job, ends[role], theirs, counts.fileno())
+            theirs.close()
+            reports[role] = ours
     for end in ends.values():
         end.close()
     try:
         imported = _pass_on(spec, job, processes, reports, turns, answer)
     finally:
         for process in processes.values():
-            process.kill()
-            process.join()
+            process.end()
         for end in reports.values():
             end.close()
-        _end_orphans(spec)
+        _end_orphans()
     _import(spec, imported)
     answer(finished=job["pair"], imported=imported)
+
+
+class _Forked:
+    """A worker that inherits what this process has imported.
+
+    Args:
+        others: ends of pipes that are not its own: it inherits every open one, and would never see the end of a pipe
+            that it holds open itself.
+        worker: the arguments of `role.perform`.
+    """
+
+    def __init__(self, others: Sequence[connection.Connection], *worker: Any) -> None:
+        self._process = multiprocessing.get_context("fork").Process(target=self._run, args=(others, *worker))
+        self._process.start()
+
+    @staticmethod
+    def _run(others: Sequence[connection.Connection], *worker: Any) -> None:
+        for end in others:
+            end.close()
+        perform(*worker)
+
+    @property
+    def status(self) -> int | None:
+        """With what it has ended; None while it runs."""
+        return self._process.exitcode
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.join()
+
+
+class _Spawned:
+    """A worker that shares nothing with this process but a processor: its interpreter may be another one.
+
+    Not multiprocessing's: that starts one interpreter for all, and a child that tracks what is shared.
+
+    Args:
+        counts: the file of the counts; the other arguments are those of `role.perform`.
+    """
+
+    def __init__(
+        self,
+        role: Side,
+        spec: Mapping[str, Any],
+        job: Mapping[str, Any],
+        peer: connection.Connection,
+        out: connection.Connection,
+        counts: int,
+    ) -> None:
+        python = spec["sources"][job["versions"][role]]["python"]
+        files = {"peer": peer.fileno(), "out": out.fileno(), "counts": counts}
+        # Both sides of a pair have one order of their hashes, and each pair its own: it is a parent of its own.
+        hash_seed = random.Random(f"{job['seed']} hash {job['pair']}").getrandbits(32)
+        with tempfile.TemporaryFile("w+") as words:  # and not a pipe, which holds less than a job
+            json.dump({"role": role, "spec": spec, "job": job, **files}, words)
+            words.seek(0)
+            self._process = subprocess.Popen(
+                lane.command("bench_core.gate.role", python, Path(tempfile.gettempdir())),
+                stdin=words,
+                env=lane.variables(python, hash_seed),
+                pass_fds=tuple(files.values()),
+            )
+
+    @property
+    def status(self) -> int | None:
+        """With what it has ended; None while it runs."""
+        return self._process.poll()
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
 
 
 def _pass_on(
     spec: Mapping[str, Any],
     job: Mapping[str, Any],
-    processes: Mapping[str, Any],
-    reports: Mapping[str, connection.Connection],
+    processes: Mapping[Side, _Forked | _Spawned],
+    reports: Mapping[Side, connection.Connection],
     turns: Any,
     answer: Callable[..., None],
 ) -> list[str]:
@@ -166,8 +230,8 @@ def _pass_on(
     """
     own = {"bench_core", Path(spec["suite"]).name, *(name for s in spec["sources"].values() for name in s["packages"])}
     imported: dict[str, None] = {}
-    waiting: dict[Any, str] = {end: role for role, end in reports.items()}
-    gone: list[str] = []
+    waiting: dict[Any, Side] = {end: role for role, end in reports.items()}
+    gone: list[Side] = []
     last_words: list[dict[str, Any]] = []
     seen, since, spoke = list(turns), clock.host(), clock.host()
     while waiting:
@@ -201,7 +265,7 @@ def _pass_on(
         for end, role in list(waiting.items()):
             # Its report pipe does not end while a process that it has started holds it open. And of the peer of one
             # that has gone nothing more is to come once it waits: what it had to say of cells before has been read.
-            dead = not processes[role].is_alive()
+            dead = processes[role].status is not None
             if (dead or (gone and _waits(turns, role))) and not end.poll():
                 del waiting[end]
                 gone.extend([role] if dead else [])
@@ -228,18 +292,17 @@ def _who_was_lost(codes: Mapping[str, int | None]) -> dict[str, Any]:
     return {"lost": first if len(culprits) == 1 else None, "cause": _death(codes[first])}
 
 
-def _exit_status(process: Any) -> int | None:
+def _exit_status(process: _Forked | _Spawned) -> int | None:
     """Of one that has closed its pipes, as ending does; None if it goes on. (To `join` it with a timeout would wait for
     ever: that waits for a pipe, too.)"""
     for _ in range(50):
-        if not process.is_alive():
+        if process.status is not None:
             break
         connection.wait([], timeout=0.01)
-    status: int | None = process.exitcode
-    return status
+    return process.status
 
 
-def _waits(turns: Any, role: Any) -> bool:
+def _waits(turns: Any, role: Side) -> bool:
     """Whether the role waits for its turn (see `worker.Turns`)."""
     return bool(turns[SIDES.index(role)] % 2)
 
@@ -252,58 +315,6 @@ def _death(code: int | None) -> str:
     if code < 0:
         return f"killed by {signal.Signals(-code).name}"
     return f"ended with exit status {code} before it was done"
-
-
-def _worker(
-    role: Any,
-    spec: Mapping[str, Any],
-    job: Mapping[str, Any],
-    peer: connection.Connection,
-    out: connection.Connection,
-    counts: Any,
-    others: list[connection.Connection],
-) -> None:
-    for end in others:
-        end.close()
-    _stay_on(spec["core"])
-    _limit_memory(spec["memory"])
-    with suppress(OSError), Path(os.devnull).open() as nothing:
-        os.dup2(nothing.fileno(), 0)  # a benchmark that reads from standard input must not eat our commands
-
-    def report(**what: Any) -> None:
-        out.send_bytes(json.dumps(what).encode())
-
-    turns = worker.Turns(role, peer, counts)
-    try:
-        try:
-            source = worker.Source(**spec["sources"][job["versions"][role]])
-            opened = worker.load(source, spec["suite"])
-            imported = worker.work(source, opened, job, turns, report)
-            worker.prove(source, opened.path)  # benchmarks may import more of the version as they go
-            report(imported=imported)
-        except worker.PeerLostError:
-            os._exit(PEER_LOST)
-        except worker.VersionError as error:
-            report(refused=str(error))
-        except BaseException as error:  # noqa: BLE001 - the version's modules run on import, and may raise anything
-            report(broken=worker.cause(error))
-    except OSError:
-        os._exit(PIPES_LOST)
-    os._exit(0)
-
-
-def _limit_memory(limit: int | None) -> None:
-    """At most so many bytes of address space beyond what the parent has given us."""
-    if limit is None or not sys.platform.startswith("linux"):
-        return
-    import resource
-
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    _, most = resource.getrlimit(resource.RLIMIT_AS)
-    total = pages * resource.getpagesize() + limit
-    if most != resource.RLIM_INFINITY:
-        total = min(total, most)
-    resource.setrlimit(resource.RLIMIT_AS, (total, total))
 
 
 if __name__ == "__main__":

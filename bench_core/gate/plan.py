@@ -102,19 +102,15 @@ def agreed(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Plan:
 
 def _state() -> dict[str, Any]:
     """What both sides must have in common, as it is after setup."""
-    state: dict[str, Any] = {"python": sys.version.split()[0]}
-    torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
-    if numpy is not None:
-        state["numpy"] = numpy.__version__
-    if torch is not None:
-        state |= {
-            "torch": torch.__version__,
-            "threads": torch.get_num_threads(),
-            "default dtype": str(torch.get_default_dtype()),
-            "deterministic": torch.are_deterministic_algorithms_enabled(),
-            "gradients": torch.is_grad_enabled(),
-        }
-    return state
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return {}
+    return {
+        "threads": torch.get_num_threads(),
+        "default dtype": str(torch.get_default_dtype()),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "gradients": torch.is_grad_enabled(),
+    }
 
 
 def described(value: Any, depth: int = 3) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import platform
+import re
 import sys
 from typing import Any
 
@@ -28,7 +31,7 @@ def probe(spec: dict[str, Any]) -> dict[str, Any]:
     Returns:
         ``cells``: those that are selected; ``broken``: modules that do not import, with the reason; ``declared``: what
         asv keeps of each benchmark; ``preload``: modules that belong to neither version; ``none``: why no cell is
-        selected, or "". Or ``error``, alone.
+        selected, or ""; ``flavour``, see there. Or ``error``, alone.
     """
     source = worker.Source(**spec["source"])
     try:
@@ -59,8 +62,40 @@ def probe(spec: dict[str, Any]) -> dict[str, Any]:
         "none": none,
         "broken": broken,
         "declared": suite.declared,
+        "flavour": flavour(),
         "preload": [name for name in sys.modules if name.partition(".")[0] not in own],
     }
+
+
+def flavour() -> dict[str, str]:
+    """What the times of a cell depend on besides its code: of both sides it must be the same, to be a fair pair."""
+    found = {"Python": f"{platform.python_implementation()} {platform.python_version()}"}
+    torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
+    if numpy is not None:
+        found["numpy"] = numpy.__version__
+        with contextlib.suppress(AttributeError, KeyError, TypeError):  # older ones only print it
+            found["numpy's BLAS"] = numpy.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
+    if torch is not None:
+        found |= {
+            "torch": torch.__version__.partition("+")[0],
+            "torch's build": _build(torch.version),
+            "torch's BLAS": _setting(torch.__config__.show(), "BLAS_INFO"),
+            "torch's threads": str(torch.get_num_threads()),
+        }
+    return found
+
+
+def _build(version: Any) -> str:
+    for name, text in (("CUDA", "cuda"), ("ROCm", "hip"), ("XPU", "xpu")):
+        if found := getattr(version, text, None):
+            return f"{name} {found}"
+    return "CPU"
+
+
+def _setting(shown: str, name: str) -> str:
+    """One of the settings in what ``torch.__config__.show()`` prints: ``…, BLAS_INFO=mkl, …``."""
+    found = re.search(rf"\b{name}=([^,\s]*)", shown)
+    return found[1] if found else "unknown"
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ class Gate:
         settings: what was asked for.
         journal: where every effect goes at once.
         timeout: seconds without a turn or a word after which a worker hangs.
-        memory: bytes that a worker may take, beyond what its parent has; None for no limit.
+        memory: bytes that a worker may take, beyond what the suite's imports do; None for no limit.
         cores: one a lane; None where processes cannot be pinned.
         plants: slowdowns to add to cells of head, by name: 0.05 is 5 %.
 
@@ -210,8 +210,7 @@ class Gate:
 
     def _measure(self, index: int, watchdog: lane.Watchdog) -> None:
         while self._wanted() or (self._suspects and not self._stop.is_set()):
-            with self._lock:
-                parent, self._parents = self._parents, self._parents + 1
+            parent = self._next_parent()
             self._doing[index] = f"parent {parent} imports"
             began = clock.host()
             nursery = lane.Child("bench_core.gate.nursery", self._hash_seed(parent), watchdog)
@@ -233,6 +232,11 @@ class Gate:
                 nursery.close()
         self._doing[index] = "done"
 
+    def _next_parent(self) -> int:
+        with self._lock:
+            parent, self._parents = self._parents, self._parents + 1
+        return parent
+
     def _take_pairs(self, index: int, nursery: lane.Child, parent: int, starting: float) -> None:
         """What one parent is good for.
 
@@ -241,6 +245,8 @@ class Gate:
         """
         started = clock.host()
         for taken, jobs in enumerate(self._pairs_of(index, parent), start=1):
+            if taken > 1 and self.settings.start == "spawn":  # nothing is inherited: each pair counts as one
+                parent = self._next_parent()
             go_on = all(self._take_pair(index, nursery, parent, job) for job in jobs)
             if go_on:
                 self._confirm(index, nursery)

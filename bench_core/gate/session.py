@@ -24,12 +24,13 @@ from bench_core.gate.cause import meaning
 from bench_core.gate.discover import Found, Subjects, find_cells
 from bench_core.gate.evidence import Journal
 from bench_core.gate.explain import explain
+from bench_core.gate.installs import environments
 from bench_core.gate.instructions import count, require_valgrind
-from bench_core.gate.judge import sharing
+from bench_core.gate.judge import pairs_needed, sharing
 from bench_core.gate.run import Gate
 from bench_core.gate.versions import Store
 from bench_core.gate.worker import PROTOCOL
-from bench_core.records import SIDES, GateRecord, GateSettings, Instructions, Progress
+from bench_core.records import GateRecord, GateSettings, Instructions, Progress, Version
 
 LEAST_BUDGET, SMALL_SUITE, BUDGET_OF_A_CELL = 50.0, 40, 1.8
 """Seconds of measuring that are allowed by default: the first, which 40 cells need on two lanes, and the last for each
@@ -53,6 +54,8 @@ class Request:
         plant: in a self-test, the slowdown to plant in half of at most `SELF_TEST_CELLS` cells of head; else 0.
         suite: the revision that the benchmarks are taken from; None for head.
         instructions: they will be counted, which needs valgrind.
+        versus: two installs of a requirement, or two interpreters, to be compared instead of two revisions; `base` is
+            the code of both sides then, and `head` None.
     """
 
     config: Path
@@ -68,6 +71,7 @@ class Request:
     plant: float = 0.0
     suite: str | None = None
     instructions: bool = False
+    versus: tuple[str, str] | None = None
 
 
 SELF_TEST_CELLS = 12
@@ -83,6 +87,7 @@ class Session:
 
     Attributes:
         base, head: the versions.
+        code: what both sides have besides, where two installs or interpreters are compared; else None.
         found: their cells; None where the content is identical and nothing is to be measured.
         settings: with the defaults filled in.
         plants: the slowdowns that are planted, by cell; none but in a self-test.
@@ -99,22 +104,33 @@ class Session:
         if request.instructions:
             require_valgrind()
         self.project = revisions.project(request.config)
-        asked = [revisions.resolve(self.project, name) for name in (request.base, request.head)]
-        for side, revision in zip(SIDES, asked, strict=True):
-            say(f"{side}: {revision}{_changes(revision.changed)}")
-        if request.head is not None and (changed := revisions.uncommitted(self.project)):
-            say(f"note: {request.head} is a commit; what is not committed is not measured{_changes(changed)}")
         store = Store(self.project)
+        self.code: Version | None = None
+        self._besides: tuple[str, ...] = ()
+        pythons = ("", "")
+        asked = {"base": request.base, "head": request.head} if request.versus is None else {"code": request.base}
+        found = {what: revisions.resolve(self.project, name) for what, name in asked.items()}
+        for what, revision in found.items():
+            say(f"{what}: {revision}{_changes(revision.changed)}")
+        what, newest = list(found.items())[-1]
+        if asked[what] is not None and (changed := revisions.uncommitted(self.project)):
+            say(f"note: {newest.name} is a commit; what is not committed is not measured{_changes(changed)}")
         with ThreadPoolExecutor() as both:  # building a wheel takes 4 s, and one core
-            self.base, self.head = both.map(store.version, asked)
+            made = list(both.map(store.version, found.values()))
+        if request.versus is None:
+            self.base, self.head = made
+        else:
+            (self.code,) = made
+            sides = environments(store, request.versus, say)
+            self.base, self.head, pythons, self._besides = sides.base, sides.head, sides.pythons, sides.besides
         self.identical = self._identical()
         self.settings = request.settings
         self.found: Found | None = None
         self.plants: Mapping[str, float] = {}
         if self.identical and not request.force:
             return
-        suite = asked[1] if request.suite is None else revisions.resolve(self.project, request.suite)
-        self._subjects = Subjects(self.base, self.head, store.suite(suite))
+        suite = newest if request.suite is None else revisions.resolve(self.project, request.suite)
+        self._subjects = Subjects(self.base, self.head, store.suite(suite), self.code, pythons)
         self._benchmarks = revisions.benchmarks_digest(self.project, suite)
         self.found = find_cells(self._subjects, request.pattern, quick=request.quick)
         if not self.found.cells and not self.found.failed:
@@ -203,6 +219,9 @@ class Session:
         return GateRecord(
             base=self.base,
             head=self.head,
+            code=self.code,
+            unfair=self.found.unfair if self.found else (),
+            besides=self._besides,
             machine=self._machine,
             date=self._date,
             seconds=clock.host() - self._began,
@@ -212,6 +231,8 @@ class Session:
     def _identical(self) -> str:
         if self.base.digest != self.head.digest:
             return ""
+        if self.code is not None:
+            return f"{self.base.name} and {self.head.name} are one and the same (--force measures all the same)"
         if self.base.benchmarks != self.head.benchmarks:
             return (
                 "the packages are identical, and the benchmarks, which differ, are head's for both sides: there is "
@@ -220,16 +241,20 @@ class Session:
         return "package, benchmarks and build configuration are identical (--force measures all the same)"
 
     def _filled(self, settings: GateSettings, found: Found) -> GateSettings:
-        spawn = not hasattr(os, "fork") or found.on_accelerator
+        start = "spawn" if found.on_accelerator or self.code is not None else settings.start
+        family, lanes = sharing((*found.cells, *found.failed)), len(_cores(settings.lanes))
+        budget = LEAST_BUDGET + BUDGET_OF_A_CELL * max(0, len(found.cells) - SMALL_SUITE)
+        if start == "spawn":  # each pair imports anew, twice on one core, and each control
+            budget += 4 * found.starting * pairs_needed(family, settings) / lanes
         return replace(
             settings,
-            budget=settings.budget or LEAST_BUDGET + BUDGET_OF_A_CELL * max(0, len(found.cells) - SMALL_SUITE),
-            lanes=len(_cores(settings.lanes)),
+            budget=settings.budget or budget,
+            lanes=lanes,
             seed=settings.seed or random.SystemRandom().randrange(1, 2**31),
             pattern=self._request.pattern,
             profile="quick" if self._request.quick else "full",
-            start="spawn" if spawn else settings.start,
-            family=sharing((*found.cells, *found.failed)),
+            start=start,
+            family=family,
         )
 
     def _key(self) -> str:
@@ -237,6 +262,7 @@ class Session:
         parts = [
             self.base.digest,
             self.head.digest,
+            self.code and self.code.digest,
             self._benchmarks,
             str(self.project.suite),
             PROTOCOL,

@@ -101,10 +101,10 @@ class Store:
         # only, and the layout of memory alone moves a time by some per cent.
         home = self.folder / key
         if not home.is_dir():
-            with self._making(home) as made:
+            with self.making(home) as made:
                 self._build(revision, entries, requires, made / "site", home / "site")
         os.utime(home)
-        _keep_newest(self.folder, KEPT_VERSIONS)
+        keep_newest(self.folder, KEPT_VERSIONS)
         return Version(
             name=revision.name,
             commit=revision.commit,
@@ -112,7 +112,7 @@ class Store:
             digest=content,
             benchmarks=benchmarks_digest(self.project, revision),
             path=str(home / "site"),
-            packages=_packages(home / "site"),
+            packages=packages_in(home / "site"),
         )
 
     def suite(self, revision: Revision) -> Path:
@@ -126,14 +126,14 @@ class Store:
                 f"{revision} has no folder {self.project.suite}, and the benchmarks are taken from there. Commit it, "
                 f"or correct benchmark_dir in {self.project.config}."
             )
-        home = self.folder / "suites" / _hash16([revision.tree, sys.implementation.cache_tag])
+        home = self.folder / "suites" / hash16([revision.tree, sys.implementation.cache_tag])
         if not home.is_dir():
-            with self._making(home) as made:
+            with self.making(home) as made:
                 export(self.project, revision, made)
                 # Else the side that is first to import the suite would compile it, and the other would load the file.
-                _compile(made / self.project.suite, home / self.project.suite)
+                compile_folder(made / self.project.suite, home / self.project.suite)
         os.utime(home)
-        _keep_newest(home.parent, KEPT_SUITES)
+        keep_newest(home.parent, KEPT_SUITES)
         return home / self.project.suite
 
     def _requires(self, revision: Revision, entries: Sequence[Entry]) -> tuple[str, ...] | None:
@@ -165,7 +165,7 @@ class Store:
     def _key(self, content: str, requires: tuple[str, ...] | None) -> str:
         """The name of a version's folder: all that decides what is in it."""
         names = {"torch", "numpy", *(_name(requirement) for requirement in requires or ())}
-        return _hash16(
+        return hash16(
             [
                 content,
                 sys.version,
@@ -199,13 +199,13 @@ class Store:
                 kept = final.parent.with_suffix(".log")
                 try:
                     self._install(revision, requires, tree, wheels, site, log)
-                except _BuildError as error:
+                except BuildError as error:
                     shutil.copyfile(log, kept)
-                    _keep_newest(self.folder, KEPT_VERSIONS, ".log")
+                    keep_newest(self.folder, KEPT_VERSIONS, ".log")
                     raise BenchCoreError(
-                        f"{revision} does not build: {error}\n{_tail(log)}\nThe whole log: {kept}"
+                        f"{revision} does not build: {error}\n{tail(log)}\nThe whole log: {kept}"
                     ) from error
-            _compile(site, final)
+            compile_folder(site, final)
 
     def _install(
         self, revision: Revision, requires: tuple[str, ...], tree: Path, wheels: Path, site: Path, log: Path
@@ -214,26 +214,26 @@ class Store:
         missing = [requirement for requirement in requires if not _satisfied(requirement)]
         if self.project.build_command:
             for step in self._configured(revision, source, wheels):
-                _run(step, log)
+                run(step, log)
         else:
             wheel = ["wheel", "--no-deps", "--wheel-dir", str(wheels), str(source)]
             if missing:
                 hint = f" pip had to fetch what builds it; installed here it need not: {', '.join(missing)}."
-                _run(_pip(tree.parent, *wheel), log, hint)
+                run(pip(tree.parent, *wheel), log, hint)
             else:
-                _run(_pip(tree.parent, *wheel, "--no-build-isolation"), log)
+                run(pip(tree.parent, *wheel, "--no-build-isolation"), log)
         built = [path for path in sorted(wheels.iterdir()) if path.suffix == ".whl"]
         if len(built) != 1:
             names = ", ".join(path.name for path in built) or "none"
-            raise _BuildError(
+            raise BuildError(
                 f"one wheel is needed in {{build_cache_dir}}, and there is {names}. Have build_command make it there, "
                 "and `pip wheel` make no others, with --no-deps."
             )
         # Isolated from pip's own settings: a configured `user` or `target` would lead the files elsewhere.
         options = ("--isolated", "--no-deps", "--no-index", "--no-compile", "--target", str(site))
-        _run(_pip(tree.parent, "install", *options, str(built[0])), log)
+        run(pip(tree.parent, "install", *options, str(built[0])), log)
 
-    def _configured(self, revision: Revision, source: Path, wheels: Path) -> Iterator[_Step]:
+    def _configured(self, revision: Revision, source: Path, wheels: Path) -> Iterator[Step]:
         """asv's `build_command`, with what asv documents for it."""
         from asv.util import UserError, interpolate_command
 
@@ -254,12 +254,10 @@ class Store:
             except UserError as error:
                 raise BenchCoreError(f"build_command in {self.project.config}: {error}") from error
             first = sys.executable if command[0] == "python" else command[0]
-            yield _Step(
-                (first, *command[1:]), Path(folder or source), {**_environment(), **variables, **extra}, allowed
-            )
+            yield Step((first, *command[1:]), Path(folder or source), {**_environment(), **variables, **extra}, allowed)
 
     @contextlib.contextmanager
-    def _making(self, home: Path) -> Iterator[Path]:
+    def making(self, home: Path) -> Iterator[Path]:
         """A folder that becomes `home` when it is finished, and vanishes if it never is."""
         with tempfile.TemporaryDirectory(prefix="making-", dir=self.folder, ignore_cleanup_errors=True) as folder:
             made = Path(folder, "made")
@@ -272,12 +270,12 @@ class Store:
                     raise
 
 
-class _BuildError(Exception):
+class BuildError(Exception):
     """Why a build failed, without what it printed."""
 
 
 @dataclass(frozen=True)
-class _Step:
+class Step:
     """A command of a build.
 
     Attributes:
@@ -293,11 +291,11 @@ class _Step:
     allowed: set[int] | None = field(default_factory=lambda: {0})
 
 
-def _pip(folder: Path, *arguments: str) -> _Step:
-    return _Step((sys.executable, "-m", "pip", *arguments, "--disable-pip-version-check"), folder, _environment())
+def pip(folder: Path, *arguments: str) -> Step:
+    return Step((sys.executable, "-m", "pip", *arguments, "--disable-pip-version-check"), folder, _environment())
 
 
-def _run(step: _Step, log: Path, hint: str = "") -> None:
+def run(step: Step, log: Path, hint: str = "") -> None:
     shown = shlex.join(step.command)
     with log.open("a") as output:
         output.write(f"$ {shown}\n")
@@ -313,12 +311,12 @@ def _run(step: _Step, log: Path, hint: str = "") -> None:
                 check=False,
             )
         except OSError as error:
-            raise _BuildError(f"`{shown}` cannot be started: {error.strerror}.{hint}") from error
+            raise BuildError(f"`{shown}` cannot be started: {error.strerror}.{hint}") from error
     if step.allowed is not None and done.returncode not in step.allowed:
-        raise _BuildError(f"`{shown}` ended with status {done.returncode}.{hint}")
+        raise BuildError(f"`{shown}` ended with status {done.returncode}.{hint}")
 
 
-def _tail(log: Path) -> str:
+def tail(log: Path) -> str:
     lines = log.read_text(errors="replace").splitlines()
     return "\n".join(f"    {line}" for line in lines[-15:])
 
@@ -345,13 +343,13 @@ def _copy(entries: Sequence[Entry], tree: Path, subdir: PurePosixPath, site: Pat
             shutil.copy2(tree / entry.path, target, follow_symlinks=False)
 
 
-def _compile(folder: Path, final: Path) -> None:
+def compile_folder(folder: Path, final: Path) -> None:
     """Compile what is in `folder` for the place where it will lie. What does not compile fails when it is imported."""
     command = [sys.executable, "-m", "compileall", "-q", "-s", str(folder), "-p", str(final), str(folder)]
     subprocess.run(command, cwd=folder.parent, env=_environment(), stdin=subprocess.DEVNULL, capture_output=True)
 
 
-def _packages(site: Path) -> tuple[str, ...]:
+def packages_in(site: Path) -> tuple[str, ...]:
     """The top-level names that can be imported from a folder."""
     endings = tuple(all_suffixes())
     found = set()
@@ -395,11 +393,11 @@ def _satisfied(text: str) -> bool:
     return found is not None and not requirement.url and requirement.specifier.contains(found, prereleases=True)
 
 
-def _hash16(parts: object) -> str:
+def hash16(parts: object) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def _keep_newest(folder: Path, number: int, ending: str = "") -> None:
+def keep_newest(folder: Path, number: int, ending: str = "") -> None:
     """Delete what was not used for longest, and what gates that were killed have left."""
     with contextlib.suppress(FileNotFoundError):  # another gate tidies up as well
         found = sorted(folder.glob("?" * 16 + ending), key=lambda path: path.stat().st_mtime, reverse=True)

@@ -36,14 +36,16 @@ class Source:
     """What a worker loads.
 
     Attributes:
-        path: the folder of its version, put in front of the import path.
+        paths: the folders of its version, put in front of the import path in this order.
         packages: top-level names that must come from there.
         caches: the folder where what `setup_cache` returned is kept.
+        python: the interpreter to run under; "" for ours.
     """
 
-    path: str
+    paths: tuple[str, ...]
     packages: tuple[str, ...]
     caches: str
+    python: str = ""
 
 
 class PeerLostError(Exception):
@@ -71,33 +73,50 @@ def load(source: Source, suite: str) -> SuiteDirectory:
     """Get ready to import the suite with this version's packages; `prove` says afterwards whether it was them."""
     for name in [name for name in sys.modules if name.partition(".")[0] in {"bench_core", *source.packages}]:
         del sys.modules[name]  # the tool itself may be what is compared; its functions keep their own globals
-    sys.path.insert(0, source.path)
+    sys.path[:0] = source.paths
     importlib.invalidate_caches()
     return SuiteDirectory(Path(suite), caches=Path(source.caches))
 
 
 def prove(source: Source, suite: Path) -> None:
-    """Hold the files of the imported modules against the version's folder.
+    """Hold the files of the imported modules against the version's folders.
 
     Raises:
         VersionError: if one lies elsewhere.
     """
-    allowed = (Path(source.path).resolve(), suite)
+    allowed = (*(Path(path).resolve() for path in source.paths), suite)
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
         if file is None or name.partition(".")[0] not in source.packages:
+            continue
+        if not Path(file).is_absolute():  # not imported but made up at run time, as torch.ops is
             continue
         resolved = Path(file).resolve()
         if not any(folder in resolved.parents for folder in allowed):
             raise VersionError(f"{name} was imported from {resolved.parent}, and not from this version's own folder")
 
 
+def find(suite: SuiteDirectory, job: Mapping[str, Any]) -> dict[str, Cell]:
+    """The job's cells that can be found; looking for them imports the suite."""
+    known: dict[str, Cell] = {}
+    for entry in job["cells"]:
+        with contextlib.suppress(Exception):  # it will fail again, in its turn, and then be reported
+            known[entry["name"]] = suite.find(entry["name"])
+    return known
+
+
 def work(
-    source: Source, suite: SuiteDirectory, job: Mapping[str, Any], turns: Turns, report: Callable[..., None]
+    source: Source,
+    suite: SuiteDirectory,
+    known: Mapping[str, Cell],
+    job: Mapping[str, Any],
+    turns: Turns,
+    report: Callable[..., None],
 ) -> list[str]:
     """Go through the job's cells together with the peer, and report each.
 
     Args:
+        known: as of `find`.
         job: ``pair`` and ``seed``, from which every order is drawn; ``cells``: name, plan once it is known, and the
             slowdown to plant (0 but in a self-test).
 
@@ -105,10 +124,6 @@ def work(
         What cells have imported as they went (the first materialization of a lazy layer: 800 modules, a second): the
         parent had better import it, once for all pairs to come.
     """
-    known: dict[str, Cell] = {}
-    for entry in job["cells"]:
-        with contextlib.suppress(Exception):  # it will fail again, in its turn, and then be reported
-            known[entry["name"]] = suite.find(entry["name"])
     prove(source, suite.path)
     before = set(sys.modules)
     gc.collect()

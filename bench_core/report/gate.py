@@ -35,6 +35,9 @@ from bench_core.results.gate_file import Tally, middle
 LONGEST = 20
 """Rows of a list; the rest is counted."""
 
+FEW = 6
+"""Packages that are named."""
+
 ANNOTATIONS = 10
 """Annotations of one kind that GitHub shows for one step; what is beyond is not shown."""
 
@@ -180,7 +183,14 @@ def _version(version: Version) -> str:
 
 
 def _compared(record: GateRecord) -> str:
-    return f"head {_version(record.head)} against base {_version(record.base)}"
+    code = "" if record.code is None else f", with {_version(record.code)}"
+    return f"head {_version(record.head)} against base {_version(record.base)}{code}"
+
+
+def _besides(record: GateRecord) -> str:
+    """What else differs, as far as two lines hold it."""
+    more = f", and {len(record.besides) - FEW} more; --json FILE keeps them all" if len(record.besides) > FEW else ""
+    return f"differs, too: {', '.join(record.besides[:FEW])}{more}"
 
 
 def _circumstances(record: GateRecord) -> str:
@@ -259,6 +269,8 @@ def _line(text: str, style: str = "") -> Text:
 def _headline(record: GateRecord, verdict: GateVerdict) -> Iterator[Text]:
     yield Text.assemble((verdict.verdict.upper(), _STYLES[verdict.verdict]), "  ", verdict.reason)
     yield Text(_circumstances(record), style="dim")
+    if record.besides:
+        yield Text(_besides(record), style="dim")
     if record.interrupted:
         yield Text("Interrupted: what was measured is stored, and --resume goes on from it.", style="yellow")
     if verdict.control_rejects:
@@ -428,6 +440,8 @@ def markdown(record: GateRecord, verdict: GateVerdict, command: str) -> str:
     page = _Page(LARGEST_MARKDOWN)
     page.add(f"## bench-core gate: {verdict.verdict}", "", f"**{plain(verdict.reason)}**")
     page.add("", plain(_circumstances(record)))
+    if record.besides:
+        page.add("", plain(_besides(record)))
     if record.interrupted:
         page.add("", "Interrupted: this is what was measured until then.")
     if verdict.control_rejects:
@@ -557,6 +571,7 @@ def workflow_commands(record: GateRecord, verdict: GateVerdict) -> list[str]:
     if verdict.verdict == "error" and not errors:
         errors.append(("error", verdict.reason))
     warnings = [("control rejects", verdict.reason)] if verdict.control_rejects else []
+    warnings += [("not a fair pair", what) for what in record.unfair]
     warnings += [("inconclusive", f"{row.cell.name}: {row.judged.reason}") for row in found.unknown]
     return [*_annotated("error", errors), *_annotated("warning", warnings)]
 

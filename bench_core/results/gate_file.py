@@ -24,6 +24,9 @@ from bench_core.statistics import clopper_pearson, median_interval
 SCHEMA = 1
 """Raised when a key goes, or changes its meaning. Keys may be added without: readers ignore what they do not know."""
 
+LATER: Mapping[str, Any] = {"causes": [], "instructions": [], "code": None, "unfair": [], "besides": []}
+"""Keys that the first files did not have."""
+
 LEDGER = "gate-controls.jsonl"
 
 
@@ -46,6 +49,9 @@ def to_json(record: GateRecord, verdict: GateVerdict, exit_code: int) -> dict[st
         "head": _without_path(_kept(record.head)),
         "machine": _kept(record.machine),
         "settings": _kept(record.settings),
+        "code": None if record.code is None else _without_path(_kept(record.code)),
+        "unfair": _kept(record.unfair),
+        "besides": _kept(record.besides),
         "identical": record.identical,
         "interrupted": record.interrupted,
         "resumed": record.resumed,
@@ -97,11 +103,10 @@ def read(path: Path) -> GateRecord:
     """
     content = _load(path)
     try:
-        versions = {side: {**_object(content, side), "path": ""} for side in SIDES}
+        code = ["code"] if content.get("code") is not None else []
+        versions = {name: {**_object(content, name), "path": ""} for name in (*SIDES, *code)}
         controls = _object(content, "control").get("cells")
-        found: GateRecord = _read_as(
-            GateRecord, {"causes": [], "instructions": [], **content, **versions, "controls": controls}, ""
-        )
+        found: GateRecord = _read_as(GateRecord, {**LATER, **content, **versions, "controls": controls}, "")
     except ValueError as error:
         raise _damaged(path, error) from error
     return found

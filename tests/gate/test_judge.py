@@ -358,6 +358,13 @@ def test_the_reason_of_the_gate_names_the_cell_that_decides(cells, reason):
     assert judge(record(*cells)).reason == reason
 
 
+def test_what_makes_no_fair_pair_is_in_the_reason_and_changes_no_verdict():
+    fair = judge(record(cell(around(0.0))))
+    unfair = judge(record(cell(around(0.0)), unfair=("torch's build: CPU on base, CUDA 13.0 on head",)))
+    assert unfair.verdict == fair.verdict
+    assert unfair.reason == f"{fair.reason}; not a fair pair: torch's build: CPU on base, CUDA 13.0 on head"
+
+
 @pytest.mark.parametrize("cells", [(), (cell(),)])
 def test_identical_versions_pass_without_measuring(cells):
     same = record(*cells, identical="both are 1a2b3c")

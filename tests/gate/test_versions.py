@@ -428,9 +428,9 @@ def test_pip_fetches_what_builds_a_version_only_if_it_is_not_installed(repositor
     def refuse(step, log, hint=""):
         log.write_text("")
         commands.append(step.command)
-        raise versions._BuildError(hint)
+        raise versions.BuildError(hint)
 
-    monkeypatch.setattr(versions, "_run", refuse)
+    monkeypatch.setattr(versions, "run", refuse)
     found = project(repository.config)
     with pytest.raises(BenchCoreError):
         Store(found).version(resolve(found, "main"))
@@ -547,7 +547,7 @@ def test_an_interrupted_build_leaves_nothing(plain, temporary, monkeypatch):
     def interrupt(folder, final):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(versions, "_compile", interrupt)
+    monkeypatch.setattr(versions, "compile_folder", interrupt)
     found = project(plain.config)
     store = Store(found)
     with pytest.raises(KeyboardInterrupt):
@@ -559,14 +559,14 @@ def test_an_interrupted_build_leaves_nothing(plain, temporary, monkeypatch):
 def test_a_gate_that_builds_the_same_at_the_same_time_does_not_matter(plain, monkeypatch):
     found = project(plain.config)
     store, revision = Store(found), resolve(found, "main")
-    compile_ = versions._compile
+    compile_ = versions.compile_folder
 
     def overtaken(folder, final):
-        monkeypatch.setattr(versions, "_compile", compile_)
+        monkeypatch.setattr(versions, "compile_folder", compile_)
         Store(found).version(revision)
         compile_(folder, final)
 
-    monkeypatch.setattr(versions, "_compile", overtaken)
+    monkeypatch.setattr(versions, "compile_folder", overtaken)
     version = store.version(revision)
     assert cached(store) == [Path(version.path).parent.name]
 

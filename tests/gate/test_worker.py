@@ -1,9 +1,11 @@
 """That benchmarks mean in a gate what they mean to asv, and that orders are balanced."""
 
 import random
+import sys
 from collections import Counter
 from itertools import groupby
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -199,10 +201,16 @@ def test_a_module_from_elsewhere_is_refused(tmp_path, monkeypatch):
     (tmp_path / "elsewhere" / "proven_thing.py").touch()
     monkeypatch.syspath_prepend(str(tmp_path / "elsewhere"))
     __import__("proven_thing")
-    source = worker.Source(str(tmp_path / "here"), ("proven_thing",), str(tmp_path))
+    source = worker.Source((str(tmp_path / "here"),), ("proven_thing",), str(tmp_path))
     with pytest.raises(worker.VersionError, match="proven_thing was imported from .*elsewhere, and not from this"):
         worker.prove(source, Path("suite"))
-    worker.prove(worker.Source(str(tmp_path / "elsewhere"), ("proven_thing",), str(tmp_path)), Path("suite"))
+    worker.prove(worker.Source((str(tmp_path / "elsewhere"),), ("proven_thing",), str(tmp_path)), Path("suite"))
+
+
+def test_a_module_that_is_made_up_at_run_time_has_no_place_to_prove(tmp_path, monkeypatch):
+    """As torch.ops, whose file is "_ops.py"."""
+    monkeypatch.setitem(sys.modules, "made_up.ops", SimpleNamespace(__file__="_ops.py"))
+    worker.prove(worker.Source((str(tmp_path),), ("made_up",), str(tmp_path)), Path("suite"))
 
 
 def test_values_are_described_by_type_and_shape_and_not_by_number():

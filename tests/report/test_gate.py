@@ -220,6 +220,15 @@ def test_an_interrupted_gate_says_so():
     assert "Interrupted" in gate.markdown(*of(interrupted=True), COMMAND)
 
 
+def test_two_installs_are_named_with_their_code_and_what_else_differs():
+    install = replace(RECORD.base, name="torch==2.11.0", commit=None)
+    besides = tuple(f"x{number} 1 → 2" for number in range(8))
+    shown = text(*of(base=install, head=replace(install, name="torch==2.13.0"), code=RECORD.base, besides=besides))
+    assert "head torch==2.13.0 against base torch==2.11.0, with main 1a2b3c4d, 58.2 s" in shown
+    assert "differs, too: x0 1 → 2, " in shown
+    assert "and 2 more; --json FILE keeps them all" in " ".join(shown.split())
+
+
 def test_pairs_that_were_taken_over_are_counted():
     assert "taken over from earlier gates on these versions: 7 pairs" in text(*of(resumed=7))
 
@@ -420,6 +429,11 @@ def test_reds_are_errors_and_what_is_inconclusive_warns():
         "::warning title=bench-core gate%3A inconclusive::ties.Tie.time_tie(a): noise: pairs scatter by 4.0 %25, "
         "5 pairs",
     ]
+
+
+def test_an_unfair_pair_warns():
+    (line,) = gate.workflow_commands(*of([], unfair=("numpy's BLAS: mkl on base, none on head",)))
+    assert line == "::warning title=bench-core gate%3A not a fair pair::numpy's BLAS: mkl on base, none on head"
 
 
 def test_a_line_end_cannot_begin_a_command_of_its_own():

@@ -107,9 +107,18 @@ def test_a_record_is_read_back_exactly_but_for_the_folders(tmp_path):
 
 
 def test_a_file_from_before_anything_was_looked_into_is_read_too(tmp_path):
-    older = changed(stored(tmp_path), lambda content: [content.pop("causes"), content.pop("instructions")])
+    older = changed(stored(tmp_path), lambda content: [content.pop(name) for name in gate_file.LATER])
     found = gate_file.read(older)
-    assert (found.causes, found.instructions) == ((), ())
+    assert (found.causes, found.instructions, found.code, found.unfair) == ((), (), None, ())
+
+
+def test_a_gate_of_two_installs_is_read_back_with_its_code(tmp_path):
+    record = replace(RECORD, code=HEAD, unfair=("torch's build: CPU on base, CUDA 13.0 on head",), besides=("x 1 → 2",))
+    path = tmp_path / "versus.json"
+    gate_file.write(path, record, VERDICT, 1)
+    found = gate_file.read(path)
+    assert (found.code, found.unfair, found.besides) == (without_path(HEAD), record.unfair, record.besides)
+    assert "somewhere" not in path.read_text()
 
 
 def test_the_verdict_in_the_file_is_told(tmp_path):
