@@ -15,9 +15,10 @@ ALLOWED = {
     "timing": LEAVES | {"suite"},
     "results": LEAVES | {"timing"},
     "gate": LEAVES | {"timing"},
-    "report": LEAVES | {"results", "timing"},
+    "analysis": LEAVES | {"results"},
+    "report": LEAVES | {"analysis", "results", "timing"},
     "pytest_plugin": LEAVES | {"timing"},
-    "cli": LEAVES | {"timing", "results", "gate", "report"},
+    "cli": LEAVES | {"timing", "results", "analysis", "gate", "report"},
 }
 WITH_TORCH = {"bench_core/suite", "bench_core/timing/accelerator.py", "bench_core/timing/torch_timer.py", "benchmarks"}
 
