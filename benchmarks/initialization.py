@@ -24,7 +24,7 @@ from bench_core.suite import (
     shape_of,
     traffic,
 )
-from bench_core.suite.initializers import INITIALIZERS
+from bench_core.suite.initializers import DRAWS, INITIALIZERS
 
 
 def weight_for(initializer: str, device: str, size: str, dtype: str = "float32") -> torch.Tensor:
@@ -49,6 +49,7 @@ class InPlace(Suite):
         "size": ["8x4", "256x256"],
         "dtype": ["float32"],
     }
+    draws = DRAWS
     reports = [
         Report(
             source="pytorch/pytorch#173173",
@@ -117,6 +118,7 @@ class Threads(Suite):
     params = [THREADS, labels("zeros_", "uniform_", "normal_"), labels("256x256", "1024x1024", "4096x4096")]
     quick = {"initializer": ["zeros_", "normal_"], "size": ["1024x1024"]}
     rivals = "threads"
+    draws = DRAWS
 
     def setup(self, threads, initializer, size):
         super().setup(threads, initializer, size)
@@ -144,6 +146,7 @@ class FreshMemory(Suite):
     param_names = ["initializer", "size"]
     params = [labels("zeros_", "normal_"), labels("256x256", "1024x1024", "4096x4096", "8192x8192")]
     quick = {"initializer": ["zeros_"], "size": ["1024x1024"]}
+    draws = DRAWS
 
     def setup(self, initializer, size):
         super().setup(initializer, size)
@@ -253,6 +256,7 @@ class Masked(Suite):
     ]
     quick = {"device": ["cpu"], "size": ["8x4", "256x256"]}
     rivals = "idiom"
+    draws = 1  # one uniform draw has the sign, the magnitude and the mask in it
     copies = 6
 
     def setup(self, device, idiom, size):
@@ -283,6 +287,7 @@ class TruncatedNormal(Suite):
     params = [DEVICES, labels("nn_init", "inverse_cdf"), labels("8x4", "512x512", "2048x2048"), DTYPES]
     quick = {"device": ["cpu"], "size": ["512x512"], "dtype": ["float32"]}
     rivals = "idiom"
+    draws = 1
     reports = [
         Report(
             source="pytorch/pytorch#182116",
@@ -320,6 +325,7 @@ class Bernoulli(Suite):
     params = [DEVICES, labels("bernoulli_", "uniform_less"), labels("8x4", "256x256", "1024x1024")]
     quick = {"device": ["cpu"], "size": ["256x256"]}
     rivals = "idiom"
+    draws = 1
     reports = [
         Report(
             source="pytorch/pytorch#11945, pytorch/pytorch#8673",

@@ -109,3 +109,18 @@ def test_help_does_not_import_torch_or_asv():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "0 set()"
+
+
+def test_a_run_keeps_what_doctor_says_and_how_large_the_caches_are(monkeypatch):
+    from bench_core.cli import circumstances
+    from bench_core.timing import machine
+
+    here = machine.Machine(caches={"L1d": 32768}, load=7.0, physical=2)
+    monkeypatch.setattr(machine, "read", lambda: here)
+    found = circumstances("a" * 40)
+    assert (found.commit, found.caches) == ("a" * 40, {"L1d": 32768})
+    assert found.findings[0] == (
+        "spoils",
+        "The load is 7.0 on 2 cores (average of the last minute).",
+        "See what is running, end it or wait for it, and start again when a minute has passed.",
+    )

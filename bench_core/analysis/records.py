@@ -220,7 +220,7 @@ class Crossing:
     Attributes:
         parameter, first, second: e.g. ``device``, ``cpu``, ``cuda``.
         fixed: the other parameters.
-        ratios: second over first at each label.
+        ratios: at each label its n, and second over first.
         crossings: the n where the faster one changes, in the order of n; () where one is faster at every size.
         sentence: in words.
     """

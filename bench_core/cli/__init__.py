@@ -14,9 +14,12 @@ from rich.console import Console
 
 from bench_core import __version__, clock
 from bench_core.cli.bisect import bisect
+from bench_core.cli.compare import compare
 from bench_core.cli.gate import gate
+from bench_core.cli.report import report
 from bench_core.cli.terminal import CONFIG, console, write_page
 from bench_core.errors import BenchCoreError
+from bench_core.results.store import Circumstances
 
 PARAMS = click.option(
     "--param",
@@ -50,6 +53,8 @@ def main() -> None:
 
 main.add_command(gate)
 main.add_command(bisect)
+main.add_command(compare)
+main.add_command(report)
 
 
 @main.command("list")
@@ -126,6 +131,7 @@ def run(pattern: str | None, config: Path, quick: bool, params: tuple[str, ...],
         commit=commit,
         machine=machine,
         attributes=asv_run.QUICK if quick else None,
+        circumstances=circumstances(commit) if commit else None,
         progress=progress(out),
     )
     show_file(out, outcome.path, suite.declared, {cell.name for cell in cells})
@@ -263,6 +269,20 @@ def agree(config: Path, markdown: Path | None, count: int) -> None:
     write_page(markdown, pages.agreement_page(rows, this_machine()))
     if not all(row.agrees for row in rows):
         sys.exit(1)
+
+
+def circumstances(commit: str) -> Circumstances:
+    """How this machine is now, as it is kept beside the results of `commit`."""
+    from bench_core.report import doctor as page
+    from bench_core.timing import machine
+
+    here = machine.read()
+    return Circumstances(
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        commit=commit,
+        caches=here.caches or {},
+        findings=tuple(page.stored(finding) for finding in page.findings(here)),
+    )
 
 
 def this_machine() -> str:

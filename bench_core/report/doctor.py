@@ -69,6 +69,11 @@ def findings(machine: Machine) -> tuple[Finding, ...]:
     return tuple(sorted(found, key=lambda finding: finding.severity))  # stable: `_CHECKS` orders equals
 
 
+def stored(finding: Finding) -> tuple[str, str, str]:
+    """A finding as it is kept beside results: (level, sentence, what to do)."""
+    return _name(finding.severity), finding.what, f"{finding.action} {finding.command}".strip()
+
+
 def unseen(machine: Machine) -> tuple[str, ...]:
     """What could not be read, so that silence about it is no good news."""
     looked_for = {

@@ -10,10 +10,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from bench_core.analysis.limits import limits_of
 from bench_core.report import units
 from bench_core.results.read import CellResult, ResultFile
-
-FILL, UPDATE = "bandwidth.Memory.time_fill", "bandwidth.Memory.time_update"
 
 WARN_ABOVE = 0.10
 """Half width of a 99 % interval, as a share of the time, from which a figure is marked as uncertain."""
@@ -26,14 +25,15 @@ def results(file: ResultFile, names: Collection[str] | None = None) -> Renderabl
         names: the cells to show; None for all. A file gathers what several runs of one commit have timed.
     """
     shown = [cell for cell in file.cells if names is None or cell.name in names]
-    return Group(*(_family(name, list(cells), file.cells) for name, cells in _by(shown, lambda c: c.family)))
+    shares = {limit.cell: limit.share.middle for limit in limits_of(file.cells)}
+    return Group(*(_family(name, list(cells), shares) for name, cells in _by(shown, lambda c: c.family)))
 
 
 def legend() -> Text:
     return Text(
         "±: half the 99 % interval of the median.  GB/s: the bytes that the job must move, over the time.  "
-        "of limit: that bandwidth over what a plain fill (or update in place, where the job reads as well) of the "
-        "nearest size reaches here.  vs best: over the fastest way of doing the same job.  "
+        "of limit: over the most that this machine does of what binds the job: bytes, random numbers, or turns of a "
+        "Python loop (family limits).  vs best: over the fastest way of doing the same job.  "
         "(unties): leaves tied parameters untied.",
         style="dim",
     )
@@ -53,7 +53,7 @@ def described(machine: Mapping[str, str]) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _family(name: str, cells: Sequence[CellResult], everything: Sequence[CellResult]) -> Table:
+def _family(name: str, cells: Sequence[CellResult], shares: Mapping[str, float]) -> Table:
     table = Table(title=name, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
     table.add_column("")
     for heading in ("value", "±", "GB/s", "of limit", "vs best"):
@@ -63,14 +63,13 @@ def _family(name: str, cells: Sequence[CellResult], everything: Sequence[CellRes
         table.add_row(Text(benchmark.split(".", 1)[-1], style="cyan"))
         best = _best_rivals(rows)
         for cell in rows:
-            table.add_row(*_row(cell, everything, best))
+            table.add_row(*_row(cell, shares.get(cell.name), best))
     return table
 
 
-def _row(cell: CellResult, everything: Sequence[CellResult], best: dict[tuple[str, ...], float]) -> list[Text | str]:
+def _row(cell: CellResult, share: float | None, best: dict[tuple[str, ...], float]) -> list[Text | str]:
     label = "  " + (", ".join(cell.params.values()) or cell.benchmark.rsplit(".", 1)[-1])
     label += "  (unties)" if cell.unties else ""
-    share = share_of_limit(cell, everything)
     fastest = best.get(_job(cell), math.nan)
     rivalry = "" if cell.rivals is None or cell.kind != "time" else units.ratio(cell.value.middle / fastest)
     wide = _is_unsure(cell)
@@ -100,28 +99,6 @@ def value(cell: CellResult) -> str:
     if cell.unit == "bytes":
         return units.size(cell.value.middle)
     return f"{cell.value.middle:.4g} {cell.unit}"
-
-
-def share_of_limit(cell: CellResult, everything: Iterable[CellResult]) -> float | None:
-    """The cell's bandwidth over that of a plain fill, or update in place, of the nearest size on the same device, as
-    stored beside it; None for the yardsticks, and where bytes are not declared or the yardstick was not timed."""
-    if cell.params.get("threads", "1") != "1":  # the yardsticks have one thread
-        return None
-    if cell.bandwidth is None or cell.moved_bytes is None or cell.family == FILL.split(".")[0]:
-        return None
-    yardstick = UPDATE if cell.reads else FILL
-    device = cell.params.get("device", "cpu")
-    candidates = [
-        other
-        for other in everything
-        if other.benchmark == yardstick and other.params["device"] == device and other.bandwidth
-    ]
-    if not candidates:
-        return None
-    wanted = math.log(cell.moved_bytes)
-    nearest = min(candidates, key=lambda other: abs(math.log(other.moved_bytes or 1) - wanted))
-    assert nearest.bandwidth is not None
-    return cell.bandwidth / nearest.bandwidth
 
 
 def _job(cell: CellResult) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ from asv.runner import run_benchmarks
 from asv.util import UserError
 
 from bench_core.errors import BenchCoreError, require_writable
+from bench_core.results.store import Circumstances, append_circumstances
 from bench_core.timing.cells import Cell, SuiteDirectory
 
 REPORTED = ("torch", "numpy")
@@ -39,7 +40,7 @@ REPORTED = ("torch", "numpy")
 WITHOUT_COMMIT = "no-commit.json"
 
 QUICK: Mapping[str, Any] = {"rounds": 1, "repeat": [5, 100, 0.06], "warmup_time": 0.02}
-"""asv attributes of the quick profile: one pass over the suite instead of two, and half the samples, so that its 180
+"""asv attributes of the quick profile: one pass over the suite instead of two, and half the samples, so that its 215
 cells take less than a minute."""
 
 
@@ -141,6 +142,7 @@ def run(
     commit: str | None,
     machine: str | None = None,
     attributes: Mapping[str, Any] | None = None,
+    circumstances: Circumstances | None = None,
     progress: Progress = lambda name, share: None,
 ) -> Outcome:
     """Time `cells` through asv.
@@ -151,6 +153,7 @@ def run(
         commit: the hash to store the results under; None to keep them out of the history, beside asv's `env_dir`.
         machine: asv's name for this machine; None for its default, the host name.
         attributes: overrides of the benchmarks' own, as `asv run --attribute`.
+        circumstances: how the machine is, to be kept beside its results; None to keep nothing.
 
     Raises:
         BenchCoreError: if the results folder cannot be written, or nothing was timed before Ctrl-C.
@@ -193,6 +196,8 @@ def run(
             interrupted = True
         if interrupted and not results.errcode:  # asv notes one for each benchmark of this run
             raise BenchCoreError("interrupted before anything was timed; nothing is stored.")
+        if circumstances is not None:
+            append_circumstances(where / here.machine, circumstances)
         return Outcome(
             path=folder / where / results._filename,
             commit=commit,

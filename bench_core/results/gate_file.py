@@ -127,6 +127,60 @@ def stored_verdict(path: Path) -> VerdictName:
 
 
 @dataclass(frozen=True)
+class SideName:
+    """What a history needs of `bench_core.records.Version`."""
+
+    name: str
+    commit: str | None
+    changed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CellVerdict:
+    """A cell of a gate, and the verdict on it."""
+
+    name: str
+    verdict: VerdictName
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a gate's file says at its top, and of each cell the verdict.
+
+    Attributes:
+        machine: asv's description of the machine, with the versions of what the environment holds.
+        date: when it began, ISO 8601, UTC.
+        verdict, reason: as they were reached when the file was written.
+    """
+
+    base: SideName
+    head: SideName
+    machine: Mapping[str, str]
+    date: str
+    verdict: VerdictName
+    reason: str
+    cells: tuple[CellVerdict, ...]
+
+
+def is_gate(content: Mapping[str, Any]) -> bool:
+    """The content of a JSON file is a gate's, of whatever schema."""
+    return str(content.get("schema")).startswith("bench-core/gate/")
+
+
+def summary(path: Path, content: Mapping[str, Any]) -> Summary:
+    """The summary of a file that has been parsed already: of a long gate, `read` takes seconds.
+
+    Raises:
+        BenchCoreError: if `write` does not write such a file.
+    """
+    try:
+        found: Summary = _read_as(Summary, _known(path, content), "")
+    except ValueError as error:
+        raise _damaged(path, error) from error
+    return found
+
+
+@dataclass(frozen=True)
 class Tally:
     """What the controls of all gates so far say about how often a cell is called changed that is not.
 
@@ -356,6 +410,11 @@ def _load(path: Path) -> dict[str, Any]:
         ) from error
     except ValueError as error:
         raise BenchCoreError(f"{path} is not JSON: {error}. `bench-core gate --json FILE` writes one anew.") from error
+    return _known(path, content)
+
+
+def _known(path: Path, content: Any) -> dict[str, Any]:
+    """The content, if it is of a schema that can be read."""
     schema = content.get("schema") if isinstance(content, dict) else None
     number = re.fullmatch(r"bench-core/gate/(\d+)", schema) if isinstance(schema, str) else None
     if number is None:

@@ -29,6 +29,8 @@ class CellResult:
         reads, writes: how often the job reads and writes its weight (see `bench_core.suite.traffic`); 0 if undeclared.
         rivals: the parameter whose values do the same job, if the benchmark names one.
         unties: this way of doing the job leaves tied parameters untied.
+        draws: random numbers that the job must draw for each element of its weight; 0 if undeclared.
+        begun: when asv began to measure the benchmark, in milliseconds since 1970; 0 where it did not store that.
     """
 
     benchmark: str
@@ -42,6 +44,8 @@ class CellResult:
     writes: int
     rivals: str | None
     unties: bool = False
+    draws: float = 0
+    begun: int = 0
 
     @property
     def name(self) -> str:
@@ -52,12 +56,21 @@ class CellResult:
         return self.benchmark.split(".", 1)[0]
 
     @property
+    def elements(self) -> int | None:
+        """Elements of its weight, where a parameter `size` such as ``8x4`` says so."""
+        return math.prod(map(int, self.params["size"].split("x"))) if "size" in self.params else None
+
+    @property
+    def drawn(self) -> float | None:
+        """Random numbers that the job cannot do without drawing, where they are declared."""
+        return self.draws * self.elements if self.draws and self.elements is not None else None
+
+    @property
     def moved_bytes(self) -> int | None:
         """Bytes that the job cannot do without moving, where they are declared."""
-        if not self.reads + self.writes or "size" not in self.params:
+        if not self.reads + self.writes or self.elements is None:
             return None
-        elements = math.prod(int(side) for side in self.params["size"].split("x"))
-        return (self.reads + self.writes) * elements * ITEM_BYTES[self.params.get("dtype", "float32")]
+        return (self.reads + self.writes) * self.elements * ITEM_BYTES[self.params.get("dtype", "float32")]
 
     @property
     def bandwidth(self) -> float | None:
@@ -76,6 +89,9 @@ class ResultFile:
     Attributes:
         machine: asv's description of the machine, and the versions of what the environment holds.
         failed: cells, or benchmarks as a whole, that have no value because they failed.
+        date: of the commit, in milliseconds since 1970; 0 without a commit.
+        environment: asv's name of it.
+        outdated: benchmarks that the suite no longer has, or has in another version; their values are not read.
     """
 
     path: Path
@@ -83,6 +99,13 @@ class ResultFile:
     machine: Mapping[str, str]
     cells: tuple[CellResult, ...]
     failed: tuple[str, ...]
+    date: int = 0
+    environment: str = ""
+    outdated: tuple[str, ...] = ()
+
+
+VERSION = 2
+"""asv's number for the format of its result files, since 0.5."""
 
 
 def read(path: Path, declared: list[dict[str, Any]] | None = None) -> ResultFile:
@@ -94,29 +117,69 @@ def read(path: Path, declared: list[dict[str, Any]] | None = None) -> ResultFile
     Raises:
         BenchCoreError: if a file is missing, or is not one that asv wrote.
     """
-    content = _load(path)
+    content = load(path)
+    return parsed(path, content, declarations(path) if declared is None else declared)
+
+
+def declarations(path: Path) -> list[dict[str, Any]]:
+    """What ``benchmarks.json`` declares for the result file `path`.
+
+    Raises:
+        BenchCoreError: if it is missing, or is not one that asv wrote.
+    """
+    # asv's folders: results/benchmarks.json and results/<machine>/<file>; without a commit both stand together.
+    own, shared = path.parent / "benchmarks.json", path.parent.parent / "benchmarks.json"
+    found = own if own.is_file() else shared
+    listing = load(found)
+    _require_version(found, listing)
+    return [value for name, value in listing.items() if name != "version"]
+
+
+def parsed(path: Path, content: Mapping[str, Any], declared: list[dict[str, Any]]) -> ResultFile:
+    """Take a result file's content apart.
+
+    Raises:
+        BenchCoreError: if asv does not write such a file.
+    """
+    _require_version(path, content)
     try:
-        if declared is None:
-            # asv's folders: results/benchmarks.json and results/<machine>/<file>; without a commit both stand together.
-            own, shared = path.parent / "benchmarks.json", path.parent.parent / "benchmarks.json"
-            listing = _load(own if own.is_file() else shared)
-            declared = [value for name, value in listing.items() if name != "version"]
         by_name = {benchmark["name"]: benchmark for benchmark in declared}
         columns = content["result_columns"]
         cells: list[CellResult] = []
         failed: list[str] = []
+        outdated: list[str] = []
         for name, row in sorted(content["results"].items()):
             found = dict(zip(columns, row, strict=False))
             if name not in by_name or found.get("version") not in (None, by_name[name].get("version")):
-                continue  # the suite no longer has this benchmark, or has another under its name
+                outdated.append(name)
+                continue
             if found.get("result") is None:
                 failed.append(name)
                 continue
             cells += _cells(by_name[name], found)
             failed += _failed(by_name[name], found)
-        return ResultFile(path, content["commit_hash"] or None, content["params"], tuple(cells), tuple(failed))
-    except (KeyError, TypeError, AttributeError) as error:
+        return ResultFile(
+            path=path,
+            commit=content["commit_hash"] or None,
+            machine=content["params"],
+            cells=tuple(cells),
+            failed=tuple(failed),
+            date=content.get("date") or 0,
+            environment=content.get("env_name", ""),
+            outdated=tuple(outdated),
+        )
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         raise BenchCoreError(f"{path} is not a result file that asv 0.6 writes: {error!r}.") from error
+
+
+def _require_version(path: Path, content: Mapping[str, Any]) -> None:
+    version = content.get("version", VERSION)
+    if version != VERSION:
+        newer = isinstance(version, int) and version > VERSION
+        mend = "upgrade bench_core" if newer else "`asv update` brings it up to date"
+        raise BenchCoreError(
+            f"{path} is in version {version} of asv's format, and version {VERSION} is what is read here: {mend}."
+        )
 
 
 def newest(folder: Path) -> Path:
@@ -136,6 +199,8 @@ def newest(folder: Path) -> Path:
 def _cells(benchmark: Mapping[str, Any], found: Mapping[str, Any]) -> list[CellResult]:
     params = found["params"] or []
     combinations = list(itertools.product(*params))
+    draws = benchmark.get("weight_draws", 0)
+    begun = found.get("started_at") or 0
     cells = []
     for index, values in enumerate(combinations):
         value = _at(found, "result", index)
@@ -161,6 +226,8 @@ def _cells(benchmark: Mapping[str, Any], found: Mapping[str, Any]) -> list[CellR
                 writes=benchmark.get("weight_writes", 0),
                 rivals=benchmark.get("rivals"),
                 unties=named.get(benchmark.get("rivals", "")) in benchmark.get("unties", ()),
+                draws=max((draws.get(value, 0) for value in values), default=0) if isinstance(draws, dict) else draws,
+                begun=begun,
             )
         )
     return cells
@@ -177,7 +244,12 @@ def _at(found: Mapping[str, Any], column: str, index: int) -> Any:
     return None if values is None else values[index]
 
 
-def _load(path: Path) -> dict[str, Any]:
+def load(path: Path) -> dict[str, Any]:
+    """The object that a JSON file of asv's holds.
+
+    Raises:
+        BenchCoreError: if it cannot be read, or holds none.
+    """
     try:
         content = json.loads(path.read_text())
     except OSError as error:

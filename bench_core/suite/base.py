@@ -72,6 +72,8 @@ class Suite:
             and ``None`` leaves the class out of the quick profile.
         rivals: the parameter whose values are ways of doing the same job; they are compared with each other.
         unties: the rivals that leave tied parameters untied; every table marks them.
+        draws: random numbers that the job must draw for each element of the weight that `size` describes, for their
+            number a second; or a mapping to that from those values of a parameter that draw any.
         reports: slowdowns that this class shows.
         copies: how many weights of the cell's size are alive at once, at most, the check included.
     """
@@ -81,6 +83,7 @@ class Suite:
     quick: ClassVar[Mapping[str, Sequence[str]] | None] = {}
     rivals: ClassVar[str | None] = None
     unties: ClassVar[Sequence[str]] = ()
+    draws: ClassVar[float | Mapping[str, float]] = 0
     reports: ClassVar[Sequence[Report]] = ()
     copies: ClassVar[int] = 4
 
@@ -98,9 +101,11 @@ class Suite:
 
     def __init_subclass__(cls) -> None:
         # asv hands attributes of the functions, and of nothing else, on to benchmarks.json, where the report looks.
-        declared = {"rivals": cls.rivals, "unties": list(cls.unties)}
+        declared: dict[str, Any] = {"rivals": cls.rivals, "unties": list(cls.unties)} if cls.rivals else {}
+        if cls.draws:
+            declared["weight_draws"] = cls.draws
         for name in dir(cls):
-            if cls.rivals and name.startswith(("time_", "track_", "peakmem_")):
+            if declared and name.startswith(("time_", "track_", "peakmem_")):
                 attributes = getattr(cls, name).__dict__
                 known = {key: attributes.setdefault(key, value) for key, value in declared.items()}
                 if known != declared:  # a function that two classes share has one entry in its attributes

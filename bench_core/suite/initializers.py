@@ -25,12 +25,14 @@ class Initializer:
         apply: initializes the tensor in place.
         check: takes the weight and a call that initializes it, and raises `AssertionError` if the outcome is not
             what the initializer promises.
+        draws: random numbers that it must draw for each element.
         cubic: its cost grows with the third power of the weight's side.
         dtypes: the dtypes that torch implements it for.
     """
 
     apply: Callable[[torch.Tensor], object]
     check: Check
+    draws: int = 0
     cubic: bool = False
     dtypes: tuple[str, ...] = ("float32", "bfloat16")
 
@@ -158,24 +160,26 @@ INITIALIZERS: dict[str, Initializer] = {
     "zeros_": Initializer(nn.init.zeros_, constant(0)),
     "ones_": Initializer(nn.init.ones_, constant(1)),
     "constant_": Initializer(lambda weight: nn.init.constant_(weight, 0.3), constant(0.3)),
-    "uniform_": Initializer(nn.init.uniform_, random(lambda _: oracles.uniform_cdf(0, 1), support=(0, 1))),
-    "normal_": Initializer(lambda weight: nn.init.normal_(weight, 0, 0.01), normal(lambda _: 0.01)),
+    "uniform_": Initializer(nn.init.uniform_, random(lambda _: oracles.uniform_cdf(0, 1), support=(0, 1)), draws=1),
+    "normal_": Initializer(lambda weight: nn.init.normal_(weight, 0, 0.01), normal(lambda _: 0.01), draws=1),
     "trunc_normal_": Initializer(
-        nn.init.trunc_normal_, random(lambda _: oracles.truncated_normal_cdf(0, 1, -2, 2), support=(-2, 2))
+        nn.init.trunc_normal_, random(lambda _: oracles.truncated_normal_cdf(0, 1, -2, 2), support=(-2, 2)), draws=1
     ),
-    "xavier_uniform_": Initializer(nn.init.xavier_uniform_, random(_uniform(_xavier_std))),
-    "xavier_normal_": Initializer(nn.init.xavier_normal_, normal(_xavier_std)),
+    "xavier_uniform_": Initializer(nn.init.xavier_uniform_, random(_uniform(_xavier_std)), draws=1),
+    "xavier_normal_": Initializer(nn.init.xavier_normal_, normal(_xavier_std), draws=1),
     "kaiming_uniform_": Initializer(
-        lambda weight: nn.init.kaiming_uniform_(weight, nonlinearity="relu"), random(_uniform(_kaiming_std))
+        lambda weight: nn.init.kaiming_uniform_(weight, nonlinearity="relu"), random(_uniform(_kaiming_std)), draws=1
     ),
     "kaiming_normal_": Initializer(
-        lambda weight: nn.init.kaiming_normal_(weight, nonlinearity="relu"), normal(_kaiming_std)
+        lambda weight: nn.init.kaiming_normal_(weight, nonlinearity="relu"), normal(_kaiming_std), draws=1
     ),
-    "orthogonal_": Initializer(nn.init.orthogonal_, check_orthogonal, cubic=True, dtypes=("float32",)),
-    "sparse_": Initializer(lambda weight: nn.init.sparse_(weight, SPARSITY, SPARSE_STD), check_sparse),
+    "orthogonal_": Initializer(nn.init.orthogonal_, check_orthogonal, draws=1, cubic=True, dtypes=("float32",)),
+    "sparse_": Initializer(lambda weight: nn.init.sparse_(weight, SPARSITY, SPARSE_STD), check_sparse, draws=1),
     "eye_": Initializer(nn.init.eye_, check_eye),
     "dirac_": Initializer(nn.init.dirac_, check_dirac),
 }
+
+DRAWS = {name: initializer.draws for name, initializer in INITIALIZERS.items() if initializer.draws}
 
 
 def my_init(module: nn.Module) -> None:

@@ -24,7 +24,7 @@ def smallest(cells):
     """Of one benchmark, the cells on the CPU with the first value of every parameter that only makes them larger."""
     for cell in cells:
         values = dict(zip(cell.params, cell.owner.params, strict=True))
-        growing = ("size", "modules", "parameters", "depth", "width", "keys", "uses", "layers", "threads")
+        growing = {"size", "modules", "parameters", "depth", "width", "keys", "uses", "layers", "threads", "iterations"}
         if cell.params.get("device", "cpu") == "cpu" and all(
             cell.params[name] == str(values[name][0]) for name in growing if name in cell.params
         ):
@@ -92,6 +92,14 @@ def test_the_quick_profile_names_values_that_exist(owner):
 @pytest.mark.parametrize("owner", CASES, ids=named)
 def test_rivals_are_a_parameter_of_the_case(owner):
     assert owner.rivals is None or owner.rivals in owner.param_names
+
+
+@pytest.mark.parametrize("owner", CASES, ids=named)
+def test_random_numbers_are_declared_for_values_that_the_case_has(owner):
+    draws = owner.draws if isinstance(owner.draws, dict) else {}
+    drawing = [row for row in owner.params if set(draws) & set(row)]
+    assert len(drawing) == bool(draws), "one parameter says how many numbers are drawn"
+    assert not owner.draws or "size" in owner.param_names
 
 
 REPORTS = [(owner, report) for owner in CASES for report in owner.reports]

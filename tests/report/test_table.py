@@ -19,10 +19,10 @@ def masked(idiom, seconds, **options):
     return cell("initialization.Masked.time_initialize", params, seconds, writes=1, rivals="idiom", **options)
 
 
-FILL = cell("bandwidth.Memory.time_fill", {"device": "cpu", "size": "1024x1024"}, 100e-6, writes=1)
-SMALL_FILL = cell("bandwidth.Memory.time_fill", {"device": "cpu", "size": "8x4"}, 1e-6, writes=1)
-CUDA_FILL = cell("bandwidth.Memory.time_fill", {"device": "cuda", "size": "1024x1024"}, 1e-6, writes=1)
-UPDATE = cell("bandwidth.Memory.time_update", {"device": "cpu", "size": "1024x1024"}, 100e-6, reads=1, writes=1)
+FILL = cell("limits.Memory.time_fill", {"device": "cpu", "size": "1024x1024"}, 100e-6, writes=1)
+SMALL_FILL = cell("limits.Memory.time_fill", {"device": "cpu", "size": "8x4"}, 1e-6, writes=1)
+CUDA_FILL = cell("limits.Memory.time_fill", {"device": "cuda", "size": "1024x1024"}, 1e-6, writes=1)
+UPDATE = cell("limits.Memory.time_update", {"device": "cpu", "size": "1024x1024"}, 100e-6, reads=1, writes=1)
 EDIT = cell("initialization.Edit.time_add", {"device": "cpu", "size": "1024x1024"}, 200e-6, reads=1, writes=1)
 NORM = cell("initialization.Signal.track_norm", {"depth": "16"}, -20.5, kind="track", unit="log10 ratio")
 MEMORY = cell("initialization.Build.peakmem_build", {}, 3 << 20, kind="peakmemory", unit="bytes")
@@ -48,7 +48,7 @@ def shown(cells):
 
 def test_the_table_of_a_family():
     lines = shown(CELLS)
-    assert lines[lines.index("initialization") :] == [
+    assert lines[: lines.index("limits")] == [
         "initialization",
         "                                     value        ±  GB/s  of limit  vs best",
         "Build.peakmem_build",
@@ -63,22 +63,9 @@ def test_the_table_of_a_family():
     ]
 
 
-def test_the_limit_is_a_plain_fill_of_the_nearest_size_on_the_same_device():
-    assert table.share_of_limit(masked("where", 400e-6), CELLS) == 0.25
-
-
-def test_the_limit_of_what_reads_as_well_is_an_update_in_place():
-    assert table.share_of_limit(EDIT, [UPDATE]) == 0.5
-    assert table.share_of_limit(EDIT, [FILL]) is None
-
-
 def test_a_way_that_unties_is_marked_beside_its_rivals():
     (line,) = [line for line in shown([replace(masked("assign", 1e-6), unties=True)]) if "assign" in line]
     assert line.startswith("  cpu, assign, 1024x1024  (unties)  1.00 µs")
-
-
-def test_without_declared_bytes_there_is_no_share():
-    assert table.share_of_limit(NORM, CELLS) is None
 
 
 def test_uncertain_times_are_counted():

@@ -15,6 +15,7 @@ from asv.util import UserError
 from bench_core.errors import BenchCoreError
 from bench_core.results import asv_run
 from bench_core.results.read import read
+from bench_core.results.store import Circumstances, read_store
 from bench_core.timing.cells import SuiteDirectory, asv_config
 
 FAST = {"rounds": 1, "warmup_time": 0, "sample_time": 0.0005}
@@ -63,6 +64,14 @@ def test_a_second_run_adds_to_the_first(project):
     timed(project, "8x4")
     _, outcome = timed(project, "Later")
     assert {cell.benchmark for cell in read(outcome.path).cells} == {"fills.Fill.time_fill", "fills.Later.time_sum"}
+
+
+def test_the_machines_circumstances_are_kept_beside_its_results_a_line_a_run(project):
+    here = Circumstances("2026-01-02T03:04:05+00:00", head(project), {"L2": 1 << 20}, (("minor", "So.", "Do."),))
+    timed(project, "Later", circumstances=here)
+    timed(project, "Later")
+    timed(project, "Later", circumstances=here)
+    assert read_store(project / "results").circumstances == {"tester": (here, here)}
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt(), UserError("Interrupted.")], ids=["python", "asv"])

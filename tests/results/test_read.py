@@ -65,9 +65,36 @@ def test_a_value_without_parameters_is_read(tmp_path):
     assert [(cell.name, cell.value.middle) for cell in found.cells] == [("tying.Deep.track_norm", -3.5)]
 
 
-def test_a_result_of_a_benchmark_that_has_changed_since_is_left_out(tmp_path):
+def test_a_result_of_a_benchmark_that_has_changed_since_is_left_out_and_named(tmp_path):
     old = {name: [*row[:2], "older", *row[3:]] for name, row in in_place([1e-6] * 4).items()}
-    assert read(written(tmp_path, old), DECLARED).cells == ()
+    found = read(written(tmp_path, old), DECLARED)
+    assert (found.cells, found.outdated) == ((), ("initialization.InPlace.time_initialize",))
+
+
+@pytest.mark.parametrize(
+    ("declared", "drawn"), [({}, None), ({"weight_draws": 2}, 64), ({"weight_draws": {"8x4": 1, "9x9": 3}}, 32)]
+)
+def test_random_numbers_are_declared_for_all_cells_or_by_the_value_of_a_parameter(tmp_path, declared, drawn):
+    found = read(written(tmp_path, in_place([1e-6] * 4)), [{**DECLARED[0], **declared}])
+    assert found.cells[0].drawn == drawn
+
+
+def test_a_value_that_draws_nothing_has_no_random_numbers(tmp_path):
+    found = read(written(tmp_path, in_place([1e-6] * 4)), [{**DECLARED[0], "weight_draws": {"9x9": 1}}])
+    assert found.cells[0].drawn is None
+
+
+@pytest.mark.parametrize(("version", "mend"), [(3, "upgrade bench_core"), (1, "`asv update` brings it up to date")])
+def test_another_version_of_asvs_format_is_one_clear_error(tmp_path, version, mend):
+    with pytest.raises(BenchCoreError, match=f"is in version {version} of asv's format.*{mend}"):
+        read(written(tmp_path, in_place([1e-6] * 4), version=version), DECLARED)
+
+
+def test_declarations_in_another_version_of_asvs_format_are_one_clear_error(tmp_path):
+    path = written(tmp_path, in_place([1e-6] * 4))
+    (tmp_path / "benchmarks.json").write_text(json.dumps({"version": 3}))
+    with pytest.raises(BenchCoreError, match="benchmarks.json is in version 3 of asv's format"):
+        read(path)
 
 
 def test_the_declarations_stand_beside_the_results_of_a_run_without_a_commit(tmp_path):

@@ -78,6 +78,25 @@ def test_traffic_is_declared_on_the_function_where_asv_looks():
     assert (time_it.weight_reads, time_it.weight_writes) == (2, 1)
 
 
+@pytest.mark.parametrize("declared", [1, {"normal_": 1}])
+def test_random_numbers_are_declared_by_the_class_and_stand_on_the_function_where_asv_looks(declared):
+    class One(Suite):
+        draws = declared
+
+        def time_it(self):
+            pass
+
+    assert One.time_it.weight_draws == declared
+
+
+def test_a_class_that_declares_nothing_leaves_its_functions_alone():
+    class One(Suite):
+        def time_it(self):
+            pass
+
+    assert vars(One.time_it) == {}
+
+
 def test_a_benchmark_that_two_classes_share_cannot_have_two_kinds_of_rivals():
     class Mixin:
         def time_it(self):

@@ -1,0 +1,98 @@
+"""A report out of what a results folder holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+from typing import TypeVar
+
+from bench_core.analysis.crossings import crossings
+from bench_core.analysis.growth import growths
+from bench_core.analysis.history import histories
+from bench_core.analysis.idioms import jobs
+from bench_core.analysis.limits import limits
+from bench_core.analysis.records import Report, Subject
+from bench_core.analysis.series import series
+from bench_core.analysis.subjects import subjects
+from bench_core.analysis.trust import trust
+from bench_core.errors import UnknownNameError
+from bench_core.records import Commit
+from bench_core.results.store import Store
+
+Found = TypeVar("Found")
+
+
+def report(
+    store: Store,
+    *,
+    date: str,
+    version: str,
+    git: Mapping[str, Commit],
+    link: str,
+    published: str,
+    machines: Sequence[str] = (),
+) -> Report:
+    """Everything that is said of the results.
+
+    Args:
+        store: of all machines.
+        date: when the report is made, ISO 8601, UTC.
+        version: of bench_core.
+        git: what git knows of the commits, as of `bench_core.results.commits.read_commits`.
+        link: the address of a commit's page, without the hash; "" where none is known.
+        published: the address of asv's own pages, relative to the report; "" without.
+        machines: the machines, or versions of torch, to show side by side; all without any.
+
+    Raises:
+        UnknownNameError: if nothing was measured on one of `machines`.
+    """
+    shown = chosen(subjects(store), machines)
+    lines = {subject.name: series(subject) for subject in shown}
+    names = {subject.machine for subject in shown}
+
+    def each(analysis: Callable[[Subject], Sequence[Found]]) -> tuple[Found, ...]:
+        return tuple(chain.from_iterable(map(analysis, shown)))
+
+    return Report(
+        date=date,
+        version=version,
+        subjects=shown,
+        series=tuple(chain.from_iterable(lines.values())),
+        limits=each(limits),
+        growths=each(lambda subject: growths(lines[subject.name], subject)),
+        jobs=each(jobs),
+        crossings=each(crossings),
+        histories=histories(replace(store, runs=tuple(run for run in store.runs if run.machine in names)), git, link),
+        trust=tuple(trust(subject, store) for subject in shown),
+        left_out=store.left_out,
+        published=published,
+    )
+
+
+def chosen(known: Sequence[Subject], names: Sequence[str]) -> tuple[Subject, ...]:
+    """The subjects of these names: of a machine, of a version of torch, or a subject's own.
+
+    Args:
+        names: all subjects without any. In their order, then.
+
+    Raises:
+        UnknownNameError: if one of the names is of none.
+    """
+    if not names:
+        return tuple(known)
+    found: dict[str, Subject] = {}
+    for name in names:
+        named = [subject for subject in known if is_called(subject, name)]
+        if not named:
+            every = {called for subject in known for called in (subject.machine, subject.description.get("torch", ""))}
+            raise UnknownNameError("machine or version of torch", name, every - {""})
+        found |= {subject.name: subject for subject in named}
+    return tuple(found.values())
+
+
+def is_called(subject: Subject, name: str) -> bool:
+    """``torch==2.13.0`` and ``2.13.0`` are every build of it, ``2.13.0+cpu`` is that build alone."""
+    torch = subject.description.get("torch", "")
+    version = name.removeprefix("torch==")
+    return name in (subject.name, subject.machine) or (bool(torch) and version in (torch, torch.split("+")[0]))

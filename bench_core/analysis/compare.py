@@ -1,0 +1,222 @@
+"""Two stored results beside each other: commits, machines, versions of torch, or files."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench_core.analysis.build import is_called
+from bench_core.analysis.ratios import ratio
+from bench_core.analysis.records import Compared, Subject
+from bench_core.analysis.subjects import subjects
+from bench_core.errors import BenchCoreError, shortened
+from bench_core.results.read import CellResult, read
+from bench_core.results.store import Store
+
+BETWEEN_RUNS = 0.10
+"""What two runs of the same code may well differ by, whatever their intervals say. In the trials beside the gate
+(docs/statistics.md) two runs of asv one after the other differed by over 5 % in 2 of 120 cells, and by over 10 % in
+none; of our two reference runs, an hour apart on a busy machine, 7 of 168 times do."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A result that can be compared.
+
+    Attributes:
+        name: what it is, for people, e.g. ``4e6b7ac4 on epyc-2core, torch 2.13.0``.
+        machine: asv's name of it.
+        commit: in full; None for the newest values of a machine, which may be of several.
+        description: asv's description of the machine, and the versions of what the environment holds.
+        cells: by name.
+    """
+
+    name: str
+    machine: str
+    commit: str | None
+    description: Mapping[str, str]
+    cells: Mapping[str, CellResult]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two stored results say together.
+
+    Attributes:
+        cells: that both have, the largest ratio first.
+        only_first, only_second: cells that the other one lacks.
+        differences: in what the two differ beyond the code, e.g. ``torch: 2.12.0, 2.13.0``.
+        geometric_mean: of second over first, of the times; NaN without any.
+        gate: the command that measures the two side by side; "" where there is none.
+    """
+
+    first: Stored
+    second: Stored
+    cells: tuple[Compared, ...]
+    only_first: tuple[str, ...]
+    only_second: tuple[str, ...]
+    differences: tuple[str, ...]
+    geometric_mean: float
+    gate: str
+
+    @property
+    def slower(self) -> tuple[Compared, ...]:
+        """Cells whose second value is higher, as far as can be told without measuring them side by side."""
+        return tuple(cell for cell in self.cells if cell.differs and cell.ratio.low > 1)
+
+    @property
+    def faster(self) -> tuple[Compared, ...]:
+        return tuple(cell for cell in self.cells if cell.differs and cell.ratio.high < 1)
+
+    @property
+    def untold(self) -> int:
+        return len(self.cells) - len(self.slower) - len(self.faster)
+
+
+def compare(first: Stored, second: Stored) -> Comparison:
+    """Hold the second against the first, cell by cell."""
+    common = [name for name in first.cells if name in second.cells]
+    cells = sorted((_compared(first.cells[name], second.cells[name]) for name in common), key=_order)
+    logs = [math.log(cell.ratio.middle) for cell in cells if cell.unit == "seconds" and cell.ratio.middle > 0]
+    return Comparison(
+        first=first,
+        second=second,
+        cells=tuple(cells),
+        only_first=tuple(name for name in first.cells if name not in second.cells),
+        only_second=tuple(name for name in second.cells if name not in first.cells),
+        differences=tuple(_differences(first.description, second.description)),
+        geometric_mean=math.exp(math.fsum(logs) / len(logs)) if logs else math.nan,
+        gate=_gate(first, second),
+    )
+
+
+def _compared(first: CellResult, second: CellResult) -> Compared:
+    over = ratio(second.value, first.value)
+    differs = over.low > 1 + BETWEEN_RUNS or over.high < 1 / (1 + BETWEEN_RUNS)
+    return Compared(first.name, first.unit, first.value, second.value, over, differs)
+
+
+def _order(cell: Compared) -> float:
+    return math.inf if math.isnan(cell.ratio.middle) else -cell.ratio.middle
+
+
+def _differences(first: Mapping[str, str], second: Mapping[str, str]) -> list[str]:
+    names = [*first, *(name for name in second if name not in first)]
+    pairs = [(name, str(first.get(name, "none")), str(second.get(name, "none"))) for name in names]
+    return [f"{name}: {one}, {other}" for name, one, other in pairs if one != other]
+
+
+def _gate(first: Stored, second: Stored) -> str:
+    """The gate runs on one machine, and compares two commits or two installs of one package."""
+    if first.machine != second.machine:
+        return ""
+    torch = [result.description.get("torch", "").split("+")[0] for result in (first, second)]
+    if torch[0] != torch[1]:
+        return f"bench-core gate --versus torch=={torch[0]} torch=={torch[1]}" if all(torch) else ""
+    if first.commit is None or second.commit is None or first.commit == second.commit:
+        return ""
+    return f"bench-core gate {first.commit[:8]} {second.commit[:8]}"
+
+
+def chosen(
+    store: Store, names: tuple[str, str], *, machine: str | None = None, resolve: Callable[[str], str] = lambda name: ""
+) -> tuple[Stored, Stored]:
+    """The two results that a person means.
+
+    Each name is that of a file, of a machine, of a version of torch, or of a commit: the beginning of its hash, or
+    what git knows it by. Where that is several results, the two are taken that have most in common.
+
+    Args:
+        machine: only its results; files are taken as they are.
+        resolve: gives the full hash for a name that git knows, and "" for any other.
+
+    Raises:
+        BenchCoreError: if a name is that of no result, or if it is not clear which one is meant.
+    """
+    first, second = (_named(store, name, machine, resolve) for name in names)
+    pairs = [(one, other) for one, other in itertools.product(first, second) if one != other]
+    if not pairs:
+        raise BenchCoreError(f"{names[0]} and {names[1]} are the same result, {first[0].name}: {_there_is(store)}")
+    distances = [len(_differences(one.description, other.description)) for one, other in pairs]
+    nearest = [pair for pair, distance in zip(pairs, distances, strict=True) if distance == min(distances)]
+    if len(nearest) > 1:
+        found = shortened([f"{one.name}, and {other.name}" for one, other in nearest])
+        raise BenchCoreError(
+            f"it is not clear which results {names[0]} and {names[1]} are; as alike as each other are: {found}. Narrow "
+            "them with --machine, name a commit, or name two files."
+        )
+    return nearest[0]
+
+
+def _named(store: Store, name: str, machine: str | None, resolve: Callable[[str], str]) -> list[Stored]:
+    path = Path(name)
+    if path.is_file():
+        return [_file(path)]
+    known = [subject for subject in subjects(store) if machine in (None, subject.machine)]
+    if machine is not None and not known:
+        raise BenchCoreError(f"there are no results of the machine {machine!r}: {_there_is(store)}")
+    found = [
+        Stored(f"{subject.name}, the newest", subject.machine, None, subject.description, _values(subject))
+        for subject in known
+        if is_called(subject, name)
+    ]
+    return found or _commits(store, name, machine, resolve)
+
+
+def _values(subject: Subject) -> Mapping[str, CellResult]:
+    return {name: measured.cell for name, measured in subject.cells.items()}
+
+
+def _commits(store: Store, name: str, machine: str | None, resolve: Callable[[str], str]) -> list[Stored]:
+    runs = [run for run in store.runs if run.commit is not None and machine in (None, run.machine)]
+    hashes = {str(run.commit) for run in runs}
+    prefix = name.lower() if re.fullmatch(r"[0-9a-fA-F]{4,}", name) else None
+    meant = {known for known in hashes if prefix is not None and known.startswith(prefix)}
+    if len(meant) > 1:
+        raise BenchCoreError(
+            f"{name} begins several commits: {shortened(sorted(meant))}. Name more of the one you mean."
+        )
+    if not meant:
+        commit = resolve(name)
+        if commit and commit not in hashes:
+            raise BenchCoreError(f"{name} is the commit {commit[:8]}, which has no results; {_there_is(store)}")
+        meant = {commit} if commit else set()
+    if not meant:
+        raise BenchCoreError(
+            f"{name!r} is no file, and no commit, machine or version of torch that there are results of: "
+            f"{_there_is(store)}"
+        )
+    return [
+        Stored(
+            f"{str(run.commit)[:8]} on {run.machine}{f', torch {run.torch}' if run.torch else ''}",
+            run.machine,
+            run.commit,
+            run.description,
+            {cell.name: cell for cell in run.cells},
+        )
+        for run in runs
+        if run.commit in meant
+    ]
+
+
+def _file(path: Path) -> Stored:
+    file = read(path)
+    return Stored(
+        name=path.name,
+        machine=file.machine.get("machine", ""),
+        commit=file.commit,
+        description=file.machine,
+        cells={cell.name: cell for cell in file.cells},
+    )
+
+
+def _there_is(store: Store) -> str:
+    """What could have been named."""
+    commits = list(dict.fromkeys(str(run.commit)[:8] for run in store.runs if run.commit is not None))
+    torch = sorted({run.torch for run in store.runs if run.torch})
+    parts = (("commits", commits), ("machines", list(store.machines)), ("torch", torch))
+    return f"{'; '.join(f'{what} {shortened(names)}' for what, names in parts if names)}."

@@ -1,0 +1,143 @@
+"""CPU against accelerator, float32 against bfloat16, 1 thread against all: which is faster, and where that changes."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from bench_core.analysis.ratios import by_at_least, excludes_one, where, within_run
+from bench_core.analysis.records import Crossing, Measured, Subject
+from bench_core.analysis.series import axes, quantity
+from bench_core.records import Interval
+
+FIRST = {"device": "cpu", "dtype": "float32", "threads": "1"}
+"""The parameters that are looked at, and the value that every other one is held to."""
+
+
+def crossings(subject: Subject) -> tuple[Crossing, ...]:
+    """Every pair of lines that differ in one of these parameters alone, with at least two common places.
+
+    Times only: of memory, and of what is tracked, nothing crosses over that one could choose by.
+    """
+    by_benchmark: dict[str, list[Measured]] = {}
+    for measured in subject.cells.values():
+        if measured.cell.kind.startswith("time") and measured.cell.value.middle > 0:
+            by_benchmark.setdefault(measured.cell.benchmark, []).append(measured)
+    return tuple(
+        found
+        for cells in by_benchmark.values()
+        for parameter, first in FIRST.items()
+        if parameter in cells[0].cell.params
+        for axis in axes(measured.cell for measured in cells)
+        if axis != parameter
+        for found in _pairs(subject.name, cells, parameter, first, axis)
+    )
+
+
+@dataclass(frozen=True)
+class _Place:
+    """One value of the axis: the second over the first."""
+
+    n: float
+    label: str
+    ratio: Interval
+
+    @property
+    def decided(self) -> bool:
+        return excludes_one(self.ratio)
+
+
+def _pairs(subject: str, cells: Sequence[Measured], parameter: str, first: str, axis: str) -> Iterator[Crossing]:
+    lines: dict[tuple[tuple[str, str], ...], dict[str, dict[str, Measured]]] = {}
+    for measured in cells:
+        params = measured.cell.params
+        fixed = tuple((name, value) for name, value in params.items() if name not in (parameter, axis))
+        lines.setdefault(fixed, {}).setdefault(params[parameter], {})[params[axis]] = measured
+    for fixed, by_value in lines.items():
+        start = by_value.get(first, {})
+        for second, line in by_value.items():
+            common = sorted((label for label in start if label in line), key=lambda label: quantity(label) or 0)
+            if second == first or len(common) < 2:
+                continue
+            places = [_Place(quantity(label) or 0, label, within_run(line[label], start[label])) for label in common]
+            found = _crossed(places)
+            yield Crossing(
+                subject=subject,
+                benchmark=cells[0].cell.benchmark,
+                parameter=parameter,
+                first=first,
+                second=second,
+                fixed=dict(fixed),
+                axis=axis,
+                ratios=tuple((place.label, place.n, place.ratio) for place in places),
+                crossings=tuple(n for n, _ in found),
+                sentence=_sentence(places, found, first, second, axis),
+            )
+
+
+def _crossed(places: Sequence[_Place]) -> list[tuple[float, tuple[_Place, _Place]]]:
+    """Where the faster one changes: between two places whose intervals exclude 1 on opposite sides, with none between
+    them that excludes it, too. Each with the two places."""
+    decided = [index for index, place in enumerate(places) if place.decided]
+    return [
+        (_interpolated(places[left : right + 1]), (places[left], places[right]))
+        for left, right in itertools.pairwise(decided)
+        if (places[left].ratio.middle > 1) != (places[right].ratio.middle > 1)
+    ]
+
+
+def _interpolated(places: Sequence[_Place]) -> float:
+    """The n where the line through the middles, straight on log axes, crosses 1; where it does so several times, which
+    only undecided places can make it do, their geometric mean."""
+    found = []
+    for left, right in itertools.pairwise(places):
+        before, after = math.log(left.ratio.middle), math.log(right.ratio.middle)
+        if before == 0 or before * after < 0:
+            start, end = math.log(left.n), math.log(right.n)
+            found.append(start + (end - start) * before / (before - after) if before else start)
+    return math.exp(math.fsum(found) / len(found))
+
+
+def _sentence(
+    places: Sequence[_Place],
+    found: Sequence[tuple[float, tuple[_Place, _Place]]],
+    first: str,
+    second: str,
+    axis: str,
+) -> str:
+    labels = [place.label for place in places]
+    decided = [place for place in places if place.decided]
+    if not decided:
+        return (
+            f"`{first}` and `{second}` cannot be told apart{where(labels, labels, axis).replace(' every ', ' any ')}."
+        )
+    if found:
+        said = [f"`{_faster(decided[0], first, second)}` is faster {_until(found[0], axis)}"]
+        for here, after in itertools.zip_longest(found, found[1:]):
+            then = f", up to {_about(after[0])}" if after else ""
+            said.append(f"`{_faster(here[1][1], first, second)}` from there on{then}")
+        return f"{', '.join(said)}."
+    winner = _faster(decided[0], first, second)
+    lead = min(max(place.ratio.low, 1 / place.ratio.high) for place in decided) - 1
+    sure = where([place.label for place in decided], labels, axis)
+    said_once = f"`{winner}` is faster{sure}{by_at_least(lead)}"
+    open_ = [place.label for place in places if not place.decided]
+    return f"{said_once}{f'; it cannot be told{where(open_, labels, axis)}' if open_ else ''}."
+
+
+def _faster(place: _Place, first: str, second: str) -> str:
+    return first if place.ratio.middle > 1 else second
+
+
+def _until(found: tuple[float, tuple[_Place, _Place]], axis: str) -> str:
+    n, (left, right) = found
+    counted = "elements" if "x" in left.label else axis
+    return f"up to about {_about(n)} {counted} (between {left.label} and {right.label})"
+
+
+def _about(n: float) -> str:
+    """Two digits: a crossing is no better known."""
+    digits = 1 - math.floor(math.log10(n))
+    return f"{round(n, digits):,.{max(0, digits)}f}"

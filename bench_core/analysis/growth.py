@@ -1,0 +1,270 @@
+"""How a cost grows: the law behind a series, where it bends, and the points that depart from it.
+
+The law is ``a + b n`` with neither negative, found by least squares of the relative deviations: sizes lie decades
+apart, and absolute ones would see the largest alone. Each point counts by its interval and by `SLACK`, what a law of
+two numbers leaves open of a machine. Two things may be added: a bend, beyond which each further unit costs something
+else (a hinge; a free knot as of Hudson, J. Am. Stat. Assoc. 61, 1966), and one point that stands apart (a mean shift;
+Cook & Weisberg, Residuals and Influence in Regression, 1982, section 2.2.2). They are added where they pay by the
+corrected Akaike information criterion, chi^2 + 2 K + 2 K (K + 1) / (n - K - 1) of K fitted numbers (Hurvich & Tsai,
+Biometrika 76, 1989; Burnham & Anderson, Model Selection and Multimodel Inference, 2nd ed., 2002, section 2.4), which
+no model with too few points behind it wins: a bend and a point apart are two numbers each, so either needs six points.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench_core.analysis.records import Growth, Point, Residual, Series, Subject
+
+SLACK = 0.05
+"""The standard deviation that the law leaves open, relative: alignment, layout, how the work divides among vectors."""
+
+UNSURE = 0.25
+"""The relative standard deviation of a point whose interval is not known."""
+
+NORMAL_99 = 2.5758
+"""Half the width of a 99 % interval in standard deviations."""
+
+KNOTS = 8
+"""Places between two neighbouring points at which a bend is looked for."""
+
+FEWEST = 3
+
+SLOWEST_MEMORY = 1e-9
+"""Seconds a byte: whatever costs more does not wait for memory alone, and no cache explains it."""
+
+
+def growths(series: Iterable[Series], subject: Subject) -> tuple[Growth, ...]:
+    """The law of each series that is a time and has three points or more: two would lie on any."""
+    return tuple(
+        growth(line, subject.caches)
+        for line in series
+        if line.unit == "seconds"
+        and line.subject == subject.name
+        and len(line.points) >= FEWEST
+        and all(point.value.middle > 0 for point in line.points)
+    )
+
+
+def growth(line: Series, caches: Mapping[str, int]) -> Growth:
+    """The law of one series.
+
+    Args:
+        caches: name to bytes; those of the CPU.
+    """
+    points = line.points
+    law = _law(points)
+    fitted = [law.at(point.n) for point in points]
+    off = [_departs(point, value) for point, value in zip(points, fitted, strict=True)]
+    # A law that is worth its name describes more points than it has numbers, and three of four at least.
+    kept = len(points) - sum(off)
+    follows = kept > law.numbers and 4 * kept >= 3 * len(points)
+    edges = caches if line.item_bytes and line.fixed.get("device", "cpu") == "cpu" else {}
+    residuals = tuple(
+        Residual(
+            point=point,
+            fitted=value,
+            relative=point.value.middle / value - 1,
+            departs=off[index] and follows,
+            why=_why(line, index, value, edges) if off[index] and follows else "",
+        )
+        for index, (point, value) in enumerate(zip(points, fitted, strict=True))
+    )
+    exponent = _exponent(points)
+    return Growth(
+        series=line,
+        fixed=law.fixed,
+        each=law.each,
+        bend=law.bend,
+        each_beyond=law.each_beyond,
+        exponent=exponent,
+        follows=follows,
+        residuals=residuals,
+        sentence=_sentence(line, law, edges, residuals) if follows else _without_law(points, exponent),
+    )
+
+
+@dataclass(frozen=True)
+class _Law:
+    """``fixed + each n`` up to the bend, and `each_beyond` for every unit after it."""
+
+    fixed: float
+    each: float
+    bend: float | None
+    each_beyond: float
+
+    @property
+    def numbers(self) -> int:
+        return 2 if self.bend is None else 4
+
+    def at(self, n: float) -> float:
+        if self.bend is None or n <= self.bend:
+            return self.fixed + self.each * n
+        return self.fixed + self.each * self.bend + self.each_beyond * (n - self.bend)
+
+
+def _law(points: Sequence[Point]) -> _Law:
+    """The best law by the criterion; a point that stands apart does not pull it."""
+    n = np.array([point.n for point in points])
+    y = np.array([point.value.middle for point in points])
+    weights = 1 / np.array([math.hypot(_deviation(point), SLACK) for point in points])
+    best, found = math.inf, None
+    for bend, apart in itertools.product([None, *_knots(n)], [None, *range(len(points))]):
+        numbers = 2 + 2 * (bend is not None) + 2 * (apart is not None)
+        spare = len(points) - numbers - 1
+        if spare < 1 and numbers > 2:  # the criterion is infinite; of three points, there is the straight law alone
+            continue
+        parts = (
+            [np.ones_like(n), n] if bend is None else [np.ones_like(n), np.minimum(n, bend), np.maximum(n - bend, 0)]
+        )
+        design = np.stack(parts, axis=1) * (weights / y)[:, None]
+        target = weights.copy()
+        if apart is not None:
+            design[apart], target[apart] = 0, 0
+        coefficients, chi2 = _nonnegative(design, target)
+        criterion = chi2 + 2 * numbers + 2 * numbers * (numbers + 1) / max(spare, 1)
+        if found is None or criterion < best:
+            fixed, each, *beyond = coefficients
+            best, found = criterion, _Law(fixed, each, bend, beyond[0] if beyond else each)
+    assert found is not None, "the straight law with all points is always tried"
+    return found
+
+
+def _knots(n: np.ndarray) -> Iterator[float]:
+    """Where a bend may lie: with two points or more on either side."""
+    places = sorted(set(n.tolist()))
+    for low, high in itertools.pairwise(places[1:-1]):
+        for step in range(KNOTS):
+            yield low * (high / low) ** (step / KNOTS)
+
+
+def _nonnegative(design: np.ndarray, target: np.ndarray) -> tuple[list[float], float]:
+    """Least squares without negative coefficients, and the sum of squares that is left.
+
+    With two or three columns, every set of those that are not 0 is tried: the solution is the best of the sets whose
+    own least squares are not negative (Lawson & Hanson, Solving Least Squares Problems, 1974, chapter 23).
+    """
+    columns = range(design.shape[1])
+    best, found = float(target @ target), [0.0] * len(columns)
+    for count in columns:
+        for chosen in itertools.combinations(columns, count + 1):
+            part = design[:, chosen]
+            solution = np.linalg.lstsq(part, target, rcond=None)[0]
+            if (solution < 0).any():
+                continue
+            left = target - part @ solution
+            if float(left @ left) < best:
+                best = float(left @ left)
+                found = [0.0] * len(columns)
+                for index, value in zip(chosen, solution.tolist(), strict=True):
+                    found[index] = value
+    return found, best
+
+
+def _deviation(point: Point) -> float:
+    """The relative standard deviation that its interval stands for."""
+    value = point.value
+    return (value.high - value.low) / 2 / NORMAL_99 / value.middle if value.known else UNSURE
+
+
+def _departs(point: Point, fitted: float) -> bool:
+    """Beyond its interval, and beyond what the law leaves open, at 99 % too."""
+    low, high = (point.value.low, point.value.high) if point.value.known else (0.0, math.inf)
+    return not low * (1 - NORMAL_99 * SLACK) <= fitted <= high * (1 + NORMAL_99 * SLACK)
+
+
+def _exponent(points: Sequence[Point]) -> float:
+    """The slope of log time over log n, from the last point and the one before it; NaN where all n are the same."""
+    last = points[-1]
+    before = next((point for point in reversed(points) if point.n < last.n), None)
+    if before is None:
+        return math.nan
+    return math.log(last.value.middle / before.value.middle) / math.log(last.n / before.n)
+
+
+def _why(line: Series, index: int, fitted: float, caches: Mapping[str, int]) -> str:
+    """What may be behind a departure."""
+    point = line.points[index]
+    if index and point.value.middle > fitted:
+        left = _left(line, line.points[index - 1], point, (point.value.middle - fitted) / point.n, caches)
+        if left:
+            return f"cache edge: leaves {left}"
+    # torch chooses another kernel by size or alignment, and not by how many modules there are.
+    return "kernel switch" if line.counts == "elements" else "not known"
+
+
+def _left(line: Series, before: Point, after: Point, more: float, caches: Mapping[str, int]) -> str:
+    """The largest cache that has room for the weight of `before` and not for that of `after`, if it may be why.
+
+    Args:
+        more: seconds that each element costs more after the edge.
+    """
+    item = line.item_bytes or 1
+    if not 0 < more < SLOWEST_MEMORY * item:
+        return ""
+    # A weight as large as the cache does not fit beside anything else.
+    left = [name for name, size in caches.items() if before.n * item < size <= after.n * item]
+    return max(left, key=lambda name: caches[name], default="")
+
+
+def _sentence(line: Series, law: _Law, caches: Mapping[str, int], residuals: Sequence[Residual]) -> str:
+    each = line.counts.removesuffix("s") if line.counts.endswith("s") else f"unit of {line.counts}"
+    last = line.points[-1].n
+    if law.at(last) <= (1 + SLACK) * law.fixed:
+        counted = f"number of {line.counts}" if line.counts.endswith("s") else line.counts
+        said = f"{time(law.fixed)}, whatever the {counted}"
+    elif law.fixed == 0:
+        said = f"{time(law.each)} for each {each}, and no fixed cost that shows"
+    else:
+        said = f"{time(law.fixed)}, and {time(law.each)} for each {each}"
+    if law.bend is not None:
+        said += f"; beyond about {_rounded(law.bend)} it is {time(law.each_beyond)}{_at_edge(line, law, caches)}"
+    apart = [residual for residual in residuals if residual.departs]
+    if apart:
+        shown = (f"{residual.point.label} {_by(residual.relative)} ({residual.why})" for residual in apart)
+        said += f"; apart from that: {', '.join(shown)}"
+    return f"{said}."
+
+
+def _without_law(points: Sequence[Point], exponent: float) -> str:
+    last = points[-1].label
+    return f"No law a + b n describes it; up to its last point, {last}, it goes as n to the power {exponent:.2g}."
+
+
+def _at_edge(line: Series, law: _Law, caches: Mapping[str, int]) -> str:
+    """The cache whose edge lies between the points around the bend."""
+    assert law.bend is not None
+    before = max((point for point in line.points if point.n <= law.bend), key=lambda point: point.n)
+    after = min((point for point in line.points if point.n > law.bend), key=lambda point: point.n)
+    left = _left(line, before, after, law.each_beyond - law.each, caches)
+    return f", where the weight leaves {left}" if left else ""
+
+
+def _rounded(n: float) -> str:
+    """To two significant digits: where a bend lies is not known better than the points are apart."""
+    return f"{float(f'{n:.2g}'):,.0f}"
+
+
+def _by(relative: float) -> str:
+    if relative >= 1:
+        return f"takes {1 + relative:.1f} times as long"
+    return f"takes {100 * abs(relative):.0f} % {'more' if relative > 0 else 'less'}"
+
+
+def time(seconds: float) -> str:
+    """Two significant digits at least, with the fitting unit, down to picoseconds: ``2.1 ms``."""
+    scale, unit = next(
+        (
+            (scale, unit)
+            for scale, unit in ((1, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+            if seconds >= 0.995 * scale
+        ),
+        (1e-12, "ps"),
+    )
+    value = seconds / scale
+    return f"{value:.0f} {unit}" if value >= 9.95 else f"{value:.2g} {unit}"

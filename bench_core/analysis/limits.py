@@ -1,0 +1,218 @@
+"""How far a cell is from what the hardware, or the interpreter, can do.
+
+The yardsticks are cells too, of the family `limits`, timed in the same way on the same machine. A cell is held to the
+time that a yardstick takes for as much of the same:
+
+- memory: for the bytes that the job must move (`bench_core.suite.traffic`), the fastest of fill where it only writes,
+  and of update in place, copy and triad where it reads as well; of the same device and number of threads, on a weight
+  of the same size, so that each cache, and memory, has a ceiling of its own. This is the roofline of Williams, Waterman
+  & Patterson (Commun. ACM 52, 2009) with the ceiling of the level where the data lie.
+- generator: for the random numbers that the job must draw (`bench_core.suite.Suite.draws`), the fastest generator on
+  the same device, whatever its distribution; with one thread, since torch's generator of the CPU has no more.
+- interpreter: for the modules, parameters or tensors that the job is about, an empty loop of Python over as many. Not
+  where the job, at any number of them, is done before the loop would be: it does not go through them one by one.
+
+Between two sizes that the yardstick was timed at, the logarithm of its time is interpolated over that of the size;
+below the smallest its time stays, and above the largest it grows in proportion. A cell that several limits bound is
+held to the one that it is nearest to, its largest share: no other could be reached before.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from bench_core.analysis.ratios import ratio
+from bench_core.analysis.records import Bound, Limit, Subject
+from bench_core.analysis.series import quantity
+from bench_core.records import Interval
+from bench_core.results.read import CellResult
+
+FAMILY = "limits"
+WRITERS = ("limits.Memory.time_fill",)
+READERS = ("limits.Memory.time_update", "limits.Memory.time_copy", "limits.Memory.time_triad")
+GENERATOR = "limits.Generators.time_draw"
+LOOP = "limits.EmptyLoop.time_loop"
+
+ONE_BY_ONE = ("modules", "parameters", "tensors", "keys")
+"""Parameters that count what Python code goes through."""
+
+
+def limits(subject: Subject) -> tuple[Limit, ...]:
+    """The limit of every timed cell that has one."""
+    return limits_of((measured.cell for measured in subject.cells.values()), subject.name, subject.caches)
+
+
+def limits_of(
+    cells: Iterable[CellResult], subject: str = "", caches: Mapping[str, int] | None = None
+) -> tuple[Limit, ...]:
+    """The same, of cells that were measured together.
+
+    Args:
+        subject: the name to give it.
+        caches: name to bytes, smallest first; None where they are not known.
+    """
+    timed = [cell for cell in cells if cell.kind == "time" and cell.value.middle > 0]
+    sticks = _Sticks(timed)
+    bounds = [(cell, held) for cell in timed if cell.family != FAMILY for held in sticks.held(cell)]
+    skips = {
+        _line(cell) for cell, held in bounds if held.bound == "interpreter" and cell.value.middle < held.best.middle
+    }
+    nearest: dict[str, Limit] = {}
+    for cell, held in bounds:
+        if held.bound == "interpreter" and _line(cell) in skips:
+            continue
+        limit = _limit(cell, held, subject, caches or {})
+        if cell.name not in nearest or nearest[cell.name].share.middle < limit.share.middle:
+            nearest[cell.name] = limit
+    return tuple(nearest.values())
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A cell held to a yardstick.
+
+    Attributes:
+        amount: bytes, numbers or items.
+        best: the time that the yardstick takes for them.
+    """
+
+    bound: Bound
+    amount: float
+    best: Interval
+    yardstick: str
+
+
+@dataclass(frozen=True)
+class _Stick:
+    """A yardstick along its sizes.
+
+    Attributes:
+        passes: what it does for each unit of size: how often it moves its weight; 1 for numbers and iterations.
+        sizes: ascending: bytes of the weight, numbers, or iterations.
+        cells: one for each size.
+    """
+
+    passes: float
+    sizes: tuple[float, ...]
+    cells: tuple[CellResult, ...]
+
+    def held(self, bound: Bound, size: float, amount: float) -> _Held:
+        """Hold a cell to it that has `amount` to do at `size`."""
+        factor = amount / size / self.passes
+        index = bisect.bisect_left(self.sizes, size)
+        if index == len(self.sizes):
+            cell = self.cells[-1]
+            return _Held(bound, amount, _scaled(cell.value, factor * size / self.sizes[-1]), cell.name)
+        if index == 0 or self.sizes[index] == size:
+            cell = self.cells[index]
+            return _Held(bound, amount, _scaled(cell.value, factor), cell.name)
+        one, other = self.cells[index - 1 : index + 1]
+        weight = math.log(size / self.sizes[index - 1]) / math.log(self.sizes[index] / self.sizes[index - 1])
+        best = _scaled(_between(one.value, other.value, weight), factor)
+        return _Held(bound, amount, best, f"{one.name} and {other.name}")
+
+
+class _Sticks:
+    """The yardsticks among some cells."""
+
+    def __init__(self, cells: Iterable[CellResult]) -> None:
+        groups: dict[tuple[str, ...], list[CellResult]] = {}
+        for cell in cells:
+            if cell.benchmark in (*WRITERS, *READERS, LOOP):
+                groups.setdefault((cell.benchmark, *_place(cell)), []).append(cell)
+            elif cell.benchmark == GENERATOR:
+                groups.setdefault((GENERATOR, _place(cell)[0], cell.params["generator"]), []).append(cell)
+        self._sticks = {key: _stick(group) for key, group in groups.items()}
+
+    def held(self, cell: CellResult) -> Iterator[_Held]:
+        """The cell held to the fastest of each kind of yardstick that it has something to do with."""
+        device, threads = _place(cell)
+        weight = _size(cell)
+        counted = _counted(cell)
+        if cell.moved_bytes:
+            suitable = {(name, device, threads) for name in (READERS if cell.reads else WRITERS)}
+            yield from self._fastest("memory", weight, cell.moved_bytes, lambda key: key in suitable)
+        if cell.drawn:
+            numbers = cell.drawn
+            yield from self._fastest("generator", numbers, numbers, lambda key: key[:2] == (GENERATOR, device))
+        if counted:
+            yield from self._fastest("interpreter", counted, counted, lambda key: key[0] == LOOP)
+
+    def _fastest(
+        self, bound: Bound, size: float, amount: float, suitable: Callable[[tuple[str, ...]], bool]
+    ) -> Iterator[_Held]:
+        held = [stick.held(bound, size, amount) for key, stick in self._sticks.items() if suitable(key)]
+        if held:
+            yield min(held, key=lambda each: each.best.middle)
+
+
+def _stick(cells: Iterable[CellResult]) -> _Stick:
+    ordered = sorted(cells, key=_size)
+    passes = ordered[0].reads + ordered[0].writes if ordered[0].benchmark in (*WRITERS, *READERS) else 1
+    return _Stick(passes, tuple(map(_size, ordered)), tuple(ordered))
+
+
+def _size(cell: CellResult) -> float:
+    """Of a yardstick, or a cell that moves bytes: bytes of the weight; numbers, iterations."""
+    if cell.benchmark == LOOP:
+        return float(cell.params["iterations"])
+    if cell.benchmark == GENERATOR:
+        return cell.drawn or math.nan
+    return (cell.moved_bytes or math.nan) / ((cell.reads + cell.writes) or math.nan)
+
+
+def _place(cell: CellResult) -> tuple[str, str]:
+    """Device and threads; what has no such parameter runs on the CPU, with one."""
+    return cell.params.get("device", "cpu"), cell.params.get("threads", "1")
+
+
+def _counted(cell: CellResult) -> float | None:
+    """The things that the cell is about, where they are such as Python goes through."""
+    return next((quantity(cell.params[name]) for name in ONE_BY_ONE if name in cell.params), None)
+
+
+def _line(cell: CellResult) -> tuple[str, ...]:
+    """What is the same in all cells that differ in that number alone."""
+    return cell.benchmark, *(value for name, value in cell.params.items() if name not in ONE_BY_ONE)
+
+
+def _limit(cell: CellResult, held: _Held, subject: str, caches: Mapping[str, int]) -> Limit:
+    of_caches = held.bound == "memory" and _place(cell)[0] == "cpu"
+    return Limit(
+        subject=subject,
+        cell=cell.name,
+        bound=held.bound,
+        achieved=held.amount / cell.value.middle,
+        ceiling=held.amount / held.best.middle,
+        share=ratio(held.best, cell.value),
+        yardstick=held.yardstick,
+        level=level(_size(cell), caches) if of_caches else "",
+        to_gain=max(0.0, cell.value.middle - held.best.middle),
+    )
+
+
+def level(size: float, caches: Mapping[str, int]) -> str:
+    """The smallest cache with more room than `size` bytes, or ``memory``; "" where no caches are known."""
+    if not caches:
+        return ""
+    return next((name for name, room in sorted(caches.items(), key=lambda item: item[1]) if size < room), "memory")
+
+
+def _scaled(value: Interval, factor: float) -> Interval:
+    return Interval(value.low * factor, value.middle * factor, value.high * factor, value.confidence)
+
+
+def _between(one: Interval, other: Interval, weight: float) -> Interval:
+    """Interpolated over the logarithms; an end that one of them does not know stays unknown."""
+
+    def end(name: str, unknown: float) -> float:
+        first, second = getattr(one, name), getattr(other, name)
+        if not (0 < first < math.inf and 0 < second < math.inf):
+            return unknown
+        return math.exp((1 - weight) * math.log(first) + weight * math.log(second))
+
+    both = max(0.0, one.confidence + other.confidence - 1)
+    return Interval(end("low", -math.inf), end("middle", math.nan), end("high", math.inf), both)

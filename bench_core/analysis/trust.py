@@ -1,0 +1,67 @@
+"""How far to believe the figures: the noise in them, the machine while they were taken, and how they were taken."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator, Sequence
+
+from bench_core.analysis.records import Subject, Trust
+from bench_core.results.read import CellResult
+from bench_core.results.store import Store
+
+UNSURE_ABOVE = 0.10
+"""Half width of a 99 % interval, as a share of the value, from which a figure is uncertain; `make bench` marks it."""
+
+
+def trust(subject: Subject, store: Store) -> Trust:
+    """What is known of a subject's figures beyond their values."""
+    widths = {
+        name: (value.high - value.low) / 2 / value.middle
+        for name, measured in subject.cells.items()
+        if (value := measured.cell.value).known and value.middle > 0
+    }
+    ledger = store.ledgers.get(subject.machine)
+    return Trust(
+        subject=subject.name,
+        noise=_quartiles(list(widths.values())),
+        unsure=tuple(name for name, width in widths.items() if width > UNSURE_ABOVE),
+        doctor=tuple(_doctor(subject, store)),
+        controls=None if ledger is None else (ledger.gates, ledger.rejected),
+        method=tuple(_method([measured.cell for measured in subject.cells.values()])),
+    )
+
+
+def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    if len(values) < 2:  # the quartiles of one value are that value
+        return (values[0],) * 3 if values else (math.nan,) * 3
+    low, middle, high = statistics.quantiles(values, method="inclusive")
+    return low, middle, high
+
+
+def _doctor(subject: Subject, store: Store) -> Iterator[tuple[str, str, str]]:
+    """What was said before any of the commits was measured that the values are of, once each, the latest first."""
+    commits = {measured.commit for measured in subject.cells.values()}
+    said = [found for found in store.circumstances.get(subject.machine, ()) if found.commit in commits]
+    yield from dict.fromkeys(finding for found in reversed(said) for finding in found.findings)
+
+
+def _method(cells: Sequence[CellResult]) -> Iterator[str]:
+    times = [cell for cell in cells if cell.kind.startswith("time")]
+    if times:
+        counts = [cell.samples for cell in times]
+        many = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else f"{counts[0]}"
+        yield (
+            f"A time is the median of asv's samples ({many} a cell, {statistics.median(counts):g} in the middle); each "
+            "is the mean of several calls, or one call that cannot be repeated."
+        )
+        yield (
+            "Its interval is asv's of 99 % for the median, between two of the samples, or from a model where they are "
+            "too few for that. It knows the noise within a run, and not what differs from run to run."
+        )
+    if any(cell.unit == "bytes" for cell in cells):
+        yield "Memory is read once, without an interval."
+    if any(cell.kind == "track" for cell in cells):
+        yield "A tracked value is what the benchmark returned, once."
+    if times and any("threads" in cell.params for cell in times):
+        yield "Cells with the parameter `threads` say how many there were; the others ran on one."

@@ -1,0 +1,134 @@
+"""`bench-core report`."""
+
+from __future__ import annotations
+
+import json
+import os
+import webbrowser
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote
+
+import click
+
+from bench_core import __version__, clock
+from bench_core.analysis.records import Report
+from bench_core.cli.terminal import CONFIG
+from bench_core.errors import BenchCoreError
+
+PAGE = Path("bench-core-report.html")
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path), required=False)
+@CONFIG
+@click.option(
+    "--machine",
+    "machines",
+    multiple=True,
+    metavar="NAME",
+    help="A machine, or a version of torch, e.g. torch==2.13.0; repeated, they stand side by side. [default: all]",
+)
+@click.option(
+    "--format", "form", type=click.Choice(["html", "markdown", "json", "csv"]), default="html", show_default=True
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=f"The file to write. [default: {PAGE}; the other formats go to standard output]",
+)
+@click.option("--open", "opened", is_flag=True, help="Open the page in the browser.")
+def report(
+    folder: Path | None, config: Path, machines: tuple[str, ...], form: str, output: Path | None, opened: bool
+) -> None:
+    """Answer from stored results: what does it cost, how far from the limit, how does it grow, which way is fast, since
+    when.
+
+    Reads the results that the suite's configuration names, or those in FOLDER, and measures nothing. What cannot be
+    used is left out, by name, and the rest is shown.
+    """
+    started = clock.host()
+    if opened and form != "html":
+        raise BenchCoreError(f"--open shows the page, and --format {form} makes none: leave out one of them.")
+    if form == "html":
+        output = output or PAGE
+    found = _answers(folder, config, machines, output)
+    for left_out in found.left_out:
+        click.echo(f"bench-core: left out: {left_out.source}: {left_out.reason}", err=True)
+    text = _formatted(found, form)
+    if output is None:
+        click.echo(text, nl=not text.endswith("\n"))
+        return
+    _write(output, text)
+    size, took = len(text.encode()) / 1e6, clock.host() - started
+    click.echo(f"{output} ({size:.1f} MB, {took:.1f} s)", err=form != "html")
+    if opened and not webbrowser.open(output.absolute().as_uri()):
+        raise BenchCoreError(f"no browser was found here. {output} is written: open it by hand.")
+
+
+def _answers(folder: Path | None, config: Path, machines: tuple[str, ...], output: Path | None) -> Report:
+    from bench_core.analysis import build
+    from bench_core.results.commits import Commits, read_commits
+    from bench_core.results.store import read_store
+    from bench_core.timing.cells import asv_config
+
+    store = read_store(asv_config(config).results if folder is None else folder)
+    hashes = {run.commit for run in store.runs if run.commit}
+    # The results of a FOLDER may have come without the project.
+    commits = read_commits(config, hashes) if folder is None or config.is_file() else Commits()
+    return build.report(
+        store,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        version=__version__,
+        git=commits.known,
+        link=commits.link,
+        published=_published(config, output),
+        machines=machines,
+    )
+
+
+def _published(config: Path, output: Path | None) -> str:
+    """Where asv's own pages are, seen from the report; "" where `asv publish` has not been run."""
+    from asv.config import Config  # here: asv is slow to import
+
+    if not config.is_file():
+        return ""
+    index = config.parent / Config.load(str(config)).html_dir / "index.html"
+    if not index.is_file():
+        return ""
+    return quote(Path(os.path.relpath(index.absolute(), (output or Path("x")).absolute().parent)).as_posix())
+
+
+def _formatted(found: Report, form: str) -> str:
+    from bench_core.report import answers
+
+    if form == "html":
+        from bench_core.report.page import html
+
+        return html(found)
+    if form == "json":
+        return json.dumps(answers.to_json(found), indent=1, allow_nan=False) + "\n"
+    return answers.csv(found) if form == "csv" else answers.markdown(found)
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all.
+
+    Raises:
+        BenchCoreError: if it cannot be written.
+    """
+    target = path.resolve()  # a link stays one
+    beside = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            beside.write_text(text, encoding="utf-8", newline="\n")
+            beside.replace(target)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise BenchCoreError(
+            f"the report cannot be written to {path}: {error.strerror}. Name a file in a folder that is writable with "
+            "--output."
+        ) from error

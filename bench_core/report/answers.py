@@ -1,0 +1,448 @@
+"""A report as Markdown for people, as JSON for scripts (docs/report-json.md) and as CSV for spreadsheets."""
+
+from __future__ import annotations
+
+import csv as csv_format
+import io
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from bench_core.analysis.records import (
+    Crossing,
+    Growth,
+    Limit,
+    Measured,
+    Moment,
+    Ranking,
+    Report,
+    Subject,
+    Track,
+)
+from bench_core.analysis.series import axes, quantity
+from bench_core.records import Interval
+from bench_core.report import units
+from bench_core.report.gate import value
+from bench_core.report.markup import code, plain
+from bench_core.report.table import described
+from bench_core.results.read import CellResult
+
+SCHEMA = 1
+"""Raised when a key goes, or changes its meaning. Keys may be added without."""
+
+LONGEST = 30
+"""Rows of a list of the Markdown that has an order of importance; the CSV has them all."""
+
+
+# Markdown.
+
+
+def markdown(report: Report) -> str:
+    """The report as a page, in the order of its questions."""
+    parts = (
+        _head(report),
+        _cost(report),
+        _limits(report),
+        _growth(report),
+        _idioms(report),
+        _crossings(report),
+        _history(report),
+        _trust(report),
+        _left_out(report),
+    )
+    return "\n".join(line for part in parts for line in part)
+
+
+def _head(report: Report) -> Iterator[str]:
+    yield "# What parameter operations cost"
+    yield ""
+    yield f"Made {report.date} by bench_core {report.version}."
+    if report.published:
+        yield f"asv's own pages of the same results: <{report.published}>."
+    yield ""
+    for subject in report.subjects:
+        failed = f"; {len(subject.failed)} failed: {', '.join(map(code, subject.failed))}" if subject.failed else ""
+        machine = plain(described(subject.description))
+        yield f"- **{plain(subject.name)}**: {machine}; {len(subject.cells)} cells{failed}"
+    yield ""
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]], numbers: int) -> Iterator[str]:
+    """Args:
+    numbers: columns at the end that are aligned to the right.
+    """
+    left = len(headings) - numbers
+    yield f"| {' | '.join(headings)} |"
+    yield f"| {' | '.join(['---'] * left + ['---:'] * numbers)} |"
+    yield from (f"| {' | '.join(row)} |" for row in rows)
+    yield ""
+
+
+def _several(report: Report) -> bool:
+    return len(report.subjects) > 1
+
+
+def _cost(report: Report) -> Iterator[str]:
+    yield from (
+        "## Cost",
+        "",
+        "The median of a call with half its 99 % interval. Memory and tracked values were read once, without one.",
+        "",
+    )
+    by_family: dict[str, dict[str, list[tuple[str, CellResult]]]] = {}
+    for subject in report.subjects:
+        for measured in subject.cells.values():
+            cell = measured.cell
+            by_family.setdefault(cell.family, {}).setdefault(cell.benchmark, []).append((subject.name, cell))
+    for family, benchmarks in sorted(by_family.items()):
+        yield from (f"### {plain(family)}", "")
+        for benchmark, cells in sorted(benchmarks.items()):
+            yield from _benchmark(benchmark, cells, several=_several(report))
+
+
+def _benchmark(benchmark: str, cells: Sequence[tuple[str, CellResult]], *, several: bool) -> Iterator[str]:
+    """One operation a row, its sizes side by side."""
+    axis = _widest([cell for _, cell in cells])
+    labels = sorted({cell.params[axis] for _, cell in cells}, key=lambda label: quantity(label) or 0) if axis else [""]
+    rows: dict[tuple[str, ...], dict[str, CellResult]] = {}
+    for subject, cell in cells:
+        fixed = [value for name, value in cell.params.items() if name != axis]
+        key = (subject, *fixed) if several else tuple(fixed)
+        rows.setdefault(key, {})[cell.params[axis] if axis else ""] = cell
+    yield f"**{plain(benchmark.split('.', 1)[-1])}**{f' by {plain(axis)}' if axis else ''}"
+    yield ""
+    yield from _table(
+        ["", *([plain(label) for label in labels] if axis else ["value"])],
+        (
+            [plain(", ".join(key)), *(_figure(found[label]) if label in found else "" for label in labels)]
+            for key, found in rows.items()
+        ),
+        len(labels),
+    )
+
+
+def _widest(cells: Sequence[CellResult]) -> str:
+    """The quantity with most values, the last of several."""
+    return max(
+        reversed(axes(cells)),
+        key=lambda name: len({cell.params[name] for cell in cells if name in cell.params}),
+        default="",
+    )
+
+
+def _figure(cell: CellResult) -> str:
+    sure = f" {units.uncertainty(cell.value)}" if cell.value.known else ""
+    return plain(value(cell.value.middle, cell.unit)) + sure
+
+
+_BOUNDS = {
+    "memory": ("bytes a second, against the fastest plain way to move as many", "GB/s"),
+    "generator": ("random numbers a second, against the fastest generator", "1e9/s"),
+    "interpreter": ("items a second, against an empty Python loop of the same length", "1e6/s"),
+}
+
+
+def _limits(report: Report) -> Iterator[str]:
+    if not report.limits:
+        return
+    yield from ("## How far from the limit", "")
+    for bound, (what, unit) in _BOUNDS.items():
+        found = sorted((each for each in report.limits if each.bound == bound), key=lambda each: each.share.middle)
+        if not found:
+            continue
+        yield from (f"### {bound.capitalize()}", "", f"{what[0].upper()}{what[1:]}; the farthest from it first.", "")
+        scale = {"GB/s": 1e9, "1e9/s": 1e9, "1e6/s": 1e6}[unit]
+        yield from _table(
+            ["cell", "level", "yardstick", unit, "ceiling", "share", "to gain a call"],
+            (
+                [
+                    _cell(report, each.subject, each.cell),
+                    plain(each.level),
+                    code(each.yardstick),
+                    _three(each.achieved / scale),
+                    _three(each.ceiling / scale),
+                    _share(each.share),
+                    units.time(each.to_gain) if each.to_gain > 0 else "",
+                ]
+                for each in found[:LONGEST]
+            ),
+            4,
+        )
+        yield from _more(len(found))
+
+
+def _three(number: float) -> str:
+    return f"{number:.0f}" if number >= 999.5 else f"{number:.3g}"
+
+
+def _more(count: int) -> Iterator[str]:
+    if count > LONGEST:
+        yield from (f"And {count - LONGEST} more: `bench-core report --format csv` has them all.", "")
+
+
+def _share(share: Interval) -> str:
+    ends = f" ({100 * share.low:.0f} … {100 * share.high:.0f})" if share.known else ""
+    return f"{100 * share.middle:.0f} %{ends}" if share.middle >= 0.01 else "< 1 %"
+
+
+def _cell(report: Report, subject: str, cell: str) -> str:
+    return code(cell) + (f" on {plain(subject)}" if _several(report) else "")
+
+
+def _growth(report: Report) -> Iterator[str]:
+    if not report.growths:
+        return
+    yield from ("## Growth", "", "What a call costs in any case, and for each element, module, or whatever grows.", "")
+    for benchmark, found in itertools.groupby(report.growths, key=lambda growth: growth.series.benchmark):
+        yield from (f"**{plain(benchmark)}**", "")
+        for growth in found:
+            line = growth.series
+            names = [line.subject] if _several(report) else []
+            names += [line.label] if line.label else []
+            yield f"- {plain(', '.join([*names, f'by {line.axis}']))}: {plain(growth.sentence)}"
+        yield ""
+
+
+def _idioms(report: Report) -> Iterator[str]:
+    if not report.jobs:
+        return
+    yield from (
+        "## Which way is the fast one",
+        "",
+        "Over the best way at each size; `=` cannot be told from it, by two 99 % intervals of one run; what unties "
+        "tied parameters does less. Tracked values are not ranked: whether less of them is better is not declared.",
+        "",
+    )
+    for job in report.jobs:
+        fixed = ", ".join(job.fixed.values())
+        on = f" on {plain(job.subject)}" if _several(report) else ""
+        yield from (f"**{plain(job.benchmark)}**{f' ({plain(fixed)})' if fixed else ''}{on}: {_advice(job.advice)}", "")
+        yield from (f"- it flips: {plain(flip)}" for flip in job.flips)
+        if job.flips:
+            yield ""
+        names = list(dict.fromkeys(rival.name for ranking in job.rankings for rival in ranking.rivals))
+        yield from _table(
+            [plain(job.rivals), *(plain(ranking.label) or "over the best" for ranking in job.rankings)],
+            ([plain(name), *(_over_best(ranking, name) for ranking in job.rankings)] for name in names),
+            len(job.rankings),
+        )
+
+
+def _advice(advice: str) -> str:
+    """Its backticks are markup already; nothing else in it is."""
+    # `plain` strips its text, and the blanks around code are wanted.
+    return "".join(code(part) if index % 2 else _kept_apart(part) for index, part in enumerate(advice.split("`")))
+
+
+def _kept_apart(text: str) -> str:
+    before, after = " " * text.startswith(" "), " " * text.endswith(" ")
+    return f"{before}{plain(text)}{after}" if text.strip() else text
+
+
+def _over_best(ranking: Ranking, name: str) -> str:
+    rival = next((rival for rival in ranking.rivals if rival.name == name), None)
+    if rival is None:
+        return ""
+    return f"{units.ratio(rival.ratio.middle)}{' =' if rival.tied else ''}{' unties' if rival.unties else ''}"
+
+
+def _crossings(report: Report) -> Iterator[str]:
+    if not report.crossings:
+        return
+    yield from ("## Where the faster one changes", "")
+    for crossing in report.crossings:
+        fixed = ", ".join(crossing.fixed.values())
+        on = f" on {plain(crossing.subject)}" if _several(report) else ""
+        ratios = ", ".join(f"{label} {units.ratio(found.middle)}" for label, _, found in crossing.ratios)
+        name = f"**{plain(crossing.benchmark)}**{f' ({plain(fixed)})' if fixed else ''}{on}"
+        over = f"{plain(crossing.second)} over {plain(crossing.first)}: {plain(ratios)}"
+        yield f"- {name}: {_advice(crossing.sentence)} {over}."
+    yield ""
+
+
+def _history(report: Report) -> Iterator[str]:
+    if not report.histories:
+        return
+    yield from ("## History", "")
+    for history in report.histories:
+        yield from (f"### {plain(history.machine)}", "")
+        steps: dict[int, list[tuple[str, float]]] = {}
+        for track in history.tracks:
+            for change in track.changes:
+                steps.setdefault(change.moment, []).append((track.cell, change.ratio))
+        yield from _table(
+            ["commit", "date", "what", "torch", "gates", "steps"],
+            (
+                [
+                    _commit(moment),
+                    moment.commit.date[:10],
+                    plain(moment.commit.subject),
+                    plain(moment.torch) + (f" (from {plain(moment.upgraded)})" if moment.upgraded else ""),
+                    "; ".join(plain(f"{verdict} against {base}") for base, verdict, _ in moment.verdicts),
+                    str(len(steps.get(index, ()))),
+                ]
+                for index, moment in enumerate(history.moments)
+            ),
+            1,
+        )
+        found = sorted(
+            ((cell, ratio, index) for index, here in steps.items() for cell, ratio in here),
+            key=lambda step: -abs(math.log(step[1])),
+        )
+        if found:
+            yield from _table(
+                ["step in", "at", "level after over before"],
+                (
+                    [code(cell), _commit(history.moments[index]), units.ratio(ratio)]
+                    for cell, ratio, index in found[:LONGEST]
+                ),
+                1,
+            )
+            yield from _more(len(found))
+        yield from (plain(history.method), "")
+
+
+def _commit(moment: Moment) -> str:
+    short = moment.commit.hash[:8]
+    return f"[{short}](<{moment.link}>)" if moment.link else code(short)
+
+
+def _trust(report: Report) -> Iterator[str]:
+    yield from ("## How far to believe it", "")
+    for trust in report.trust:
+        yield from (f"### {plain(trust.subject)}", "")
+        low, middle, high = trust.noise
+        if not math.isnan(middle):
+            yield (
+                f"- Half of the figures are known to within ±{100 * middle:.1f} % (quartiles ±{100 * low:.1f} and "
+                f"±{100 * high:.1f} %, of 99 % intervals); {len(trust.unsure)} are uncertain by over 10 %."
+            )
+        if trust.controls is not None:
+            gates, rejected = trust.controls
+            yield f"- {gates} gates on this machine: {rejected} of their controls differed from themselves."
+        if not trust.doctor:
+            yield "- What `bench-core doctor` would have said then was not stored; it may say something else now."
+        yield from (f"- doctor, {plain(level)}: {plain(what)} {plain(action)}" for level, what, action in trust.doctor)
+        yield from (f"- {_advice(sentence)}" for sentence in trust.method)
+        yield ""
+    example = next((each for subject in report.subjects for each in subject.cells.values()), None)
+    if example is not None:
+        yield from ("To measure a cell again, for instance:", "", f"    {example.reproduce}", "")
+
+
+def _left_out(report: Report) -> Iterator[str]:
+    if not report.left_out:
+        return
+    yield from ("## Left out", "")
+    yield from (f"- {code(each.source)}: {plain(each.reason)}" for each in report.left_out)
+    yield ""
+
+
+# JSON.
+
+
+def to_json(report: Report) -> dict[str, Any]:
+    """The content of the file: nothing but what JSON knows, so null where there is no number."""
+    found: dict[str, Any] = _kept(report)
+    return {"schema": f"bench-core/report/{SCHEMA}", **found}
+
+
+def _kept(found: Any) -> Any:
+    if isinstance(found, Subject):
+        return {**_fields(found, "cells"), "cells": [_measured(name, each) for name, each in found.cells.items()]}
+    if isinstance(found, Growth):  # its series stands beside it, with the points
+        line = found.series
+        names = {name: getattr(line, name) for name in ("subject", "benchmark", "fixed", "axis", "counts")}
+        residuals = [{"cell": each.point.cell, "n": each.point.n, **_fields(each, "point")} for each in found.residuals]
+        return {"series": _kept(names), **_fields(found, "series", "residuals"), "residuals": residuals}
+    if isinstance(found, Crossing):
+        ratios = [{"label": label, "n": n, "ratio": _kept(ratio)} for label, n, ratio in found.ratios]
+        return {**_fields(found, "ratios"), "ratios": ratios}
+    if isinstance(found, Track):  # a thousand of them with fifty values each
+        values = [[moment, *_kept([each.low, each.middle, each.high])] for moment, each in found.values]
+        return {**_fields(found, "values"), "values": values}
+    if is_dataclass(found) and not isinstance(found, type):
+        return _fields(found)
+    if isinstance(found, Mapping):
+        return {str(name): _kept(each) for name, each in found.items()}
+    if isinstance(found, tuple | list):
+        return [_kept(each) for each in found]
+    if isinstance(found, float) and not math.isfinite(found):
+        return None
+    return found
+
+
+def _fields(record: Any, *without: str) -> dict[str, Any]:
+    return {each.name: _kept(getattr(record, each.name)) for each in fields(record) if each.name not in without}
+
+
+def _measured(name: str, found: Measured) -> dict[str, Any]:
+    """A cell with all that is stored of it, in one object."""
+    return {"name": name, **_fields(found.cell, "begun"), **_fields(found, "cell")}
+
+
+# CSV.
+
+_COLUMNS = (
+    *("subject", "cell", "family", "benchmark", "params", "kind", "unit", "low", "value", "high", "samples", "number"),
+    *("bound", "level", "achieved", "ceiling", "share_low", "share", "share_high", "to_gain", "yardstick"),
+    *("over_best_low", "over_best", "over_best_high", "tied", "unties", "commit", "date", "reproduce"),
+)
+
+
+def csv(report: Report) -> str:
+    """A row a cell of each subject; empty fields where there is no number, or nothing to say."""
+    limits = {(limit.subject, limit.cell): limit for limit in report.limits}
+    rivals = {
+        (job.subject, rival.cell): rival for job in report.jobs for ranking in job.rankings for rival in ranking.rivals
+    }
+    out = io.StringIO()
+    writer = csv_format.DictWriter(out, _COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    for subject in report.subjects:
+        for name, measured in subject.cells.items():
+            key = (subject.name, name)
+            row = {"subject": subject.name, "cell": name, **_row(measured), **_limit_row(limits.get(key))}
+            if key in rivals:
+                rival = rivals[key]
+                row |= _ends("over_best", rival.ratio) | {"tied": rival.tied, "unties": rival.unties}
+            writer.writerow({column: _field(each) for column, each in row.items()})
+    return out.getvalue()
+
+
+def _row(measured: Measured) -> dict[str, Any]:
+    cell = measured.cell
+    return {
+        "family": cell.family,
+        "benchmark": cell.benchmark,
+        "params": "; ".join(f"{name}={each}" for name, each in cell.params.items()),
+        "kind": cell.kind,
+        "unit": cell.unit,
+        "low": cell.value.low,
+        "value": cell.value.middle,
+        "high": cell.value.high,
+        "samples": cell.samples,
+        "number": cell.number,
+        "commit": measured.commit or "",
+        "date": measured.date,
+        "reproduce": measured.reproduce,
+    }
+
+
+def _limit_row(limit: Limit | None) -> dict[str, Any]:
+    if limit is None:
+        return {}
+    own = {name: getattr(limit, name) for name in ("bound", "level", "achieved", "ceiling", "to_gain", "yardstick")}
+    return own | _ends("share", limit.share)
+
+
+def _ends(name: str, found: Interval) -> dict[str, float]:
+    return {f"{name}_low": found.low, name: found.middle, f"{name}_high": found.high}
+
+
+def _field(found: Any) -> Any:
+    if isinstance(found, bool):
+        return str(found).lower()
+    return "" if isinstance(found, float) and not math.isfinite(found) else found

@@ -1,0 +1,175 @@
+"""Two stored results beside each other: for the terminal, as Markdown, JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from bench_core.analysis.compare import BETWEEN_RUNS, Comparison, Stored
+from bench_core.analysis.records import Compared
+from bench_core.records import Interval
+from bench_core.report import units
+from bench_core.report.gate import value
+from bench_core.report.markup import code, plain
+
+SCHEMA = "bench-core/compare/1"
+
+
+def summary(found: Comparison, *, verbose: bool = False) -> RenderableType:
+    """For the terminal: the cells that differ, the largest ratio first; with `verbose` all of them.
+
+    Print it with ``crop=False`` for the command.
+    """
+    shown = [cell for cell in found.cells if verbose or cell.differs]
+    lines: list[RenderableType] = [Text(f"A  {found.first.name}"), Text(f"B  {found.second.name}")]
+    lines += [Text(f"   differs, too: {', '.join(found.differences)}", style="dim")] if found.differences else []
+    lines += ["", _table(shown), ""] if shown else [""]
+    lines += [Text(text) for text in _counted(found)]
+    lines += [Text(text) for text in _missing(found)]
+    lines.append(Text(caution(found), style="yellow"))
+    if found.gate:
+        lines.append(Text(f"  {found.gate}", no_wrap=True))
+    return Group(*lines)
+
+
+def _table(cells: Iterable[Compared]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("", overflow="fold")
+    for heading in ("A", "B", "B over A", "interval"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for cell in cells:
+        style = "" if not cell.differs else "red" if cell.ratio.middle > 1 else "green"
+        table.add_row(Text(cell.cell), *_values(cell), Text(_over(cell), style=style), _ends(cell.ratio))
+    return table
+
+
+def _values(cell: Compared) -> tuple[str, str]:
+    return value(cell.first.middle, cell.unit), value(cell.second.middle, cell.unit)
+
+
+def _over(cell: Compared) -> str:
+    return "n/a" if math.isnan(cell.ratio.middle) else units.ratio(cell.ratio.middle)
+
+
+def _ends(ratio: Interval) -> str:
+    """``1.21 … 1.34``; ``?`` where there is no interval."""
+    return f"{ratio.low:.2f} … {ratio.high:.2f}" if ratio.known else "?"
+
+
+def _counted(found: Comparison) -> Iterator[str]:
+    mean = found.geometric_mean
+    times = "" if math.isnan(mean) else f"; the times by their geometric mean: {units.ratio(mean)}"
+    yield (
+        f"{len(found.cells)} cells in both: {len(found.slower)} slower in B, {len(found.faster)} faster, "
+        f"{found.untold} cannot be told{times}"
+    )
+
+
+def _missing(found: Comparison) -> Iterator[str]:
+    for name, cells in (("A", found.only_first), ("B", found.only_second)):
+        if cells:
+            yield f"only in {name}: {len(cells)}, {'among them ' if len(cells) > 1 else ''}{cells[0]}"
+
+
+def caution(found: Comparison) -> str:
+    """What such a comparison cannot know, and what can."""
+    said = (
+        "The two were not measured side by side: whatever else was different then is in the ratios, too. Told apart is "
+        f"what the 99 % intervals put beyond {100 * BETWEEN_RUNS:g} %; two runs of the same code can differ by more "
+        "where the machine was busy."
+    )
+    if found.gate:
+        return f"{said} What would tell:"
+    if found.first.machine != found.second.machine:
+        return f"{said} Nothing runs two machines side by side."
+    return f"{said} `bench-core gate` tells two commits apart, and with --versus two installs."
+
+
+def markdown(found: Comparison) -> str:
+    """All cells, for a job summary or a comment."""
+    lines = [
+        f"**A** {plain(found.first.name)}  ",
+        f"**B** {plain(found.second.name)}",
+        "",
+        *(f"{plain(text)}  " for text in (*_counted(found), *_missing(found))),
+        "",
+    ]
+    if found.differences:
+        lines += [f"Differs, too: {plain(', '.join(found.differences))}.", ""]
+    if found.cells:
+        lines += ["| cell | A | B | B over A | interval | |", "| --- | ---: | ---: | ---: | ---: | --- |"]
+        lines += [f"| {' | '.join(_fields(cell))} |" for cell in found.cells]
+        lines.append("")
+    lines.append(caution(found))
+    if found.gate:
+        lines += ["", f"    {found.gate}"]
+    return "\n".join(lines) + "\n"
+
+
+def _fields(cell: Compared) -> Sequence[str]:
+    told = "" if not cell.differs else "slower" if cell.ratio.middle > 1 else "faster"
+    return code(cell.cell), *(plain(text) for text in _values(cell)), _over(cell), _ends(cell.ratio), told
+
+
+def to_json(found: Comparison) -> dict[str, Any]:
+    """Nothing but what JSON knows: null where there is no number."""
+    return {
+        "schema": SCHEMA,
+        "first": _stored(found.first),
+        "second": _stored(found.second),
+        "differences": list(found.differences),
+        "geometric_mean": _finite(found.geometric_mean),
+        "between_runs": BETWEEN_RUNS,
+        "gate": found.gate,
+        "only_first": list(found.only_first),
+        "only_second": list(found.only_second),
+        "cells": [
+            {
+                "cell": cell.cell,
+                "unit": cell.unit,
+                "first": _interval(cell.first),
+                "second": _interval(cell.second),
+                "ratio": _interval(cell.ratio),
+                "differs": cell.differs,
+            }
+            for cell in found.cells
+        ],
+    }
+
+
+def _stored(result: Stored) -> dict[str, Any]:
+    return {
+        "name": result.name,
+        "machine": result.machine,
+        "commit": result.commit,
+        "description": dict(result.description),
+    }
+
+
+def _interval(found: Interval) -> list[float | None]:
+    return [_finite(found.low), _finite(found.middle), _finite(found.high)]
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
+
+
+def to_csv(found: Comparison) -> str:
+    """A row a cell, with empty fields where there is no number."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    sides = [f"{side}{end}" for side in ("first", "second", "ratio") for end in ("_low", "", "_high")]
+    writer.writerow(["cell", "unit", *sides, "differs"])
+    for cell in found.cells:
+        numbers = [*_interval(cell.first), *_interval(cell.second), *_interval(cell.ratio)]
+        writer.writerow(
+            [cell.cell, cell.unit, *("" if each is None else each for each in numbers), str(cell.differs).lower()]
+        )
+    return out.getvalue()

@@ -1,0 +1,163 @@
+"""The HTML page of `bench-core report`: one file that asks for nothing.
+
+What is to be read is in the markup: tables, rankings, advice. The script adds what moves: charts, sorting, filters.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import gzip
+import hashlib
+import json
+import re
+from importlib import resources
+from typing import Any
+
+import jinja2
+import vl_convert
+from markupsafe import Markup, escape
+
+from bench_core.analysis.records import ChangePoint, History, Report, Track
+from bench_core.report import units
+from bench_core.report.page import charts, numbers, views
+from bench_core.report.page.charts import Chart
+from bench_core.report.page.findings import anchor, findings
+
+SECTIONS = (
+    ("findings", "Findings"),
+    ("cost", "Cost"),
+    ("limits", "Limits"),
+    ("growth", "Growth"),
+    ("idioms", "Idioms"),
+    ("crossovers", "Crossovers"),
+    ("history", "History"),
+    ("trust", "Trust"),
+    ("cells", "All cells"),
+)
+
+EARLY = 'document.documentElement.classList.add("script");'
+"""Before anything is shown: what needs the script appears with it."""
+
+VEGA = "window.vegaIsHere(vegaEmbed);"
+"""The end of the charts' library: it tells the page's script."""
+
+
+def html(report: Report) -> str:
+    """The page."""
+    figures = views.Figures(report)
+    shown = {
+        "costs": views.costs(report, figures),
+        "rooflines": views.rooflines(report, figures),
+        "jobs": views.jobs(report, figures),
+        "crossings": views.crossings(report, figures),
+        "cells": views.cell_rows(report),
+        "findings": findings(report),
+    }
+    data = {
+        "cells": list(figures.cells),
+        "style": charts.STYLE,
+        "colours": charts.COLOURS,
+        "shapes": charts.SHAPES,
+        "dashes": charts.DASHES,
+        "specs": {name: spec() for name, spec in charts.SHARED.items()},
+        "charts": [_chart(chart) for chart in figures.charts],
+        "laws": views.laws(report, figures.cells),
+        "histories": views.histories(report, figures.cells),
+    }
+    script, vega = _asset("page.js"), _library()
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            report=report,
+            sections=SECTIONS,
+            css=Markup(_asset("page.css")),
+            early=Markup(EARLY),
+            script=Markup(script),
+            vega=_packed(vega),
+            hashes=Markup(" ".join(map(_hash, (EARLY, script, vega)))),
+            data=_packed(json.dumps(data, separators=(",", ":"), allow_nan=False)),
+            changes_of=changes_of,
+            **shown,
+        )
+    )
+
+
+def changes_of(history: History) -> list[tuple[Track, ChangePoint, int]]:
+    """The change points of all cells with their track's number, the newest first, the largest first of a commit."""
+    found = [(track, change, number) for number, track in enumerate(history.tracks) for change in track.changes]
+    return sorted(found, key=lambda row: (-row[1].moment, -max(row[1].ratio, 1 / row[1].ratio)))
+
+
+def prose(sentence: str) -> Markup:
+    """A sentence in which names stand between backticks, as the analyses write them."""
+    return Markup(
+        re.sub("`([^`]+)`", lambda found: f"<code>{breakable(Markup(found[1]))}</code>", str(escape(sentence)))
+    )
+
+
+def breakable(name: str) -> Markup:
+    """A name that a narrow column breaks after a dot, or where its parameters begin."""
+    return Markup(re.sub(r"([.(])(?=\w)", r"\1<wbr>", str(escape(name))))
+
+
+def _chart(chart: Chart) -> dict[str, Any]:
+    return {
+        "spec": chart.spec,
+        "columns": list(chart.columns),
+        "titles": list(chart.columns.values()),
+        "rows": chart.rows,
+    }
+
+
+@functools.cache
+def _library() -> str:
+    """Vega-Lite and what it needs, as one script: putting it together takes a second."""
+    return vl_convert.javascript_bundle(VEGA)
+
+
+def _packed(text: str) -> str:
+    """Compressed, as letters that mean nothing to HTML; the same for the same text."""
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+
+
+def _hash(script: str) -> str:
+    """By which the page's policy knows its own scripts: no other one runs."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def _asset(name: str) -> str:
+    return resources.files(__name__).joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def _environment() -> jinja2.Environment:
+    found = jinja2.Environment(
+        loader=jinja2.PackageLoader(__name__),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= {
+        "anchor": anchor,
+        "breakable": breakable,
+        "value": numbers.value,
+        "time": numbers.time,
+        "size": _size,
+        "rate": numbers.rate,
+        "ratio": numbers.ratio,
+        "percent": numbers.percent,
+        "change": numbers.change,
+        "count": numbers.count,
+        "sortable": numbers.sortable,
+        "prose": prose,
+        "spread": numbers.spread,
+        "uncertainty": units.uncertainty,
+    }
+    return found
+
+
+def _size(found: str | int) -> str:
+    """Bytes, which asv's description holds as text; other text as it is."""
+    return units.size(float(found)) if str(found).isdigit() else str(found)

@@ -1,0 +1,128 @@
+"""The handful of things that a reader should know before anything else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+from bench_core.analysis.records import Job, Report, Rival
+from bench_core.report import units
+from bench_core.report.page import numbers
+
+Row = TypeVar("Row")
+
+OF_A_KIND = 2
+"""Findings of each kind, at most: with five kinds, a list that is read to its end."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence, and where its evidence is.
+
+    Attributes:
+        kind: in a word or two, e.g. ``to gain``.
+        figure: the number that makes it one; "" without.
+        link: the anchor of the evidence.
+    """
+
+    kind: str
+    figure: str
+    sentence: str
+    link: str
+
+
+def anchor(cell: str) -> str:
+    """The id of a cell's row; a space cannot be in an id."""
+    return "cell=" + "_".join(cell.split())
+
+
+def findings(report: Report) -> list[Finding]:
+    """The largest distances, the clearest advice, the oddest departures, the newest steps, what was left out."""
+    return [*_gains(report), *_advice(report), *_departures(report), *_steps(report), *_left_out(report)]
+
+
+def _on(report: Report, subject: str) -> str:
+    return f" on {subject}" if len(report.subjects) > 1 else ""
+
+
+def _gains(report: Report) -> Iterator[Finding]:
+    limits = sorted(report.limits, key=lambda limit: -limit.to_gain)
+    for limit in _first_of_each((limit for limit in limits if limit.to_gain > 0), lambda limit: limit.cell):
+        yield Finding(
+            "to gain",
+            numbers.time(limit.to_gain),
+            f"`{limit.cell}` reaches {numbers.percent(limit.share.middle)} of what `{limit.yardstick}` does"
+            f"{_on(report, limit.subject)}.",
+            f"#{anchor(limit.cell)}",
+        )
+
+
+def _advice(report: Report) -> Iterator[Finding]:
+    worst = [(_worst(job), number, job) for number, job in enumerate(report.jobs)]
+    certain = [(rival, number, job) for rival, number, job in worst if rival is not None and rival.ratio.low > 1]
+    # Advice that names one way, the same at every size, comes first.
+    certain.sort(key=lambda row: (bool(row[2].flips) or _is_shared(row[2]), -row[0].ratio.low))
+    for rival, number, job in _first_of_each(certain, lambda row: row[2].benchmark):
+        sentence = f"`{job.benchmark}`{_on(report, job.subject)}: {job.advice}"
+        yield Finding("between ways to do it", units.ratio(rival.ratio.middle), sentence, f"#job-{number}")
+
+
+def _is_shared(job: Job) -> bool:
+    """Somewhere the best way has company that cannot be told from it."""
+    return any(sum(rival.tied for rival in ranking.rivals[1:]) for ranking in job.rankings)
+
+
+def _worst(job: Job) -> Rival | None:
+    rivals = [rival for ranking in job.rankings for rival in ranking.rivals if not rival.tied]
+    return max(rivals, key=lambda rival: rival.ratio.low, default=None)
+
+
+def _departures(report: Report) -> Iterator[Finding]:
+    found = [
+        (residual, number, growth.series.subject)
+        for number, growth in enumerate(report.growths)
+        if growth.follows
+        for residual in growth.residuals
+        if residual.departs and residual.relative > -1
+    ]
+    found.sort(key=lambda row: -abs(math.log1p(row[0].relative)))
+    for residual, number, subject in _first_of_each(found, lambda row: row[0].point.cell):
+        sentence = f"`{residual.point.cell}`{_on(report, subject)}: {residual.why or 'unexplained'}."
+        yield Finding("off its law", numbers.change(residual.relative), sentence, f"#law-{number}")
+
+
+def _steps(report: Report) -> Iterator[Finding]:
+    found = [
+        (change, track, history, number)
+        for number, history in enumerate(report.histories)
+        for track in history.tracks
+        for change in track.changes
+    ]
+    found.sort(key=lambda row: (len(row[2].moments) - row[0].moment, -abs(math.log(row[0].ratio))))
+    for change, track, history, number in _first_of_each(found, lambda row: row[1].cell):
+        commit = history.moments[change.moment].commit
+        on = f" on {history.machine}" if len(report.histories) > 1 else ""
+        yield Finding(
+            "slower" if change.ratio > 1 else "faster",
+            units.ratio(max(change.ratio, 1 / change.ratio)),
+            f"`{track.cell}`{on}, since `{commit.hash[:8]}` {commit.subject}".rstrip() + ".",
+            f"#history-{number}",
+        )
+
+
+def _first_of_each(rows: Iterable[Row], name: Callable[[Row], str]) -> Iterator[Row]:
+    """The first rows of different benchmarks: the sizes of one tell one story."""
+    found = dict[str, Row]()
+    for row in rows:
+        found.setdefault(name(row).split("(")[0], row)
+    return islice(found.values(), OF_A_KIND)
+
+
+def _left_out(report: Report) -> Iterator[Finding]:
+    if report.left_out:
+        first, *others = report.left_out
+        more = f", and {len(others)} more" if others else ""
+        yield Finding("left out", str(len(report.left_out)), f"`{first.source}`: {first.reason}{more}.", "#left-out")

@@ -1,0 +1,119 @@
+"""What git knows of the commits that results are stored under, and where people read about them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from bench_core.errors import BenchCoreError
+from bench_core.records import Commit
+
+
+@dataclass(frozen=True)
+class Commits:
+    """The repository's part in a history.
+
+    Attributes:
+        known: hash to commit, every commit before those that descend from it; those that the repository does not
+            have are missing.
+        link: the address of a commit's page, without the hash at its end; "" where none is known.
+    """
+
+    known: Mapping[str, Commit] = field(default_factory=dict)
+    link: str = ""
+
+
+def read_commits(config: Path, hashes: Collection[str]) -> Commits:
+    """Ask the repository that an ``asv.conf.json`` names for commits, and where their pages are.
+
+    Without git, or without a repository on this machine, nothing is known: a history needs neither.
+
+    Raises:
+        BenchCoreError: if the configuration cannot be read.
+    """
+    repo, show = _configured(config)
+    folder = config.absolute().parent / repo
+    return Commits(
+        _known(folder, hashes), show or _page_of(_git(folder, "remote", "get-url", "origin").strip()) or _page_of(repo)
+    )
+
+
+def resolved(config: Path, name: str) -> str:
+    """The full hash of the commit that git knows by a name, e.g. a branch or a tag; "" where there is none.
+
+    Raises:
+        BenchCoreError: if the configuration cannot be read.
+    """
+    folder = config.absolute().parent / _configured(config)[0]
+    return _git(folder, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").strip()
+
+
+def _configured(config: Path) -> tuple[str, str]:
+    """The repository, seen from the configuration's folder, and the address of commits' pages; "" where none is
+    configured."""
+    from asv.config import Config  # here: asv is slow to import
+    from asv.util import UserError
+
+    try:
+        loaded = Config.load(str(config))
+    except (UserError, OSError) as error:
+        raise BenchCoreError(
+            f"{config}: {error} Run this from a folder with an asv.conf.json, or name one with --suite."
+        ) from error
+    show = str(loaded.show_commit_url or "")
+    # asv's default is "#", and a page of ours takes no other scheme as a link.
+    return str(loaded.repo), show if urlsplit(show).scheme in ("http", "https") else ""
+
+
+def _known(repo: Path, hashes: Collection[str]) -> dict[str, Commit]:
+    wanted = {name for name in hashes if re.fullmatch("[0-9a-f]{40,64}", name)}
+    if not wanted:
+        return {}
+    # A name that is missing here must not fail the others: the machines may have measured other clones.
+    listed = _git(
+        repo,
+        *("log", "--date-order", "--reverse", "--ignore-missing", "--stdin", "--format=%H%x00%s%x00%an%x00%aI"),
+        given="".join(f"{name}\n" for name in sorted(wanted)),
+    )
+    commits = (Commit(*line.split("\0")) for line in listed.split("\n") if line.count("\0") == 3)
+    return {commit.hash: commit for commit in commits if commit.hash in wanted}
+
+
+def _page_of(remote: str) -> str:
+    """``git@github.com:owner/name.git`` -> ``https://github.com/owner/name/commit/``; "" for what is no such address.
+
+    GitHub, GitLab, Gitea and Forgejo have this path in common. What stands before the host may be a secret.
+    """
+    scheme = "https"
+    scp = re.fullmatch(r"(?:[\w.-]+@)?([\w.-]+\.[\w-]+):(?!/)(.+)", remote)
+    if scp:
+        host, path = scp[1], scp[2]
+    else:
+        address = urlsplit(remote)
+        if address.scheme not in ("http", "https", "ssh", "git") or not address.hostname:
+            return ""
+        host, path = address.hostname, address.path
+        if address.scheme.startswith("http"):
+            scheme, host = address.scheme, address.netloc.rpartition("@")[2]
+    path = path.strip("/").removesuffix(".git")
+    return f"{scheme}://{host}/{path}/commit/" if path else ""
+
+
+def _git(repo: Path, *arguments: str, given: str = "") -> str:
+    """What git says; "" where it fails, or is not installed."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(repo), *arguments],
+            input=given,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+    except OSError:
+        return ""
+    return done.stdout if done.returncode == 0 else ""

@@ -1,0 +1,290 @@
+"""Everything that a results folder holds, read once: runs, gates, the ledgers of controls, the machines' circumstances.
+
+What cannot be read is left out by name, and the rest is there: a report is asked for when something has gone wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench_core.errors import BenchCoreError, UnknownNameError
+from bench_core.records import LeftOut
+from bench_core.results import gate_file
+from bench_core.results.read import CellResult, declarations, load, parsed
+
+CIRCUMSTANCES = "doctor.jsonl"
+CIRCUMSTANCES_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """How a machine was when it measured: a line of its ``doctor.jsonl``.
+
+    Attributes:
+        date: when the run began, ISO 8601, UTC.
+        commit: that it was stored under.
+        caches: name to bytes, smallest first, e.g. ``{"L1d": 32768}``.
+        findings: what `bench-core doctor` said: (level, sentence, what to do) each.
+    """
+
+    date: str
+    commit: str
+    caches: Mapping[str, int]
+    findings: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one machine has measured of one commit with one set of installed versions: a result file of asv's.
+
+    Attributes:
+        machine: asv's name of it.
+        commit: the full hash; None outside the history.
+        committed: when the commit was made, ISO 8601, UTC; "" without a commit.
+        measured: when the last of its cells was begun, likewise; "" where asv did not store that.
+        environment: asv's name of it, e.g. ``installed-py3.11-torch2.13.0``.
+        description: asv's description of the machine, and the versions of what the environment holds.
+        failed: cells, or benchmarks as a whole, that have no value because they failed.
+    """
+
+    path: Path
+    machine: str
+    commit: str | None
+    committed: str
+    measured: str
+    environment: str
+    description: Mapping[str, str]
+    cells: tuple[CellResult, ...]
+    failed: tuple[str, ...]
+
+    @property
+    def torch(self) -> str:
+        """The version that was measured with; "" where the environment names none."""
+        return self.description.get("torch", "")
+
+
+@dataclass(frozen=True)
+class StoredGate:
+    """A gate's JSON file, and what stands in it."""
+
+    path: Path
+    summary: gate_file.Summary
+
+    @property
+    def machine(self) -> str:
+        """asv's name of it."""
+        return self.summary.machine.get("machine", "")
+
+
+@dataclass(frozen=True)
+class Store:
+    """What a results folder holds.
+
+    Attributes:
+        runs: in the order of machine, date of the commit, and file.
+        gates: in the order of their dates.
+        ledgers: machine to the tally of its gates' controls; a machine without a ledger is missing.
+        circumstances: machine to what is known of it, in the order in which it was written.
+        left_out: files, lines and benchmarks that could not be used, and why.
+    """
+
+    runs: tuple[Run, ...]
+    gates: tuple[StoredGate, ...] = ()
+    ledgers: Mapping[str, gate_file.Tally] = field(default_factory=dict)
+    circumstances: Mapping[str, tuple[Circumstances, ...]] = field(default_factory=dict)
+    left_out: tuple[LeftOut, ...] = ()
+
+    @property
+    def machines(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(run.machine for run in self.runs))
+
+
+def read_store(folder: Path, machines: Sequence[str] = ()) -> Store:
+    """Read asv's results folder.
+
+    Args:
+        machines: only these, by asv's names; all without any.
+
+    Raises:
+        BenchCoreError: if there is no result in it that can be read, or no machine of one of these names.
+    """
+    reader = _Reader(folder)
+    homes = {path.parent: _machine_name(path) for path in sorted(folder.rglob("machine.json"))}
+    for machine in machines:
+        if machine not in homes.values():
+            raise UnknownNameError("machine", machine, homes.values())
+    chosen = {home: name for home, name in homes.items() if not machines or name in machines}
+    for path in sorted(folder.rglob("*.json")):
+        if path.name not in NO_RESULTS and not (path.parent in homes and path.parent not in chosen):
+            reader.add(path, home=path.parent in homes)
+    runs = [run for run in reader.runs if not machines or run.machine in machines]
+    if not runs:
+        raise BenchCoreError(f"there are no results in {folder}{_why(reader.left_out)}. `make bench` writes some.")
+    return Store(
+        runs=tuple(sorted(runs, key=lambda run: (run.machine, run.committed, str(run.path)))),
+        gates=tuple(
+            sorted(
+                (gate for gate in reader.gates if not machines or gate.machine in machines),
+                key=lambda gate: (gate.summary.date, str(gate.path)),
+            )
+        ),
+        ledgers={name: tally for home, name in chosen.items() if (tally := reader.ledger(home)) is not None},
+        circumstances={name: found for home, name in chosen.items() if (found := reader.circumstances(home))},
+        left_out=(*reader.left_out, *reader.outdated()),
+    )
+
+
+NO_RESULTS = ("benchmarks.json", "machine.json")
+
+STORED_BY_GATE = re.compile(r"[0-9a-f]{8}-gate-.*")
+"""asv's file of a gate's times, for asv's pages; they belong to a pair, and are no run."""
+
+
+class _Reader:
+    """Reads files one by one and keeps a list of those that it could not."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.runs: list[Run] = []
+        self.gates: list[StoredGate] = []
+        self.left_out: list[LeftOut] = []
+        self._outdated = Counter[str]()
+        self._declared: dict[Path, list[dict[str, Any]]] = {}
+
+    def add(self, path: Path, *, home: bool) -> None:
+        """Read a JSON file, if it is one of ours.
+
+        Args:
+            home: it lies beside a ``machine.json``, where every file must be one of asv's or the gate's.
+        """
+        if STORED_BY_GATE.fullmatch(path.name):
+            return
+        try:
+            content = load(path)
+            if gate_file.is_gate(content):
+                self.gates.append(StoredGate(path, gate_file.summary(path, content)))
+            elif home or "result_columns" in content:
+                self._add_run(path, content)
+        except BenchCoreError as error:
+            self._leave_out(path, error)
+
+    def _add_run(self, path: Path, content: Mapping[str, Any]) -> None:
+        if path.parent not in self._declared:
+            self._declared[path.parent] = declarations(path)
+        file = parsed(path, content, self._declared[path.parent])
+        self._outdated.update(file.outdated)
+        self.runs.append(
+            Run(
+                path=path,
+                machine=file.machine.get("machine") or path.parent.name,
+                commit=file.commit,
+                committed=iso_date(file.date),
+                measured=iso_date(max((cell.begun for cell in file.cells), default=0)),
+                environment=file.environment,
+                description=file.machine,
+                cells=file.cells,
+                failed=file.failed,
+            )
+        )
+
+    def ledger(self, home: Path) -> gate_file.Tally | None:
+        """The tally of a machine's ledger; None where there is none, or it cannot be read."""
+        path = home / gate_file.LEDGER
+        if not path.is_file():
+            return None
+        try:
+            tally = gate_file.tally(home.parent, home.name)
+        except BenchCoreError as error:
+            self._leave_out(path, error)
+            return None
+        if tally.damaged:
+            self._leave_out(path, f"{tally.damaged} of its lines were cut off, as by a power cut")
+        return tally
+
+    def circumstances(self, home: Path) -> tuple[Circumstances, ...]:
+        path = home / CIRCUMSTANCES
+        if not path.is_file():
+            return ()
+        found = []
+        for number, line in enumerate(path.read_bytes().splitlines(), 1):
+            try:
+                found.append(_circumstances(line))
+            except ValueError as error:
+                self._leave_out(path, f"line {number} is not one that is read here: {error}")
+        return tuple(found)
+
+    def outdated(self) -> Iterator[LeftOut]:
+        for name, files in sorted(self._outdated.items()):
+            yield LeftOut(name, f"not the suite's any more, or changed since: in {files} result file(s)")
+
+    def _leave_out(self, path: Path, why: object) -> None:
+        """Name it without the folders of this machine, which the report's readers need not know."""
+        self.left_out.append(LeftOut(path.relative_to(self.folder).as_posix(), str(why).replace(f"{self.folder}/", "")))
+
+
+def append_circumstances(home: Path, circumstances: Circumstances) -> None:
+    """Add a line to a machine's ``doctor.jsonl``. No file of asv's: it reads ``*.json`` alone.
+
+    Args:
+        home: the machine's folder.
+
+    Raises:
+        BenchCoreError: if it cannot be written.
+    """
+    path = home / CIRCUMSTANCES
+    line = json.dumps({"schema": CIRCUMSTANCES_SCHEMA, **asdict(circumstances)}, allow_nan=False)
+    try:
+        cut_off = path.exists() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
+        with path.open("a") as file:
+            file.write(("\n" if cut_off else "") + line + "\n")
+    except OSError as error:
+        raise BenchCoreError(
+            f"the machine's state cannot be added to {path}: {error.strerror}. Make the file writable, or set "
+            "results_dir in asv.conf.json to a folder that is."
+        ) from error
+
+
+def _circumstances(line: bytes) -> Circumstances:
+    """
+    Raises:
+        ValueError: if `append_circumstances` does not write such a line.
+    """
+    found = json.loads(line)
+    try:
+        if found["schema"] > CIRCUMSTANCES_SCHEMA:
+            raise ValueError(f"a newer bench_core wrote it (schema {found['schema']}): upgrade")
+        return Circumstances(
+            date=str(found["date"]),
+            commit=str(found["commit"]),
+            caches={str(name): int(size) for name, size in found["caches"].items()},
+            findings=tuple((str(level), str(what), str(action)) for level, what, action in found["findings"]),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(repr(error)) from error
+
+
+def iso_date(milliseconds: int) -> str:
+    """asv's milliseconds since 1970 as ISO 8601, UTC; "" for its 0, which is no date."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds") if milliseconds else ""
+
+
+def _machine_name(path: Path) -> str:
+    """The name in a ``machine.json``; that of its folder, which asv makes the same, where it cannot be read."""
+    try:
+        return str(load(path).get("machine") or path.parent.name)
+    except BenchCoreError:
+        return path.parent.name
+
+
+def _why(left_out: Sequence[LeftOut]) -> str:
+    if not left_out:
+        return ""
+    more = f", and so are {len(left_out) - 1} more" if len(left_out) > 1 else ""
+    return f" that can be read: {left_out[0].source} is left out ({left_out[0].reason.rstrip('.')}){more}"

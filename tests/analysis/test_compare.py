@@ -1,0 +1,191 @@
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from bench_core.analysis.compare import BETWEEN_RUNS, Stored, chosen, compare
+from bench_core.errors import BenchCoreError
+from bench_core.results.store import Run, Store
+
+
+def stored(cells, *, machine="box", commit="a" * 40, torch="2.13.0", name="one"):
+    return Stored(name, machine, commit, {"machine": machine, "torch": torch}, {cell.name: cell for cell in cells})
+
+
+@pytest.fixture
+def times(make_cell):
+    def of(**values):
+        return [make_cell("f.C.time_it", {"way": way}, value) for way, value in values.items()]
+
+    return of
+
+
+@pytest.fixture
+def make_run(times):
+    def run(commit, machine="box", torch="2.13.0", environment="env", python="3.11"):
+        return Run(
+            path=Path("x.json"),
+            machine=machine,
+            commit=commit.ljust(40, "0"),
+            committed="2026-01-02T00:00:00+00:00",
+            measured="2026-01-02T01:00:00+00:00",
+            environment=environment,
+            description={"machine": machine, "torch": torch, "python": python},
+            cells=tuple(times(a=1)),
+            failed=(),
+        )
+
+    return run
+
+
+def names(cells):
+    return [cell.cell for cell in cells]
+
+
+def test_the_second_is_held_to_the_first_the_slowest_first(times):
+    found = compare(stored(times(a=1, b=1, c=1)), stored(times(a=1, b=3, c=0.5), commit="b" * 40))
+    assert [(cell.cell, cell.ratio.middle) for cell in found.cells] == [
+        ("f.C.time_it(b)", 3),
+        ("f.C.time_it(a)", 1),
+        ("f.C.time_it(c)", 0.5),
+    ]
+    assert names(found.slower) == ["f.C.time_it(b)"]
+    assert names(found.faster) == ["f.C.time_it(c)"]
+    assert found.untold == 1
+
+
+def test_what_two_runs_of_the_same_code_may_differ_by_is_not_told(times):
+    certain = 1.01 / 0.99
+    for factor, differs in ((1 + BETWEEN_RUNS - 0.001, False), (1 + BETWEEN_RUNS + 0.001, True)):
+        found = compare(stored(times(a=1)), stored(times(a=certain * factor)))
+        assert [cell.differs for cell in found.cells] == [differs]
+
+
+def test_the_geometric_mean_is_of_the_times(times, make_cell):
+    memory = [[make_cell("f.C.peakmem_it", {}, value, kind="peakmemory", unit="bytes")] for value in (1, 100)]
+    found = compare(stored([*times(a=1, b=1), *memory[0]]), stored([*times(a=2, b=8), *memory[1]]))
+    assert found.geometric_mean == pytest.approx(4)
+
+
+def test_a_value_that_is_not_positive_has_no_ratio(make_cell):
+    first, second = (stored([make_cell("f.C.track_it", {}, value, kind="track", unit="steps")]) for value in (0.0, 1.0))
+    (cell,) = compare(first, second).cells
+    assert math.isnan(cell.ratio.middle)
+    assert not cell.differs
+
+
+def test_cells_of_one_side_are_named(times):
+    found = compare(stored(times(a=1, b=1)), stored(times(b=1, c=1)))
+    assert (found.only_first, found.only_second) == (("f.C.time_it(a)",), ("f.C.time_it(c)",))
+
+
+def test_two_commits_are_told_apart_by_the_gate(times):
+    found = compare(stored(times(a=1)), stored(times(a=1), commit="b" * 40))
+    assert found.gate == "bench-core gate aaaaaaaa bbbbbbbb"
+
+
+def test_two_versions_are_told_apart_by_a_gate_of_two_installs(times):
+    found = compare(stored(times(a=1), torch="2.9.0+cpu"), stored(times(a=1), torch="2.13.0+cpu"))
+    assert found.gate == "bench-core gate --versus torch==2.9.0 torch==2.13.0"
+    assert found.differences == ("torch: 2.9.0+cpu, 2.13.0+cpu",)
+
+
+def test_no_gate_tells_two_machines_apart(times):
+    assert compare(stored(times(a=1)), stored(times(a=1), machine="other", commit="b" * 40)).gate == ""
+
+
+def pick(runs, *asked, **options):
+    return [result.name for result in chosen(Store(tuple(runs)), asked, **options)]
+
+
+def test_a_commit_is_named_by_the_beginning_of_its_hash(make_run):
+    assert pick([make_run("abcd1"), make_run("ef012")], "abcd", "ef012") == [
+        "abcd1000 on box, torch 2.13.0",
+        "ef012000 on box, torch 2.13.0",
+    ]
+
+
+def test_a_commit_is_named_as_git_knows_it(make_run):
+    git = {"main": "abcd1".ljust(40, "0"), "old": "ef012".ljust(40, "0")}
+    runs = [make_run("abcd1"), make_run("ef012")]
+    assert pick(runs, "old", "main", resolve=lambda name: git.get(name, "")) == [
+        "ef012000 on box, torch 2.13.0",
+        "abcd1000 on box, torch 2.13.0",
+    ]
+
+
+def test_machines_and_versions_are_named_as_they_are(make_run):
+    runs = [make_run("abcd1"), make_run("abcd1", machine="other"), make_run("abcd1", torch="2.9.0")]
+    assert pick(runs, "box", "other") == ["box, torch 2.13.0, the newest", "other, torch 2.13.0, the newest"]
+    assert pick(runs, "torch==2.9.0", "torch==2.13.0") == [
+        "box, torch 2.9.0, the newest",
+        "box, torch 2.13.0, the newest",
+    ]
+
+
+def test_of_several_results_those_with_most_in_common_are_taken(make_run):
+    runs = [
+        make_run(commit, machine=machine, torch=torch)
+        for commit, machine, torch in (
+            ("abcd1", "box", "2.13.0"),
+            ("abcd1", "other", "2.9.0"),
+            ("ef012", "other", "2.9.0"),
+        )
+    ]
+    assert pick(runs, "abcd1", "ef012") == ["abcd1000 on other, torch 2.9.0", "ef012000 on other, torch 2.9.0"]
+
+
+def test_two_pairs_that_are_as_alike_need_a_machine(make_run):
+    runs = [make_run(commit, machine=machine) for commit in ("abcd1", "ef012") for machine in ("box", "other")]
+    with pytest.raises(BenchCoreError, match=r"(?s)not clear.*on box.*on other.*--machine"):
+        pick(runs, "abcd1", "ef012")
+    assert pick(runs, "abcd1", "ef012", machine="other") == [
+        "abcd1000 on other, torch 2.13.0",
+        "ef012000 on other, torch 2.13.0",
+    ]
+
+
+def test_a_beginning_of_several_hashes_names_them(make_run):
+    with pytest.raises(BenchCoreError, match="abcd begins several commits: abcd1.*, abcd2.*Name more"):
+        pick([make_run("abcd1"), make_run("abcd2")], "abcd", "abcd1")
+
+
+def test_an_unknown_name_lists_what_there_is(make_run):
+    with pytest.raises(BenchCoreError, match=r"(?s)'nope' is no file.*commits abcd1000; machines box; torch 2\.13\.0"):
+        pick([make_run("abcd1")], "nope", "abcd1")
+
+
+def test_a_commit_without_results_says_so(make_run):
+    with pytest.raises(BenchCoreError, match="main is the commit 99999999, which has no results; commits abcd1000"):
+        pick([make_run("abcd1")], "main", "abcd1", resolve=lambda name: "9" * 40)
+
+
+def test_an_unknown_machine_lists_what_there_is(make_run):
+    with pytest.raises(BenchCoreError, match="of the machine 'nope': .*machines box"):
+        pick([make_run("abcd1")], "abcd1", "abcd1", machine="nope")
+
+
+def test_a_result_is_not_compared_with_itself(make_run):
+    with pytest.raises(BenchCoreError, match="same result, abcd1000"):
+        pick([make_run("abcd1")], "abcd1", "abcd1")
+
+
+def test_a_file_is_taken_as_it_is(tmp_path):
+    declared = {"f.C.time_it": {"name": "f.C.time_it", "param_names": [], "type": "time", "unit": "seconds"}}
+    (tmp_path / "benchmarks.json").write_text(json.dumps({**declared, "version": 2}))
+    for name, value in (("one.json", 1.0), ("two.json", 2.0)):
+        content = {
+            "commit_hash": name[0] * 40,
+            "params": {"machine": "box"},
+            "result_columns": ["result", "params"],
+            "results": {"f.C.time_it": [[value], []]},
+            "version": 2,
+        }
+        (tmp_path / name).write_text(json.dumps(content))
+    first, second = chosen(Store(()), (str(tmp_path / "one.json"), str(tmp_path / "two.json")))
+    assert [(result.name, result.commit) for result in (first, second)] == [
+        ("one.json", "o" * 40),
+        ("two.json", "t" * 40),
+    ]
+    assert second.cells["f.C.time_it"].value.middle == 2

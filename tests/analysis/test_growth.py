@@ -1,0 +1,179 @@
+"""The law behind a series, held against series whose law is known."""
+
+import random
+
+import pytest
+
+from bench_core.analysis.growth import growths, time
+from bench_core.analysis.series import series
+
+SIZES = ["8x4", "64x64", "256x256", "1024x1024", "4096x4096", "8192x8192"]
+
+
+def elements(size):
+    rows, columns = map(int, size.split("x"))
+    return rows * columns
+
+
+@pytest.fixture
+def grow(make_subject, make_along):
+    """The growth of a cost that is a function of n, at the suite's sizes or at others."""
+
+    def of(cost, *, axis="size", values=SIZES, noise=0.0, spread=0.01, caches=None, fixed=None, **declared):
+        draw = random.Random(3)
+        seconds = {
+            value: cost(elements(value) if axis == "size" else int(value)) * (1 + draw.gauss(0, noise))
+            for value in values
+        }
+        cells = make_along("f.C.time_it", axis, seconds, fixed, spread=spread, **declared)
+        subject = make_subject(cells, **({} if caches is None else {"caches": caches}))
+        (found,) = growths(series(subject), subject)
+        return found
+
+    return of
+
+
+def test_a_straight_law_is_found_with_both_its_numbers(grow):
+    found = grow(lambda n: 3e-6 + 2.9e-9 * n)
+    assert found.fixed == pytest.approx(3e-6, rel=1e-3)
+    assert found.each == found.each_beyond == pytest.approx(2.9e-9, rel=1e-3)
+    assert found.bend is None
+    assert found.follows
+    assert found.sentence == "3 µs, and 2.9 ns for each element."
+
+
+def test_noise_of_a_few_percent_does_not_bend_a_law(grow):
+    found = grow(lambda n: 3e-6 + 2.9e-9 * n, noise=0.04)
+    assert (found.bend, found.follows) == (None, True)
+    assert not any(residual.departs for residual in found.residuals)
+
+
+def test_a_law_bends_where_its_slope_grows_fivefold(grow):
+    found = grow(lambda n: 1e-6 + 4e-11 * n + 16e-11 * max(0, n - 2e6), writes=1)
+    assert found.each == pytest.approx(4e-11, rel=0.1)
+    assert found.each_beyond == pytest.approx(20e-11, rel=0.1)
+    assert 1024**2 <= found.bend <= 4096**2
+    assert found.follows
+    assert found.sentence.endswith(", where the weight leaves L3.")
+
+
+def test_a_law_may_bend_down(grow):
+    found = grow(lambda n: 1e-6 + 1e-8 * min(n, 65536) + 1e-9 * max(0, n - 65536), writes=1)
+    assert found.each_beyond == pytest.approx(1e-9, rel=0.1)
+    assert "leaves" not in found.sentence
+
+
+def test_five_points_are_too_few_for_a_bend_and_for_a_point_apart(grow):
+    found = grow(lambda n: 1e-6 + 4e-11 * n + 16e-11 * max(0, n - 2e6), values=SIZES[:5])
+    assert found.bend is None
+    assert max(abs(residual.relative) for residual in found.residuals[:4]) > 0.05
+
+
+def test_neither_number_is_ever_negative(grow):
+    found = grow(lambda n: 1e-8 * n - 2e-8, values=SIZES[:4])
+    assert found.fixed == 0
+    assert found.sentence.endswith("for each element, and no fixed cost that shows.")
+
+
+def test_a_cost_that_does_not_grow_says_so(grow):
+    found = grow(lambda n: 3e-6 + 1e-15 * n)
+    assert found.sentence == "3 µs, whatever the number of elements."
+
+
+def test_one_point_that_stands_apart_is_pointed_out_and_does_not_pull_the_law(grow):
+    found = grow(lambda n: (3e-6 + 2.9e-9 * n) * (0.5 if n == 65536 else 1), draws=1)
+    assert found.each == pytest.approx(2.9e-9, rel=1e-3)
+    assert found.follows
+    assert [(residual.point.label, residual.why) for residual in found.residuals if residual.departs] == [
+        ("256x256", "kernel switch")
+    ]
+    assert found.sentence.endswith("; apart from that: 256x256 takes 50 % less (kernel switch).")
+
+
+def test_a_point_within_its_own_interval_of_the_law_does_not_depart(grow):
+    found = grow(lambda n: (3e-6 + 2.9e-9 * n) * (1.5 if n == 65536 else 1), spread=0.6)
+    assert not any(residual.departs for residual in found.residuals)
+
+
+def test_a_slower_last_point_beyond_a_cache_is_that_caches_edge(grow):
+    found = grow(lambda n: (1e-6 + 1e-10 * n) * (2 if n == 8192**2 else 1), caches={"L3": 128 << 20}, writes=1)
+    assert [residual.why for residual in found.residuals if residual.departs] == ["cache edge: leaves L3"]
+
+
+def test_a_weight_as_large_as_the_cache_has_left_it(grow):
+    found = grow(lambda n: (1e-6 + 1e-10 * n) * (2 if n == 8192**2 else 1), caches={"L3": 256 << 20}, writes=1)
+    assert [residual.why for residual in found.residuals if residual.departs] == ["cache edge: leaves L3"]
+
+
+def test_a_cache_does_not_explain_more_than_memory_could_cost(grow):
+    found = grow(lambda n: (1e-6 + 1e-7 * n) * (2 if n == 8192**2 else 1), caches={"L3": 128 << 20}, draws=1)
+    assert [residual.why for residual in found.residuals if residual.departs] == ["kernel switch"]
+
+
+def test_the_cpus_caches_explain_nothing_on_another_device(grow):
+    found = grow(
+        lambda n: (1e-6 + 1e-10 * n) * (2 if n == 8192**2 else 1),
+        caches={"L3": 128 << 20},
+        writes=1,
+        fixed={"device": "cuda"},
+    )
+    assert [residual.why for residual in found.residuals if residual.departs] == ["kernel switch"]
+
+
+def test_what_departs_along_another_axis_is_no_kernel_switch(grow):
+    values = [str(10 * 3**k) for k in range(7)]
+    found = grow(lambda n: (1e-6 + 1e-6 * n) * (2 if n == 270 else 1), axis="modules", values=values)
+    assert [residual.why for residual in found.residuals if residual.departs] == ["not known"]
+    assert "for each module; apart from that: 270 takes 2.0 times as long" in found.sentence
+
+
+def test_a_law_that_does_not_hold_is_not_claimed_and_its_exponent_is(grow):
+    found = grow(lambda n: 1e-9 * n**1.5, values=SIZES[:4])
+    assert not found.follows
+    assert found.exponent == pytest.approx(1.5)
+    assert found.sentence == (
+        "No law a + b n describes it; up to its last point, 1024x1024, it goes as n to the power 1.5."
+    )
+    assert not any(residual.departs for residual in found.residuals)
+
+
+def test_the_exponent_is_the_slope_at_the_end(grow):
+    assert grow(lambda n: 1e-6 + 1e-9 * n).exponent == pytest.approx(1, abs=0.01)
+
+
+def test_residuals_are_measured_over_fitted(grow):
+    found = grow(lambda n: 3e-6 + 2.9e-9 * n, noise=0.03)
+    for residual in found.residuals:
+        assert residual.point.value.middle / residual.fitted - 1 == pytest.approx(residual.relative)
+
+
+def test_two_points_and_values_that_are_no_times_have_no_law(make_subject, make_along):
+    cells = [
+        *make_along("f.C.time_two", "size", {"8x4": 1e-6, "64x64": 2e-6}),
+        *make_along("f.C.peakmem_it", "modules", {4: 3e6, 16: 9e6, 64: 4e7}, kind="peakmemory", unit="bytes"),
+    ]
+    subject = make_subject(cells)
+    assert growths(series(subject), subject) == ()
+
+
+def test_a_point_without_an_interval_counts_for_little(make_subject, make_along, make_cell):
+    cells = make_along("f.C.time_it", "size", {s: 2.9e-9 * elements(s) for s in SIZES[1:4]})
+    unsure = make_cell("f.C.time_it", {"size": "512x512"}, 2 * 2.9e-9 * 512**2, spread=float("inf"))
+    subject = make_subject([*cells, unsure])
+    (found,) = growths(series(subject), subject)
+    assert found.each == pytest.approx(2.9e-9, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (2.14e-3, "2.1 ms"),
+        (0.0000123, "12 µs"),
+        (3.4e-11, "34 ps"),
+        (9.96e-7, "1 µs"),
+        (5.0, "5 s"),
+        (1e-15, "0.001 ps"),
+    ],
+)
+def test_times_are_written_with_two_digits_and_the_fitting_unit(seconds, text):
+    assert time(seconds) == text

@@ -1,0 +1,338 @@
+"""Reports made by hand: one with a few of everything, one with a thousand cells over fifty commits; and a browser."""
+
+import importlib
+import os
+import random
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from bench_core.analysis.records import (
+    ChangePoint,
+    Crossing,
+    Growth,
+    History,
+    Job,
+    Limit,
+    Measured,
+    Moment,
+    Point,
+    Ranking,
+    Report,
+    Residual,
+    Rival,
+    Series,
+    Subject,
+    Track,
+    Trust,
+)
+from bench_core.records import Commit, Interval, LeftOut
+from bench_core.report.page import html
+from bench_core.results.read import CellResult
+
+SIZES = {"8x4": 32, "256x256": 65_536, "1024x1024": 1_048_576, "4096x4096": 16_777_216}
+WAYS = ["in_place", "data", "no_grad", "detach", "copy_", "fill_", "mul_"]
+
+
+def around(value, width=0.03):
+    return Interval(value * (1 - width), value, value * (1 + width), 0.99)
+
+
+def result(benchmark, params, seconds, width=0.03):
+    return CellResult(benchmark, params, "time", "seconds", around(seconds, width), 20, 10, 0, 1, "way")
+
+
+def measured(cell):
+    return Measured(cell, "7b13ed90" * 5, "2026-03-01T10:00:00+00:00", f"bench-core run '^{cell.name}$'")
+
+
+class Maker:
+    """Cells of one subject, and what is said of them."""
+
+    def __init__(self, subject, benchmarks, ways, seed):
+        self.subject, self.ways = subject, ways
+        self.random = random.Random(seed)
+        self.results = [
+            result(name, {"way": way, "size": size}, self.seconds(n))
+            for name in benchmarks
+            for way in ways
+            for size, n in SIZES.items()
+        ]
+        self.by_name = {cell.name: cell for cell in self.results}
+        self.series = [self.line(name, way) for name in benchmarks for way in ways]
+        self.growths = [self.law(line) for line in self.series]
+        self.jobs = [self.job(name) for name in benchmarks]
+        self.limits = [self.limit(cell, number) for number, cell in enumerate(self.results)]
+
+    def seconds(self, n):
+        return (2e-6 + 1.3e-9 * n) * self.random.uniform(0.7, 3)
+
+    def line(self, benchmark, way):
+        points = tuple(
+            Point(cell.name, SIZES[cell.params["size"]], cell.params["size"], cell.value)
+            for cell in self.results
+            if cell.benchmark == benchmark and cell.params["way"] == way
+        )
+        return Series(self.subject, benchmark, "seconds", {"way": way}, "size", "elements", 4, points)
+
+    def law(self, line):
+        *others, last = (Residual(point, point.value.middle * 1.02, -0.02, False, "") for point in line.points)
+        odd = replace(
+            last, fitted=last.point.value.middle / 1.4, relative=0.4, departs=True, why="cache edge: leaves L2"
+        )
+        return Growth(line, 2e-6, 1.3e-9, 1e6, 2.6e-9, 1.02, True, (*others, odd), "2 µs and 1.3 ns for each element.")
+
+    def job(self, benchmark):
+        rankings = []
+        for size in SIZES:
+            cells = [cell for cell in self.results if cell.benchmark == benchmark and cell.params["size"] == size]
+            cells.sort(key=lambda cell: cell.value.middle)
+            best = cells[0].value.middle
+            rankings.append(
+                Ranking(
+                    size,
+                    tuple(
+                        Rival(
+                            cell.params["way"],
+                            cell.name,
+                            cell.value,
+                            around(cell.value.middle / best, 0.05) if place else Interval(1, 1, 1, 0.99),
+                            tied=not place or cell.value.middle / best < 1.05,
+                            unties=place == 2,
+                        )
+                        for place, cell in enumerate(cells)
+                    ),
+                )
+            )
+        flips = tuple(f"`{ranking.rivals[0].name}` at {ranking.label}" for ranking in rankings)
+        advice = f"`{rankings[-1].rivals[0].name}` is fastest at 4096x4096, by at least 3 %."
+        return Job(self.subject, benchmark, "way", {}, "size", tuple(rankings), flips, advice)
+
+    def limit(self, cell, number):
+        n = SIZES[cell.params["size"]]
+        bound = ("memory", "generator", "interpreter")[number // 4 % 3]
+        work = 4 * n if bound == "memory" else n
+        achieved = work / cell.value.middle
+        share = (1.5e-6 + 1e-9 * n) / cell.value.middle  # the ceiling is the same for all cells of a size
+        level = ("L1d", "L2", "L2", "memory")[number % 4] if bound == "memory" else ""
+        gain = max(0.0, cell.value.middle * (1 - share))
+        yardstick = f"limits.{bound.title()}.time_most({cell.params['size']})"
+        return Limit(self.subject, cell.name, bound, achieved, achieved / share, around(share), yardstick, level, gain)
+
+    def crossing(self, benchmark):
+        ratios = [
+            (label, n, around(ratio)) for (label, n), ratio in zip(SIZES.items(), (3.0, 1.4, 0.7, 0.2), strict=True)
+        ]
+        sentence = "`cuda` is faster from 1024x1024 on."
+        return Crossing(self.subject, benchmark, "device", "cpu", "cuda", {}, "size", tuple(ratios), (3e5,), sentence)
+
+    def subject_record(self, machine):
+        return Subject(
+            self.subject,
+            machine,
+            {"cpu": "AMD EPYC", "ram": "25276502016", "torch": "2.13.0+cpu", "python": "3.11"},
+            {"L1d": 32_768, "L2": 1_048_576, "L3": 33_554_432},
+            {cell.name: measured(cell) for cell in self.results},
+            failed=("initialization.Broken.time_it(8x4)",),
+        )
+
+    def history(self, machine, commits):
+        moments = tuple(
+            Moment(
+                Commit(f"{number:08x}" * 5, f"Change number {number}", "A. Author", f"2026-01-{1 + number % 28:02}"),
+                f"https://example.org/commit/{number:08x}",
+                "2.12.0" if number < commits // 2 else "2.13.0",
+                "2.12.0" if number == commits // 2 else "",
+                (("main", "regression", "2 cells slower"),) if number == commits // 3 else (),
+            )
+            for number in range(commits)
+        )
+        tracks = []
+        for number, cell in enumerate(self.results):
+            step = 1.5 if number % 9 == 0 else 1.0
+            values = tuple(
+                (at, around(cell.value.middle * self.random.uniform(0.97, 1.03) * (step if at >= commits // 3 else 1)))
+                for at in range(commits)
+            )
+            changes = (ChangePoint(commits // 3, step),) if step != 1 else ()
+            tracks.append(Track(cell.name, "seconds", values, changes))
+        return History(machine, moments, tuple(tracks), "Steps are found by a method, in a sentence.")
+
+    def trust(self):
+        unsure = tuple(cell.name for cell in self.results[:3])
+        doctor = (("warning", "The clock frequency is not fixed.", "Set the governor to `performance`."),)
+        method = ("A time is the median of 20 samples.", "`threads` is 1.")
+        return Trust(self.subject, (0.01, 0.03, 0.09), unsure, doctor, (12, 1), method)
+
+
+def made(makers, machines, commits, **more):
+    return Report(
+        date="2026-03-02T08:00:00+00:00",
+        version="0.1.0",
+        subjects=tuple(maker.subject_record(machine) for maker, machine in zip(makers, machines, strict=True)),
+        series=tuple(line for maker in makers for line in maker.series),
+        limits=tuple(limit for maker in makers for limit in maker.limits),
+        growths=tuple(law for maker in makers for law in maker.growths),
+        jobs=tuple(job for maker in makers for job in maker.jobs),
+        crossings=tuple(maker.crossing("initialization.Zeros.time_it") for maker in makers),
+        histories=tuple(maker.history(machine, commits) for maker, machine in zip(makers, machines, strict=True)),
+        trust=tuple(maker.trust() for maker in makers),
+        left_out=(LeftOut("epyc/1234abcd-old.json", "it is not JSON: line 1"),),
+        **more,
+    )
+
+
+def small_report(more=""):
+    names = [f"initialization.Zeros.time_it{more}", f"tying.Loop.time_it{more}"]
+    maker = Maker(f"epyc, torch 2.13.0{more}", names, [f"{way}{more}" for way in WAYS], 1)
+    return made([maker], ["epyc"], 12, published=".asv/html/index.html")
+
+
+def two_report():
+    names = ["initialization.Zeros.time_it"]
+    makers = [
+        Maker(f"epyc, torch {version}", names, [*WAYS, "zero_"], seed) for seed, version in enumerate(("2.12", "2.13"))
+    ]
+    return made(makers, ["epyc", "epyc-new"], 3)
+
+
+def large_report():
+    names = [f"family{number % 5}.SomeBenchmark{number}.time_something_long" for number in range(42)]
+    return made([Maker("epyc, torch 2.13.0", names, [f"way_number_{n}" for n in range(6)], 2)], ["epyc"], 50)
+
+
+EMPTY = Report("2026-03-02T08:00:00+00:00", "0.1.0", (), (), (), (), (), (), (), ())
+
+
+@pytest.fixture(scope="session")
+def small():
+    return small_report()
+
+
+@pytest.fixture(scope="session")
+def two():
+    """Two machines side by side."""
+    return two_report()
+
+
+@pytest.fixture(scope="session")
+def empty():
+    return EMPTY
+
+
+@pytest.fixture(scope="session")
+def large():
+    """A thousand cells over fifty commits."""
+    return large_report()
+
+
+@pytest.fixture(scope="session")
+def page(small):
+    return html(small)
+
+
+@pytest.fixture(scope="session")
+def attacks():
+    """A report whose names are attacks."""
+    return small_report("</script><script>window.stolen=1;alert(1)</script><img src=x onerror=alert(2)>\"'`{{7*7}}")
+
+
+def missing(what):
+    message = f"{what} is missing: pip install '.[dev]', and the system's Chromium (apt-get install chromium)"
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(message)
+
+
+def needed(module):
+    """A module of the extra ``dev``. Without it a test is skipped, but not where the environment says that it is CI."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        return missing(module)
+
+
+@pytest.fixture(scope="session")
+def schema():
+    """That of Vega-Lite."""
+    jsonschema, altair = needed("jsonschema"), needed("altair")
+    return jsonschema.Draft7Validator(altair.load_schema())
+
+
+@pytest.fixture(scope="session")
+def browser():
+    playwright = needed("playwright.sync_api")
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        missing("Chromium")
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="session")
+def axe():
+    return needed("axe_playwright_python.sync_playwright").Axe()
+
+
+class View:
+    """A page as it is seen: what it said on the console, and what it asked of the network."""
+
+    def __init__(self, browser, path, **context):
+        self.context = browser.new_context(reduced_motion="reduce", **context)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(5000)
+        self.said, self.requests = [], []
+        self.page.on("console", lambda message: self.said.append(f"{message.type}: {message.text}"))
+        self.page.on("pageerror", lambda error: self.said.append(f"error: {error}"))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(path.as_uri())
+        for plot in self.page.locator(".plot:visible").all():  # charts are drawn when they come near
+            plot.scroll_into_view_if_needed()
+            plot.locator("svg").wait_for()
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory, page):
+    path = tmp_path_factory.mktemp("page") / "small.html"
+    path.write_text(page, newline="\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def hostile(tmp_path_factory, attacks):
+    path = tmp_path_factory.mktemp("page") / "hostile.html"
+    path.write_text(html(attacks), newline="\n")
+    return path
+
+
+DESK = {"width": 1280, "height": 900}
+
+
+@pytest.fixture(scope="session")
+def look(browser):
+    """Opens a page as somebody sees it; all are closed in the end."""
+    views = []
+
+    def opened(path, **context):
+        views.append(View(browser, path, **context))
+        return views[-1]
+
+    yield opened
+    for view in views:
+        view.context.close()
+
+
+@pytest.fixture(scope="session")
+def light(look, written):
+    return look(written, viewport=DESK, color_scheme="light", permissions=["clipboard-read", "clipboard-write"])
+
+
+@pytest.fixture(scope="session")
+def dark(look, written):
+    return look(written, viewport=DESK, color_scheme="dark")
+
+
+@pytest.fixture(scope="session")
+def phone(look, written):
+    return look(written, viewport={"width": 360, "height": 740}, color_scheme="light")

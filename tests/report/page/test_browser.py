@@ -1,0 +1,212 @@
+"""The page in Chromium."""
+
+import re
+
+import pytest
+
+
+def visible(view, selector):
+    return view.page.locator(f"{selector}:visible")
+
+
+def names(view, table):
+    """The first column of a table, as it is seen."""
+    return [text.strip() for text in visible(view, f"{table} tbody th .cell").all_text_contents()]
+
+
+def follow(view, hash_):
+    view.page.evaluate("hash => { location.hash = hash }", hash_)
+
+
+def test_nothing_is_said_on_the_console_and_nothing_is_asked_of_the_network(light, dark, phone):
+    for view in (light, dark, phone):
+        assert view.said == []
+        assert [url for url in view.requests if not url.startswith(("file:", "blob:"))] == []
+
+
+def test_every_chart_that_can_be_seen_is_drawn_with_marks(light):
+    plots = visible(light, ".plot").all()
+    assert len(plots) >= 6
+    for plot in plots:
+        assert plot.locator("svg .mark-symbol path").count() > 0, plot.get_attribute("aria-label")
+
+
+def test_every_chart_has_a_text_its_table_and_a_download(light):
+    for figure in light.page.locator("figure.chart").all():
+        assert len(figure.locator(".plot").get_attribute("aria-label")) > 20
+        assert figure.locator("button.csv").count() == 1
+        tables = figure.locator("details.data").count() + figure.locator("xpath=ancestor::*[1]//table").count()
+        assert tables + figure.locator("xpath=ancestor::article//table").count() > 0
+
+
+def test_a_column_is_sorted_by_its_numbers_and_says_so(light):
+    head = light.page.locator("#cells-table thead th", has_text="value")
+    head.get_by_role("button").click()
+    assert head.get_attribute("aria-sort") == "descending"
+    head.get_by_role("button").press("Enter")
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert light.page.locator("#cells-table th[aria-sort]").count() == 1
+    column = light.page.locator("#cells-table tbody tr td:nth-child(2)")
+    values = [float(value) for value in column.evaluate_all("cells => cells.map(cell => cell.dataset.v)")]
+    assert values == sorted(values)
+
+
+def test_the_limits_begin_with_what_is_to_be_gained_most(light):
+    gains = light.page.locator("#limits-table tbody tr td:nth-child(3)")
+    values = [float(value) for value in gains.evaluate_all("cells => cells.map(cell => cell.dataset.v)")]
+    assert values == sorted(values, reverse=True)
+    assert light.page.locator("#limits-table th[aria-sort=descending]").inner_text().startswith("to gain")
+
+
+def test_a_filter_shows_rows_that_hold_every_word(light):
+    light.page.fill("[data-finds=cells-table]", "8X4 Zeros")
+    assert {name.split("(")[0] for name in names(light, "#cells-table")} == {"initialization.Zeros.time_it"}
+    assert all("8x4" in name for name in names(light, "#cells-table"))
+    assert light.page.locator("[data-counts=cells-table]").inner_text() == "7 of 56"
+    light.page.fill("[data-finds=cells-table]", "")
+
+
+def test_a_link_to_a_cell_opens_and_marks_it_though_a_filter_hid_it(light):
+    light.page.fill("[data-finds=cells-table]", "nothing of that name")
+    follow(light, "#cell=tying.Loop.time_it(data, 8x4)")
+    row = light.page.locator("#cells-table tr.shown")
+    assert row.locator("th .cell").inner_text() == "tying.Loop.time_it(data, 8x4)"
+    assert row.evaluate(
+        "row => { const box = row.getBoundingClientRect(); return box.top > 0 && box.top < innerHeight }"
+    )
+
+
+def test_a_command_is_copied(light):
+    light.page.locator("#cells-table tbody tr", has_text="Loop").first.get_by_role("button", name="Copy").click()
+    light.page.locator("#said", has_text="The command was copied.").wait_for(state="attached")
+    assert light.page.evaluate("navigator.clipboard.readText()").startswith("bench-core run '^tying.Loop.time_it(")
+
+
+def test_another_benchmark_is_drawn_when_it_is_chosen(light):
+    light.page.select_option("#cost-choice", label="Loop.time_it, along size")
+    assert visible(light, "article.cost h3").all_inner_texts() == ["tying.Loop.time_it along size"]
+    visible(light, "article.cost .plot").scroll_into_view_if_needed()
+    visible(light, "article.cost").locator("svg").wait_for()
+
+
+def test_six_lines_are_told_apart_and_another_one_takes_the_place_of_one_that_is_given_up(light):
+    picker = visible(light, ".lines")
+    assert picker.locator("input:checked").count() == 6
+    other = picker.locator("input:not(:checked)")
+    name = other.get_attribute("value")
+    assert other.is_disabled()
+    legend = visible(light, "article.cost").locator("svg .role-legend-label text")
+    assert name not in legend.all_text_contents()
+    picker.locator("input:checked").first.uncheck()
+    other = picker.locator(f"input[value='{name}']")
+    other.check()
+    legend.filter(has_text=re.compile(f"^{name}$")).wait_for()
+    assert len(set(legend.all_text_contents())) == 6
+
+
+def test_a_law_is_drawn_when_its_link_is_followed(light):
+    follow(light, "#law-9")
+    said = light.page.locator("#law-sentence").inner_text()
+    assert said.startswith("tying.Loop.time_it, way no_grad, along size")
+    assert light.page.locator("#law-chart .plot").get_attribute("aria-label").startswith(said)
+    assert light.page.locator("#growth-table tr.shown").get_attribute("id") == "law-9"
+    assert "cache edge: leaves L2" in light.page.locator("#residual-chart svg text").all_text_contents()
+
+
+def test_the_history_of_a_cell_is_drawn_with_its_marks(light):
+    light.page.fill(".track-finder", "loop data 1024")
+    assert light.page.locator(".track-choice option").count() == 1
+    light.page.locator(".history figcaption", has_text="tying.Loop.time_it(data, 1024x1024)").wait_for()
+    light.page.locator(".history svg text", has_text="torch 2.12.0 to 2.13.0").wait_for()
+    shapes = light.page.locator(".history svg .role-legend-label text").all_text_contents()
+    assert {"regression", "torch upgrade", "change point"} <= set(shapes)
+    light.page.fill(".track-finder", "")
+
+
+def test_the_data_of_a_chart_is_downloaded_without_a_request(light):
+    before = len(light.requests)
+    with light.page.expect_download() as download:
+        visible(light, "article.cost").locator("button.csv").click()
+    lines = download.value.path().read_text().splitlines()
+    assert lines[0] == "operation,at,elements,seconds,low,high,cell"
+    assert any(
+        re.match(r'data,8x4,32,[\d.e-]+,[\d.e-]+,[\d.e-]+,"tying.Loop.time_it\(data, 8x4\)"', line) for line in lines
+    )
+    assert all(url.startswith("blob:") for url in light.requests[before:])
+
+
+def test_the_table_of_a_chart_is_there_when_it_is_opened(light):
+    details = light.page.locator("#residual-chart details")
+    details.locator("summary").click()
+    details.locator("table tbody tr").nth(3).wait_for()
+    assert details.locator("table").get_by_text("cache edge: leaves L2").count() == 1
+
+
+def test_a_finding_leads_to_its_evidence(light):
+    light.page.locator(".findings a", has_text="between ways").first.click()
+    job = light.page.locator(light.page.evaluate("location.hash"))
+    assert job.get_attribute("open") is not None
+    job.locator("svg").wait_for()
+
+
+def test_the_first_tab_stop_skips_the_head(dark):
+    dark.page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+    dark.page.keyboard.press("Tab")
+    assert dark.page.evaluate("document.activeElement.textContent") == "Skip to the findings"
+    dark.page.keyboard.press("Enter")
+    assert dark.page.evaluate("document.activeElement.id") == "main"
+
+
+def test_the_narrow_view_scrolls_tables_and_never_the_page(phone):
+    assert phone.page.evaluate("document.documentElement.scrollWidth") == 360
+    wide = phone.page.locator(".scroll:visible").evaluate_all(
+        "regions => regions.filter(region => region.scrollWidth > region.clientWidth)"
+        ".map(region => [region.tabIndex, region.getAttribute('role'), !!region.getAttribute('aria-label')])"
+    )
+    assert wide
+    assert all(found == [0, "region", True] for found in wide)
+
+
+STROKES = "[...document.querySelectorAll('.cost.shown svg .mark-line path')].map(e => getComputedStyle(e).stroke)"
+
+
+def test_the_dark_view_has_colours_of_its_own_and_print_has_those_of_paper(dark, light):
+    on_dark, on_light = (view.page.evaluate(STROKES) for view in (dark, light))
+    assert "rgb(86, 180, 233)" in on_dark
+    assert "rgb(0, 114, 178)" in on_light
+    ground = "getComputedStyle(document.body).backgroundColor"
+    assert dark.page.evaluate(ground) == "rgb(15, 19, 24)"
+    dark.page.emulate_media(media="print", color_scheme="light")
+    assert dark.page.evaluate(ground) == "rgb(255, 255, 255)"
+    assert "rgb(0, 114, 178)" in dark.page.evaluate(STROKES)
+    dark.page.emulate_media(media="screen", color_scheme="dark")
+
+
+@pytest.mark.parametrize("view", ["light", "dark"])
+def test_axe_finds_nothing_serious(view, request, axe):
+    found = axe.run(request.getfixturevalue(view).page)
+    serious = [rule for rule in found.response["violations"] if rule["impact"] in ("serious", "critical")]
+    assert [(rule["id"], rule["nodes"][0]["html"][:200]) for rule in serious] == []
+
+
+def test_without_scripts_tables_and_advice_can_be_read(browser, written):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(written.as_uri())
+    assert page.get_by_text("Charts, sorting and filters need JavaScript").is_visible()
+    assert page.get_by_text("is fastest at 4096x4096, by at least 3 %").first.is_visible()
+    assert page.locator("#cells-table tbody tr").count() == 56
+    assert page.locator("article.cost").count() == page.locator("article.cost:visible").count() == 2
+    assert page.locator("figure:visible, input:visible, button:visible").count() == 0
+    context.close()
+
+
+def test_a_name_from_the_results_runs_nothing(look, hostile):
+    view = look(hostile)
+    view.page.on("dialog", lambda dialog: (view.said.append(dialog.message), dialog.dismiss()))
+    view.page.locator("#law-chart .plot").scroll_into_view_if_needed()
+    view.page.locator("#law-chart .mark-symbol path").first.hover()
+    view.page.locator("#vg-tooltip-element.visible").wait_for()
+    assert view.page.evaluate("window.stolen") is None
+    assert view.page.locator("img").count() == 0
+    assert view.said == []

@@ -1,0 +1,140 @@
+"""The specifications of the charts, and the words and numbers around them."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from bench_core.records import Interval
+from bench_core.report.page import charts, numbers, views
+from bench_core.report.page.findings import anchor, findings
+
+
+def drawn(report):
+    figures = views.Figures(report)
+    for view in (views.costs, views.rooflines, views.jobs, views.crossings):
+        view(report, figures)
+    return figures.charts
+
+
+def test_every_specification_is_valid_vega_lite(schema, small, two):
+    one_size = replace(small, jobs=tuple(replace(job, rankings=job.rankings[:1], axis="") for job in small.jobs))
+    specs = [chart.spec for report in (small, two, one_size) for chart in drawn(report)]
+    specs += [spec() for spec in charts.SHARED.values()]
+    for spec in specs:
+        wrong = [error.message for error in schema.iter_errors({**spec, "config": charts.STYLE})]
+        assert wrong == []
+
+
+def test_a_row_has_a_value_for_every_column(small):
+    for chart in drawn(small):
+        assert {len(row) for row in chart.rows} == {len(chart.columns)}
+
+
+def test_what_has_a_colour_has_a_shape_of_its_own():
+    slots = charts._slots(20)
+    assert len(set(zip(slots["colour"], slots["shape"], strict=True))) == 20
+    assert len(set(slots["shape"][:8])) == 8
+
+
+def test_a_cache_is_marked_where_the_elements_of_a_line_fill_it(small):
+    cost = drawn(small)[0]
+    edges = cost.spec["layer"][0]["data"]["values"]
+    assert edges == [
+        {"n": 8192, "name": "L1d full"},
+        {"n": 262_144, "name": "L2 full"},
+        {"n": 8_388_608, "name": "L3 full"},
+    ]
+
+
+def test_a_ceiling_is_a_line_through_all_sizes_of_a_yardstick(small):
+    limits = [limit for limit in small.limits if limit.bound == "memory"]
+    named = [f"limits.Memory.time_fill(cpu, {number % 2}, 8x4)" for number in range(len(limits))]
+    named = [f"{name} and limits.Memory.time_fill(cpu, 0, 64x64)" for name in named]
+    found = tuple(replace(limit, yardstick=name) for limit, name in zip(limits, named, strict=True))
+    figures = views.Figures(small)
+    (only,) = views.rooflines(replace(small, limits=found), figures)
+    ceilings = only.figures[0].chart.spec["layer"][0]["data"]["values"]
+    assert {row["yardstick"] for row in ceilings} == {
+        "limits.Memory.time_fill(cpu, 0)",
+        "limits.Memory.time_fill(cpu, 1)",
+    }
+
+
+def test_an_unknown_end_of_an_interval_is_nothing_in_the_data(small):
+    line = small.series[0]
+    unknown = replace(line.points[0], value=Interval(-math.inf, 1e-6, math.inf, 0.99))
+    chart = drawn(replace(small, series=(replace(line, points=(unknown, *line.points[1:])),)))[0]
+    assert chart.rows[0][3:6] == [1e-6, None, None]
+
+
+@pytest.mark.parametrize(
+    ("values", "unit", "ticks"),
+    [
+        ([1e-6, 1e-1], "", [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1]),
+        ([0.9, 2.2], "", [1, 1.5, 2]),
+        ([3e-7, 40], "", [1e-6, 1e-4, 1e-2, 1]),
+        ([1000, 5000], "bytes", [1024, 2048, 4096]),
+        ([5.0], "", None),
+        ([], "", None),
+    ],
+)
+def test_an_axis_has_few_round_ticks(values, unit, ticks):
+    assert charts.ticks(values, unit).get("values") == (ticks and pytest.approx(ticks))
+
+
+@pytest.mark.parametrize(
+    ("shown", "text"),
+    [
+        (numbers.value(1.5e-6, "seconds"), "1.50 µs"),
+        (numbers.value(2.5e-12, "seconds"), "2.5 ps"),
+        (numbers.value(3 * 2**20, "bytes"), "3.00 MiB"),
+        (numbers.value(0.25, "ratio"), "0.25 ratio"),
+        (numbers.rate(12.34e9, "memory"), "12.3 GB/s"),
+        (numbers.rate(306e6, "generator"), "306 M numbers/s"),
+        (numbers.rate(950, "interpreter"), "950 items/s"),
+        (numbers.ratio(Interval(1.2, 1.234, 1.27, 0.99)), "1.23x (1.20 to 1.27)"),
+        (numbers.ratio(Interval(-math.inf, 2, math.inf, 0.99)), "2.00x (interval unknown)"),
+        (numbers.ratio(Interval(1, 1, 1, 0.99)), "1.00x"),
+        (numbers.percent(0.004), "0.4 %"),
+        (numbers.percent(math.nan), "?"),
+        (numbers.change(-0.25), "-25 %"),
+        (numbers.count(65_536), "65,536"),
+        (numbers.count(16_777_216), "16.8 M"),
+        (numbers.sortable(math.nan), ""),
+    ],
+)
+def test_numbers_are_shown_as_a_person_reads_them(shown, text):
+    assert shown == text
+
+
+def test_a_benchmark_gives_one_finding_of_a_kind(small):
+    gains = [finding for finding in findings(small) if finding.kind == "to gain"]
+    assert len({finding.sentence.split("(")[0] for finding in gains}) == len(gains) == 2
+    assert gains[0].figure == numbers.time(max(limit.to_gain for limit in small.limits))
+
+
+def test_advice_that_holds_at_every_size_comes_first(small):
+    *others, last = small.jobs
+    alone = [replace(ranking, rivals=(ranking.rivals[0], ranking.rivals[-1])) for ranking in last.rankings]
+    steady = replace(last, flips=(), rankings=tuple(alone))
+    (first, *_) = [found for found in findings(replace(small, jobs=(*others, steady))) if "between" in found.kind]
+    assert first.link == f"#job-{len(others)}"
+
+
+def test_a_law_that_does_not_hold_has_no_departures_to_tell(small):
+    broken = tuple(replace(growth, follows=False) for growth in small.growths)
+    assert not [found for found in findings(replace(small, growths=broken)) if found.kind == "off its law"]
+
+
+def test_the_newest_step_is_told_before_a_larger_one(small):
+    history = small.histories[0]
+    newest = replace(history.tracks[1], changes=(replace(history.tracks[0].changes[0], moment=11, ratio=0.9),))
+    tracks = (history.tracks[0], newest)
+    found = findings(replace(small, histories=(replace(history, tracks=tracks),)))
+    (first,) = [finding for finding in found if finding.kind in ("slower", "faster")]
+    assert (first.kind, first.figure) == ("faster", "1.11x")
+
+
+def test_an_anchor_has_no_space():
+    assert anchor("a.b(cpu, 8x4)") == "cell=a.b(cpu,_8x4)"

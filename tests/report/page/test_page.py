@@ -1,0 +1,121 @@
+"""The page's markup, without a browser."""
+
+import base64
+import gzip
+import hashlib
+import json
+import re
+from dataclasses import replace
+
+import pytest
+
+from bench_core.records import LeftOut
+from bench_core.report.page import SECTIONS, changes_of, html, prose
+
+
+def unpacked(page, name):
+    (found,) = re.findall(rf'<script type="application/gzip" id="{name}">([^<]*)</script>', page)
+    return gzip.decompress(base64.b64decode(found)).decode()
+
+
+def data(page):
+    return json.loads(unpacked(page, "data"))
+
+
+def section(page, name):
+    return page.split(f'<section id="{name}"')[1].split("</section>")[0]
+
+
+def test_no_script_runs_but_the_three_of_the_page_and_nothing_is_loaded(page):
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+    scripts = [
+        text for kind, text in re.findall(r"<script([^>]*)>(.*?)</script>", page, re.DOTALL) if "gzip" not in kind
+    ]
+    hashes = [
+        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+        for script in (*scripts, unpacked(page, "vega"))
+    ]
+    assert set(re.search(r"script-src ([^;]*)", policy)[1].split()) == set(hashes)
+    assert len(hashes) == 3
+    assert policy.startswith("default-src 'none'; ")
+    assert not re.findall(r'<(?:link|img|script|iframe)[^>]* (?:src|href)="(?!data:)', page)
+
+
+def test_the_same_report_gives_the_same_page(small, page):
+    assert html(small) == page
+
+
+def test_a_name_cannot_break_out_of_the_markup(attacks):
+    page = html(attacks)
+    assert "<script>window.stolen" not in page
+    assert "<img" not in page
+    assert page.count("</script>") == 4
+    assert any("<script>window.stolen=1" in name for name in data(page)["cells"])  # as text, where it is data
+
+
+@pytest.mark.parametrize("name", [name for name, _ in SECTIONS])
+def test_an_empty_section_says_why_there_is_nothing_and_what_fills_it(empty, name):
+    said = section(html(empty), name)
+    assert 'class="note"' in said
+    assert "<code>bench-core run</code>" in said
+
+
+def test_a_thousand_cells_over_fifty_commits_stay_below_three_megabytes(large):
+    assert len(large.subjects[0].cells) >= 1000
+    assert len(large.histories[0].moments) == 50
+    assert len(html(large).encode()) < 3e6
+
+
+def test_every_cell_has_a_row_with_an_anchor_its_value_and_a_command(small, page):
+    rows = section(page, "cells").split("<tbody>")[1]
+    for name, measured in small.subjects[0].cells.items():
+        row = rows.split(f'<tr id="cell={name.replace(" ", "_")}">')[1].split("</tr>")[0]
+        assert f'data-v="{measured.cell.value.middle:.4g}"' in row
+        assert f"bench-core run &#39;^{name}$&#39;" in row
+
+
+def test_machines_stand_side_by_side_with_the_ratio_of_two(two):
+    page = html(two)
+    cells = section(page, "cells")
+    assert [cells.count(f">{subject.name}</th>") for subject in two.subjects] == [1, 1]
+    first, second = (next(iter(subject.cells.values())).cell.value.middle for subject in two.subjects)
+    assert f">{second / first:.2f}x<" in cells
+    assert section(page, "cost").count("<figcaption>epyc, torch") == 2
+
+
+def test_what_was_left_out_is_said_in_the_findings_and_in_full(small):
+    more = replace(small, left_out=(*small.left_out, LeftOut("<b>.json", "of a newer schema")))
+    page = html(more)
+    assert "and 1 more" in section(page, "findings")
+    assert "&lt;b&gt;.json" in section(page, "trust")
+    assert "of a newer schema" in section(page, "trust")
+
+
+def test_names_between_backticks_are_code_and_nothing_else_is_markup():
+    assert prose("`a_<b>` is <fast>") == "<code>a_&lt;b&gt;</code> is &lt;fast&gt;"
+
+
+def test_the_link_to_asvs_pages_is_there_only_where_they_are(small, page):
+    assert 'href=".asv/html/index.html"' in page
+    assert "asv's own pages" not in html(replace(small, published=""))
+
+
+def test_a_track_is_packed_without_loss_that_could_be_seen(small, page):
+    history, packed = small.histories[0], data(page)["histories"][0]
+    for track, found in zip(history.tracks, packed["tracks"], strict=True):
+        for (_, value), middle, less in zip(track.values, found["value"], found["less"], strict=True):
+            assert middle * found["tick"] == pytest.approx(value.middle, rel=1e-3)
+            assert (middle - less) * found["tick"] == pytest.approx(value.low, rel=2e-3)
+
+
+def test_a_track_with_gaps_knows_its_commits(small):
+    history = small.histories[0]
+    track = replace(history.tracks[0], values=history.tracks[0].values[3:5])
+    found = data(html(replace(small, histories=(replace(history, tracks=(track,)),))))
+    assert found["histories"][0]["tracks"][0]["at"] == [3, 4]
+
+
+def test_the_newest_change_point_comes_first(small):
+    history = small.histories[0]
+    changed = [change.moment for _, change, _ in changes_of(history)]
+    assert changed == sorted(changed, reverse=True)
