@@ -24,7 +24,7 @@ from bench_core.statistics import clopper_pearson, median_interval
 SCHEMA = 1
 """Raised when a key goes, or changes its meaning. Keys may be added without: readers ignore what they do not know."""
 
-LATER: Mapping[str, Any] = {"causes": [], "instructions": [], "code": None, "unfair": [], "besides": []}
+LATER: Mapping[str, Any] = {"causes": [], "instructions": [], "code": None, "unfair": [], "besides": [], "creep": None}
 """Keys that the first files did not have."""
 
 LEDGER = "gate-controls.jsonl"
@@ -37,11 +37,14 @@ def middle(cell: CellEvidence, side: Side) -> float:
 
 def to_json(record: GateRecord, verdict: GateVerdict, exit_code: int) -> dict[str, Any]:
     """The content of the file: nothing but what JSON knows, so neither NaN nor infinity."""
+    return {"schema": f"bench-core/gate/{SCHEMA}", "exit_code": exit_code, **_content(record, verdict)}
+
+
+def _content(record: GateRecord, verdict: GateVerdict) -> dict[str, Any]:
+    creep = None if record.creep is None or verdict.creep is None else _content(record.creep, verdict.creep)
     return {
-        "schema": f"bench-core/gate/{SCHEMA}",
         "verdict": verdict.verdict,
         "reason": verdict.reason,
-        "exit_code": exit_code,
         "date": record.date,
         "seconds": _kept(record.seconds),
         "seed": record.settings.seed,
@@ -66,6 +69,7 @@ def to_json(record: GateRecord, verdict: GateVerdict, exit_code: int) -> dict[st
         "cells": [_cell(*both) for both in zip(record.cells, verdict.cells, strict=True)],
         "causes": _kept(record.causes),
         "instructions": _kept(record.instructions),
+        "creep": creep,
     }
 
 
@@ -103,13 +107,18 @@ def read(path: Path) -> GateRecord:
     """
     content = _load(path)
     try:
-        code = ["code"] if content.get("code") is not None else []
-        versions = {name: {**_object(content, name), "path": ""} for name in (*SIDES, *code)}
-        controls = _object(content, "control").get("cells")
-        found: GateRecord = _read_as(GateRecord, {**LATER, **content, **versions, "controls": controls}, "")
+        found: GateRecord = _read_as(GateRecord, _as_recorded(content), "")
     except ValueError as error:
         raise _damaged(path, error) from error
     return found
+
+
+def _as_recorded(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What follows from the record has been added to it in the file; what tells nobody anything was left out."""
+    code = ["code"] if content.get("code") is not None else []
+    versions = {name: {**_object(content, name), "path": ""} for name in (*SIDES, *code)}
+    creep = None if content.get("creep") is None else _as_recorded(_object(content, "creep"))
+    return {**LATER, **content, **versions, "controls": _object(content, "control").get("cells"), "creep": creep}
 
 
 def stored_verdict(path: Path) -> VerdictName:

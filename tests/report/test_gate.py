@@ -25,7 +25,7 @@ from bench_core.records import (
 from bench_core.report import gate
 from bench_core.results.gate_file import Tally
 
-COMMAND = "bench-core gate main --full"
+COMMAND = gate.Commands("bench-core gate main --full")
 NOISE = Noise(0.004, 0.005, 0.02, 0.001, 0.0, 0.3)
 
 
