@@ -13,6 +13,7 @@ from bench_core.errors import BenchCoreError
 from trials import aa as aa_trial
 from trials import bisect as bisect_trial
 from trials import causes as causes_trial
+from trials import creep as creep_trial
 from trials import detect as detect_trial
 from trials import growth as growth_trial
 from trials import sidebyside as sidebyside_trial
@@ -108,6 +109,15 @@ def causes(out: Path, machine: str, dirty: bool) -> None:
 def bisect(out: Path, machine: str, dirty: bool, searches: int) -> None:
     """Which of 32 commits made a cell slower by 5 %?"""
     bisect_trial.run(begun(out, machine, "bisect", dirty), searches, say)
+
+
+@main.command()
+@common
+@DIRTY
+@click.option("--runs", default=5, show_default=True, type=click.IntRange(1))
+def creep(out: Path, machine: str, dirty: bool, runs: int) -> None:
+    """Ten commits of +1 % each, one by one, and against the version before them."""
+    creep_trial.run(begun(out, machine, "creep", dirty), runs, say)
 
 
 @main.command()
