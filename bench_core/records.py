@@ -116,8 +116,9 @@ class GateSettings:
     Attributes:
         noise_floor: the relative effect that is not worth a red, however certain; 0.01 is 1 %.
         limit: the slowdown that must not slip through.
-        error_rate: the probability of any false red in the whole gate, at most; as much again for a false pass, so
-            that all intervals together hold with 95 %.
+        error_rate: the probability of any false red in the whole comparison, at most; as much again for a false
+            pass, so that all intervals together hold with 95 %. A gate with a third version makes two comparisons,
+            and gives each of them half.
         seed: what every order was drawn from.
         budget: seconds that measuring may take.
         lanes: cores that measure at once.
@@ -353,6 +354,8 @@ class GateRecord:
             interpreters; else None.
         unfair: in what the two sides' environments differ beyond what is compared; () for a fair pair.
         besides: packages that differ between the two installs, too, though they were not asked for.
+        creep: the same head against a third, older version, whose steps to head may each be too small to be red. Its
+            pairs ran among this gate's own; it has no controls of its own.
     """
 
     base: Version
@@ -373,6 +376,7 @@ class GateRecord:
     code: Version | None = None
     unfair: tuple[str, ...] = ()
     besides: tuple[str, ...] = ()
+    creep: GateRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -386,6 +390,7 @@ class GateVerdict:
         suite: the judgement on the cells as a whole, or None where they are too few.
         control_rejects: a control was found to differ from itself: no red of this gate can be believed.
         noise: what disturbed it.
+        creep: what follows from the record's `creep`; its red is the gate's.
     """
 
     verdict: VerdictName
@@ -395,6 +400,7 @@ class GateVerdict:
     suite: Judgement | None
     control_rejects: bool
     noise: Noise
+    creep: GateVerdict | None = None
 
 
 @dataclass(frozen=True)

@@ -283,6 +283,11 @@ UNUSUAL = GateSettings(noise_floor=0.3, limit=0.6, start="spawn", profile="quick
             ["--versus", "torch==1", "torch==2", "--full"],
         ),
         (VERSUS, "asv.conf.json", ["main~1", "--versus", "torch==1", "torch==2", "--full"]),
+        (
+            replace(USUAL, creep=replace(USUAL, base=replace(VERSION, name="v1"))),
+            "asv.conf.json",
+            ["main~1", "it's", "--creep", "v1", "--full"],
+        ),
     ],
 )
 def test_the_command_to_copy_asks_for_the_same_again(record, config, words):
@@ -297,6 +302,37 @@ def test_identical_content_is_said_at_once_and_measured_only_if_forced(project):
     assert project.stored()["cells"] == []
     project.gate("main", *TOO_SHORT, "--force", "--json", "gate.json")
     assert project.stored()["cells"][0]["effects"]
+
+
+def test_what_crept_in_is_found_stored_and_explained(project, monkeypatch):
+    without_valgrind(monkeypatch)
+    project.git("tag", "v1")
+    project.commit({"thing/__init__.py": LONG})
+    project.write({"thing/__init__.py": f"{LONG}# a comment\n"})
+    done = project.gate("main", "--creep", "v1", *QUICKLY, *CLEARLY, "--explain", "--json", "gate.json")
+    assert done.exit_code == 1, done.output
+    assert "since v1, 1 of 1 cell slower" in done.output
+    content = project.stored()
+    assert [cell["verdict"] for cell in (*content["cells"], *content["creep"]["cells"])] == ["pass", "regression"]
+    assert content["creep"]["causes"][0]["sentence"]
+    assert content["settings"]["error_rate"] == GateSettings().error_rate / 2
+    replayed = project.gate("--replay", "gate.json")
+    assert (replayed.exit_code, "since v1, 1 of 1 cell slower" in replayed.output) == (1, True)
+
+
+def test_a_third_version_that_is_no_other_is_said_and_left_out(project):
+    project.git("tag", "v1")
+    project.write({"thing/__init__.py": LONG})
+    project.gate("main", "--creep", "v1", *TOO_SHORT, "--json", "gate.json")
+    assert project.stored()["creep"] is None
+
+
+def test_identical_content_is_measured_where_a_third_version_differs(project):
+    project.git("tag", "v1")
+    project.commit({"thing/__init__.py": LONG})
+    project.write({"README.md": "A thing.\n"})
+    project.gate("main", "--creep", "v1", *TOO_SHORT, "--json", "gate.json")
+    assert project.stored()["creep"]["cells"]
 
 
 @pytest.mark.parametrize(
@@ -322,6 +358,9 @@ def test_identical_content_is_said_at_once_and_measured_only_if_forced(project):
         (["main", "--replay", "gate.json"], "as it was asked for: leave out BASE"),
         (["main", "--self-test"], "name the BASE to compare with, as in `bench-core gate main`"),
         (["main", "--suite", "nowhere.json"], "nowhere.json"),
+        (["main", "--creep", "v9"], "revision 'v9' not found"),
+        (["--versus", "a==1", "a==2", "--creep", "main"], "--creep compares a third revision"),
+        (["--self-test", "--creep", "main"], "writes nothing: leave out --creep"),
         (["--replay", "nowhere.json"], "nowhere.json"),
     ],
 )

@@ -13,12 +13,14 @@ from bench_core.errors import BenchCoreError
 from trials import aa as aa_trial
 from trials import bisect as bisect_trial
 from trials import causes as causes_trial
+from trials import creep as creep_trial
 from trials import detect as detect_trial
 from trials import growth as growth_trial
 from trials import sidebyside as sidebyside_trial
 from trials import simulate as simulate_trial
 from trials import summary as summary_trial
 from trials import truncnormal as truncnormal_trial
+from trials import upgrade as upgrade_trial
 from trials.files import Trial, raw
 from trials.gates import tool
 
@@ -108,6 +110,32 @@ def causes(out: Path, machine: str, dirty: bool) -> None:
 def bisect(out: Path, machine: str, dirty: bool, searches: int) -> None:
     """Which of 32 commits made a cell slower by 5 %?"""
     bisect_trial.run(begun(out, machine, "bisect", dirty), searches, say)
+
+
+@main.command()
+@common
+@click.option("--base", default="torch==2.11.0", show_default=True)
+@click.option("--head", default="torch==2.15.0", show_default=True)
+@click.option("--page", type=click.Path(path_type=Path), default="docs/torch-upgrades.md", show_default=True)
+@click.option("--measured", is_flag=True, help="Only draw the page again.")
+@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+def upgrade(
+    out: Path, machine: str, base: str, head: str, page: Path, measured: bool, options: tuple[str, ...]
+) -> None:
+    """What another torch does to the quick profile. OPTIONS, after --, go to the gate."""
+    if not measured:
+        upgrade_trial.measure(out / machine, base, head, options)
+        upgrade_trial.confirm(out / machine, say)
+    page.write_text(upgrade_trial.page(out / machine))
+
+
+@main.command()
+@common
+@DIRTY
+@click.option("--runs", default=5, show_default=True, type=click.IntRange(1))
+def creep(out: Path, machine: str, dirty: bool, runs: int) -> None:
+    """Ten commits of +1 % each, one by one, and against the version before them."""
+    creep_trial.run(begun(out, machine, "creep", dirty), runs, say)
 
 
 @main.command()

@@ -121,6 +121,7 @@ def kept(result: dict[str, Any]) -> dict[str, Any]:
         "noise": {name: _rounded(value) for name, value in result["noise"].items()},
         "cells": {cell["name"]: _cell(cell) for cell in result["cells"]},
         "controls": {cell["name"]: _cell(cell) for cell in result["control"]["cells"]},
+        **({"creep": kept({**result["creep"], "exit_code": None})} if result.get("creep") else {}),
     }
 
 

@@ -275,6 +275,45 @@ def of_bisect(lines: Sequence[Line]) -> list[Figure]:
     ]
 
 
+def of_creep(lines: Sequence[Line]) -> list[Figure]:
+    last = [line for line in lines if "creep" in line]
+    steps = [cell["verdict"] for line in lines for name, cell in line["cells"].items() if name in line["creeping"]]
+    crept, others = (
+        [
+            cell
+            for line in last
+            for name, cell in line["creep"]["cells"].items()
+            if (name in line["creeping"]) == is_creeping
+        ]
+        for is_creeping in (True, False)
+    )
+    return [
+        share(
+            "creep",
+            "cells that a step made slower by 1 %, and that it alone turned red",
+            steps.count("regression"),
+            len(steps),
+        ),
+        share(
+            "creep",
+            "gates that are red by what crept in",
+            sum(line["creep"]["verdict"] == "regression" for line in last),
+            len(last),
+        ),
+        share("creep", "cells slower by 10 % in ten steps that are red", _count_red(crept), len(crept)),
+        spread("creep", "their estimates", [100 * (cell["ratio"] - 1) for cell in crept], "%"),
+        share("creep", "cells beside them that are red", _count_red(others), len(others)),
+        spread(
+            "creep", "a gate without the third version", [line["wall"] for line in lines if "creep" not in line], "s"
+        ),
+        spread("creep", "a gate with it", [line["wall"] for line in last], "s"),
+    ]
+
+
+def _count_red(cells: Sequence[Line]) -> int:
+    return sum(cell["verdict"] == "regression" for cell in cells)
+
+
 OF: Mapping[str, Callable[[Sequence[Line]], list[Figure]]] = {
     "aa": of_aa,
     "detect": of_detect,
@@ -283,6 +322,7 @@ OF: Mapping[str, Callable[[Sequence[Line]], list[Figure]]] = {
     "growth": of_growth,
     "causes": of_causes,
     "bisect": of_bisect,
+    "creep": of_creep,
 }
 
 TITLES = {
@@ -294,6 +334,7 @@ TITLES = {
     "growth": "By the number of cells",
     "causes": "Why it is slower, and instructions",
     "bisect": "Which of 32 commits added 5 % to a cell",
+    "creep": "Ten commits of +1 % each, and what they add up to",
 }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +36,12 @@ def bisect(good: str, bad: str, cell: str, json_file: Path | None, **options: An
     from bench_core.report import bisect as report
     from bench_core.report.gate_live import Live
     from bench_core.results.asv_run import description
+    from bench_core.results.gate_file import as_json
 
     if json_file is not None:
         require_writable(json_file.absolute().parent)
     out = console()
-    unasked = {**dict.fromkeys(("force", "fresh", "resume", "instructions"), False), "versus": None}
+    unasked = {**dict.fromkeys(("force", "fresh", "resume", "instructions"), False), "versus": None, "creep": None}
     asked = requested({**options, **unasked, "pattern": None, "quick": False})
     settings = gate_settings({**options, "noise_floor": 0.01, "limit": 0.05, "start": "fork"})
 
@@ -64,4 +64,5 @@ def bisect(good: str, bad: str, cell: str, json_file: Path | None, **options: An
         click.echo("bench-core: interrupted; the same command goes on from what is known.", err=True)
         sys.exit(130)
     out.print(report.summary(found), crop=False, soft_wrap=True)
-    write_page(json_file, json.dumps({"schema": 1, **asdict(found)}, indent=1) + "\n" if json_file else "")
+    content = {"schema": 1, **as_json(found)}
+    write_page(json_file, json.dumps(content, indent=1, allow_nan=False) + "\n" if json_file else "")

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -20,6 +20,9 @@ from rich.console import Console
 from bench_core.cli.terminal import CONFIG, console, write_page
 from bench_core.errors import BenchCoreError, require_writable
 from bench_core.records import CellEvidence, GateRecord, GateSettings, GateVerdict
+
+if TYPE_CHECKING:
+    from bench_core.report.gate import Commands
 
 
 class Percent(click.ParamType[float]):
@@ -64,6 +67,9 @@ OUTPUT = click.Path(path_type=Path, dir_okay=False)
     nargs=2,
     metavar="A B",
     help="Compare two installs ('torch==2.11.0', a wheel) or two interpreters, by path. BASE is the code, then.",
+)
+@click.option(
+    "--creep", metavar="OLDER", help="Compare HEAD with a third, older revision, too: what small steps sum to."
 )
 @click.option("--bench", "pattern", metavar="REGEX", help="Only cells whose name holds this regular expression.")
 @click.option("--quick/--full", default=None, help="The quick profile (default without --bench), or all cells.")
@@ -117,6 +123,8 @@ def gate(
             "--versus compares two installs with the same code on both sides: name one revision, or none for the "
             f"working tree, and leave out {head}."
         )
+    if versus is not None and options["creep"] is not None:
+        raise BenchCoreError("--creep compares a third revision, and --versus compares none: give one of them.")
     if options["fresh"] and options["resume"]:
         raise BenchCoreError("--fresh forgets what --resume goes on from: give one of them.")
     from bench_core.gate.session import Request, Session
@@ -143,7 +151,8 @@ def gate(
         record = session.measure(lambda progress: None)
     else:
         families = list(dict.fromkeys(cell.family for cell in session.found.cells))
-        with Live(out, families, session.settings, len(session.found.cells)) as live:
+        cells = len(session.found.cells) + (len(session.found.past.cells) if session.found.past else 0)
+        with Live(out, families, session.settings, cells) as live:
             record = session.measure(live.update)
     if self_test:
         sys.exit(self_tested(out, record, session.plants))
@@ -192,7 +201,7 @@ def self_tested(out: Console, record: GateRecord, plants: Mapping[str, float]) -
 
 def requested(options: dict[str, Any]) -> dict[str, Any]:
     quick = options["quick"] if options["quick"] is not None else options["pattern"] is None
-    kept = ("config", "pattern", "force", "fresh", "resume", "timeout", "instructions", "versus")
+    kept = ("config", "pattern", "force", "fresh", "resume", "timeout", "instructions", "versus", "creep")
     return {"quick": quick, **{name: options[name] for name in kept}}
 
 
@@ -225,7 +234,7 @@ def finished(out: Console, record: GateRecord, options: dict[str, Any], session:
     verdict = judge(record)
     code, complaint = outcome(record, verdict, options["strict"])
     record = looked_into(out, record, verdict, session, options)
-    command = measuring(record, options["config"])
+    command = commands(record, options["config"])
     results = session.project.results_dir
     tally = None
     with warned():
@@ -259,16 +268,24 @@ def looked_into(
 
     judged = list(zip(record.cells, verdict.cells, strict=True))
     measured = {cell.name: one.ratio.middle for cell, one in judged if cell.effects and cell.error is None}
-    red = {cell.name: one.ratio.middle for cell, one in judged if one.verdict == "regression"}
     try:
-        if options["explain"] and red:
-            record = session.explained(record, red, say)
+        if options["explain"]:
+            record = session.explained(record, red_cells(record, verdict), say)
+            if record.creep is not None and verdict.creep is not None:
+                crept = session.explained(record.creep, red_cells(record.creep, verdict.creep), say)
+                record = replace(record, creep=crept)
         if options["instructions"]:
             with warned():
                 record = session.counted(record, measured, say)
     except KeyboardInterrupt:
         click.echo("bench-core: interrupted; the verdict stands, without what was looked into.", err=True)
     return record
+
+
+def red_cells(record: GateRecord, verdict: GateVerdict) -> dict[str, float]:
+    """The cells that are slower: name to time, head over base."""
+    judged = zip(record.cells, verdict.cells, strict=True)
+    return {cell.name: one.ratio.middle for cell, one in judged if one.verdict == "regression"}
 
 
 def replayed(path: Path, options: dict[str, Any]) -> int:
@@ -279,7 +296,7 @@ def replayed(path: Path, options: dict[str, Any]) -> int:
 
     record = gate_file.read(path)
     verdict = judge(record)
-    command = measuring(record, options["config"])
+    command = commands(record, options["config"])
     console().print(report.summary(record, verdict, command, verbose=options["verbose"]), crop=False)
     stored = gate_file.stored_verdict(path)
     if stored != verdict.verdict:
@@ -317,6 +334,13 @@ def outcome(record: GateRecord, verdict: GateVerdict, strict: bool) -> tuple[int
     )
 
 
+def commands(record: GateRecord, config: Path) -> Commands:
+    """The commands that measure what a record holds again."""
+    from bench_core.report.gate import Commands
+
+    return Commands(measuring(record, config), measuring(record.creep, config) if record.creep else "")
+
+
 def measuring(record: GateRecord, config: Path) -> str:
     """The command that measures what a record holds again, but for ``--bench``."""
     from bench_core.gate.revisions import WORKING_TREE
@@ -326,6 +350,7 @@ def measuring(record: GateRecord, config: Path) -> str:
     named = [record.base, record.head] if record.code is None else [record.code]
     words += [version.name for version in named if version.name != WORKING_TREE]
     words += [] if record.code is None else ["--versus", record.base.name, record.head.name]
+    words += [] if record.creep is None else ["--creep", record.creep.base.name]
     words.append("--quick" if asked.profile == "quick" else "--full")
     for option, found, default in (
         ("--noise-floor", f"{100 * asked.noise_floor:g}%", asked.noise_floor == usual.noise_floor),
@@ -337,7 +362,7 @@ def measuring(record: GateRecord, config: Path) -> str:
     return shlex.join(words)
 
 
-def written(record: GateRecord, verdict: GateVerdict, code: int, command: str, options: dict[str, Any]) -> None:
+def written(record: GateRecord, verdict: GateVerdict, code: int, command: Commands, options: dict[str, Any]) -> None:
     """Write the files that were asked for."""
     from bench_core.report import gate as report
     from bench_core.results import gate_file

@@ -11,7 +11,9 @@ from typing import Any
 from bench_core import clock
 from bench_core.errors import BenchCoreError
 from bench_core.gate import lane
-from bench_core.records import SIDES, CellEvidence, Side, Version
+from bench_core.gate.evidence import VersionName
+from bench_core.gate.probe import TOOLKIT
+from bench_core.records import SIDES, CellEvidence, Version
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Subjects:
         suite: the folder of the benchmarks, head's for both.
         code: what both sides have besides, behind their own: the project, where two installs are compared.
         pythons: the interpreter of each side; "" for ours.
+        past: a third version, which head is compared with, too.
     """
 
     base: Version
@@ -29,11 +32,18 @@ class Subjects:
     suite: Path
     code: Version | None = None
     pythons: tuple[str, str] = ("", "")
+    past: Version | None = None
+
+    @property
+    def named(self) -> dict[VersionName, Version]:
+        """What workers load."""
+        both: dict[VersionName, Version] = {"base": self.base, "head": self.head}
+        return both if self.past is None else {**both, "past": self.past}
 
     @property
     def packages(self) -> tuple[str, ...]:
         """What is compared, and what is compared with its help."""
-        versions = (self.base, self.head, *([self.code] if self.code else []))
+        versions = (*self.named.values(), *([self.code] if self.code else []))
         return tuple(sorted({name for version in versions for name in version.packages}))
 
 
@@ -50,6 +60,7 @@ class Found:
         on_accelerator: some cell runs on one.
         unfair: in what the two sides' environments differ, beyond what is compared.
         starting: seconds that a process of either side takes until it has imported the suite.
+        past: the same of head and a third version, in the place of base.
     """
 
     cells: tuple[CellEvidence, ...]
@@ -60,20 +71,21 @@ class Found:
     on_accelerator: bool
     unfair: tuple[str, ...] = ()
     starting: float = 0.0
+    past: Found | None = None
 
 
 def find_cells(subjects: Subjects, pattern: str | None, *, quick: bool) -> Found:
-    """Ask both sides for their cells, at once.
+    """Ask all versions for their cells, at once.
 
     Raises:
-        BenchCoreError: if one side cannot be imported at all, or no cell matches.
+        BenchCoreError: if one cannot be imported at all, or no cell matches.
     """
-    names: dict[Side, str] = {side: f"{side} ({getattr(subjects, side).name})" for side in SIDES}
-    answers: dict[Side, dict[str, Any]] = {}
+    names = {name: f"{name} ({version.name})" for name, version in subjects.named.items()}
+    answers: dict[VersionName, dict[str, Any]] = {}
     began = clock.host()
     with lane.Watchdog() as watchdog, ExitStack() as probes:
-        asked: dict[Side, lane.Child] = {}
-        for side in SIDES:
+        asked: dict[VersionName, lane.Child] = {}
+        for side in names:
             own = source(subjects, side, watchdog.folder)
             spec = {
                 "source": own,
@@ -84,7 +96,7 @@ def find_cells(subjects: Subjects, pattern: str | None, *, quick: bool) -> Found
             asked[side] = lane.Child("bench_core.gate.probe", 0, watchdog, python=own["python"])
             probes.callback(asked[side].close)
             asked[side].tell(spec)
-        for side in SIDES:
+        for side in names:
             try:
                 answers[side] = asked[side].answer()
             except lane.LostError as error:
@@ -94,11 +106,12 @@ def find_cells(subjects: Subjects, pattern: str | None, *, quick: bool) -> Found
             if "error" in answers[side]:
                 raise BenchCoreError(f"{names[side]}: {answers[side]['error']}")
     found = compare(answers["base"], answers["head"])
-    versions = () if subjects.code is None else VERSIONS
+    may_differ = {*(VERSIONS if subjects.code else ()), *(() if found.on_accelerator else (TOOLKIT,))}
     base, head = (
-        {name: what for name, what in answers[side]["flavour"].items() if name not in versions} for side in SIDES
+        {name: what for name, what in answers[side]["flavour"].items() if name not in may_differ} for side in SIDES
     )
-    return replace(found, unfair=unfair(base, head), starting=clock.host() - began)
+    past = compare(answers["past"], answers["head"]) if "past" in answers else None
+    return replace(found, unfair=unfair(base, head), starting=clock.host() - began, past=past)
 
 
 VERSIONS = ("torch", "numpy")
@@ -172,9 +185,9 @@ def _declares(module: str, benchmark: str) -> bool:
     return benchmark.startswith(module.partition(".")[2] + ".")
 
 
-def source(subjects: Subjects, side: Side, caches: Path) -> dict[str, Any]:
-    """What a worker of one side loads, see `bench_core.gate.worker.Source`."""
-    version: Version = getattr(subjects, side)
+def source(subjects: Subjects, name: VersionName, caches: Path) -> dict[str, Any]:
+    """What a worker of one version loads, see `bench_core.gate.worker.Source`."""
+    version = subjects.named[name]
     code = subjects.code
     if code is None:
         # What only one side has must not come from elsewhere on the other.
@@ -185,6 +198,6 @@ def source(subjects: Subjects, side: Side, caches: Path) -> dict[str, Any]:
     return {
         "paths": [one.path for one in folders if one.path],
         "packages": packages,
-        "caches": str(caches / side),
-        "python": subjects.pythons[SIDES.index(side)],
+        "caches": str(caches / name),
+        "python": "" if name == "past" else subjects.pythons[SIDES.index(name)],
     }

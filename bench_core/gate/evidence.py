@@ -7,10 +7,19 @@ import json
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bench_core.errors import BenchCoreError
-from bench_core.records import CellEvidence, Effect, Side
+from bench_core.records import CellEvidence, Effect, Judgement, Side
+
+VersionName = Literal["base", "head", "past"]
+
+Versions = tuple[VersionName, VersionName]
+"""What the roles base and head of a pair load."""
+
+COMPARED: Versions = ("base", "head")
+CONTROL: Versions = ("base", "base")
+CREEP: Versions = ("past", "head")
 
 
 @dataclass
@@ -18,22 +27,28 @@ class Dossier:
     """One cell's evidence while it grows.
 
     Attributes:
-        plan: how it is sampled, once that is known.
         cell: what is known.
-        control: base is compared with itself.
+        versions: what is compared.
+        plan: how it is sampled, once that is known.
+        judgement: the latest; None for a control, which is judged at the end.
         closed: no further pairs are wanted.
         strays: failures that did not come again.
     """
 
     cell: CellEvidence
-    control: bool = False
+    versions: Versions = COMPARED
     plan: dict[str, int] | None = None
     effects: list[Effect] = field(default_factory=list)
     spent: float = 0.0
     error: str | None = None
     error_side: Side | None = None
+    judgement: Judgement | None = None
     closed: bool = False
     strays: int = 0
+
+    @property
+    def control(self) -> bool:
+        return self.versions == CONTROL
 
     def fail(self, cause: str, side: Side | None) -> None:
         self.error, self.error_side, self.closed = cause, side, True

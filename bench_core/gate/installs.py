@@ -207,6 +207,11 @@ def _why(pin: Pin, log: Path, home: Path) -> str:
     here = f"Python {platform.python_version()}"
     if re.search(rf"requires a different Python|\b{re.escape(pin.version)} Requires-Python", said):
         return f"it needs another Python than this one, {here}. Name another version, or two interpreters by path."
+    if conflict := re.search(r"The user requested \(constraint\) (.*)", said):
+        return (
+            f"pip is told to keep to {conflict[1].strip()} (a constraint in its configuration, or PIP_CONSTRAINT). "
+            "Name a version that keeps to it, or have PIP_CONSTRAINT name a file without it."
+        )
     if "No matching distribution found for" in said or "is not a supported wheel on this platform" in said:
         return (
             f"there is no such version, or none of its wheels, or of what it requires, fits {here} on "

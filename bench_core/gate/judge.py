@@ -113,6 +113,9 @@ def judge(record: GateRecord) -> GateVerdict:
     or of the suite, and each becomes inconclusive. The gate's verdict is the first that applies: regression (of a
     cell or of the suite), error (head fails where base does not, or nothing was measured), inconclusive (a cell is,
     or could not be measured for another reason), improvement, pass. That the suite is inconclusive changes nothing.
+
+    Against a third version head is judged in the same way, with the same controls. Only a regression there, or cells
+    that are inconclusive, make the gate's verdict worse: what the third version lacks or fails at is no news.
     """
     shared, controlled = max(record.settings.family, sharing(record.cells)), sharing(record.controls)
     controls = tuple(_judge_evidence(cell, record.settings, controlled) for cell in record.controls)
@@ -128,7 +131,21 @@ def judge(record: GateRecord) -> GateVerdict:
     verdict, reason = _of_gate(record, cells, suite, doubt)
     if record.unfair:
         reason += f"; not a fair pair: {'; '.join(record.unfair)}"
-    return GateVerdict(verdict, reason, cells, controls, suite, bool(rejecting), noise(record))
+    creep = None
+    if record.creep is not None:
+        creep = judge(replace(record.creep, controls=record.controls))
+        creep = replace(creep, controls=(), reason=f"since {record.creep.base.name}, {creep.reason}")
+        if _worsens(creep, verdict):
+            verdict, reason = creep.verdict, creep.reason
+    return GateVerdict(verdict, reason, cells, controls, suite, bool(rejecting), noise(record), creep)
+
+
+def _worsens(creep: GateVerdict, verdict: VerdictName) -> bool:
+    """Whether what crept in since the third version says more than the gate's own verdict."""
+    if creep.verdict == "regression":
+        return verdict != "regression"
+    unsure = any(judged.verdict == "inconclusive" for judged in creep.cells)
+    return creep.verdict == "inconclusive" and unsure and verdict in ("pass", "improvement")
 
 
 def judge_cell(effects: Sequence[Effect], settings: GateSettings, family: int, kind: str) -> Judgement:

@@ -67,6 +67,10 @@ def probe(spec: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+TOOLKIT = "torch's toolkit"
+"""The name of what bears on cells that run on an accelerator, and on no other: each release of torch has its own."""
+
+
 def flavour() -> dict[str, str]:
     """What the times of a cell depend on besides its code: of both sides it must be the same, to be a fair pair."""
     found = {"Python": f"{platform.python_implementation()} {platform.python_version()}"}
@@ -78,18 +82,20 @@ def flavour() -> dict[str, str]:
     if torch is not None:
         found |= {
             "torch": torch.__version__.partition("+")[0],
-            "torch's build": _build(torch.version),
+            "torch's build": _built_for(torch.version)[0],
+            TOOLKIT: " ".join(_built_for(torch.version)),
             "torch's BLAS": _setting(torch.__config__.show(), "BLAS_INFO"),
             "torch's threads": str(torch.get_num_threads()),
         }
     return found
 
 
-def _build(version: Any) -> str:
+def _built_for(version: Any) -> tuple[str, str]:
+    """The accelerator that torch was built for, and the version of its toolkit."""
     for name, text in (("CUDA", "cuda"), ("ROCm", "hip"), ("XPU", "xpu")):
         if found := getattr(version, text, None):
-            return f"{name} {found}"
-    return "CPU"
+            return name, str(found)
+    return "CPU", ""
 
 
 def _setting(shown: str, name: str) -> str:

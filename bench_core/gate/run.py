@@ -15,9 +15,10 @@ from bench_core.errors import BenchCoreError
 from bench_core.gate import lane
 from bench_core.gate.discover import Found, Subjects, source
 from bench_core.gate.effects import CellFaultError, agree, effect, reading
-from bench_core.gate.evidence import Dossier, Journal
+from bench_core.gate.evidence import COMPARED, CONTROL, CREEP, Dossier, Journal, VersionName, Versions
 from bench_core.gate.judge import TIMED, judge_cell, pairs_needed, sharing
-from bench_core.records import SIDES, CellEvidence, GateSettings, Judgement, Progress, Side, other_side
+from bench_core.gate.plan import FEWEST_ALTERNATIONS
+from bench_core.records import SIDES, CellEvidence, GateSettings, Progress, Side, other_side
 
 PAIRS_OF_A_PARENT, MOST_PAIRS_OF_A_PARENT = 4, 8
 """Pairs that are forked from one parent: an even number, so that each side is forked first as often; more where they
@@ -26,6 +27,10 @@ are so short that importing for the next parent would take longer than measuring
 FEW_CELLS, LONGER, LONG_PAIR = 12, 3, 1.0
 """A cell that is not decided with the fewest pairs that could gets that many times as many samples in later ones, once
 so few cells are left that starting a pair takes as long as sampling; unless that takes more seconds than the third."""
+
+CREEP_SHARE = 2
+"""By what part of the samples a pair of the third version and head is shorter. The pairs scatter more than what is
+inside them, so as many of them are needed, and their price is half."""
 
 MOST_STRAYS = 2
 """Failures of a cell that did not come again, after which it is not measured further."""
@@ -74,6 +79,50 @@ def interruptible() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+class Comparison:
+    """Two versions in a gate: what is known of their cells, and where it goes.
+
+    Args:
+        found: their cells.
+        versions: which they are.
+        settings: what was asked for.
+        journal: where every effect goes at once.
+        controls: cells of the same journal that hold a version against itself.
+
+    Attributes:
+        dossiers: of the cells.
+        settings: as asked for, with the family that the evidence demands.
+        earlier: what earlier gates had left.
+        skipped: cells that their setup skips: name to reason.
+    """
+
+    def __init__(
+        self,
+        found: Found,
+        versions: Versions,
+        settings: GateSettings,
+        journal: Journal,
+        controls: Sequence[Dossier] = (),
+    ) -> None:
+        self.journal = journal
+        self.dossiers = [Dossier(cell, versions) for cell in found.cells]
+        self.earlier = journal.load([*self.dossiers, *controls])
+        own = settings.family or sharing(found.cells)
+        self.settings = replace(settings, family=max(own, self.earlier.family))
+        self.skipped: dict[str, str] = {}
+        for dossier in self.dossiers:
+            self.judge(dossier)
+
+    @property
+    def cells(self) -> tuple[CellEvidence, ...]:
+        """The evidence, without cells that skip themselves."""
+        return tuple(one.evidence for one in self.dossiers if one.cell.name not in self.skipped)
+
+    def judge(self, dossier: Dossier) -> None:
+        dossier.judgement = judge_cell(dossier.effects, self.settings, self.settings.family, dossier.cell.kind)
+        dossier.closed = dossier.judgement.decided
+
+
 class Gate:
     """Measures until every cell is decided or the time is up.
 
@@ -86,13 +135,12 @@ class Gate:
         memory: bytes that a worker may take, beyond what the suite's imports do; None for no limit.
         cores: one a lane; None where processes cannot be pinned.
         plants: slowdowns to add to cells of head, by name: 0.05 is 5 %.
+        past_journal: the journal of the third version and head, where there is one.
 
     Attributes:
-        dossiers: of the cells.
+        main: base and head.
+        creep: the third version and head, or None.
         controls: of the sentinels, base against base.
-        skipped: cells that their setup skips: name to reason.
-        settings: as asked for, with the family that the evidence demands.
-        resumed: effects that earlier gates had left.
         first_pair: the first pair that is this gate's own.
     """
 
@@ -107,24 +155,24 @@ class Gate:
         memory: int | None,
         cores: Sequence[int | None],
         plants: Mapping[str, float] | None = None,
+        past_journal: Journal | None = None,
     ) -> None:
         self.subjects = subjects
-        self.settings = settings
-        self.journal = journal
         self.timeout = timeout
         self.memory = memory
         self.cores = cores
         self.plants = plants or {}
         self.preload = dict.fromkeys(found.preload)
-        self.dossiers = [Dossier(cell) for cell in found.cells]
-        self.controls = self._controls(found.cells)
-        earlier = journal.load([*self.dossiers, *self.controls])
-        own = settings.family or sharing(found.cells)
-        self.settings = replace(settings, family=max(own, earlier.family))
-        self.resumed, self.first_pair = earlier.effects, earlier.pair
+        self.controls = self._controls(found.cells, settings.seed, journal)
+        self.main = Comparison(found, COMPARED, settings, journal, self.controls)
+        self.creep: Comparison | None = None
+        if found.past is not None and past_journal is not None:
+            self.creep = Comparison(found.past, CREEP, replace(settings, family=0), past_journal)
+        earlier = [one.earlier for one in self._comparisons]
+        self.first_pair = max(one.pair for one in earlier)
         self._began = clock.host()
         self._lock = threading.Lock()
-        self._pairs, self._parents = earlier.pair, earlier.parent
+        self._pairs, self._parents = self.first_pair, max(one.parent for one in earlier)
         self._stop = threading.Event()
         self._doing = ["" for _ in cores]
         self._failures: list[BaseException] = []
@@ -132,20 +180,35 @@ class Gate:
         self._found = 0
         self._suspects: list[Suspect] = []
         self._nurseries: dict[int, lane.Child] = {}
-        self._verdicts: dict[str, Judgement] = {}
-        self.skipped: dict[str, str] = {}
-        for dossier in self.dossiers:
-            self._judge(dossier)
 
-    def _controls(self, cells: Sequence[CellEvidence]) -> list[Dossier]:
+    @property
+    def _comparisons(self) -> list[Comparison]:
+        return [self.main] if self.creep is None else [self.main, self.creep]
+
+    @property
+    def dossiers(self) -> list[Dossier]:
+        """Of all comparisons; without the controls."""
+        return [dossier for comparison in self._comparisons for dossier in comparison.dossiers]
+
+    @property
+    def settings(self) -> GateSettings:
+        """As asked for, with the family that the evidence of base and head demands."""
+        return self.main.settings
+
+    def _comparison(self, dossier: Dossier) -> Comparison:
+        """Whose it is; a control belongs to base and head."""
+        return self.creep if self.creep is not None and dossier.versions == CREEP else self.main
+
+    @staticmethod
+    def _controls(cells: Sequence[CellEvidence], seed: int, journal: Journal) -> list[Dossier]:
         """Today's sentinels, which are measured as long as there are open cells; and those of earlier gates on the same
         versions, whose evidence counts with that of their gates."""
-        today = sentinels(cells, self.settings.seed)
-        earlier = self.journal.controls()
+        today = sentinels(cells, seed)
+        earlier = journal.controls()
         others = [cell for cell in cells if cell.name in earlier and cell not in today]
         return [
-            *(Dossier(cell, control=True) for cell in today),
-            *(Dossier(cell, control=True, closed=True) for cell in others),
+            *(Dossier(cell, CONTROL) for cell in today),
+            *(Dossier(cell, CONTROL, closed=True) for cell in others),
         ]
 
     def run(self, show: Callable[[Progress], None], every: float = 0.25) -> None:
@@ -183,7 +246,7 @@ class Gate:
     def progress(self) -> Progress:
         with self._lock:
             open_cells = [dossier for dossier in self.dossiers if not dossier.closed]
-            judged = [(one.cell.name, self._verdicts[one.cell.name].ratio) for one in open_cells if one.effects]
+            judged = [(one.cell.name, one.judgement.ratio) for one in open_cells if one.effects and one.judgement]
             slowest = sorted(judged, key=lambda found: -found[1].middle)[:5]
             spent = clock.host() - self._began
             errors = sum(dossier.error is not None for dossier in self.dossiers)
@@ -255,20 +318,23 @@ class Gate:
                 return
 
     def _pairs_of(self, index: int, parent: int) -> Iterator[list[dict[str, Any]]]:
-        """What one parent does: again and again a pair over all open cells, and one of base with base over the
-        controls. Peak memory is a process's own, so each such cell gets a pair for itself."""
+        """What one parent does: again and again a pair over all open cells of each comparison, and one of base with
+        base over the controls. Peak memory is a process's own, so each such cell gets a pair for itself."""
         draw = random.Random(f"{self.settings.seed} parent {parent}")
         first: Side = draw.choice(SIDES)
         lanes = len(self.cores)
         while self._wanted():
             with self._lock:
-                wanted, controls = (
+                *compared, controls = (
                     # Finding out how to sample a cell takes as long as several pairs of it: one lane does it.
                     [one for place, one in enumerate(all_) if not one.closed and (one.plan or place % lanes == index)]
-                    for all_ in (self.dossiers, self.controls)
+                    for all_ in (*(one.dossiers for one in self._comparisons), self.controls)
                 )
-            alone = [dossier for dossier in wanted if dossier.cell.kind == "peakmemory"]
-            groups = [[dossier for dossier in wanted if dossier not in alone], controls, *([one] for one in alone)]
+            groups: list[list[Dossier]] = []
+            for wanted in compared:
+                alone = [dossier for dossier in wanted if dossier.cell.kind == "peakmemory"]
+                groups += [[dossier for dossier in wanted if dossier not in alone], *([one] for one in alone)]
+            groups.append(controls)
             jobs = [self._job(group, first) for group in groups if group]
             if not jobs:
                 self._stop.wait(0.05)
@@ -286,11 +352,11 @@ class Gate:
             "pair": pair,
             "seed": self.settings.seed,
             "first": first,
-            "versions": {"base": "base", "head": "base" if dossiers[0].control else "head"},
+            "versions": dict(zip(SIDES, dossiers[0].versions, strict=True)),
             "cells": [
                 {
                     "name": one.cell.name,
-                    "plan": self._extended(one) if few else one.plan,
+                    "plan": self._plan(one, few=few),
                     "plant": 0.0 if one.control else self.plants.get(one.cell.name, 0.0),
                 }
                 for one in order
@@ -298,14 +364,20 @@ class Gate:
             "timeout": self.timeout,
         }
 
-    def _extended(self, dossier: Dossier) -> dict[str, Any] | None:
-        """A cell's plan; a longer one for a cell that is noisy, where starting the workers takes as long."""
+    def _plan(self, dossier: Dossier, *, few: bool) -> dict[str, Any] | None:
+        """How a cell is sampled in the next pair; longer where it is noisy, and where starting the workers takes as
+        long since there are `few` cells."""
+        plan, settings = dossier.plan, self._comparison(dossier).settings
+        if plan is None:
+            return None
+        if dossier.versions == CREEP:
+            alternations = max(FEWEST_ALTERNATIONS, plan["alternations"] // CREEP_SHARE // 2 * 2)
+            plan = {**plan, "alternations": alternations, "blocks": max(1, plan["blocks"] // CREEP_SHARE)}
         pairs = len(dossier.effects)
-        noisy = pairs >= pairs_needed(self.settings.family, self.settings) and not dossier.control
-        if dossier.plan is None or not noisy or dossier.spent / pairs > LONG_PAIR:
-            return dossier.plan
-        more = {name: LONGER * dossier.plan[name] for name in ("alternations", "blocks")}
-        return {**dossier.plan, **more}
+        noisy = pairs >= pairs_needed(settings.family, settings) and not dossier.control
+        if not few or not noisy or dossier.spent / pairs > LONG_PAIR:
+            return plan
+        return {**plan, **{name: LONGER * plan[name] for name in ("alternations", "blocks")}}
 
     def _take_pair(self, index: int, nursery: lane.Child, parent: int, job: Mapping[str, Any]) -> bool:
         """Let one pair of workers go through its job.
@@ -313,8 +385,9 @@ class Gate:
         Returns:
             Whether to go on: the nursery lives, and there is time left.
         """
-        group = self.controls if job["versions"]["head"] == "base" else self.dossiers
-        by_name = {dossier.cell.name: dossier for dossier in group}
+        asked = tuple(job["versions"][role] for role in SIDES)
+        everything = (*self.dossiers, *self.controls)
+        by_name = {dossier.cell.name: dossier for dossier in everything if dossier.versions == asked}
         self._doing[index] = f"pair {job['pair']} of parent {parent}: {len(job['cells'])} cells"
         # The roles report through pipes of their own, and one may be a step ahead of the other.
         started: set[str] = set()
@@ -388,13 +461,14 @@ class Gate:
             return
         self._doing[index] = f"{suspect.dossier.cell.name} once more, one version at a time"
         # A hang is not waited for again.
-        if not suspect.hangs and self._survives(nursery, suspect, suspect.side):
+        versions = dict(zip(SIDES, suspect.dossier.versions, strict=True))
+        if not suspect.hangs and self._survives(nursery, suspect, versions[suspect.side]):
             self._reopen(suspect)
-        elif self._survives(nursery, suspect, other_side(suspect.side)):
+        elif self._survives(nursery, suspect, versions[other_side(suspect.side)]):
             self._fail(suspect.dossier, suspect.cause, suspect.side)
 
-    def _survives(self, nursery: lane.Child, suspect: Suspect, version: Side) -> bool:
-        job = self._job([suspect.dossier], version) | {"versions": dict.fromkeys(SIDES, version)}
+    def _survives(self, nursery: lane.Child, suspect: Suspect, version: VersionName) -> bool:
+        job = self._job([suspect.dossier], suspect.side) | {"versions": dict.fromkeys(SIDES, version)}
         for answer in list(nursery.run(job)):
             if answer.keys() & {"lost", "broken", "refused"}:
                 return False
@@ -428,7 +502,7 @@ class Gate:
             else:
                 with self._lock:
                     dossier.closed = True
-                    self.skipped[dossier.cell.name] = first["failed"]
+                    self._comparison(dossier).skipped[dossier.cell.name] = first["failed"]
             return
         base, head = reported["base"], reported["head"]
         forked: Side = job["first"]
@@ -450,14 +524,10 @@ class Gate:
             dossier.spent += spent
             self._found += 1
             self._faults = 0
-            self.journal.add(dossier, found, spent, self.settings.family)
-            self._judge(dossier)
-
-    def _judge(self, dossier: Dossier) -> None:
-        if not dossier.control:  # those are judged at the end
-            judgement = judge_cell(dossier.effects, self.settings, self.settings.family, dossier.cell.kind)
-            dossier.closed = judgement.decided
-            self._verdicts[dossier.cell.name] = judgement
+            comparison = self._comparison(dossier)
+            comparison.journal.add(dossier, found, spent, comparison.settings.family)
+            if not dossier.control:  # those are judged at the end
+                comparison.judge(dossier)
 
     def _fail(self, dossier: Dossier, cause: str, side: Side | None) -> None:
         with self._lock:
@@ -480,7 +550,7 @@ class Gate:
 
     def _spec(self, index: int, watchdog: lane.Watchdog) -> dict[str, Any]:
         return {
-            "sources": {side: source(self.subjects, side, watchdog.folder / "caches") for side in SIDES},
+            "sources": {name: source(self.subjects, name, watchdog.folder / "caches") for name in self.subjects.named},
             "suite": str(self.subjects.suite),
             "preload": list(self.preload),
             "core": self.cores[index],

@@ -9,6 +9,7 @@ import os
 import random
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import distributions
@@ -27,10 +28,10 @@ from bench_core.gate.explain import explain
 from bench_core.gate.installs import environments
 from bench_core.gate.instructions import count, require_valgrind
 from bench_core.gate.judge import pairs_needed, sharing
-from bench_core.gate.run import Gate
+from bench_core.gate.run import CREEP_SHARE, Comparison, Gate
 from bench_core.gate.versions import Store
 from bench_core.gate.worker import PROTOCOL
-from bench_core.records import GateRecord, GateSettings, Instructions, Progress, Version
+from bench_core.records import SIDES, GateRecord, GateSettings, Instructions, Progress, Version
 
 LEAST_BUDGET, SMALL_SUITE, BUDGET_OF_A_CELL = 50.0, 40, 1.8
 """Seconds of measuring that are allowed by default: the first, which 40 cells need on two lanes, and the last for each
@@ -56,6 +57,7 @@ class Request:
         instructions: they will be counted, which needs valgrind.
         versus: two installs of a requirement, or two interpreters, to be compared instead of two revisions; `base` is
             the code of both sides then, and `head` None.
+        creep: a third, older revision, which head is compared with, too; or None.
     """
 
     config: Path
@@ -72,6 +74,7 @@ class Request:
     suite: str | None = None
     instructions: bool = False
     versus: tuple[str, str] | None = None
+    creep: str | None = None
 
 
 SELF_TEST_CELLS = 12
@@ -88,6 +91,7 @@ class Session:
     Attributes:
         base, head: the versions.
         code: what both sides have besides, where two installs or interpreters are compared; else None.
+        past: the third version; None without one, and where it is no other than base or head.
         found: their cells; None where the content is identical and nothing is to be measured.
         settings: with the defaults filled in.
         plants: the slowdowns that are planted, by cell; none but in a self-test.
@@ -109,6 +113,8 @@ class Session:
         self._besides: tuple[str, ...] = ()
         pythons = ("", "")
         asked = {"base": request.base, "head": request.head} if request.versus is None else {"code": request.base}
+        if request.creep is not None:
+            asked = {"past": request.creep, **asked}
         found = {what: revisions.resolve(self.project, name) for what, name in asked.items()}
         for what, revision in found.items():
             say(f"{what}: {revision}{_changes(revision.changed)}")
@@ -116,11 +122,12 @@ class Session:
         if asked[what] is not None and (changed := revisions.uncommitted(self.project)):
             say(f"note: {newest.name} is a commit; what is not committed is not measured{_changes(changed)}")
         with ThreadPoolExecutor() as both:  # building a wheel takes 4 s, and one core
-            made = list(both.map(store.version, found.values()))
+            made = dict(zip(found, both.map(store.version, found.values()), strict=True))
+        self.past = self._older(made.get("past"), made, say)
         if request.versus is None:
-            self.base, self.head = made
+            self.base, self.head = made["base"], made["head"]
         else:
-            (self.code,) = made
+            self.code = made["code"]
             sides = environments(store, request.versus, say)
             self.base, self.head, pythons, self._besides = sides.base, sides.head, sides.pythons, sides.besides
         self.identical = self._identical()
@@ -128,9 +135,11 @@ class Session:
         self.found: Found | None = None
         self.plants: Mapping[str, float] = {}
         if self.identical and not request.force:
-            return
+            if self.past is None:
+                return
+            say(f"note: {self.identical}; measured all the same, since {self.past.name} differs")
         suite = newest if request.suite is None else revisions.resolve(self.project, request.suite)
-        self._subjects = Subjects(self.base, self.head, store.suite(suite), self.code, pythons)
+        self._subjects = Subjects(self.base, self.head, store.suite(suite), self.code, pythons, self.past)
         self._benchmarks = revisions.benchmarks_digest(self.project, suite)
         self.found = find_cells(self._subjects, request.pattern, quick=request.quick)
         if not self.found.cells and not self.found.failed:
@@ -139,7 +148,9 @@ class Session:
         if request.plant:
             self.found, self.plants = self._planted(self.found)
         self.settings = self._filled(request.settings, self.found)
-        self._journal = Journal(store.folder / "evidence" / f"{self._key()}.jsonl")
+        evidence = store.folder / "evidence"
+        self._journal = Journal(evidence / f"{self._key(self.base)}.jsonl")
+        self._past_journal = Journal(evidence / f"{self._key(self.past)}.jsonl") if self.past else None
         if request.resume and not self._journal.path.exists():
             raise BenchCoreError(
                 "there is nothing to resume: no gate on these two versions has been begun here. Leave --resume out."
@@ -149,19 +160,25 @@ class Session:
         """Measure until all is decided or the time is up; after Ctrl-C, return what there is."""
         if self.found is None:
             return self._record(identical=self.identical)
-        with self._journal.alone():
-            if self._request.fresh:
-                self._journal.forget({cell.name for cell in self.found.cells})
+        with ExitStack() as alone:
+            for journal, found in ((self._journal, self.found), (self._past_journal, self.found.past)):
+                if journal is None or found is None:
+                    continue
+                alone.enter_context(journal.alone())
+                if self._request.fresh:
+                    journal.forget({cell.name for cell in found.cells})
             return self._measured(self.found, show)
 
     def explained(self, record: GateRecord, ratios: Mapping[str, float], say: Callable[[str], None]) -> GateRecord:
         """The record, with why these cells are slower.
 
         Args:
+            record: this session's, or its `creep`.
             ratios: cell to its time, head over base.
             say: is told how it goes.
         """
-        return replace(record, causes=tuple(explain(self._subjects, list(ratios), ratios, say).values()))
+        subjects = self._subjects if record.base == self.base else replace(self._subjects, base=record.base, past=None)
+        return replace(record, causes=tuple(explain(subjects, list(ratios), ratios, say).values()))
 
     def counted(self, record: GateRecord, ratios: Mapping[str, float], say: Callable[[str], None]) -> GateRecord:
         """The record, with the instructions of these cells; the arguments are those of `explained`.
@@ -190,22 +207,31 @@ class Session:
             memory=_memory(len(cores)) if not found.on_accelerator else None,
             cores=cores,
             plants=self.plants,
+            past_journal=self._past_journal,
         )
         interrupted = False
         try:
             gate.run(show)
         except KeyboardInterrupt:
             interrupted = True
-        measured = [one.evidence for one in gate.dossiers if one.cell.name not in gate.skipped]
-        return self._record(
-            cells=(*measured, *found.failed),
+
+        def compared(comparison: Comparison, found: Found) -> dict[str, Any]:
+            return {
+                "cells": (*comparison.cells, *found.failed),
+                "left_out": {**found.left_out, **comparison.skipped},
+                "interrupted": interrupted,
+                "resumed": comparison.earlier.effects,
+                "first_pair": gate.first_pair,
+                "settings": comparison.settings,
+            }
+
+        record = self._record(
             controls=tuple(one.evidence for one in gate.controls),
-            left_out={**found.left_out, **gate.skipped},
-            interrupted=interrupted,
-            resumed=gate.resumed,
-            first_pair=gate.first_pair,
-            settings=gate.settings,
+            **compared(gate.main, found),
         )
+        if gate.creep is None or found.past is None or self.past is None:
+            return record
+        return replace(record, creep=replace(record, base=self.past, controls=(), **compared(gate.creep, found.past)))
 
     def _planted(self, found: Found) -> tuple[Found, Mapping[str, float]]:
         """Some of the cells, drawn, and the slowdown that every second one gets."""
@@ -228,6 +254,14 @@ class Session:
             **(empty | what),
         )
 
+    def _older(self, past: Version | None, made: Mapping[str, Version], say: Callable[[str], None]) -> Version | None:
+        """The third version, where it is one."""
+        for side in SIDES:
+            if past is not None and made[side].digest == past.digest:
+                say(f"note: {past.name} is no other than {side}, so there is nothing that crept in")
+                return None
+        return past
+
     def _identical(self) -> str:
         if self.base.digest != self.head.digest:
             return ""
@@ -244,6 +278,9 @@ class Session:
         start = "spawn" if found.on_accelerator or self.code is not None else settings.start
         family, lanes = sharing((*found.cells, *found.failed)), len(_cores(settings.lanes))
         budget = LEAST_BUDGET + BUDGET_OF_A_CELL * max(0, len(found.cells) - SMALL_SUITE)
+        if found.past is not None:
+            budget *= 1 + 1 / CREEP_SHARE
+            settings = replace(settings, error_rate=settings.error_rate / 2)
         if start == "spawn":  # each pair imports anew, twice on one core, and each control
             budget += 4 * found.starting * pairs_needed(family, settings) / lanes
         return replace(
@@ -257,10 +294,10 @@ class Session:
             family=family,
         )
 
-    def _key(self) -> str:
+    def _key(self, base: Version) -> str:
         """What evidence belongs together: the same content, measured in the same way, on the same machine."""
         parts = [
-            self.base.digest,
+            base.digest,
             self.head.digest,
             self.code and self.code.digest,
             self._benchmarks,

@@ -54,6 +54,18 @@ _STYLES: dict[VerdictName, str] = {
 
 
 @dataclass(frozen=True)
+class Commands:
+    """What measures the cells of a record again, with every option but ``--bench``.
+
+    Attributes:
+        creep: those against the third version; "" without one.
+    """
+
+    gate: str
+    creep: str = ""
+
+
+@dataclass(frozen=True)
 class _Row:
     """A cell with its judgement."""
 
@@ -201,12 +213,17 @@ def _circumstances(record: GateRecord) -> str:
 
 
 def summary(
-    record: GateRecord, verdict: GateVerdict, command: str, *, tally: Tally | None = None, verbose: bool = False
+    record: GateRecord,
+    verdict: GateVerdict,
+    commands: Commands,
+    *,
+    tally: Tally | None = None,
+    verbose: bool = False,
 ) -> RenderableType:
     """For the terminal, to be read in ten seconds. Print it with ``crop=False``: commands are longer than a line.
 
     Args:
-        command: what measures these cells again, with every option but ``--bench``.
+        commands: what measures these cells again.
         tally: what the controls of all gates so far say.
         verbose: list the cells that pass, too.
     """
@@ -214,16 +231,13 @@ def summary(
         return _line(f"identical: {record.identical}")
     found = _grouped(record, verdict)
     lines: list[RenderableType] = [*_headline(record, verdict)]
-    lines += _listed("Failing with head", "bold red", found.broken, lambda row: _red_lines(row, command))
-    causes = {one.cell: one for one in record.causes}
-    lines += _listed(
-        "Slower",
-        "bold red",
-        found.slower,
-        lambda row: _red_lines(row, command),
-        lambda row: cause.lines(causes[row.cell.name]) if row.cell.name in causes else (),
-    )
+    lines += _listed("Failing with head", "bold red", found.broken, lambda row: _red_lines(row, commands.gate))
+    lines += _slower("Slower", found, record, commands.gate)
     lines += _listed("Inconclusive", "bold yellow", found.unknown, _unknown_lines)
+    if record.creep is not None and verdict.creep is not None:
+        since, crept = f"since {_version(record.creep.base)}", _grouped(record.creep, verdict.creep)
+        lines += _slower(f"Slower {since}", crept, record.creep, commands.creep)
+        lines += _listed(f"Inconclusive {since}", "bold yellow", crept.unknown, _unknown_lines)
     lines += _listed("Not compared", "bold yellow", found.failed, lambda row: [row.judged.reason])
     lines += _listed("Faster", "bold green", found.faster, _measured_lines)
     lines.append("")
@@ -264,6 +278,17 @@ def self_test(record: GateRecord, verdict: GateVerdict, plants: Mapping[str, flo
 def _line(text: str, style: str = "") -> Text:
     """Never broken: a command that is copied from a terminal must not have line ends in it."""
     return Text(text, style=style, no_wrap=True, overflow="ignore")
+
+
+def _slower(title: str, found: _Groups, record: GateRecord, command: str) -> Iterator[RenderableType]:
+    causes = {one.cell: one for one in record.causes}
+    return _listed(
+        title,
+        "bold red",
+        found.slower,
+        lambda row: _red_lines(row, command),
+        lambda row: cause.lines(causes[row.cell.name]) if row.cell.name in causes else (),
+    )
 
 
 def _headline(record: GateRecord, verdict: GateVerdict) -> Iterator[Text]:
@@ -349,6 +374,8 @@ def _closing(record: GateRecord, verdict: GateVerdict, tally: Tally | None) -> I
     """One line each: what holds for the gate and not for a cell."""
     if verdict.suite is not None:
         yield f"suite as a whole: {effect(verdict.suite.ratio)}, {verdict.suite.verdict}"
+    if record.creep is not None and verdict.creep is not None:
+        yield from _crept(record.creep, verdict.creep)
     if record.controls:
         yield _control(record, verdict, tally)
     yield from _noise(verdict.noise, record.settings.noise_floor)
@@ -358,6 +385,21 @@ def _closing(record: GateRecord, verdict: GateVerdict, tally: Tally | None) -> I
     yield from (f"left out: {_count(count, 'cell')}: {reason}" for reason, count in reasons[:LONGEST])
     if len(reasons) > LONGEST:
         yield f"left out for {len(reasons) - LONGEST} more reasons; --json FILE keeps them all"
+
+
+def _crept(record: GateRecord, verdict: GateVerdict) -> Iterator[str]:
+    """What small steps since the third version add up to, whatever each of them was."""
+    since = f"since {_version(record.base)}"
+    found = _grouped(record, verdict)
+    groups = (("slower", found.slower), ("inconclusive", found.unknown), ("faster", found.faster))
+    parts = [f"{len(rows)} {what}" for what, rows in groups if rows]
+    parts += [_passed(found)] if found.passed else []
+    yield f"{since}: {', '.join(parts) or 'nothing could be compared'}"
+    if verdict.suite is not None:
+        yield f"  suite as a whole: {effect(verdict.suite.ratio)}, {verdict.suite.verdict}"
+    missing = len(record.left_out) + len(found.broken) + len(found.failed)
+    if missing:
+        yield f"  {_count(missing, 'cell')} cannot be compared with it; --json FILE says why"
 
 
 def _control(record: GateRecord, verdict: GateVerdict, tally: Tally | None) -> str:
@@ -428,11 +470,11 @@ def _noise(noise: Noise, floor: float) -> Iterator[str]:
 # Markdown.
 
 
-def markdown(record: GateRecord, verdict: GateVerdict, command: str) -> str:
+def markdown(record: GateRecord, verdict: GateVerdict, commands: Commands) -> str:
     """For a job's summary or a comment on a pull request; at most `LARGEST_MARKDOWN` bytes.
 
     Args:
-        command: as of `summary`.
+        commands: as of `summary`.
     """
     if record.identical:
         return f"## bench-core gate: {verdict.verdict}\n\nidentical: {plain(record.identical)}\n"
@@ -448,11 +490,18 @@ def markdown(record: GateRecord, verdict: GateVerdict, command: str) -> str:
         page.add("", "A control rejects: base was found to differ from itself, so no red of this gate can be believed.")
     page.table("Failing with head", ("cell", "error"), found.broken, lambda row: [code(row.judged.reason)])
     page.table("Slower", ("cell", "effect", "base", "head", "pairs"), found.slower, _measured_fields)
-    reds = found.broken + found.slower
+    reds = [reproducing(commands.gate, row.cell.name) for row in (found.broken + found.slower)[:LONGEST]]
+    causes = record.causes
+    if record.creep is not None and verdict.creep is not None:
+        since, crept = f"since {_version(record.creep.base)}", _grouped(record.creep, verdict.creep)
+        titles = ("cell", "effect", since.removeprefix("since "), "head", "pairs")
+        page.table(f"Slower {plain(since)}", titles, crept.slower, _measured_fields)
+        reds += [reproducing(commands.creep, row.cell.name) for row in crept.slower[:LONGEST]]
+        causes += record.creep.causes
     if reds:
-        page.block("To measure one of them alone:", [reproducing(command, row.cell.name) for row in reds[:LONGEST]])
-    if record.causes:
-        page.parts("Why", [cause.markdown(one) for one in record.causes[:LONGEST]])
+        page.block("To measure one of them alone:", reds)
+    if causes:
+        page.parts("Why", [cause.markdown(one) for one in causes[:LONGEST]])
     page.table("Inconclusive", ("cell", "effect", "smallest red", "why"), found.unknown, _unknown_fields)
     page.table("Not compared", ("cell", "error"), found.failed, lambda row: [code(row.judged.reason)])
     page.table("Faster", ("cell", "effect", "base", "head", "pairs"), found.faster, _measured_fields)
@@ -568,6 +617,8 @@ def workflow_commands(record: GateRecord, verdict: GateVerdict) -> list[str]:
     ]
     if verdict.suite is not None and verdict.suite.verdict == "regression":
         errors.append(("suite as a whole", f"suite as a whole: {effect(verdict.suite.ratio)}"))
+    if verdict.creep is not None and verdict.creep.verdict == "regression":
+        errors.append(("creep", verdict.creep.reason))
     if verdict.verdict == "error" and not errors:
         errors.append(("error", verdict.reason))
     warnings = [("control rejects", verdict.reason)] if verdict.control_rejects else []
@@ -622,6 +673,10 @@ def junit(record: GateRecord, verdict: GateVerdict) -> str:
         if verdict.suite.verdict == "regression":
             message = f"{effect(verdict.suite.ratio)}, {verdict.suite.reason}"
             ElementTree.SubElement(case, "failure", message=_legal(message), type="regression")
+    if verdict.creep is not None:
+        case = ElementTree.SubElement(suite, "testcase", classname="bench-core gate", name="creep", time="0.000")
+        if verdict.creep.verdict == "regression":
+            ElementTree.SubElement(case, "failure", message=_legal(verdict.creep.reason), type="regression")
     if verdict.verdict == "error" and suite.find("testcase/error") is None:
         case = ElementTree.SubElement(suite, "testcase", classname="bench-core gate", name="gate", time="0.000")
         ElementTree.SubElement(case, "error", message=_legal(verdict.reason), type="error")

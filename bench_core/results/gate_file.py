@@ -24,7 +24,7 @@ from bench_core.statistics import clopper_pearson, median_interval
 SCHEMA = 1
 """Raised when a key goes, or changes its meaning. Keys may be added without: readers ignore what they do not know."""
 
-LATER: Mapping[str, Any] = {"causes": [], "instructions": [], "code": None, "unfair": [], "besides": []}
+LATER: Mapping[str, Any] = {"causes": [], "instructions": [], "code": None, "unfair": [], "besides": [], "creep": None}
 """Keys that the first files did not have."""
 
 LEDGER = "gate-controls.jsonl"
@@ -37,21 +37,24 @@ def middle(cell: CellEvidence, side: Side) -> float:
 
 def to_json(record: GateRecord, verdict: GateVerdict, exit_code: int) -> dict[str, Any]:
     """The content of the file: nothing but what JSON knows, so neither NaN nor infinity."""
+    return {"schema": f"bench-core/gate/{SCHEMA}", "exit_code": exit_code, **_content(record, verdict)}
+
+
+def _content(record: GateRecord, verdict: GateVerdict) -> dict[str, Any]:
+    creep = None if record.creep is None or verdict.creep is None else _content(record.creep, verdict.creep)
     return {
-        "schema": f"bench-core/gate/{SCHEMA}",
         "verdict": verdict.verdict,
         "reason": verdict.reason,
-        "exit_code": exit_code,
         "date": record.date,
-        "seconds": _kept(record.seconds),
+        "seconds": as_json(record.seconds),
         "seed": record.settings.seed,
-        "base": _without_path(_kept(record.base)),
-        "head": _without_path(_kept(record.head)),
-        "machine": _kept(record.machine),
-        "settings": _kept(record.settings),
-        "code": None if record.code is None else _without_path(_kept(record.code)),
-        "unfair": _kept(record.unfair),
-        "besides": _kept(record.besides),
+        "base": _without_path(as_json(record.base)),
+        "head": _without_path(as_json(record.head)),
+        "machine": as_json(record.machine),
+        "settings": as_json(record.settings),
+        "code": None if record.code is None else _without_path(as_json(record.code)),
+        "unfair": as_json(record.unfair),
+        "besides": as_json(record.besides),
         "identical": record.identical,
         "interrupted": record.interrupted,
         "resumed": record.resumed,
@@ -62,10 +65,11 @@ def to_json(record: GateRecord, verdict: GateVerdict, exit_code: int) -> dict[st
             "cells": [_cell(*both) for both in zip(record.controls, verdict.controls, strict=True)],
         },
         "noise": {name: _finite(value) for name, value in vars(verdict.noise).items()},
-        "left_out": _kept(record.left_out),
+        "left_out": as_json(record.left_out),
         "cells": [_cell(*both) for both in zip(record.cells, verdict.cells, strict=True)],
-        "causes": _kept(record.causes),
-        "instructions": _kept(record.instructions),
+        "causes": as_json(record.causes),
+        "instructions": as_json(record.instructions),
+        "creep": creep,
     }
 
 
@@ -103,13 +107,18 @@ def read(path: Path) -> GateRecord:
     """
     content = _load(path)
     try:
-        code = ["code"] if content.get("code") is not None else []
-        versions = {name: {**_object(content, name), "path": ""} for name in (*SIDES, *code)}
-        controls = _object(content, "control").get("cells")
-        found: GateRecord = _read_as(GateRecord, {**LATER, **content, **versions, "controls": controls}, "")
+        found: GateRecord = _read_as(GateRecord, _as_recorded(content), "")
     except ValueError as error:
         raise _damaged(path, error) from error
     return found
+
+
+def _as_recorded(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What follows from the record has been added to it in the file; what tells nobody anything was left out."""
+    code = ["code"] if content.get("code") is not None else []
+    versions = {name: {**_object(content, name), "path": ""} for name in (*SIDES, *code)}
+    creep = None if content.get("creep") is None else _as_recorded(_object(content, "creep"))
+    return {**LATER, **content, **versions, "controls": _object(content, "control").get("cells"), "creep": creep}
 
 
 def stored_verdict(path: Path) -> VerdictName:
@@ -299,7 +308,7 @@ def _ledger(path: Path) -> Iterator[_Counts | None]:
 
 
 def _cell(cell: CellEvidence, judged: Judgement) -> dict[str, Any]:
-    kept = _kept(cell)
+    kept = as_json(cell)
     kept["effects"] = [_effect(effect) for effect in cell.effects]
     return {
         **{name: kept[name] for name in ("name", "benchmark", "params", "kind", "unit")},
@@ -331,7 +340,7 @@ def _effect(effect: Effect) -> dict[str, Any]:
         ratio = math.exp(effect.log_ratio)
     except OverflowError:
         ratio = math.inf
-    kept = _kept(effect)
+    kept = as_json(effect)
     return {"pair": kept.pop("pair"), "parent": kept.pop("parent"), "ratio": _finite(ratio), **kept}
 
 
@@ -340,21 +349,21 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _kept(value: Any) -> Any:
+def as_json(value: Any) -> Any:
     """What the record holds, so that `_read_as` finds it again: NaN as null, infinity as a text."""
     if is_dataclass(value):
-        return {field.name: _kept(getattr(value, field.name)) for field in fields(value)}
+        return {field.name: as_json(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
-        return {name: _kept(item) for name, item in value.items()}
+        return {name: as_json(item) for name, item in value.items()}
     if isinstance(value, tuple):
-        return [_kept(item) for item in value]
+        return [as_json(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else str(value)
     return value
 
 
 def _read_as(hint: Any, value: Any, where: str) -> Any:
-    """The inverse of `_kept`, by the type that is wanted.
+    """The inverse of `as_json`, by the type that is wanted.
 
     Args:
         where: the place in the file, for the error.

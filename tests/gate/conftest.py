@@ -127,12 +127,16 @@ class Sides:
         subjects: for a gate.
     """
 
-    def __init__(self, root, cases, base, head=None):
+    def __init__(self, root, cases, base, head=None, past=None):
         self.root = root
         self.temporary = root / "temporary"
         self.temporary.mkdir(parents=True)
-        self.subjects = Subjects(self._version("base", base), self._version("head", base if head is None else head),
-                                 root / "cases")  # fmt: skip
+        self.subjects = Subjects(
+            self._version("base", base),
+            self._version("head", base if head is None else head),
+            root / "cases",
+            past=None if past is None else self._version("past", past),
+        )
         self._write(root / "cases", {"__init__.py": "", **(cases if isinstance(cases, dict) else {"calls.py": cases})})
 
     def _version(self, name, files):
@@ -160,6 +164,7 @@ class Sides:
             timeout=timeout,
             memory=memory,
             cores=[None] * lanes,
+            past_journal=Journal(self.root / evidence / "past.jsonl"),
         )
 
     def measure(self, *, until=lambda gate: False, **options):
@@ -185,8 +190,8 @@ def module_sides(tmp_path_factory):
     """Makes `Sides` for all tests of a module."""
     with pytest.MonkeyPatch.context() as patch:
 
-        def make(cases, base, head=None):
-            made = Sides(tmp_path_factory.mktemp("sides"), cases, base, head)
+        def make(cases, base, head=None, past=None):
+            made = Sides(tmp_path_factory.mktemp("sides"), cases, base, head, past)
             patch.setattr(tempfile, "tempdir", str(made.temporary))
             patch.setenv("TMPDIR", str(made.temporary))
             return made
@@ -198,8 +203,8 @@ def module_sides(tmp_path_factory):
 def sides(tmp_path, monkeypatch):
     """Makes `Sides`."""
 
-    def make(cases, base, head=None):
-        made = Sides(tmp_path, cases, base, head)
+    def make(cases, base, head=None, past=None):
+        made = Sides(tmp_path, cases, base, head, past)
         monkeypatch.setattr(tempfile, "tempdir", str(made.temporary))
         monkeypatch.setenv("TMPDIR", str(made.temporary))
         return made

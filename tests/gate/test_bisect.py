@@ -106,7 +106,7 @@ def test_the_commit_that_made_a_cell_slower_is_found_and_one_that_breaks_is_name
     assert f"{broken[:12]} is skipped: head: check: ValueError: broken" in done.output
     assert "ONE OF  2 commits, oldest first:" in done.output
     assert f"bench-core gate '{broken[:12]}~' {slow[:12]}" in done.output
-    stored = json.loads((plain.root / "found.log").read_text())
+    stored = json.loads((plain.root / "found.log").read_text(), parse_constant=pytest.fail)
     assert [commit["hash"] for commit in stored["culprits"]] == [broken, slow]
     assert 1.3 < 1 + stored["settings"]["noise_floor"] < 2.2  # the root of 3, about
 

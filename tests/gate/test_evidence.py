@@ -3,7 +3,7 @@ import json
 import pytest
 
 from bench_core.errors import BenchCoreError
-from bench_core.gate.evidence import Dossier, Journal
+from bench_core.gate.evidence import CONTROL, Dossier, Journal
 from bench_core.records import CellEvidence, Effect
 
 CELL = CellEvidence("fills.time_fill(1)", "fills.time_fill", {"size": "1"}, "time", "seconds")
@@ -17,14 +17,14 @@ def journal(tmp_path):
     dossier = Dossier(CELL, plan=PLAN)
     for pair in range(3):
         made.add(dossier, Effect(pair, 0, 0.1 + 0.2, 1e-6, 2e-6, 4), 0.5, 40)
-    made.add(Dossier(CELL, control=True, plan=PLAN), Effect(3, 0, 0.0, 1e-6, 1e-6, 4), 0.5, 40)
+    made.add(Dossier(CELL, versions=CONTROL, plan=PLAN), Effect(3, 0, 0.0, 1e-6, 1e-6, 4), 0.5, 40)
     return made
 
 
 def test_what_was_added_is_found_again(journal):
     dossier, control, other = (
         Dossier(CELL),
-        Dossier(CELL, control=True),
+        Dossier(CELL, versions=CONTROL),
         Dossier(CellEvidence("x", "x", {}, "time", "")),
     )
     assert journal.load([dossier, control, other]).effects == 4
@@ -43,7 +43,7 @@ def test_cells_that_are_not_asked_for_stay_in_the_file(journal):
 @pytest.mark.parametrize("cut", [1, 2, 40])
 def test_a_last_line_that_was_cut_off_is_dropped_and_the_next_one_starts_anew(journal, cut):
     journal.path.write_bytes(journal.path.read_bytes()[:-cut])
-    assert journal.load([Dossier(CELL), Dossier(CELL, control=True)]).effects == 3
+    assert journal.load([Dossier(CELL), Dossier(CELL, versions=CONTROL)]).effects == 3
     journal.add(Dossier(CELL, plan=PLAN), Effect(9, 1, 0.0, 1.0, 1.0, 4), 0.1, 40)
     again = Dossier(CELL)
     journal.load([again])

@@ -96,12 +96,12 @@ def test_evidence_that_was_seen_among_forty_cells_is_judged_among_forty(sides):
     draw = random.Random(0)
     dossier = Dossier(first.dossiers[0].cell, plan={"number": 1, "alternations": 8, "blocks": 1, "warm": True})
     for pair in range(3):
-        first.journal.add(dossier, Effect(pair, pair, draw.gauss(0, 1e-3), 1.0, 1.0, 8), 0.1, family=40)
+        first.main.journal.add(dossier, Effect(pair, pair, draw.gauss(0, 1e-3), 1.0, 1.0, 8), 0.1, family=40)
     again = made.gate()
-    assert isinstance(again.journal, Journal)
+    assert isinstance(again.main.journal, Journal)
     assert sharing(one.cell for one in again.dossiers) == 1
     assert again.settings.family == 40
-    assert again.resumed == 3
+    assert again.main.earlier.effects == 3
 
 
 def test_the_earlier_gates_controls_count_though_todays_are_others(sides):
@@ -110,7 +110,7 @@ def test_the_earlier_gates_controls_count_though_todays_are_others(sides):
     first = made.gate(seed=1)
     control = first.controls[0]
     control.plan = {"number": 1, "alternations": 8, "blocks": 1, "warm": True}
-    first.journal.add(control, Effect(0, 0, 0.0, 1.0, 1.0, 8), 0.1, family=8)
+    first.main.journal.add(control, Effect(0, 0, 0.0, 1.0, 1.0, 8), 0.1, family=8)
     others = [made.gate(seed=seed) for seed in range(2, 8)]
     assert all(control.cell.name in {one.cell.name for one in gate.controls} for gate in others)
     assert any(len(gate.controls) == 2 for gate in others)

@@ -177,6 +177,12 @@ def test_a_version_that_is_not_there_says_so(store):
     )
 
 
+def test_a_version_that_a_constraint_forbids_says_which(store, tmp_path, monkeypatch):
+    (tmp_path / "constraints.txt").write_text("dep<1.5\n")
+    monkeypatch.setenv("PIP_CONSTRAINT", str(tmp_path / "constraints.txt"))
+    assert "cannot be installed: pip is told to keep to dep<1.5 (" in refused(store, str(wheel(tmp_path, "2.0", "")))
+
+
 def test_a_file_that_cannot_be_written_whole_leaves_nothing_half_made(store, tmp_path):
     large = wheel(tmp_path, "2.0", "", extra={"dep_data.txt": "0" * 4_000_000}.items())
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

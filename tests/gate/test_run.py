@@ -113,7 +113,7 @@ def test_sides_that_do_different_things_have_no_verdict(different, name, what):
 
 
 def test_a_cell_that_skips_itself_on_both_sides_is_no_error(different):
-    assert different.skipped == {"calls.Skipped.time_skipped('both')": "no such device"}
+    assert different.main.skipped == {"calls.Skipped.time_skipped('both')": "no such device"}
     assert cell(different, "time_skipped('both')").error is None
 
 

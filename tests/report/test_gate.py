@@ -25,7 +25,7 @@ from bench_core.records import (
 from bench_core.report import gate
 from bench_core.results.gate_file import Tally
 
-COMMAND = "bench-core gate main --full"
+COMMAND = gate.Commands("bench-core gate main --full")
 NOISE = Noise(0.004, 0.005, 0.02, 0.001, 0.0, 0.3)
 
 
@@ -147,14 +147,14 @@ def test_lines_to_copy_are_never_broken():
 
 def test_the_command_selects_its_cell_and_no_other():
     name = "a.b(it's, $HOME|`x`, [1.5], 'q' - c)"
-    *_, option, pattern = shlex.split(gate.reproducing(COMMAND, name))
+    *_, option, pattern = shlex.split(gate.reproducing(COMMAND.gate, name))
     assert option == "--bench"
     assert re.search(pattern, name)
     assert not re.search(pattern, name.replace("1.5", "1x5"))
 
 
 def test_the_command_starts_anew_because_a_red_cell_is_decided_already():
-    assert "--fresh" in shlex.split(gate.reproducing(COMMAND, "a.b"))
+    assert "--fresh" in shlex.split(gate.reproducing(COMMAND.gate, "a.b"))
 
 
 def test_names_are_no_markup():
@@ -266,6 +266,43 @@ def test_a_commit_is_named_once():
 def test_advice_follows_from_the_largest_cause_of_noise(noise, advice):
     record, verdict = of()
     assert advice in text(record, replace(verdict, noise=noise))
+
+
+OLDER = replace(BASE, name="v1.2")
+
+
+def crept(cells, verdict="regression", gates=PASSED):
+    """A gate whose head is compared with a third version, too."""
+    record, judged = of(gates, verdict, "since v1.2, 1 of 3 cells slower")
+    past, found = of(cells, verdict, judged.reason, base=OLDER)
+    return replace(record, creep=replace(past, controls=())), replace(judged, creep=replace(found, controls=()))
+
+
+SINCE = gate.Commands("bench-core gate main --full", "bench-core gate v1.2 --full")
+
+
+def test_the_summary_says_what_crept_in_and_how_to_measure_it_alone():
+    shown = text(*crept([SLOWER, *PASSED, FAILED]), SINCE)
+    red = shown.partition("Slower since v1.2 1a2b3c4d\n")[2]
+    assert "+5.2 % (+4.1 … +6.3 %)" in red.splitlines()[1]
+    assert "bench-core gate v1.2 --full --fresh --bench" in red.splitlines()[2]
+    assert "since v1.2 1a2b3c4d: 1 slower, 2 pass, each at most +2.9 %" in shown
+    assert "4 cells cannot be compared with it; --json FILE says why" in shown
+
+
+def test_the_summary_says_what_small_steps_add_up_to_where_all_is_green():
+    shown = text(*crept(PASSED, "pass"), SINCE)
+    assert "since v1.2 1a2b3c4d: 2 pass, each at most +2.9 %\n  suite as a whole: +0.4 % (-0.5 … +1.2 %)" in shown
+
+
+def test_what_crept_in_is_in_every_form():
+    record, verdict = crept([SLOWER, *PASSED])
+    page = gate.markdown(record, verdict, SINCE)
+    assert "### Slower since v1.2 1a2b3c4d" in page
+    assert "bench-core gate v1.2 --full --fresh" in page
+    assert any("since v1.2, 1 of 3 cells slower" in line for line in gate.workflow_commands(record, verdict))
+    case = ElementTree.fromstring(gate.junit(record, verdict)).find(".//testcase[@name='creep']/failure")
+    assert case.get("message") == "since v1.2, 1 of 3 cells slower"
 
 
 def test_noise_below_the_noise_floor_needs_no_advice():

@@ -84,6 +84,9 @@ VERDICT = GateVerdict(
 )
 
 
+CREPT = replace(VERDICT, controls=())
+
+
 def stored(tmp_path, record=RECORD, verdict=VERDICT):
     path = tmp_path / "gate.json"
     gate_file.write(path, record, verdict, 1)
@@ -104,6 +107,13 @@ def without_path(version):
 def test_a_record_is_read_back_exactly_but_for_the_folders(tmp_path):
     expected = replace(RECORD, base=without_path(BASE), head=without_path(HEAD))
     assert repr(gate_file.read(stored(tmp_path))) == repr(expected)  # NaN differs from itself, its text does not
+
+
+def test_what_crept_in_is_read_back_as_exactly(tmp_path):
+    past = replace(RECORD, base=replace(BASE, name="v1.2"), controls=())
+    kept = gate_file.read(stored(tmp_path, replace(RECORD, creep=past), replace(VERDICT, creep=CREPT)))
+    expected = replace(past, base=without_path(past.base), head=without_path(HEAD))
+    assert repr(kept.creep) == repr(expected)
 
 
 def test_a_file_from_before_anything_was_looked_into_is_read_too(tmp_path):

@@ -55,6 +55,18 @@ def test_a_cell_ends_as_the_gate_ends_it(middle, of_parents):
         assert (end.low, end.high) == pytest.approx((low, high))
 
 
+def test_a_cell_that_moves_while_it_is_open_ends_as_the_gate_ends_it():
+    # Slower by 3 %, then mostly by 8 %: claims that exclude each other, and both red once there is a fourth parent.
+    logs = [np.log1p(0.03 if pair < 18 or pair % 3 == 0 else 0.08) for pair in range(400)]
+    parents = [min(pair // 100, 3) for pair in range(len(logs))]
+    cell = list(zip(parents, logs, strict=True))
+    (end,) = simulate.sequences(np.array([logs]), np.array([parents]), RULE)
+    verdict, taken, low, high = as_the_gate_does(cell)
+    assert (verdict, low < high) == ("regression", True)
+    assert (end.verdict, end.pairs) == (verdict, taken)
+    assert (end.low, end.high) == pytest.approx((low, high))
+
+
 def test_the_likeness_has_the_same_probability_to_the_last_permutation():
     groups = [[0.1, 0.12], [0.3, 0.31, 0.1], [0.2, 0.25], [0.05, 0.04], [0.2, 0.6]]
     assert simulate.likeness_p(groups, 3) == likeness_p(groups, 3)

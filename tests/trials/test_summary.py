@@ -168,6 +168,19 @@ def test_a_search_that_was_refused_is_not_right():
     assert value_of(found, "searches that name the right commit alone") == (1, 2)
 
 
+def test_what_crept_in_is_counted_apart_from_the_steps():
+    def cells(verdict, ratio):
+        return {"slow": {"verdict": verdict, "ratio": ratio}, "other": {"verdict": "pass", "ratio": 1.0}}
+
+    step = {"creeping": ["slow"], "cells": cells("pass", 1.01), "wall": 20.0}
+    last = {**step, "wall": 30.0, "creep": {"verdict": "regression", "cells": cells("regression", 1.1)}}
+    found = summary.of_creep([step] * 9 + [last])
+    assert value_of(found, "cells that a step made slower by 1 %, and that it alone turned red") == (0, 10)
+    assert value_of(found, "gates that are red by what crept in") == (1, 1)
+    assert value_of(found, "cells slower by 10 % in ten steps that are red") == (1, 1)
+    assert value_of(found, "cells beside them that are red") == (0, 1)
+
+
 def test_a_part_of_the_cells_is_taken_from_everywhere():
     assert spread([str(number) for number in range(100)], 4) == ["0", "25", "50", "75"]
 

@@ -1,0 +1,75 @@
+import json
+import math
+from dataclasses import replace
+
+import pytest
+
+from bench_core.gate.judge import judge
+from bench_core.records import CellEvidence, Effect, GateRecord, GateSettings, Version
+from bench_core.results import gate_file
+from trials import upgrade
+
+
+def cell(name, percent, kind="time", unit="seconds", base=1e-3):
+    head = base * (1 + percent / 100)
+    effects = tuple(Effect(i, i, math.log(head / base) + 1e-5 * (i % 5), base, head, 32) for i in range(30))
+    return CellEvidence(name, name.partition("(")[0], {}, kind, unit, effects)
+
+
+RECORD = GateRecord(
+    Version("torch==1", None, (), "a", "", "", ("torch",)),
+    Version("torch==2", None, (), "b", "", "", ("torch",)),
+    GateSettings(start="spawn"),
+    {"machine": "tester", "cpu": "Some", "num_cpu": "2", "os": "Linux", "python": "3.11", "ram": "1"},
+    "2026-01-02T03:04:05Z",
+    60.0,
+    (
+        cell("a.InPlace.time_initialize(cpu, trunc_normal_, 8x4)", 160),
+        cell("a.Edit.time_set(cpu)", -30),
+        cell("b.Load.time_load(cpu)", 0),
+        cell("b.Load.peakmem_load(cpu)", 10, "peakmemory", "bytes", float(100 << 20)),
+    ),
+    besides=("sympy 1 → 2",),
+)
+
+
+@pytest.fixture
+def drawn(tmp_path):
+    def draw(record=RECORD):
+        gate_file.write(tmp_path / upgrade.GATE, record, judge(record), 1)
+        found = [{"what": "one", "seconds": {"base": [1.0] * 9, "head": [2.0] * 9}}]
+        (tmp_path / upgrade.BY_HAND).write_text(json.dumps(found))
+        return upgrade.page(tmp_path)
+
+    return draw
+
+
+def test_what_got_slower_faster_and_stayed_is_counted_and_listed(drawn):
+    page = drawn()
+    assert "**1 got slower, 1 got faster, 1 stayed**" in page
+    slower, _, rest = page.partition("## Slower")[2].partition("## Faster")
+    faster, _, stayed = rest.partition("## Stayed")
+    assert "trunc_normal_" in slower
+    assert "a.Edit.time_set(cpu)" in faster
+    assert "| b | 1 | at most +0.0 % |" in stayed
+
+
+def test_a_report_upstream_stands_beside_what_it_reports(drawn):
+    (row,) = (line for line in drawn().splitlines() if "InPlace" in line)
+    assert "pytorch/issues/182116" in row
+
+
+def test_a_pair_that_is_not_fair_is_said_to_be_none(drawn):
+    assert "fair pair: both" in drawn()
+    page = drawn(replace(RECORD, unfair=("torch's build: CPU on base, CUDA on head",)))
+    assert "**Not a fair pair**: torch's build: CPU on base, CUDA on head" in page
+
+
+def test_memory_is_told_apart_from_time(drawn):
+    memory = drawn().partition("## Memory")[2]
+    assert "b.Load.peakmem_load(cpu)" in memory
+    assert "differences are\n+10 MiB to +10 MiB" in memory
+
+
+def test_what_was_timed_by_hand_has_its_ratio(drawn):
+    assert "| one | 1.00 s | 2.00 s | 2.00 (2.00 … 2.00) |" in drawn()
