@@ -74,9 +74,9 @@ def _answers(folder: Path | None, config: Path, machines: tuple[str, ...], outpu
     from bench_core.timing.cells import asv_config
 
     store = read_store(asv_config(config).results if folder is None else folder)
-    hashes = {run.commit for run in store.runs if run.commit}
+    hashes = {run.commit for run in store.runs} | {gate.summary.head.commit for gate in store.gates}
     # The results of a FOLDER may have come without the project.
-    commits = read_commits(config, hashes) if folder is None or config.is_file() else Commits()
+    commits = read_commits(config, {one for one in hashes if one}) if folder is None or config.is_file() else Commits()
     return build.report(
         store,
         date=datetime.now(UTC).isoformat(timespec="seconds"),

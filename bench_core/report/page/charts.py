@@ -149,6 +149,11 @@ LEVEL: Spec = {"x": {"value": 0}, "x2": {"value": "width"}}
 """Encodings of a rule from one end of the chart to the other."""
 
 
+def _row(height: int) -> Spec:
+    """Encoding of what stands at the top of the chart, one below the other, by its field ``row``."""
+    return {"value": {"expr": f"datum.row * {height}"}}
+
+
 def _base(height: int, layers: list[Spec], **more: Any) -> Spec:
     return {
         "width": "container",
@@ -173,7 +178,7 @@ COST_COLUMNS = {
 
 def cost(
     lines: Mapping[str, Series],
-    caches: Mapping[str, float],
+    caches: Sequence[tuple[str, float, int]],
     domain: tuple[float, float] | None,
     cells: Mapping[str, int],
     alt: str,
@@ -182,7 +187,7 @@ def cost(
 
     Args:
         lines: by what tells them apart.
-        caches: the n from which a cache is too small, by its name.
+        caches: a cache's name, the n from which it is too small, and the row of that label.
         domain: of the values, so that charts side by side have the same; None where a logarithm does not know it.
         cells: their numbers.
     """
@@ -200,7 +205,7 @@ def cost(
     one = next(iter(lines.values()))
     ends = [n for _, _, n, *_ in rows]
     labels = {n: label for _, label, n, *_ in rows}
-    edges = [{"n": at, "name": name} for name, at in caches.items() if min(ends) < at < max(ends)]
+    edges = [{"n": at, "name": name, "row": row} for name, at, row in caches if min(ends) < at < max(ends)]
     told_apart: Spec = {"field": "line", "sort": None}
     focus = [{"filter": "datum.chosen"}]
     x_axis: Spec = {"title": f"{one.axis} ({one.counts})" if one.counts != one.axis else one.axis, "grid": False}
@@ -215,8 +220,8 @@ def cost(
         },
         {
             "data": {"values": edges},
-            "mark": {"type": "text", "align": "left", "baseline": "top", "dx": 4, "y": 0},
-            "encoding": {"x": {"field": "n", "type": "quantitative"}, "y": {"value": 0}, "text": {"field": "name"}},
+            "mark": {"type": "text", "align": "left", "baseline": "top", "dx": 4},
+            "encoding": {"x": {"field": "n", "type": "quantitative"}, "y": _row(13), "text": {"field": "name"}},
         },
         {
             "transform": [{"filter": "!datum.chosen"}],
@@ -605,7 +610,7 @@ def track() -> Spec:
     words = ["change point", "regression", "improvement", "torch upgrade"]
     kind: Spec = {"field": "kind", "type": "nominal"}
     domain: Spec = {"domain": words}
-    stacked = {"value": {"expr": "datum.row * 16"}}  # what happened at one commit stands one below the other
+    stacked = _row(16)  # what happened at one commit stands one below the other
     return _base(
         320,
         [

@@ -49,7 +49,8 @@ def rate(number: float, bound: Bound) -> str:
 
 
 def percent(share: float) -> str:
-    return "?" if math.isnan(share) else f"{100 * share:.0f} %" if abs(share) >= 0.01 else f"{100 * share:.1f} %"
+    """``12 %``, never broken across lines."""
+    return "?" if math.isnan(share) else f"{100 * share:.{0 if abs(share) >= 0.01 else 1}f}\u00a0%"
 
 
 def change(relative: float) -> str:

@@ -162,15 +162,14 @@ def _spread_out(names: Sequence[str], count: int) -> list[str]:
     return [names[round(index * (len(names) - 1) / (count - 1))] for index in range(count)]
 
 
-def _edges(caches: Mapping[str, int], lines: Iterable[Series]) -> dict[str, float]:
-    """The n from which the elements of a line are larger than a cache."""
-    widths = {series.item_bytes for series in lines} - {None}
-    return {
-        f"{name} full" + (f" ({width} B each)" if len(widths) > 1 else ""): size / width
+def _edges(caches: Mapping[str, int], lines: Iterable[Series]) -> list[tuple[str, float, int]]:
+    """The n from which the elements of a line are larger than a cache, with a row for each width of an element."""
+    widths = sorted({series.item_bytes for series in lines if series.item_bytes})
+    return [
+        (f"{name} full" + (f", {width} B each" if len(widths) > 1 else ""), size / width, row)
         for name, size in caches.items()
-        for width in widths
-        if width
-    }
+        for row, width in enumerate(widths)
+    ]
 
 
 def _cost_in_words(lines: Mapping[str, Series]) -> str:

@@ -38,12 +38,20 @@ def test_what_has_a_colour_has_a_shape_of_its_own():
 
 
 def test_a_cache_is_marked_where_the_elements_of_a_line_fill_it(small):
-    cost = drawn(small)[0]
-    edges = cost.spec["layer"][0]["data"]["values"]
-    assert edges == [
-        {"n": 8192, "name": "L1d full"},
-        {"n": 262_144, "name": "L2 full"},
-        {"n": 8_388_608, "name": "L3 full"},
+    marked = drawn(small)[0].spec["layer"][0]["data"]["values"]
+    assert [(edge["name"], edge["n"]) for edge in marked] == [
+        ("L1d full", 8192),
+        ("L2 full", 262_144),
+        ("L3 full", 8_388_608),
+    ]
+
+
+def test_caches_are_marked_for_each_width_of_an_element(small):
+    narrow = replace(small.series[0], item_bytes=2)
+    marked = drawn(replace(small, series=(narrow, *small.series[1:])))[0].spec["layer"][0]["data"]["values"]
+    assert [(edge["name"], edge["n"], edge["row"]) for edge in marked[:2]] == [
+        ("L1d full, 2 B each", 16_384, 0),
+        ("L1d full, 4 B each", 8192, 1),
     ]
 
 
@@ -96,7 +104,8 @@ def test_an_axis_has_few_round_ticks(values, unit, ticks):
         (numbers.ratio(Interval(1.2, 1.234, 1.27, 0.99)), "1.23x (1.20 to 1.27)"),
         (numbers.ratio(Interval(-math.inf, 2, math.inf, 0.99)), "2.00x (interval unknown)"),
         (numbers.ratio(Interval(1, 1, 1, 0.99)), "1.00x"),
-        (numbers.percent(0.004), "0.4 %"),
+        (numbers.percent(0.004), "0.4\u00a0%"),
+        (numbers.percent(0.05), "5\u00a0%"),
         (numbers.percent(math.nan), "?"),
         (numbers.change(-0.25), "-25 %"),
         (numbers.count(65_536), "65,536"),
