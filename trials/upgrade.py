@@ -86,7 +86,7 @@ def confirm(folder: Path, say: Callable[[str], None]) -> None:
         ratio = ratio_interval(seconds["head"], seconds["base"])
         say(f"{what}: {ratio.middle:.3f} ({ratio.low:.3f} to {ratio.high:.3f})")
         found.append({"what": what, "statement": statement, "versions": versions, "seconds": seconds})
-    (folder / BY_HAND).write_text(json.dumps(found, indent=1) + "\n")
+    (folder / BY_HAND).write_text(json.dumps({"timed": found}, indent=1) + "\n")
 
 
 def _timed(site: str, statement: tuple[str, str]) -> tuple[str, float]:
@@ -118,7 +118,7 @@ def page(folder: Path) -> str:
             f"# From {_name(record.base.name)} to {_name(record.head.name)}",
             "",
             *_short(record, verdict, timed),
-            *_by_hand(json.loads((folder / BY_HAND).read_text()), record),
+            *_by_hand(json.loads((folder / BY_HAND).read_text())["timed"], record),
             *_table("Slower", [row for row in timed if row[1].verdict == "regression"], slowest_first=True),
             *_table("Faster", [row for row in timed if row[1].verdict == "improvement"], slowest_first=False),
             *_stayed([row for row in timed if row[1].verdict == "pass"]),

@@ -38,7 +38,7 @@ def drawn(tmp_path):
     def draw(record=RECORD):
         gate_file.write(tmp_path / upgrade.GATE, record, judge(record), 1)
         found = [{"what": "one", "seconds": {"base": [1.0] * 9, "head": [2.0] * 9}}]
-        (tmp_path / upgrade.BY_HAND).write_text(json.dumps(found))
+        (tmp_path / upgrade.BY_HAND).write_text(json.dumps({"timed": found}))
         return upgrade.page(tmp_path)
 
     return draw
