@@ -179,7 +179,7 @@ def test_a_gate_goes_on_from_what_earlier_ones_have_found(sides):
     first = made.measure(budget=0.1, limit=0.31)
     found = [effect.pair for effect in first.dossiers[0].effects]
     again = made.gate(error_rate=0.02)
-    assert again.resumed == len(found) + len(first.controls[0].effects)
+    assert again.main.earlier.effects == len(found) + len(first.controls[0].effects)
     again.run(lambda progress: None)
     pairs = [effect.pair for effect in again.dossiers[0].effects]
     assert pairs[: len(found)] == found
@@ -227,7 +227,7 @@ def test_what_was_measured_before_an_interrupt_is_kept_and_nothing_is_left(sides
     assert made.left_behind() == []
     kept = made.gate()
     assert kept.dossiers[0].effects[0].pair == gate.dossiers[0].effects[0].pair
-    assert kept.resumed > 0
+    assert kept.main.earlier.effects > 0
 
 
 def test_an_interrupt_while_a_parent_imports_does_not_wait_for_it(sides, monkeypatch):
