@@ -221,6 +221,9 @@ def _how(record: GateRecord) -> Iterator[str]:
     yield f"{record.date[:10]}, on"
     yield f"{machine.removesuffix(', torch None')}, one thread:"
     pairs = sum(len(cell.effects) for cell in record.cells)
-    yield f"{pairs:,} times a process of either install took turns on one core. What else differs between the installs:"
+    yield f"{pairs:,} times a process of either install took turns on one core"
+    yield f"({record.resumed:,} of them and of the controls in earlier runs of the command, which go on from each"
+    yield "other)."
+    yield "What else differs between the installs:"
     yield f"{plain(', '.join(record.besides)) or 'nothing'}."
     yield ""

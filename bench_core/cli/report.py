@@ -15,6 +15,7 @@ from bench_core import __version__, clock
 from bench_core.analysis.records import Report
 from bench_core.cli.terminal import CONFIG
 from bench_core.errors import BenchCoreError
+from bench_core.files import write_whole
 
 PAGE = Path("bench-core-report.html")
 
@@ -90,11 +91,11 @@ def _answers(folder: Path | None, config: Path, machines: tuple[str, ...], outpu
 
 def _published(config: Path, output: Path | None) -> str:
     """Where asv's own pages are, seen from the report; "" where `asv publish` has not been run."""
-    from asv.config import Config  # here: asv is slow to import
+    from bench_core.timing.cells import asv_config
 
     if not config.is_file():
         return ""
-    index = config.parent / Config.load(str(config)).html_dir / "index.html"
+    index = asv_config(config).html / "index.html"
     if not index.is_file():
         return ""
     return quote(Path(os.path.relpath(index.absolute(), (output or Path("x")).absolute().parent)).as_posix())
@@ -118,15 +119,8 @@ def _write(path: Path, text: str) -> None:
     Raises:
         BenchCoreError: if it cannot be written.
     """
-    target = path.resolve()  # a link stays one
-    beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            beside.write_text(text, encoding="utf-8", newline="\n")
-            beside.replace(target)
-        finally:
-            beside.unlink(missing_ok=True)
+        write_whole(path, text)
     except OSError as error:
         raise BenchCoreError(
             f"the report cannot be written to {path}: {error.strerror}. Name a file in a folder that is writable with "

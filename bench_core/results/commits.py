@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from bench_core.errors import BenchCoreError
 from bench_core.records import Commit
+from bench_core.timing.cells import asv_config
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,13 @@ def read_commits(config: Path, hashes: Collection[str]) -> Commits:
     Raises:
         BenchCoreError: if the configuration cannot be read.
     """
-    repo, show = _configured(config)
-    folder = config.absolute().parent / repo
+    settings = asv_config(config)
+    folder = config.absolute().parent / settings.repo
+    # asv's default is "#", and a page of ours takes no other scheme as a link.
+    show = settings.commit_url if urlsplit(settings.commit_url).scheme in ("http", "https") else ""
     return Commits(
-        _known(folder, hashes), show or _page_of(_git(folder, "remote", "get-url", "origin").strip()) or _page_of(repo)
+        _known(folder, hashes),
+        show or _page_of(_git(folder, "remote", "get-url", "origin").strip()) or _page_of(settings.repo),
     )
 
 
@@ -48,25 +51,8 @@ def resolved(config: Path, name: str) -> str:
     Raises:
         BenchCoreError: if the configuration cannot be read.
     """
-    folder = config.absolute().parent / _configured(config)[0]
+    folder = config.absolute().parent / asv_config(config).repo
     return _git(folder, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").strip()
-
-
-def _configured(config: Path) -> tuple[str, str]:
-    """The repository, seen from the configuration's folder, and the address of commits' pages; "" where none is
-    configured."""
-    from asv.config import Config  # here: asv is slow to import
-    from asv.util import UserError
-
-    try:
-        loaded = Config.load(str(config))
-    except (UserError, OSError) as error:
-        raise BenchCoreError(
-            f"{config}: {error} Run this from a folder with an asv.conf.json, or name one with --suite."
-        ) from error
-    show = str(loaded.show_commit_url or "")
-    # asv's default is "#", and a page of ours takes no other scheme as a link.
-    return str(loaded.repo), show if urlsplit(show).scheme in ("http", "https") else ""
 
 
 def _known(repo: Path, hashes: Collection[str]) -> dict[str, Commit]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import types
 import typing
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench_core.errors import BenchCoreError
+from bench_core.files import write_whole
 from bench_core.records import SIDES, CellEvidence, Effect, GateRecord, GateVerdict, Judgement, Side, VerdictName
 from bench_core.statistics import clopper_pearson, median_interval
 
@@ -81,17 +81,7 @@ def write(path: Path, record: GateRecord, verdict: GateVerdict, exit_code: int) 
     """
     text = json.dumps(to_json(record, verdict, exit_code), indent=1, allow_nan=False) + "\n"
     try:
-        if path.exists() and not path.is_file() and not path.is_dir():  # a pipe, a terminal: nothing to be replaced
-            path.write_text(text)
-            return
-        target = path.resolve()  # a link stays one
-        target.parent.mkdir(parents=True, exist_ok=True)
-        beside = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            beside.write_text(text)
-            beside.replace(target)
-        finally:
-            beside.unlink(missing_ok=True)
+        write_whole(path, text)
     except OSError as error:
         raise BenchCoreError(
             f"the gate's result cannot be written to {path}: {error.strerror}. Name a file in a folder that is "

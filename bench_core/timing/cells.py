@@ -411,10 +411,19 @@ def _declaration(benchmark: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class AsvConfig:
-    """The folders that an ``asv.conf.json`` names."""
+    """What an ``asv.conf.json`` names.
+
+    Attributes:
+        suite, results, html: folders.
+        repo: the repository: an address, or a path seen from the file's folder.
+        commit_url: the address of a commit's page without the hash, as configured or asv's default.
+    """
 
     suite: Path
     results: Path
+    html: Path
+    repo: str
+    commit_url: str
 
 
 def asv_config(config: Path) -> AsvConfig:
@@ -428,8 +437,14 @@ def asv_config(config: Path) -> AsvConfig:
 
     try:
         loaded = Config.load(str(config))
-    except UserError as error:
+    except (UserError, OSError) as error:
         raise BenchCoreError(
             f"{config}: {error} Run this from a folder with an asv.conf.json, or name one with --suite."
         ) from error
-    return AsvConfig(config.parent / loaded.benchmark_dir, config.parent / loaded.results_dir)
+    return AsvConfig(
+        suite=config.parent / loaded.benchmark_dir,
+        results=config.parent / loaded.results_dir,
+        html=config.parent / loaded.html_dir,
+        repo=str(loaded.repo),
+        commit_url=str(loaded.show_commit_url or ""),
+    )

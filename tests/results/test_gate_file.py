@@ -176,7 +176,7 @@ def test_the_file_is_replaced_whole_and_nothing_is_left_beside_it(tmp_path):
 def test_a_failed_write_leaves_the_older_file(tmp_path, monkeypatch):
     path = stored(tmp_path)
 
-    def half(self, text):
+    def half(self, text, **options):
         with self.open("w") as file:
             file.write(text[:100])
         raise OSError(28, "No space left on device")
