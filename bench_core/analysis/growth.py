@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -40,15 +40,26 @@ SLOWEST_MEMORY = 1e-9
 
 
 def growths(series: Iterable[Series], subject: Subject) -> tuple[Growth, ...]:
-    """The law of each series that is a time and has three points or more: two would lie on any."""
+    """The law of each series that is a time and has three points or more: two would lie on any.
+
+    It is of the points that were measured of one commit, the most there are: what two runs differ by would look like a
+    bend, or like a point that stands apart.
+    """
+    times = (line for line in series if line.unit == "seconds" and line.subject == subject.name)
     return tuple(
         growth(line, subject.caches)
-        for line in series
-        if line.unit == "seconds"
-        and line.subject == subject.name
-        and len(line.points) >= FEWEST
-        and all(point.value.middle > 0 for point in line.points)
+        for line in (replace(line, points=_together(line.points, subject)) for line in times)
+        if len(line.points) >= FEWEST and all(point.value.middle > 0 for point in line.points)
     )
+
+
+def _together(points: Iterable[Point], subject: Subject) -> tuple[Point, ...]:
+    """Those of the commit that most of them are of."""
+    by_commit: dict[str | None, list[Point]] = {}
+    for point in points:
+        by_commit.setdefault(subject.cells[point.cell].commit, []).append(point)
+    most: list[Point] = max(by_commit.values(), key=len)
+    return tuple(most)
 
 
 def growth(line: Series, caches: Mapping[str, int]) -> Growth:

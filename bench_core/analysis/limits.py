@@ -22,9 +22,9 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from bench_core.analysis.ratios import ratio
+from bench_core.analysis.ratios import ratio, unsure
 from bench_core.analysis.records import Bound, Limit, Subject
 from bench_core.analysis.series import quantity
 from bench_core.records import Interval
@@ -41,8 +41,18 @@ ONE_BY_ONE = ("modules", "parameters", "tensors", "keys")
 
 
 def limits(subject: Subject) -> tuple[Limit, ...]:
-    """The limit of every timed cell that has one."""
-    return limits_of((measured.cell for measured in subject.cells.values()), subject.name, subject.caches)
+    """The limit of every timed cell that has one.
+
+    Where its yardsticks are of another commit, so of another run, how sure the share is is not known
+    (`bench_core.analysis.ratios.within_run`).
+    """
+    found = limits_of((measured.cell for measured in subject.cells.values()), subject.name, subject.caches)
+    return tuple(
+        limit
+        if len({subject.cells[name].commit for name in (limit.cell, *limit.yardsticks)}) == 1
+        else replace(limit, share=unsure(limit.share))
+        for limit in found
+    )
 
 
 def limits_of(
@@ -77,12 +87,13 @@ class _Held:
     Attributes:
         amount: bytes, numbers or items.
         best: the time that the yardstick takes for them.
+        yardsticks: the cells that it is known from.
     """
 
     bound: Bound
     amount: float
     best: Interval
-    yardstick: str
+    yardsticks: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -105,14 +116,14 @@ class _Stick:
         index = bisect.bisect_left(self.sizes, size)
         if index == len(self.sizes):
             cell = self.cells[-1]
-            return _Held(bound, amount, _scaled(cell.value, factor * size / self.sizes[-1]), cell.name)
+            return _Held(bound, amount, _scaled(cell.value, factor * size / self.sizes[-1]), (cell.name,))
         if index == 0 or self.sizes[index] == size:
             cell = self.cells[index]
-            return _Held(bound, amount, _scaled(cell.value, factor), cell.name)
+            return _Held(bound, amount, _scaled(cell.value, factor), (cell.name,))
         one, other = self.cells[index - 1 : index + 1]
         weight = math.log(size / self.sizes[index - 1]) / math.log(self.sizes[index] / self.sizes[index - 1])
         best = _scaled(_between(one.value, other.value, weight), factor)
-        return _Held(bound, amount, best, f"{one.name} and {other.name}")
+        return _Held(bound, amount, best, (one.name, other.name))
 
 
 class _Sticks:
@@ -188,7 +199,7 @@ def _limit(cell: CellResult, held: _Held, subject: str, caches: Mapping[str, int
         achieved=held.amount / cell.value.middle,
         ceiling=held.amount / held.best.middle,
         share=ratio(held.best, cell.value),
-        yardstick=held.yardstick,
+        yardsticks=held.yardsticks,
         level=level(_size(cell), caches) if of_caches else "",
         to_gain=max(0.0, cell.value.middle - held.best.middle),
     )

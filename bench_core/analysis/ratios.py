@@ -40,8 +40,11 @@ def within_run(numerator: Measured, denominator: Measured) -> Interval:
     that was not changed by 1.6.
     """
     found = ratio(numerator.cell.value, denominator.cell.value)
-    if numerator.commit == denominator.commit:
-        return found
+    return found if numerator.commit == denominator.commit else unsure(found)
+
+
+def unsure(found: Interval) -> Interval:
+    """The same without its ends."""
     return Interval(-math.inf, found.middle, math.inf, found.confidence)
 
 

@@ -105,8 +105,9 @@ class Limit:
     Attributes:
         bound: by what it is limited at best.
         achieved, ceiling: bytes a second, numbers a second, or (interpreter) items a second.
-        share: achieved over ceiling, from both intervals; above 1 it does better than the yardstick.
-        yardstick: the cell, or cells, that the ceiling was measured with.
+        share: achieved over ceiling, from both intervals; above 1 it does better than the yardstick. Its ends are not
+            known where the cell and its yardsticks are of two commits, so of two runs.
+        yardsticks: the cell, or the two of neighbouring sizes, that the ceiling was measured with.
         level: where the data lie, e.g. ``L2`` or ``memory``; "" where caches are unknown or do not matter.
         to_gain: seconds a call between the cell and its ceiling; 0 at the ceiling or above it.
     """
@@ -117,9 +118,14 @@ class Limit:
     achieved: float
     ceiling: float
     share: Interval
-    yardstick: str
+    yardsticks: tuple[str, ...]
     level: str
     to_gain: float
+
+    @property
+    def yardstick(self) -> str:
+        """The yardsticks in words."""
+        return " and ".join(self.yardsticks)
 
 
 @dataclass(frozen=True)

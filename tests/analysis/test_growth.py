@@ -1,6 +1,7 @@
 """The law behind a series, held against series whose law is known."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -154,6 +155,17 @@ def test_two_points_and_values_that_are_no_times_have_no_law(make_subject, make_
     ]
     subject = make_subject(cells)
     assert growths(series(subject), subject) == ()
+
+
+def test_a_law_is_of_points_of_one_run(make_subject, make_along):
+    subject = make_subject(make_along("f.C.time_it", "size", {size: 2.9e-9 * elements(size) for size in SIZES}))
+    (all_of_them,) = growths(series(subject), subject)
+    assert len(all_of_them.residuals) == len(SIZES)
+    again = [name for name in subject.cells if "64x64" in name or "256x256" in name]
+    newer = {name: replace(subject.cells[name], commit="d" * 40) for name in again}
+    subject = replace(subject, cells={**subject.cells, **newer})
+    (found,) = growths(series(subject), subject)
+    assert [point.label for point in found.series.points] == ["8x4", "1024x1024", "4096x4096", "8192x8192"]
 
 
 def test_a_point_without_an_interval_counts_for_little(make_subject, make_along, make_cell):

@@ -229,6 +229,17 @@ def test_what_is_no_time_and_what_declares_nothing_has_no_limit(make_subject, me
     assert limits(make_subject([*cells, *memory("fill", {"256x256": GIGA}), *loop])) == ()
 
 
+def test_how_sure_a_share_is_is_not_known_where_the_yardstick_is_of_another_run(make_subject, memory, job):
+    cell, *sticks = cells = [job("256x256", 1e-3, writes=1), *memory("fill", {"256x256": GIGA})]
+    subject = make_subject(cells)
+    assert limits(subject)[0].share.known
+    earlier = {stick.name: replace(subject.cells[stick.name], commit="b" * 40) for stick in sticks}
+    (found,) = limits(replace(subject, cells={**subject.cells, **earlier}))
+    assert found.cell == cell.name
+    assert not found.share.known
+    assert found.share.middle == limits(subject)[0].share.middle
+
+
 def test_without_yardsticks_there_are_no_limits(make_subject, job):
     assert limits(make_subject([job("256x256", 1e-3, writes=1, draws=1)])) == ()
 

@@ -77,9 +77,9 @@ def report(*subjects, **changes):
         "series": (line,),
         "limits": (
             Limit(
-                name, SMALL.name, "memory", 2e9, 8e9, interval(0.25, 0.2, 0.3), "limits.Memory.time_copy", "L2", 7e-7
+                name, SMALL.name, "memory", 2e9, 8e9, interval(0.25, 0.2, 0.3), ("limits.Memory.time_copy",), "L2", 7e-7
             ),
-            Limit(name, LARGE.name, "interpreter", 3e6, math.nan, interval(1.2), "limits.Loop.time_loop", "", 0),
+            Limit(name, LARGE.name, "interpreter", 3e6, math.nan, interval(1.2), ("limits.Loop.time_loop",), "", 0),
         ),
         "growths": (
             Growth(
@@ -208,12 +208,12 @@ def test_a_limit_shows_the_share_and_what_is_to_gain():
 
 def test_the_farthest_from_its_limit_comes_first():
     shares = [0.5, 0.1, 0.9]
-    found = lines(limits=tuple(Limit("s", f"f({n})", "memory", 1, 1, interval(n), "y", "", 0) for n in shares))
+    found = lines(limits=tuple(Limit("s", f"f({n})", "memory", 1, 1, interval(n), ("y",), "", 0) for n in shares))
     assert [line.split("`")[1] for line in found if line.startswith("| `f(")] == ["f(0.1)", "f(0.5)", "f(0.9)"]
 
 
 def test_a_long_list_ends_with_how_much_is_left():
-    found = lines(limits=tuple(Limit("s", f"f({n})", "memory", 1, 1, interval(0.5), "y", "", 0) for n in range(31)))
+    found = lines(limits=tuple(Limit("s", f"f({n})", "memory", 1, 1, interval(0.5), ("y",), "", 0) for n in range(31)))
     assert sum(line.startswith("| `f(") for line in found) == 30
     assert "And 1 more: `bench-core report --format csv` has them all." in found
 

@@ -296,7 +296,7 @@ def roofline(bound: Bound, rows: Sequence[tuple[Limit, float]], cells: Mapping[s
     work = {"memory": "bytes", "generator": "numbers", "interpreter": "items"}[bound]
     ceilings = sorted(
         {
-            (_ceiling(limit.yardstick), numbers.kept(limit.achieved * seconds), numbers.kept(limit.ceiling))
+            (_ceiling(limit.yardsticks[0]), numbers.kept(limit.achieved * seconds), numbers.kept(limit.ceiling))
             for limit, seconds in rows
         }
     )
@@ -386,9 +386,8 @@ def roofline(bound: Bound, rows: Sequence[tuple[Limit, float]], cells: Mapping[s
     return Chart(spec, columns, points, alt)
 
 
-def _ceiling(yardstick: str) -> str:
-    """The first cell that a ceiling was measured with, without its size, the last parameter: a line has all sizes."""
-    cell = yardstick.split(" and ")[0]
+def _ceiling(cell: str) -> str:
+    """A yardstick without its size, the last parameter: a line has all sizes."""
     head, comma, _ = cell.rpartition(", ")
     return f"{head})" if comma else cell.split("(")[0]
 

@@ -50,7 +50,7 @@ def _on(report: Report, subject: str) -> str:
 
 def _gains(report: Report) -> Iterator[Finding]:
     limits = sorted(report.limits, key=lambda limit: -limit.to_gain)
-    for limit in _first_of_each((limit for limit in limits if limit.to_gain > 0), lambda limit: limit.cell):
+    for limit in _first_of_each((limit for limit in limits if limit.share.high < 1), lambda limit: limit.cell):
         yield Finding(
             "to gain",
             numbers.time(limit.to_gain),

@@ -58,8 +58,10 @@ def test_caches_are_marked_for_each_width_of_an_element(small):
 def test_a_ceiling_is_a_line_through_all_sizes_of_a_yardstick(small):
     limits = [limit for limit in small.limits if limit.bound == "memory"]
     named = [f"limits.Memory.time_fill(cpu, {number % 2}, 8x4)" for number in range(len(limits))]
-    named = [f"{name} and limits.Memory.time_fill(cpu, 0, 64x64)" for name in named]
-    found = tuple(replace(limit, yardstick=name) for limit, name in zip(limits, named, strict=True))
+    found = tuple(
+        replace(limit, yardsticks=(name, "limits.Memory.time_fill(cpu, 0, 64x64)"))
+        for limit, name in zip(limits, named, strict=True)
+    )
     figures = views.Figures(small)
     (only,) = views.rooflines(replace(small, limits=found), figures)
     ceilings = only.figures[0].chart.spec["layer"][0]["data"]["values"]
