@@ -14,6 +14,7 @@ from typing import Any
 from bench_core.errors import BenchCoreError
 from bench_core.report.table import described
 from bench_core.results.asv_run import description
+from bench_core.results.trials import SCHEMA, SUMMARY, bounds, in_percent
 from bench_core.statistics import clopper_pearson
 from trials import causes, plants
 from trials.files import Line, of_one_protocol, raw, write_json
@@ -43,18 +44,14 @@ class Figure:
 
     @property
     def bounds(self) -> str:
-        return "" if self.low is None or self.high is None else f"{_percent(self.low)} to {_percent(self.high)}"
+        return bounds(self.low, self.high)
 
 
 def share(trial: str, what: str, count: int, of: int) -> Figure:
     """A count out of so many, with its bounds."""
     low, high = clopper_pearson(count, of)
-    value = f"{count:,} of {of:,}" + (f" ({_percent(count / of)})" if of else "")
+    value = f"{count:,} of {of:,}" + (f" ({in_percent(count / of)})" if of else "")
     return Figure(trial, what, value, count, of, low, high)
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.3g} %"
 
 
 def spread(trial: str, what: str, values: Sequence[float], unit: str) -> Figure:
@@ -362,6 +359,7 @@ class Taken:
         unknown = " (its options were not kept)" if self.options is None else ""
         first, last = self.dates[0], self.dates[-1]
         return {
+            "title": TITLES[trial],
             "date": first if first == last else f"{first} to {last}",
             "tool": self.tool,
             "command": shlex.join(["python", "-m", "trials", trial, *given]) + unknown,
@@ -409,7 +407,7 @@ def page(found: Sequence[Figure], origins: Mapping[str, Mapping[str, Any]], mach
 
 
 def run(folder: Path, name: str, tool: str | None = None) -> str:
-    """Write ``summary.md`` and ``summary.jsonl`` (one line; asv takes every .json below results for its own).
+    """Write ``summary.md`` and what `bench_core.results.trials` reads.
 
     Args:
         name: of the machine, for the command.
@@ -429,8 +427,9 @@ def run(folder: Path, name: str, tool: str | None = None) -> str:
     origins = {trial: one.origin(trial) for trial, one in trials.items()}
     text = page(found, origins, described(description()))
     write_json(
-        folder / "summary.jsonl",
+        folder / SUMMARY,
         {
+            "schema": SCHEMA,
             "machine": {"name": name, **description()},
             "trials": origins,
             "figures": [asdict(figure) for figure in found],

@@ -65,6 +65,7 @@ def report(
         crossings=each(crossings),
         histories=histories(replace(store, runs=tuple(run for run in store.runs if run.machine in names)), git, link),
         trust=tuple(trust(subject, store) for subject in shown),
+        tried=tuple(each for each in store.tried if not machines or each.machine in names),
         left_out=store.left_out,
         published=published,
     )

@@ -8,6 +8,7 @@ from typing import Literal
 
 from bench_core.records import Commit, Interval, LeftOut, VerdictName
 from bench_core.results.read import CellResult
+from bench_core.results.trials import Tried
 
 
 @dataclass(frozen=True)
@@ -332,6 +333,7 @@ class Report:
     Attributes:
         date: when it was made, ISO 8601, UTC.
         version: of bench_core.
+        tried: trials of the gate on these machines.
         left_out: files and parts of them that could not be used, and why.
         published: the address of asv's own pages, relative to the report; "" where `asv publish` has not been run.
     """
@@ -346,6 +348,7 @@ class Report:
     crossings: tuple[Crossing, ...]
     histories: tuple[History, ...]
     trust: tuple[Trust, ...]
+    tried: tuple[Tried, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     published: str = ""
 

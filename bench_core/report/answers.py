@@ -327,6 +327,15 @@ def _trust(report: Report) -> Iterator[str]:
         yield from (f"- doctor, {plain(level)}: {plain(what)} {plain(action)}" for level, what, action in trust.doctor)
         yield from (f"- {_advice(sentence)}" for sentence in trust.method)
         yield ""
+    for tried in report.tried:
+        yield from (f"### The gate, tried on {plain(tried.machine)}", "")
+        for trial in tried.trials:
+            yield from (f"{plain(trial.title)} ({code(trial.command)}, {plain(trial.date)}):", "")
+            yield from _table(
+                ["figure", "value", "bounds, 95 %"],
+                ([plain(each.what), plain(each.value), each.bounds] for each in trial.figures),
+                2,
+            )
     example = next((each for subject in report.subjects for each in subject.cells.values()), None)
     if example is not None:
         yield from ("To measure a cell again, for instance:", "", f"    {example.reproduce}", "")

@@ -18,6 +18,7 @@ from bench_core.errors import BenchCoreError, UnknownNameError
 from bench_core.records import LeftOut
 from bench_core.results import gate_file
 from bench_core.results.read import CellResult, declarations, load, parsed
+from bench_core.results.trials import SUMMARY, Tried, read_trials
 
 CIRCUMSTANCES = "doctor.jsonl"
 CIRCUMSTANCES_SCHEMA = 1
@@ -92,6 +93,7 @@ class Store:
         gates: in the order of their dates.
         ledgers: machine to the tally of its gates' controls; a machine without a ledger is missing.
         circumstances: machine to what is known of it, in the order in which it was written.
+        tried: trials of the gate, a machine each.
         left_out: files, lines and benchmarks that could not be used, and why.
     """
 
@@ -99,6 +101,7 @@ class Store:
     gates: tuple[StoredGate, ...] = ()
     ledgers: Mapping[str, gate_file.Tally] = field(default_factory=dict)
     circumstances: Mapping[str, tuple[Circumstances, ...]] = field(default_factory=dict)
+    tried: tuple[Tried, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
 
     @property
@@ -127,6 +130,7 @@ def read_store(folder: Path, machines: Sequence[str] = ()) -> Store:
     runs = [run for run in reader.runs if not machines or run.machine in machines]
     if not runs:
         raise BenchCoreError(f"there are no results in {folder}{_why(reader.left_out)}. `make bench` writes some.")
+    tried = reader.tried()
     return Store(
         runs=tuple(sorted(runs, key=lambda run: (run.machine, run.committed, str(run.path)))),
         gates=tuple(
@@ -137,6 +141,7 @@ def read_store(folder: Path, machines: Sequence[str] = ()) -> Store:
         ),
         ledgers={name: tally for home, name in chosen.items() if (tally := reader.ledger(home)) is not None},
         circumstances={name: found for home, name in chosen.items() if (found := reader.circumstances(home))},
+        tried=tuple(each for each in tried if not machines or each.machine in machines),
         left_out=(*reader.left_out, *reader.outdated()),
     )
 
@@ -218,6 +223,15 @@ class _Reader:
                 found.append(_circumstances(line))
             except ValueError as error:
                 self._leave_out(path, f"line {number} is not one that is read here: {error}")
+        return tuple(found)
+
+    def tried(self) -> tuple[Tried, ...]:
+        found = []
+        for path in sorted(self.folder.glob(f"trials/*/{SUMMARY}")):
+            try:
+                found.append(read_trials(path))
+            except BenchCoreError as error:
+                self._leave_out(path, error)
         return tuple(found)
 
     def outdated(self) -> Iterator[LeftOut]:

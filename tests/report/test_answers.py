@@ -28,6 +28,7 @@ from bench_core.analysis.records import (
 from bench_core.records import Commit, Interval, LeftOut
 from bench_core.report.answers import csv, markdown, to_json
 from bench_core.results.read import CellResult
+from bench_core.results.trials import Trial, TrialFigure, Tried
 
 HASH = "4e6b7ac4" + "0" * 32
 
@@ -127,6 +128,20 @@ def report(*subjects, **changes):
                 ),
                 tracks=(Track(SMALL.name, "seconds", ((0, SMALL.value), (1, SMALL.value)), (ChangePoint(1, 1.25),)),),
                 method="By looking.",
+            ),
+        ),
+        "tried": (
+            Tried(
+                "box",
+                (
+                    Trial(
+                        "A/A gates",
+                        "python -m trials aa",
+                        "2026-01-01",
+                        "0123456789ab",
+                        (TrialFigure("red|gates", "0 of 60 (0 %)", 0.0, 0.0596),),
+                    ),
+                ),
             ),
         ),
         "trust": (
@@ -252,6 +267,12 @@ def test_trust_names_noise_controls_and_doctor():
     ) in found
     assert "- 7 gates on this machine: 1 of their controls differed from themselves." in found
     assert "- doctor, warning: It is busy. Wait." in found
+
+
+def test_trials_of_the_gate_are_told_with_their_command_and_bounds():
+    found = lines()
+    assert "A/A gates (`python -m trials aa`, 2026-01-01):" in found
+    assert r"| red\|gates | 0 of 60 (0 %) | 0 % to 5.96 % |" in found
 
 
 def test_what_was_left_out_is_said():

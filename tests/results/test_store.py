@@ -201,6 +201,19 @@ def test_json_that_is_no_result_and_lies_beside_no_machine_is_somebody_elses(fol
     assert folder.read().left_out == ()
 
 
+def test_trials_are_read_and_a_damaged_summary_is_left_out(folder):
+    folder.run()
+    for name, text in (
+        ("box", '{"schema": 1, "machine": {"name": "box"}, "trials": {}, "figures": []}'),
+        ("broken", '{"schema": 1}'),
+    ):
+        (folder.path / "trials" / name).mkdir(parents=True)
+        (folder.path / "trials" / name / "summary.jsonl").write_text(text)
+    store = folder.read()
+    assert [tried.machine for tried in store.tried] == ["box"]
+    assert [left_out.source for left_out in store.left_out] == ["trials/broken/summary.jsonl"]
+
+
 def test_a_gates_file_is_found_wherever_it_lies_and_read_without_its_effects(folder):
     folder.run()
     (folder.path / "deep" / "down").mkdir(parents=True)

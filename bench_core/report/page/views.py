@@ -297,19 +297,19 @@ class CellRow:
     Attributes:
         measured: None where the subject has not measured it.
         ratio: second over first, of two subjects; NaN otherwise.
-        share: of the limit, in the first subject that has one; NaN otherwise.
+        share: of the limit, in the first subject that has one; otherwise its middle is NaN.
     """
 
     name: str
     measured: tuple[Measured | None, ...]
     ratio: float
-    share: float
+    share: Interval
 
 
 def cell_rows(report: Report) -> list[CellRow]:
-    shares: dict[str, float] = {}
+    shares: dict[str, Interval] = {}
     for limit in report.limits:
-        shares.setdefault(limit.cell, limit.share.middle)
+        shares.setdefault(limit.cell, limit.share)
     rows = []
     for name in sorted({name for subject in report.subjects for name in subject.cells}):
         measured = tuple(subject.cells.get(name) for subject in report.subjects)
@@ -317,7 +317,7 @@ def cell_rows(report: Report) -> list[CellRow]:
         if len(measured) == 2 and measured[0] is not None and measured[1] is not None:
             first, second = (one.cell.value.middle for one in (measured[0], measured[1]))
             ratio = second / first if first else math.nan
-        rows.append(CellRow(name, measured, ratio, shares.get(name, math.nan)))
+        rows.append(CellRow(name, measured, ratio, shares.get(name, Interval(-math.inf, math.nan, math.inf, 0))))
     return rows
 
 

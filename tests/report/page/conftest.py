@@ -30,6 +30,7 @@ from bench_core.analysis.records import (
 from bench_core.records import Commit, Interval, LeftOut
 from bench_core.report.page import html
 from bench_core.results.read import CellResult
+from bench_core.results.trials import Trial, TrialFigure, Tried
 
 SIZES = {"8x4": 32, "256x256": 65_536, "1024x1024": 1_048_576, "4096x4096": 16_777_216}
 WAYS = ["in_place", "data", "no_grad", "detach", "copy_", "fill_", "mul_"]
@@ -187,7 +188,7 @@ def made(makers, machines, commits, **more):
 def small_report(more=""):
     names = [f"initialization.Zeros.time_it{more}", f"tying.Loop.time_it{more}"]
     maker = Maker(f"epyc, torch 2.13.0{more}", names, [f"{way}{more}" for way in WAYS], 1)
-    return made([maker], ["epyc"], 12, published=".asv/html/index.html")
+    return made([maker], ["epyc"], 12, published=".asv/html/index.html", tried=(TRIED,))
 
 
 def two_report():
@@ -202,6 +203,22 @@ def large_report():
     names = [f"family{number % 5}.SomeBenchmark{number}.time_something_long" for number in range(42)]
     return made([Maker("epyc, torch 2.13.0", names, [f"way_number_{n}" for n in range(6)], 2)], ["epyc"], 50)
 
+
+TRIED = Tried(
+    "epyc",
+    (
+        Trial(
+            "A/A gates",
+            "python -m trials aa",
+            "2026-03-01",
+            "0123456789ab",
+            (
+                TrialFigure("gates that are <red>", "0 of 60 (0 %)", 0.0, 0.0596),
+                TrialFigure("a gate", "28 s (median of 60)", None, None),
+            ),
+        ),
+    ),
+)
 
 EMPTY = Report("2026-03-02T08:00:00+00:00", "0.1.0", (), (), (), (), (), (), (), ())
 

@@ -4,6 +4,7 @@ import base64
 import gzip
 import hashlib
 import json
+import math
 import re
 from dataclasses import replace
 
@@ -90,6 +91,24 @@ def test_what_was_left_out_is_said_in_the_findings_and_in_full(small):
     assert "and 1 more" in section(page, "findings")
     assert "&lt;b&gt;.json" in section(page, "trust")
     assert "of a newer schema" in section(page, "trust")
+
+
+def test_trials_of_the_gate_stand_beside_what_they_say_about(page):
+    trust = section(page, "trust")
+    assert "tried on epyc" in trust
+    row = trust[trust.index("gates that are &lt;red&gt;") :].split("</tr>")[0]
+    assert "0 of 60 (0 %)" in row
+    assert "0 % to 5.96 %" in row
+    assert "python -m trials aa" in trust
+
+
+def test_a_share_says_that_it_is_uncertain(small):
+    sure = section(html(small), "limits")
+    assert ">uncertain<" not in sure
+    unknown = replace(small.limits[0], share=replace(small.limits[0].share, low=-math.inf, high=math.inf))
+    page = html(replace(small, limits=(unknown, *small.limits[1:])))
+    assert section(page, "limits").count(">uncertain<") == 1
+    assert section(page, "cells").count(">uncertain<") == 1
 
 
 def test_names_between_backticks_are_code_and_nothing_else_is_markup():
