@@ -16,6 +16,7 @@ from trials import causes as causes_trial
 from trials import creep as creep_trial
 from trials import detect as detect_trial
 from trials import growth as growth_trial
+from trials import report as report_trial
 from trials import sidebyside as sidebyside_trial
 from trials import simulate as simulate_trial
 from trials import summary as summary_trial
@@ -136,6 +137,16 @@ def upgrade(
 def creep(out: Path, machine: str, dirty: bool, runs: int) -> None:
     """Ten commits of +1 % each, one by one, and against the version before them."""
     creep_trial.run(begun(out, machine, "creep", dirty), runs, say)
+
+
+@main.command()
+@common
+@DIRTY
+@click.option("--runs", default=5, show_default=True, type=click.IntRange(1))
+@click.option("--results", type=click.Path(path_type=Path), default="results", show_default=True, help="asv's.")
+def report(out: Path, machine: str, dirty: bool, runs: int, results: Path) -> None:
+    """The page of a thousand cells over fifty commits: built, weighed, and opened."""
+    report_trial.run(begun(out, machine, "report", dirty), runs, results, say)
 
 
 @main.command()

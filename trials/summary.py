@@ -307,6 +307,17 @@ def of_creep(lines: Sequence[Line]) -> list[Figure]:
     ]
 
 
+def of_report(lines: Sequence[Line]) -> list[Figure]:
+    (cells, commits), *others = {(line["cells"], line["commits"]) for line in lines}
+    assert not others, "one protocol has one history"
+    return [
+        Figure("report", "cells in the page, and commits", f"{cells:,}, {commits}"),
+        spread("report", "from the command to the page", [line["build"] for line in lines], "s"),
+        spread("report", "the page", [line["bytes"] / 1e6 for line in lines], "MB"),
+        spread("report", "until it is of use, in Chromium", [line["usable"] for line in lines], "s"),
+    ]
+
+
 def _count_red(cells: Sequence[Line]) -> int:
     return sum(cell["verdict"] == "regression" for cell in cells)
 
@@ -320,6 +331,7 @@ OF: Mapping[str, Callable[[Sequence[Line]], list[Figure]]] = {
     "causes": of_causes,
     "bisect": of_bisect,
     "creep": of_creep,
+    "report": of_report,
 }
 
 TITLES = {
@@ -332,6 +344,7 @@ TITLES = {
     "causes": "Why it is slower, and instructions",
     "bisect": "Which of 32 commits added 5 % to a cell",
     "creep": "Ten commits of +1 % each, and what they add up to",
+    "report": "The page of a thousand cells over fifty commits",
 }
 
 
@@ -389,7 +402,7 @@ def taken(folder: Path, trial: str, tool: str | None) -> Taken | None:
 
 def page(found: Sequence[Figure], origins: Mapping[str, Mapping[str, Any]], machine: str) -> str:
     """The figures for people."""
-    parts = ["# Trials of the gate\n", f"On {machine}. Bounds are Clopper-Pearson, 95 %.\n"]
+    parts = ["# Trials\n", f"On {machine}. Bounds are Clopper-Pearson, 95 %.\n"]
     for trial, title in TITLES.items():
         own = [figure for figure in found if figure.trial == trial]
         if not own:
