@@ -201,6 +201,13 @@ def test_a_budget_that_is_too_small_says_what_is_needed_and_the_next_gate_goes_o
     assert project.stored("fresh.json")["resumed"] == 0
 
 
+def test_a_file_that_the_gate_writes_into_the_working_tree_does_not_make_it_another_one(project):
+    project.write({"thing/__init__.py": SHORT + "\n"})
+    for _ in range(2):
+        project.gate("main", *TOO_SHORT, "--json", "found.out")
+    assert project.stored("found.out")["resumed"] > 0
+
+
 def test_inconclusive_is_exit_code_3_only_if_strict(project):
     project.write({"thing/__init__.py": LONG})
     project.gate("main", *TOO_SHORT, "--json", "gate.json")

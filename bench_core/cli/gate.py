@@ -104,9 +104,8 @@ def gate(
     the same two versions goes on from what the first has found. Exit code 0: no regression; 1: a regression, or an
     error on HEAD; 2: it could not run; 3: with --strict, inconclusive cells; 130: Ctrl-C.
     """
-    for path in (options["json_file"], options["markdown"], options["junit"]):
-        if path is not None:
-            require_writable(path.absolute().parent)
+    for path in outputs(options):
+        require_writable(path.parent)
     if replay is not None:
         refuse_others(ctx, "--replay", "judges what is stored, as it was asked for", REPLAY_TAKES)
         sys.exit(replayed(replay, options))
@@ -161,7 +160,8 @@ def gate(
 
 SELF_TEST_PLANT = 0.05
 
-REPLAY_TAKES = ("replay", "config", "json_file", "markdown", "junit", "strict", "verbose")
+OUTPUTS = ("json_file", "markdown", "junit")
+REPLAY_TAKES = ("replay", "config", *OUTPUTS, "strict", "verbose")
 SELF_TEST_TAKES = (
     *("self_test", "config", "pattern", "quick", "noise_floor", "limit", "budget", "lanes", "seed", "timeout"),
     *("start", "force", "fresh"),
@@ -202,7 +202,12 @@ def self_tested(out: Console, record: GateRecord, plants: Mapping[str, float]) -
 def requested(options: dict[str, Any]) -> dict[str, Any]:
     quick = options["quick"] if options["quick"] is not None else options["pattern"] is None
     kept = ("config", "pattern", "force", "fresh", "resume", "timeout", "instructions", "versus", "creep")
-    return {"quick": quick, **{name: options[name] for name in kept}}
+    return {"quick": quick, "written": outputs(options), **{name: options[name] for name in kept}}
+
+
+def outputs(options: dict[str, Any]) -> tuple[Path, ...]:
+    """The files that were asked for."""
+    return tuple(Path(os.path.realpath(options[name])) for name in OUTPUTS if options.get(name) is not None)
 
 
 def gate_settings(options: dict[str, Any]) -> GateSettings:

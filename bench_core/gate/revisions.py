@@ -49,6 +49,7 @@ class Project:
         subdir: the folder with the build configuration (asv's `repo_subdir`), relative to `root`.
         env_dir, results_dir, html_dir: asv's own folders.
         build_command: as configured, or None.
+        written: files that the gate itself will write: no part of what it compares.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Project:
     results_dir: Path
     html_dir: Path
     build_command: tuple[str, ...] | None
+    written: tuple[Path, ...] = ()
 
 
 def project(config: Path) -> Project:
@@ -184,7 +186,8 @@ def merge_base(project: Project, one: str, other: str) -> str:
 
 
 def uncommitted(project: Project) -> tuple[str, ...]:
-    """The files of the working tree that differ from its commit, new ones included; asv's own folders do not count."""
+    """The files of the working tree that differ from its commit, new ones included; what asv or the gate writes does
+    not count."""
     listed = git(
         project.root,
         *("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--ignore-submodules=dirty"),
@@ -294,8 +297,9 @@ def matters(project: Project, path: PurePosixPath) -> bool:
 
 
 def _own(project: Project) -> list[PurePosixPath]:
-    """asv's own folders, as far as they lie in the repository and hold nothing else."""
-    found = [_relative(project, folder) for folder in (project.env_dir, project.results_dir, project.html_dir)]
+    """asv's own folders, as far as they lie in the repository and hold nothing else, and what the gate writes."""
+    places = (project.env_dir, project.results_dir, project.html_dir, *project.written)
+    found = [_relative(project, place) for place in places]
     return [folder for folder in found if folder is not None and not _needed(project, folder)]
 
 

@@ -58,6 +58,7 @@ class Request:
         versus: two installs of a requirement, or two interpreters, to be compared instead of two revisions; `base` is
             the code of both sides then, and `head` None.
         creep: a third, older revision, which head is compared with, too; or None.
+        written: files that the gate will write: no part of the working tree, or the next gate on it would start anew.
     """
 
     config: Path
@@ -75,6 +76,7 @@ class Request:
     instructions: bool = False
     versus: tuple[str, str] | None = None
     creep: str | None = None
+    written: tuple[Path, ...] = ()
 
 
 SELF_TEST_CELLS = 12
@@ -107,7 +109,7 @@ class Session:
         self._request = request
         if request.instructions:
             require_valgrind()
-        self.project = revisions.project(request.config)
+        self.project = replace(revisions.project(request.config), written=request.written)
         store = Store(self.project)
         self.code: Version | None = None
         self._besides: tuple[str, ...] = ()

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -210,6 +211,17 @@ def test_the_folders_of_asv_are_not_in_the_working_tree(repository):
     found = resolve(project(repository.config), None)
     assert found.changed == ("thing/new.py",)
     assert not {"results/machine.json", "html/index.html"} & set(names(repository.root, found))
+
+
+def test_what_the_gate_writes_is_not_in_the_working_tree(repository):
+    repository.write({"gate.json": "{}", "thing/new.py": ""})
+    found = project(repository.config)
+    assert resolve(found, None).changed == ("gate.json", "thing/new.py")
+    found = replace(found, written=(repository.root / "gate.json",))
+    first = resolve(found, None)
+    assert first.changed == ("thing/new.py",)
+    repository.write({"gate.json": '{"another": 1}'})
+    assert resolve(found, None).tree == first.tree
 
 
 def test_the_files_that_are_not_committed_are_named_with_their_spaces(repository):
