@@ -17,8 +17,9 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench_core import clock
+from bench_core.asv_config import asv_config
 from bench_core.errors import BenchCoreError
-from bench_core.timing.cells import Cell, OpenCell, SkippedError, SuiteDirectory, asv_config
+from bench_core.timing.cells import Cell, OpenCell, SkippedError, SuiteDirectory
 
 _SUITES = pytest.StashKey[dict[Path, SuiteDirectory]]()
 

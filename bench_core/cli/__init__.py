@@ -65,7 +65,8 @@ main.add_command(report)
 @click.option("--runnable", is_flag=True, help="Leave out what cannot run here.")
 def list_cells(pattern: str | None, config: Path, quick: bool, params: tuple[str, ...], runnable: bool) -> None:
     """Print the cells whose name holds the regular expression PATTERN, and why one cannot run here."""
-    from bench_core.timing.cells import SuiteDirectory, asv_config
+    from bench_core.asv_config import asv_config
+    from bench_core.timing.cells import SuiteDirectory
 
     suite = SuiteDirectory(asv_config(config).suite)
     report_broken(suite.broken)
@@ -106,8 +107,9 @@ def run(pattern: str | None, config: Path, quick: bool, params: tuple[str, ...],
     The results go into asv's results folder under the current commit. Exit code 1 if a benchmark failed, 130 after
     Ctrl-C; what was timed until then is kept.
     """
+    from bench_core.asv_config import asv_config
     from bench_core.results import asv_run
-    from bench_core.timing.cells import SuiteDirectory, asv_config
+    from bench_core.timing.cells import SuiteDirectory
 
     out = console()
     suite = SuiteDirectory(asv_config(config).suite)
@@ -158,8 +160,8 @@ def run(pattern: str | None, config: Path, quick: bool, params: tuple[str, ...],
 @CONFIG
 def show(file: Path | None, config: Path) -> None:
     """Print the table of a result FILE of asv; of a folder, or without FILE of the results folder, the newest."""
+    from bench_core.asv_config import asv_config
     from bench_core.results.read import newest
-    from bench_core.timing.cells import asv_config
 
     path = asv_config(config).results if file is None else file
     show_file(console(), newest(path) if path.is_dir() else path)
@@ -185,8 +187,8 @@ def doctor(markdown: bool) -> None:
 @click.option("--device", help="The accelerator, e.g. cuda; its default is the one that torch finds.")
 def gpu(pattern: str | None, config: Path, device: str | None) -> None:
     """Time the quick profile on an accelerator: host and device time, bandwidth, and other timers for comparison."""
+    from bench_core.asv_config import asv_config
     from bench_core.report import gpu as gpu_report
-    from bench_core.timing.cells import asv_config
     from bench_core.timing.gpu import run_gpu
 
     out = console()
@@ -218,9 +220,10 @@ MARKDOWN = click.option(
 @MARKDOWN
 def known(config: Path, markdown: Path | None) -> None:
     """Measure the known slowdowns here: each slow way in turn with the way round it."""
+    from bench_core.asv_config import asv_config
     from bench_core.records import LeftOut
     from bench_core.report import pages
-    from bench_core.timing.cells import SuiteDirectory, asv_config
+    from bench_core.timing.cells import SuiteDirectory
     from bench_core.timing.pairs import pinned, slowdowns
 
     out = console()
@@ -250,8 +253,9 @@ def agree(config: Path, markdown: Path | None, count: int) -> None:
 
     Exit code 1 if a cell's median ratio is not within 0.99 to 1.01.
     """
+    from bench_core.asv_config import asv_config
     from bench_core.report import pages
-    from bench_core.timing.cells import SuiteDirectory, asv_config
+    from bench_core.timing.cells import SuiteDirectory
     from bench_core.timing.pairs import agreement, pinned, spread_over_time
     from bench_core.timing.torch_timer import blocked_autorange
 

@@ -36,10 +36,10 @@ def compare(
     (torch==2.13.0), or result files. They were not measured side by side: `bench-core gate` does that.
     """
     from bench_core.analysis import compare as analysis
+    from bench_core.asv_config import asv_config
     from bench_core.report import compare as report
     from bench_core.results.commits import resolved
     from bench_core.results.store import Store, read_store
-    from bench_core.timing.cells import asv_config
 
     files = all(Path(name).is_file() for name in (first, second))  # they need no project around them
     store = Store(()) if files else read_store(asv_config(config).results)

@@ -70,9 +70,9 @@ def report(
 
 def _answers(folder: Path | None, config: Path, machines: tuple[str, ...], output: Path | None) -> Report:
     from bench_core.analysis import build
+    from bench_core.asv_config import asv_config
     from bench_core.results.commits import Commits, read_commits
     from bench_core.results.store import read_store
-    from bench_core.timing.cells import asv_config
 
     store = read_store(asv_config(config).results if folder is None else folder)
     hashes = {run.commit for run in store.runs} | {gate.summary.head.commit for gate in store.gates}
@@ -91,7 +91,7 @@ def _answers(folder: Path | None, config: Path, machines: tuple[str, ...], outpu
 
 def _published(config: Path, output: Path | None) -> str:
     """Where asv's own pages are, seen from the report; "" where `asv publish` has not been run."""
-    from bench_core.timing.cells import asv_config
+    from bench_core.asv_config import asv_config
 
     if not config.is_file():
         return ""

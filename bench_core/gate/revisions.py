@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from bench_core.asv_config import AsvConfig, asv_config
 from bench_core.errors import BenchCoreError, did_you_mean, shortened
 
 WORKING_TREE = "working tree"
@@ -70,46 +71,38 @@ def project(config: Path) -> Project:
     Raises:
         BenchCoreError: if it cannot be read, or does not describe a suite in a git repository on this machine.
     """
-    from asv.config import Config  # here: asv is slow to import
-    from asv.util import UserError
-
-    config = config.absolute()
-    try:
-        loaded = Config.load(str(config))
-    except (UserError, OSError) as error:
-        raise BenchCoreError(
-            f"{config} cannot be read as asv's configuration: {error} Name an asv.conf.json with --suite."
-        ) from error
-    folder = config.parent.resolve()
-    config = folder / config.name
-    root = _top(config, folder, str(loaded.repo), loaded.dvcs)
-    suite = (folder / loaded.benchmark_dir).resolve()
+    config = config.absolute().parent.resolve() / config.name
+    named = asv_config(config)
+    root = _top(config, named)
+    suite = named.suite.resolve()
     if root not in suite.parents:
         raise BenchCoreError(
-            f"{config}: benchmark_dir is {loaded.benchmark_dir!r}, and the gate needs a folder below the top of the "
-            f"repository that is compared, {root}: it takes the benchmarks of the head revision from there."
+            f"{config}: benchmark_dir is {os.path.relpath(named.suite, config.parent)!r}, and the gate needs a folder "
+            f"below the top of the repository that is compared, {root}: it takes the benchmarks of the head revision "
+            "from there."
         )
     return Project(
-        name=str(loaded.project),
+        name=named.project,
         root=root,
         config=config,
         suite=PurePosixPath(suite.relative_to(root)),
-        subdir=PurePosixPath(loaded.repo_subdir or "."),
-        env_dir=(folder / loaded.env_dir).resolve(),
-        results_dir=(folder / loaded.results_dir).resolve(),
-        html_dir=(folder / loaded.html_dir).resolve(),
-        build_command=_commands(loaded.build_command),
+        subdir=PurePosixPath(named.subdir),
+        env_dir=named.environments.resolve(),
+        results_dir=named.results.resolve(),
+        html_dir=named.html.resolve(),
+        build_command=_commands(named.build_command),
     )
 
 
-def _top(config: Path, folder: Path, repo: str, dvcs: str | None) -> Path:
+def _top(config: Path, named: AsvConfig) -> Path:
     """The repository that the configuration names."""
+    repo, folder = named.repo, config.parent
     place = (folder / repo).resolve()
     needed = (
         f"{config}: repo is {repo!r}, and the gate needs a git repository on this machine: clone it, and set repo to "
         'the path of its top folder, seen from this file ("." where both lie together).'
     )
-    if dvcs not in (None, "git") or not place.is_dir():
+    if named.dvcs not in (None, "git") or not place.is_dir():
         raise BenchCoreError(needed)
     done = _run_git(place, "rev-parse", "--show-toplevel")
     if done.returncode:

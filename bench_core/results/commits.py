@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from bench_core.asv_config import asv_config
 from bench_core.records import Commit
-from bench_core.timing.cells import asv_config
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ from dataclasses import replace
 import pytest
 from asv.results import Results
 
+from bench_core.asv_config import asv_config
 from bench_core.errors import BenchCoreError
 from bench_core.records import CellEvidence, Effect, GateRecord, GateSettings, Version
 from bench_core.results import asv_gate, asv_run
 from bench_core.results.read import read
-from bench_core.timing.cells import SuiteDirectory, asv_config
+from bench_core.timing.cells import SuiteDirectory
 
 MACHINE = {
     **{"machine": "tester", "os": "Linux", "arch": "", "cpu": "", "num_cpu": "2", "ram": "1"},

@@ -9,8 +9,9 @@ import pytest
 from asv.benchmarks import Benchmarks
 from asv.config import Config
 
+from bench_core.asv_config import asv_config
 from bench_core.errors import BenchCoreError, NothingSelectedError, UnknownNameError
-from bench_core.timing.cells import SkippedError, SuiteDirectory, asv_config
+from bench_core.timing.cells import SkippedError, SuiteDirectory
 
 ARRAYS = Path(__file__).parent.parent / "suites" / "arrays"
 
