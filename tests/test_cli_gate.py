@@ -323,6 +323,9 @@ def test_what_crept_in_is_found_stored_and_explained(project, monkeypatch):
     assert [cell["verdict"] for cell in (*content["cells"], *content["creep"]["cells"])] == ["pass", "regression"]
     assert content["creep"]["causes"][0]["sentence"]
     assert content["settings"]["error_rate"] == GateSettings().error_rate / 2
+    folder, pattern = EVIDENCE
+    of_both, of_the_third = sorted(path.stem for path in (project.root / folder).glob(pattern))
+    assert of_the_third.startswith(f"{of_both}-")
     replayed = project.gate("--replay", "gate.json")
     assert (replayed.exit_code, "since v1, 1 of 1 cell slower" in replayed.output) == (1, True)
 

@@ -151,8 +151,10 @@ class Session:
             self.found, self.plants = self._planted(self.found)
         self.settings = self._filled(request.settings, self.found)
         evidence = store.folder / "evidence"
-        self._journal = Journal(evidence / f"{self._key(self.base)}.jsonl")
-        self._past_journal = Journal(evidence / f"{self._key(self.past)}.jsonl") if self.past else None
+        key = self._key()
+        self._journal = Journal(evidence / f"{key}.jsonl")
+        # Not that of a gate between the two: its controls, which tell whether to believe it, would be in another file.
+        self._past_journal = Journal(evidence / f"{key}-{self.past.digest[:16]}.jsonl") if self.past else None
         if request.resume and not self._journal.path.exists():
             raise BenchCoreError(
                 "there is nothing to resume: no gate on these two versions has been begun here. Leave --resume out."
@@ -296,10 +298,10 @@ class Session:
             family=family,
         )
 
-    def _key(self, base: Version) -> str:
+    def _key(self) -> str:
         """What evidence belongs together: the same content, measured in the same way, on the same machine."""
         parts = [
-            base.digest,
+            self.base.digest,
             self.head.digest,
             self.code and self.code.digest,
             self._benchmarks,
