@@ -17,8 +17,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench_core.errors import BenchCoreError
-from bench_core.files import write_whole
-from bench_core.records import SIDES, CellEvidence, Effect, GateRecord, GateVerdict, Judgement, Side, VerdictName
+from bench_core.files import append_line, write_whole
+from bench_core.records import (
+    SIDES,
+    CellEvidence,
+    Effect,
+    GateRecord,
+    GateVerdict,
+    Judgement,
+    Side,
+    VerdictName,
+    Version,
+)
 from bench_core.statistics import clopper_pearson, median_interval
 
 SCHEMA = 1
@@ -28,6 +38,9 @@ LATER: Mapping[str, Any] = {"causes": [], "instructions": [], "code": None, "unf
 """Keys that the first files did not have."""
 
 LEDGER = "gate-controls.jsonl"
+
+HISTORY = "gates.jsonl"
+"""What every gate has found, a line each: no ``.json``, since asv takes every one of those for its own."""
 
 
 def middle(cell: CellEvidence, side: Side) -> float:
@@ -236,15 +249,59 @@ def append_controls(results: Path, record: GateRecord, verdict: GateVerdict) -> 
             for cell, judged in own
         ],
     }
-    path = results / record.machine["machine"] / LEDGER
+    _append(results / record.machine["machine"] / LEDGER, line, "controls")
+
+
+def append_summary(results: Path, record: GateRecord, verdict: GateVerdict) -> None:
+    """Add what a gate has found to the history of its machine: what `summary` reads of its file, in a line.
+
+    Args:
+        results: asv's results folder.
+
+    Raises:
+        BenchCoreError: if the history cannot be written.
+    """
+    line = {
+        "schema": f"bench-core/gate/{SCHEMA}",
+        "base": _named(record.base),
+        "head": _named(record.head),
+        "machine": as_json(record.machine),
+        "date": record.date,
+        "verdict": verdict.verdict,
+        "reason": verdict.reason,
+        "cells": [
+            {"name": cell.name, "verdict": judged.verdict}
+            for cell, judged in zip(record.cells, verdict.cells, strict=True)
+        ],
+    }
+    _append(results / record.machine["machine"] / HISTORY, line, "verdict")
+
+
+def summaries(path: Path) -> Iterator[Summary | None]:
+    """What `append_summary` has written, line by line; None for one that was cut off.
+
+    Raises:
+        BenchCoreError: if a line is none that it writes.
+    """
+    for line in path.read_bytes().splitlines():
+        try:
+            content = json.loads(line)
+        except ValueError:
+            yield None
+            continue
+        yield summary(path, content)
+
+
+def _named(version: Version) -> Any:
+    return as_json(SideName(version.name, version.commit, version.changed))
+
+
+def _append(path: Path, line: Mapping[str, Any], what: str) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        cut_off = path.exists() and not path.read_bytes().endswith(b"\n") and path.stat().st_size > 0
-        with path.open("a") as file:  # in one piece, after whatever a power cut has left
-            file.write(("\n" if cut_off else "") + json.dumps(line, allow_nan=False) + "\n")
+        append_line(path, json.dumps(line, allow_nan=False))
     except OSError as error:
         raise BenchCoreError(
-            f"the gate's controls cannot be added to {path}: {error.strerror}. Make the file writable, or set "
+            f"the gate's {what} cannot be added to {path}: {error.strerror}. Make the file writable, or set "
             "results_dir in asv.conf.json to a folder that is."
         ) from error
 

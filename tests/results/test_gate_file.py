@@ -314,6 +314,28 @@ def test_a_gate_adds_one_line_on_its_controls(tmp_path):
     }
 
 
+def test_a_gates_verdict_is_added_to_the_history_of_its_machine(tmp_path):
+    gate_file.append_summary(tmp_path, RECORD, VERDICT)
+    gate_file.append_summary(tmp_path, RECORD, rejecting())
+    path = tmp_path / "tester" / "gates.jsonl"
+    whole = tmp_path / "gate.json"
+    gate_file.write(whole, RECORD, VERDICT, 1)
+    first, second = gate_file.summaries(path)
+    assert first == gate_file.summary(whole, json.loads(whole.read_text()))
+    assert second.verdict == VERDICT.verdict
+
+
+def test_half_a_line_of_the_history_is_told_apart_from_a_wrong_one(tmp_path):
+    path = tmp_path / "tester" / "gates.jsonl"
+    gate_file.append_summary(tmp_path, RECORD, VERDICT)
+    path.write_bytes(path.read_bytes()[:50])
+    gate_file.append_summary(tmp_path, RECORD, VERDICT)
+    assert [found is None for found in gate_file.summaries(path)] == [True, False]
+    path.write_text('{"schema": "bench-core/gate/1"}\n')
+    with pytest.raises(BenchCoreError, match=r"gates\.jsonl"):
+        list(gate_file.summaries(path))
+
+
 def test_a_gate_without_controls_adds_nothing(tmp_path):
     gate_file.append_controls(tmp_path, replace(RECORD, controls=()), replace(VERDICT, controls=()))
     assert list(tmp_path.iterdir()) == []
