@@ -22,6 +22,7 @@ from trials import simulate as simulate_trial
 from trials import summary as summary_trial
 from trials import truncnormal as truncnormal_trial
 from trials import upgrade as upgrade_trial
+from trials import versus as versus_trial
 from trials.files import Trial, raw
 from trials.gates import tool
 
@@ -126,8 +127,18 @@ def upgrade(
     """What another torch does to the quick profile. OPTIONS, after --, go to the gate."""
     if not measured:
         upgrade_trial.measure(out / machine, base, head, options)
+        upgrade_trial.explain(out / machine, base, head)
         upgrade_trial.confirm(out / machine, say)
     page.write_text(upgrade_trial.page(out / machine))
+
+
+@main.command()
+@common
+@DIRTY
+@click.option("--runs", default=2, show_default=True, type=click.IntRange(1))
+def versus(out: Path, machine: str, dirty: bool, runs: int) -> None:
+    """Two releases of numpy under a suite without torch."""
+    versus_trial.run(begun(out, machine, "versus", dirty), runs, say)
 
 
 @main.command()

@@ -65,14 +65,12 @@ def _git(*arguments: str) -> str:
     return done.stdout
 
 
-def gate(
-    root: Path, base: str, head: str, *options: str, seed: int, watch: Watch = lambda process: None
-) -> dict[str, Any]:
+def gate(root: Path, *asked: str, seed: int, watch: Watch = lambda process: None) -> dict[str, Any]:
     """Run a gate on all cells, without what earlier ones have found out.
 
     Args:
         root: the repository.
-        options: further ones of the command.
+        asked: what is compared, and further options of the command.
 
     Returns:
         What `kept` keeps, with the seed, and ``wall``: seconds from start to end of the command.
@@ -83,8 +81,8 @@ def gate(
     with tempfile.TemporaryDirectory(prefix="trials-") as folder:
         found = Path(folder, "gate.json")
         command = [
-            *(sys.executable, "-P", "-m", "bench_core.cli", "gate", base, head),
-            *("--full", "--fresh", "--seed", str(seed), "--json", str(found), *options),
+            *(sys.executable, "-P", "-m", "bench_core.cli", "gate", *asked),
+            *("--full", "--fresh", "--seed", str(seed), "--json", str(found)),
         ]
         said = Path(folder, "said")
         began = clock.host()
@@ -121,6 +119,7 @@ def kept(result: dict[str, Any]) -> dict[str, Any]:
         "noise": {name: _rounded(value) for name, value in result["noise"].items()},
         "cells": {cell["name"]: _cell(cell) for cell in result["cells"]},
         "controls": {cell["name"]: _cell(cell) for cell in result["control"]["cells"]},
+        **{name: result[name] for name in ("unfair", "besides") if result.get(name)},
         **({"creep": kept({**result["creep"], "exit_code": None})} if result.get("creep") else {}),
     }
 

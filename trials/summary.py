@@ -16,10 +16,12 @@ from bench_core.report.table import described
 from bench_core.results.asv_run import description
 from bench_core.results.trials import SCHEMA, SUMMARY, bounds, in_percent
 from bench_core.statistics import clopper_pearson
-from trials import causes, plants
+from trials import causes, plants, versus
 from trials.files import Line, of_one_protocol, raw, write_json
 from trials.gates import covers
 from trials.sidebyside import asvs_own
+
+VERDICTS = ("regression", "improvement", "pass", "inconclusive", "error")
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,7 @@ def of_aa(lines: Sequence[Line]) -> list[Figure]:
         cells = sum(verdicts.values())
         found += [
             share("aa", f"gates that are red, {what}", sum(line["exit_code"] == 1 for line in chosen), len(chosen)),
-            *(
-                share("aa", f"cells that are {name}, {what}", verdicts[name], cells)
-                for name in ("regression", "improvement", "pass", "inconclusive", "error")
-            ),
+            *(share("aa", f"cells that are {name}, {what}", verdicts[name], cells) for name in VERDICTS),
             share("aa", f"intervals without 1, {what}", *_missed((cell, 1.0) for cell in measured)),
             share("aa", f"gates whose controls reject, {what}", rejecting, len(chosen)),
             spread("aa", f"a gate, {what}", [line["seconds"] for line in chosen], "s"),
@@ -136,7 +135,7 @@ def of_detect(lines: Sequence[Line]) -> list[Figure]:
         verdicts = Counter(cell["verdict"] for cell in planted)
         found += [
             share("detect", f"{percent:+d} %: planted cells that are {name}", verdicts[name], len(planted))
-            for name in ("regression", "improvement", "pass", "inconclusive", "error")
+            for name in VERDICTS
         ]
         known = [
             (cell, plants.truth(percent, line["fixed"][name]))
@@ -151,7 +150,7 @@ def of_detect(lines: Sequence[Line]) -> list[Figure]:
         *found,
         *(
             share("detect", f"cells beside planted ones that are {name}", verdicts[name], len(controls))
-            for name in ("regression", "improvement", "pass", "inconclusive", "error")
+            for name in VERDICTS
         ),
         share(
             "detect",
@@ -307,6 +306,20 @@ def of_creep(lines: Sequence[Line]) -> list[Figure]:
     ]
 
 
+def of_versus(lines: Sequence[Line]) -> list[Figure]:
+    cells = [(versus.without_numpy(name), cell["verdict"]) for line in lines for name, cell in line["cells"].items()]
+    found = [Figure("versus", "between", " and ".join(lines[0]["releases"]))]
+    for without, what in ((True, "cells that call nothing of it"), (False, "cells that do")):
+        own = [verdict for none, verdict in cells if none == without]
+        for verdict in VERDICTS:
+            found.append(share("versus", f"{what} that are {verdict}", own.count(verdict), len(own)))
+    return [
+        *found,
+        share("versus", "gates that call it no fair pair", sum("unfair" in line for line in lines), len(lines)),
+        spread("versus", "a gate, both installed anew", [line["wall"] for line in lines], "s"),
+    ]
+
+
 def of_report(lines: Sequence[Line]) -> list[Figure]:
     (cells, commits), *others = {(line["cells"], line["commits"]) for line in lines}
     assert not others, "one protocol has one history"
@@ -331,6 +344,7 @@ OF: Mapping[str, Callable[[Sequence[Line]], list[Figure]]] = {
     "causes": of_causes,
     "bisect": of_bisect,
     "creep": of_creep,
+    "versus": of_versus,
     "report": of_report,
 }
 
@@ -344,6 +358,7 @@ TITLES = {
     "causes": "Why it is slower, and instructions",
     "bisect": "Which of 32 commits added 5 % to a cell",
     "creep": "Ten commits of +1 % each, and what they add up to",
+    "versus": "Two releases of numpy, under a suite that knows nothing of torch",
     "report": "The page of a thousand cells over fifty commits",
 }
 

@@ -27,11 +27,15 @@ from bench_core.report.markup import code, plain
 from bench_core.report.table import described
 from bench_core.results import gate_file
 from bench_core.statistics import ratio_interval
-from trials.gates import TOOL, environment
+from trials.files import today
+from trials.gates import TOOL, environment, tool
 
-GATE, BY_HAND = "upgrade.json", "upgrade-by-hand.json"
+GATE, EXPLAINED, BY_HAND = "upgrade.json", "upgrade-explained.json", "upgrade-by-hand.json"
 
-ROUNDS = 9
+WHY = r"InPlace.*\(cpu, trunc_normal_, 256x256, float32\)"
+"""The cell whose cause is looked for: the largest finding, in its smallest size that is no fixed cost."""
+
+ROUNDS = 21
 """Processes of either install for each finding, in turn."""
 
 STATEMENTS: Mapping[str, tuple[str, str]] = {
@@ -61,10 +65,19 @@ REPORTED: Mapping[str, str] = {
 
 def measure(folder: Path, base: str, head: str, options: Sequence[str]) -> None:
     """Run the gate, or go on with it; what it printed goes to the terminal."""
-    folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-P", "-m", "bench_core.cli", "gate", "--versus", base, head, "--quick"]
+    _gate(folder / GATE, base, head, "--quick", *options)
+
+
+def explain(folder: Path, base: str, head: str) -> None:
+    """Let the gate say why the largest finding is slower."""
+    _gate(folder / EXPLAINED, base, head, "--bench", WHY, "--explain")
+
+
+def _gate(path: Path, base: str, head: str, *options: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-P", "-m", "bench_core.cli", "gate", "--versus", base, head]
     done = subprocess.run(
-        [*command, "--json", str((folder / GATE).absolute()), *options], cwd=TOOL, env=environment(), check=False
+        [*command, "--json", str(path.absolute()), *options], cwd=TOOL, env=environment(), check=False
     )
     if done.returncode not in (0, 1):
         raise BenchCoreError(f"the gate ended with status {done.returncode}.")
@@ -86,7 +99,8 @@ def confirm(folder: Path, say: Callable[[str], None]) -> None:
         ratio = ratio_interval(seconds["head"], seconds["base"])
         say(f"{what}: {ratio.middle:.3f} ({ratio.low:.3f} to {ratio.high:.3f})")
         found.append({"what": what, "statement": statement, "versions": versions, "seconds": seconds})
-    (folder / BY_HAND).write_text(json.dumps({"timed": found}, indent=1) + "\n")
+    about = {"date": today(), "tool": tool(dirty=True)}
+    (folder / BY_HAND).write_text(json.dumps({**about, "timed": found}, indent=1) + "\n")
 
 
 def _timed(site: str, statement: tuple[str, str]) -> tuple[str, float]:
@@ -118,7 +132,8 @@ def page(folder: Path) -> str:
             f"# From {_name(record.base.name)} to {_name(record.head.name)}",
             "",
             *_short(record, verdict, timed),
-            *_by_hand(json.loads((folder / BY_HAND).read_text())["timed"], record),
+            *_why(gate_file.read(folder / EXPLAINED)),
+            *_by_hand(json.loads((folder / BY_HAND).read_text()), record),
             *_table("Slower", [row for row in timed if row[1].verdict == "regression"], slowest_first=True),
             *_table("Faster", [row for row in timed if row[1].verdict == "improvement"], slowest_first=False),
             *_stayed([row for row in timed if row[1].verdict == "pass"]),
@@ -146,28 +161,44 @@ def _short(record: GateRecord, verdict: GateVerdict, timed: Sequence[Row]) -> It
     if record.unfair:
         yield f"**Not a fair pair**: {plain('; '.join(record.unfair))}."
     else:
-        yield "It is a fair pair: both are default wheels, built for the same kind of accelerator, with the same BLAS,"
+        yield "It is a fair pair: built for the same kind of accelerator, with the same BLAS,"
         yield f"under the same Python ({record.machine.get('python')})."
     if verdict.suite is not None:
         yield f"The median over all operations: {effect(verdict.suite.ratio)}."
     yield ""
 
 
-def _by_hand(found: Sequence[Mapping[str, Any]], record: GateRecord) -> Iterator[str]:
+def _why(record: GateRecord) -> Iterator[str]:
+    yield "## Why the largest is slower"
+    yield ""
+    yield "What `--explain` says of it:"
+    yield ""
+    for cause in record.causes:
+        yield f"- {code(cause.cell)}: {plain(cause.sentence)}"
+    yield ""
+
+
+def _by_hand(found: Mapping[str, Any], record: GateRecord) -> Iterator[str]:
     yield "## The largest, by hand"
     yield ""
     yield "The largest findings of different kinds, without anything of this project: with"
-    yield f"`torch.utils.benchmark.Timer.blocked_autorange`, {ROUNDS} processes of either install in turn, and the"
-    yield "ratio of their times with its 95 % interval."
+    yield f"`torch.utils.benchmark.Timer.blocked_autorange`, {ROUNDS} processes of either install in turn,"
+    yield f"{found['date']}: the median process, the fastest and the slowest, and the ratio of the medians with its"
+    yield "95 % interval."
     yield ""
     yield f"| what | {_name(record.base.name)} | {_name(record.head.name)} | ratio |"
     yield "| --- | ---: | ---: | ---: |"
-    for one in found:
+    for one in found["timed"]:
         base, head = one["seconds"]["base"], one["seconds"]["head"]
         ratio = ratio_interval(head, base)
-        times = (value(statistics.median(seconds), "seconds") for seconds in (base, head))
+        times = (_spread(seconds) for seconds in (base, head))
         yield f"| {one['what']} | {' | '.join(times)} | {ratio.middle:.2f} ({ratio.low:.2f} … {ratio.high:.2f}) |"
     yield ""
+
+
+def _spread(seconds: Sequence[float]) -> str:
+    low, middle, high = (value(one, "seconds") for one in (min(seconds), statistics.median(seconds), max(seconds)))
+    return f"{middle} ({low} … {high})"
 
 
 def _table(title: str, rows: Sequence[Row], *, slowest_first: bool) -> Iterator[str]:

@@ -202,3 +202,12 @@ def test_of_a_gate_every_effect_is_kept():
         "cells": [one],
     }
     assert kept(result)["cells"]["a"]["effects"] == [[0.012346, 3, "h", 12]]
+
+
+def test_cells_that_call_nothing_of_what_differs_are_counted_apart():
+    cells = {plants.cell("walk", 200): cell("pass", 0.99, 1.01), plants.cell("add", 200): cell("regression", 1.1, 1.2)}
+    (line,) = [{"releases": ["numpy==1", "numpy==2"], "cells": cells, "wall": 60.0}]
+    found = summary.of_versus([line])
+    assert value_of(found, "cells that call nothing of it that are pass") == (1, 1)
+    assert value_of(found, "cells that do that are regression") == (1, 1)
+    assert value_of(found, "gates that call it no fair pair") == (0, 1)

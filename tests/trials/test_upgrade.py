@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bench_core.gate.judge import judge
-from bench_core.records import CellEvidence, Effect, GateRecord, GateSettings, Version
+from bench_core.records import Cause, CellEvidence, Effect, GateRecord, GateSettings, Version
 from bench_core.results import gate_file
 from trials import upgrade
 
@@ -37,8 +37,10 @@ RECORD = GateRecord(
 def drawn(tmp_path):
     def draw(record=RECORD):
         gate_file.write(tmp_path / upgrade.GATE, record, judge(record), 1)
+        causes = (Cause("a.InPlace.time_initialize(cpu, trunc_normal_, 8x4)", "2 more aten::normal_: more work"),)
+        gate_file.write(tmp_path / upgrade.EXPLAINED, replace(record, causes=causes), judge(record), 1)
         found = [{"what": "one", "seconds": {"base": [1.0] * 9, "head": [2.0] * 9}}]
-        (tmp_path / upgrade.BY_HAND).write_text(json.dumps({"timed": found}))
+        (tmp_path / upgrade.BY_HAND).write_text(json.dumps({"date": "2026-01-02", "timed": found}))
         return upgrade.page(tmp_path)
 
     return draw
@@ -60,7 +62,7 @@ def test_a_report_upstream_stands_beside_what_it_reports(drawn):
 
 
 def test_a_pair_that_is_not_fair_is_said_to_be_none(drawn):
-    assert "fair pair: both" in drawn()
+    assert "It is a fair pair" in drawn()
     page = drawn(replace(RECORD, unfair=("torch's build: CPU on base, CUDA on head",)))
     assert "**Not a fair pair**: torch's build: CPU on base, CUDA on head" in page
 
@@ -72,4 +74,8 @@ def test_memory_is_told_apart_from_time(drawn):
 
 
 def test_what_was_timed_by_hand_has_its_ratio(drawn):
-    assert "| one | 1.00 s | 2.00 s | 2.00 (2.00 … 2.00) |" in drawn()
+    assert "| one | 1.00 s (1.00 s … 1.00 s) | 2.00 s (2.00 s … 2.00 s) | 2.00 (2.00 … 2.00) |" in drawn()
+
+
+def test_the_cause_of_the_largest_is_told(drawn):
+    assert "- `a.InPlace.time_initialize(cpu, trunc_normal_, 8x4)`: 2 more aten::normal" in drawn()
