@@ -285,8 +285,8 @@ class Session:
         if found.past is not None:
             budget *= 1 + 1 / CREEP_SHARE
             settings = replace(settings, error_rate=settings.error_rate / 2)
-        if start == "spawn":  # each pair imports anew, twice on one core, and each control
-            budget += 4 * found.starting * pairs_needed(family, settings) / lanes
+        if start == "spawn":  # each pair imports anew, twice on one core, and each control; half of the pairs in vain
+            budget += 2 * 4 * found.starting * pairs_needed(family, settings) / lanes
         return replace(
             settings,
             budget=settings.budget or budget,
