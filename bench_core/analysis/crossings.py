@@ -114,17 +114,35 @@ def _sentence(
             f"`{first}` and `{second}` cannot be told apart{where(labels, labels, axis).replace(' every ', ' any ')}."
         )
     if found:
-        said = [f"`{_faster(decided[0], first, second)}` is faster {_until(found[0], axis)}"]
-        for here, after in itertools.zip_longest(found, found[1:]):
-            then = f", up to {_about(after[0])}" if after else ""
-            said.append(f"`{_faster(here[1][1], first, second)}` from there on{then}")
-        return f"{', '.join(said)}."
-    winner = _faster(decided[0], first, second)
-    lead = min(max(place.ratio.low, 1 / place.ratio.high) for place in decided) - 1
-    sure = where([place.label for place in decided], labels, axis)
-    said_once = f"`{winner}` is faster{sure}{by_at_least(lead)}"
+        claim = _changes(places, decided, found, first, second, axis)
+    else:
+        lead = min(max(place.ratio.low, 1 / place.ratio.high) for place in decided) - 1
+        sure = where([place.label for place in decided], labels, axis)
+        claim = f"`{_faster(decided[0], first, second)}` is faster{sure}{by_at_least(lead)}"
     open_ = [place.label for place in places if not place.decided]
-    return f"{said_once}{f'; it cannot be told{where(open_, labels, axis)}' if open_ else ''}."
+    return f"{claim}{f'; it cannot be told{where(open_, labels, axis)}' if open_ else ''}."
+
+
+def _changes(
+    places: Sequence[_Place],
+    decided: Sequence[_Place],
+    found: Sequence[tuple[float, tuple[_Place, _Place]]],
+    first: str,
+    second: str,
+    axis: str,
+) -> str:
+    """Which is faster from where to where: from the first decided place to the last, since nothing is known beyond."""
+    opening, last = decided[0], decided[-1]
+    winners = [opening, *(after for _, (_, after) in found)]
+    starts = [
+        f" is faster{'' if opening is places[0] else f' from {opening.label}'}",
+        *itertools.repeat(" from there", len(found)),
+    ]
+    ends = [*(_until(each, axis) for each in found), " on" if last is places[-1] else f" up to {last.label}"]
+    return ", ".join(
+        f"`{_faster(winner, first, second)}`{start}{end}"
+        for winner, start, end in zip(winners, starts, ends, strict=True)
+    )
 
 
 def _faster(place: _Place, first: str, second: str) -> str:
@@ -134,7 +152,7 @@ def _faster(place: _Place, first: str, second: str) -> str:
 def _until(found: tuple[float, tuple[_Place, _Place]], axis: str) -> str:
     n, (left, right) = found
     counted = "elements" if "x" in left.label else axis
-    return f"up to about {_about(n)} {counted} (between {left.label} and {right.label})"
+    return f" up to about {_about(n)} {counted} (between {left.label} and {right.label})"
 
 
 def _about(n: float) -> str:

@@ -57,15 +57,33 @@ def test_undecided_places_lie_between_the_decided_ones(crossing):
     found = crossing([1, 1, 1, 1], [10, 1.01, 0.99, 0.1], spread=0.1)
     assert len(found.crossings) == 1
     assert 1e4 < found.crossings[0] < 1e6
-    assert "between 10x10 and 10000x10000" in found.sentence
+    assert found.sentence.endswith(
+        "(between 10x10 and 10000x10000), `cuda` from there on; it cannot be told from 100x100 to 1000x1000."
+    )
 
 
 def test_lines_that_cross_twice_say_so(crossing):
     found = crossing([1, 1, 1, 1], [2, 0.5, 0.5, 2])
     assert len(found.crossings) == 2
     assert found.sentence == (
-        "`cpu` is faster up to about 1,000 elements (between 10x10 and 100x100), `cuda` from there on, up to "
-        "10,000,000, `cpu` from there on."
+        "`cpu` is faster up to about 1,000 elements (between 10x10 and 100x100), `cuda` from there up to about "
+        "10,000,000 elements (between 1000x1000 and 10000x10000), `cpu` from there on."
+    )
+
+
+def test_nothing_is_claimed_before_the_first_decided_place(crossing):
+    found = crossing([1, 1, 1, 1], [1, 4, 0.25, 0.1])
+    assert found.sentence == (
+        "`cpu` is faster from 100x100 up to about 100,000 elements (between 100x100 and 1000x1000), `cuda` from there "
+        "on; it cannot be told at 10x10."
+    )
+
+
+def test_nothing_is_claimed_after_the_last_decided_place(crossing):
+    found = crossing([1, 1, 1, 1], [10, 4, 0.25, 1])
+    assert found.sentence == (
+        "`cpu` is faster up to about 100,000 elements (between 100x100 and 1000x1000), `cuda` from there up to "
+        "1000x1000; it cannot be told at 10000x10000."
     )
 
 
