@@ -595,7 +595,6 @@ class SaveFile(Filed):
         self.save = checkpoints.SAVES[idiom]
         self.save(self.net, self.path)  # the first save imports and allocates blocks
 
-    @traffic(reads=1, writes=1)
     def time_save(self, device, idiom, size):
         self.save(self.net, self.path)
 
@@ -640,7 +639,6 @@ class WarmFile(Filed):
         self.load = file_load.load
         self.load(self.net, self.path, device)
 
-    @traffic(reads=1)
     def time_load(self, device, idiom, size):
         return self.load(self.net, self.path, device)
 
@@ -704,7 +702,6 @@ class ColdFile(Filed):
             self.teardown(device, idiom, size)
             raise NotImplementedError(reason)
 
-    @traffic(reads=1)
     def time_load(self, device, idiom, size):
         return self.load(self.net, self.path, device)
 

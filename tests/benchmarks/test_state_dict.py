@@ -242,6 +242,16 @@ def test_a_cold_read_is_not_available_where_the_file_stays_in_the_page_cache(mon
 
 
 @pytest.mark.parametrize(
+    "time",
+    [state_dict.SaveFile.time_save, state_dict.WarmFile.time_load, state_dict.ColdFile.time_load],
+    ids=["save", "warm", "cold"],
+)
+def test_a_job_on_files_is_not_held_to_memory(time):
+    assert not hasattr(time, "weight_reads")
+    assert hasattr(state_dict.Copy.time_copy, "weight_reads")
+
+
+@pytest.mark.parametrize(
     "name", ["SaveFile.time_save(cpu, torch_save, 8x4)", "WarmFile.time_load(cpu, torch_load, 8x4)"]
 )
 def test_a_cell_on_files_leaves_none_behind(name, monkeypatch, tmp_path):
