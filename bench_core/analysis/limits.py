@@ -10,11 +10,13 @@ time that a yardstick takes for as much of the same:
 - generator: for the random numbers that the job must draw (`bench_core.suite.Suite.draws`), the fastest generator on
   the same device, whatever its distribution; with one thread, since torch's generator of the CPU has no more.
 - interpreter: for the modules, parameters or tensors that the job is about, an empty loop of Python over as many. Not
-  where the job, at any number of them, is done before the loop would be: it does not go through them one by one.
+  where the job, at any number of them, is done before the loop would be: it does not go through them one by one. No
+  job can be an empty loop, so nothing is to gain there.
 
 Between two sizes that the yardstick was timed at, the logarithm of its time is interpolated over that of the size;
-below the smallest its time stays, and above the largest it grows in proportion. A cell that several limits bound is
-held to the one that it is nearest to, its largest share: no other could be reached before.
+below the smallest its time stays, and above the largest it grows in proportion. Nothing says how sure that is below and
+above, nor, for memory, between two sizes that are not known to lie in one cache: there the share has no ends. A cell
+that several limits bound is held to the one that it is nearest to, its largest share: no other could be reached before.
 """
 
 from __future__ import annotations
@@ -65,7 +67,7 @@ def limits_of(
         caches: name to bytes, smallest first; None where they are not known.
     """
     timed = [cell for cell in cells if cell.kind == "time" and cell.value.middle > 0]
-    sticks = _Sticks(timed)
+    sticks = _Sticks(timed, caches or {})
     bounds = [(cell, held) for cell in timed if cell.family != FAMILY for held in sticks.held(cell)]
     skips = {
         _line(cell) for cell, held in bounds if held.bound == "interpreter" and cell.value.middle < held.best.middle
@@ -86,7 +88,7 @@ class _Held:
 
     Attributes:
         amount: bytes, numbers or items.
-        best: the time that the yardstick takes for them.
+        best: the time that the yardstick takes for them; without its ends where it was not timed at such a size.
         yardsticks: the cells that it is known from.
     """
 
@@ -104,11 +106,13 @@ class _Stick:
         passes: what it does for each unit of size: how often it moves its weight; 1 for numbers and iterations.
         sizes: ascending: bytes of the weight, numbers, or iterations.
         cells: one for each size.
+        caches: in which its weights may lie; empty where they are not known, or on another device than the CPU.
     """
 
     passes: float
     sizes: tuple[float, ...]
     cells: tuple[CellResult, ...]
+    caches: Mapping[str, int]
 
     def held(self, bound: Bound, size: float, amount: float) -> _Held:
         """Hold a cell to it that has `amount` to do at `size`."""
@@ -116,27 +120,32 @@ class _Stick:
         index = bisect.bisect_left(self.sizes, size)
         if index == len(self.sizes):
             cell = self.cells[-1]
-            return _Held(bound, amount, _scaled(cell.value, factor * size / self.sizes[-1]), (cell.name,))
-        if index == 0 or self.sizes[index] == size:
+            return _Held(bound, amount, unsure(_scaled(cell.value, factor * size / self.sizes[-1])), (cell.name,))
+        if self.sizes[index] == size:
             cell = self.cells[index]
             return _Held(bound, amount, _scaled(cell.value, factor), (cell.name,))
+        if index == 0:
+            cell = self.cells[0]
+            return _Held(bound, amount, unsure(_scaled(cell.value, factor)), (cell.name,))
         one, other = self.cells[index - 1 : index + 1]
         weight = math.log(size / self.sizes[index - 1]) / math.log(self.sizes[index] / self.sizes[index - 1])
         best = _scaled(_between(one.value, other.value, weight), factor)
-        return _Held(bound, amount, best, (one.name, other.name))
+        before, after = (level(each, self.caches) for each in self.sizes[index - 1 : index + 1])
+        alike = bound != "memory" or before == after != ""
+        return _Held(bound, amount, best if alike else unsure(best), (one.name, other.name))
 
 
 class _Sticks:
     """The yardsticks among some cells."""
 
-    def __init__(self, cells: Iterable[CellResult]) -> None:
+    def __init__(self, cells: Iterable[CellResult], caches: Mapping[str, int]) -> None:
         groups: dict[tuple[str, ...], list[CellResult]] = {}
         for cell in cells:
             if cell.benchmark in (*WRITERS, *READERS, LOOP):
                 groups.setdefault((cell.benchmark, *_place(cell)), []).append(cell)
             elif cell.benchmark == GENERATOR:
                 groups.setdefault((GENERATOR, _place(cell)[0], cell.params["generator"]), []).append(cell)
-        self._sticks = {key: _stick(group) for key, group in groups.items()}
+        self._sticks = {key: _stick(group, caches) for key, group in groups.items()}
 
     def held(self, cell: CellResult) -> Iterator[_Held]:
         """The cell held to the fastest of each kind of yardstick that it has something to do with."""
@@ -160,10 +169,11 @@ class _Sticks:
             yield min(held, key=lambda each: each.best.middle)
 
 
-def _stick(cells: Iterable[CellResult]) -> _Stick:
+def _stick(cells: Iterable[CellResult], caches: Mapping[str, int]) -> _Stick:
     ordered = sorted(cells, key=_size)
     passes = ordered[0].reads + ordered[0].writes if ordered[0].benchmark in (*WRITERS, *READERS) else 1
-    return _Stick(passes, tuple(map(_size, ordered)), tuple(ordered))
+    own = caches if _place(ordered[0])[0] == "cpu" else {}
+    return _Stick(passes, tuple(map(_size, ordered)), tuple(ordered), own)
 
 
 def _size(cell: CellResult) -> float:
@@ -201,7 +211,7 @@ def _limit(cell: CellResult, held: _Held, subject: str, caches: Mapping[str, int
         share=ratio(held.best, cell.value),
         yardsticks=held.yardsticks,
         level=level(_size(cell), caches) if of_caches else "",
-        to_gain=max(0.0, cell.value.middle - held.best.middle),
+        to_gain=0.0 if held.bound == "interpreter" else max(0.0, cell.value.middle - held.best.middle),
     )
 
 

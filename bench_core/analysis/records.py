@@ -107,10 +107,12 @@ class Limit:
         bound: by what it is limited at best.
         achieved, ceiling: bytes a second, numbers a second, or (interpreter) items a second.
         share: achieved over ceiling, from both intervals; above 1 it does better than the yardstick. Its ends are not
-            known where the cell and its yardsticks are of two commits, so of two runs.
+            known where the cell and its yardsticks are of two commits, so of two runs, or where the yardsticks do not
+            tell of the cell's size: it lies outside of theirs, or a cache ends between theirs.
         yardsticks: the cell, or the two of neighbouring sizes, that the ceiling was measured with.
         level: where the data lie, e.g. ``L2`` or ``memory``; "" where caches are unknown or do not matter.
-        to_gain: seconds a call between the cell and its ceiling; 0 at the ceiling or above it.
+        to_gain: seconds a call between the cell and its ceiling; 0 at the ceiling or above it, and always for the
+            interpreter: no job can be the empty loop that it is held to.
     """
 
     subject: str
@@ -136,7 +138,7 @@ class Residual:
     Attributes:
         relative: measured over fitted, less 1.
         departs: by more than its own uncertainty and what the law leaves open.
-        why: what may be behind it: ``cache edge: leaves L2``, ``kernel switch``; "" if it does not depart.
+        why: what may be behind it: ``cache edge: leaves L2``, ``not known``; "" if it does not depart.
     """
 
     point: Point
@@ -296,7 +298,7 @@ class History:
     """A machine's cells over the commits that it has measured, oldest first.
 
     Attributes:
-        method: how change points are found, and what they would miss, in a sentence.
+        method: how change points are found, how many of them may be none, and what is missed, in sentences.
     """
 
     machine: str

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench_core.analysis.limits import limits_of
+from bench_core.records import Interval
 from bench_core.report import units
 from bench_core.results.read import CellResult, ResultFile
 
@@ -25,7 +26,7 @@ def results(file: ResultFile, names: Collection[str] | None = None) -> Renderabl
         names: the cells to show; None for all. A file gathers what several runs of one commit have timed.
     """
     shown = [cell for cell in file.cells if names is None or cell.name in names]
-    shares = {limit.cell: limit.share.middle for limit in limits_of(file.cells)}
+    shares = {limit.cell: limit.share for limit in limits_of(file.cells)}
     return Group(*(_family(name, list(cells), shares) for name, cells in _by(shown, lambda c: c.family)))
 
 
@@ -33,8 +34,8 @@ def legend() -> Text:
     return Text(
         "±: half the 99 % interval of the median.  GB/s: the bytes that the job must move, over the time.  "
         "of limit: over the most that this machine does of what binds the job: bytes, random numbers, or turns of a "
-        "Python loop (family limits).  vs best: over the fastest way of doing the same job.  "
-        "(unties): leaves tied parameters untied.",
+        "Python loop (family limits); ~ where nothing says how sure that is.  vs best: over the fastest way of doing "
+        "the same job.  (unties): leaves tied parameters untied.",
         style="dim",
     )
 
@@ -53,7 +54,7 @@ def described(machine: Mapping[str, str]) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _family(name: str, cells: Sequence[CellResult], shares: Mapping[str, float]) -> Table:
+def _family(name: str, cells: Sequence[CellResult], shares: Mapping[str, Interval]) -> Table:
     table = Table(title=name, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
     table.add_column("")
     for heading in ("value", "±", "GB/s", "of limit", "vs best"):
@@ -67,7 +68,7 @@ def _family(name: str, cells: Sequence[CellResult], shares: Mapping[str, float])
     return table
 
 
-def _row(cell: CellResult, share: float | None, best: dict[tuple[str, ...], float]) -> list[Text | str]:
+def _row(cell: CellResult, share: Interval | None, best: dict[tuple[str, ...], float]) -> list[Text | str]:
     label = "  " + (", ".join(cell.params.values()) or cell.benchmark.rsplit(".", 1)[-1])
     label += "  (unties)" if cell.unties else ""
     fastest = best.get(_job(cell), math.nan)
@@ -78,9 +79,14 @@ def _row(cell: CellResult, share: float | None, best: dict[tuple[str, ...], floa
         value(cell),
         Text(units.uncertainty(cell.value) if cell.kind == "time" else "", style="yellow" if wide else ""),
         "" if cell.bandwidth is None else units.bandwidth(cell.bandwidth),
-        "" if share is None else f"{100 * share:.0f} %" if share >= 0.01 else "< 1 %",
+        "" if share is None else _share(share),
         Text(rivalry, style="green" if rivalry == "1.00x" else ""),
     ]
+
+
+def _share(share: Interval) -> str:
+    text = f"{100 * share.middle:.0f} %" if share.middle >= 0.01 else "< 1 %"
+    return text if share.known else f"~{text}"
 
 
 def _is_unsure(cell: CellResult) -> bool:

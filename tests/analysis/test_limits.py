@@ -133,6 +133,36 @@ def test_below_the_smallest_size_the_time_of_a_call_stays(limit, memory, job):
 
 
 @pytest.mark.parametrize(
+    ("size", "known"), [("32x32", False), ("64x64", True), ("128x128", True), ("256x256", True), ("512x512", False)]
+)
+def test_beyond_the_sizes_of_a_yardstick_nothing_says_how_sure_a_share_is(limit, generator, job, size, known):
+    sticks = generator("torch.normal_", {"64x64": 3e8, "256x256": 3e8})
+    assert limit(job(size, 1.0, draws=1), sticks).share.known == known
+
+
+@pytest.mark.parametrize(
+    ("caches", "known"),
+    [
+        ({"L3": 32 << 20}, True),
+        ({"L2": 1 << 20, "L3": 32 << 20}, False),
+        ({"L2": 1 << 20}, False),
+        ({}, False),
+    ],
+    ids=["one cache has room for both", "two caches", "a cache and memory", "not known"],
+)
+def test_between_two_sizes_a_share_is_sure_in_one_cache_alone(limit, memory, job, caches, known):
+    fill = memory("fill", {"256x256": 80 * GIGA, "1024x1024": 20 * GIGA})
+    assert limit(job("512x512", 1e-3, writes=1), fill, caches=caches).share.known == known
+    assert limit(job("256x256", 1e-3, writes=1), fill, caches=caches).share.known
+
+
+def test_the_caches_of_the_cpu_tell_nothing_of_another_device(limit, memory, job):
+    fill = memory("fill", {"256x256": 80 * GIGA, "1024x1024": 20 * GIGA}, device="cuda")
+    cell = job("512x512", 1e-3, writes=1, device="cuda")
+    assert not limit(cell, fill, caches={"L3": 32 << 20}).share.known
+
+
+@pytest.mark.parametrize(
     ("device", "threads"), [("cuda", "1"), ("cpu", "all")], ids=["another device", "another number of threads"]
 )
 def test_a_yardstick_of_another_place_is_none(limit, memory, job, device, threads):
@@ -157,10 +187,11 @@ def test_the_interval_of_a_share_comes_from_both_sides(limit, memory, job):
 
 @pytest.mark.parametrize("unknown", [0, 1])
 def test_an_interval_that_is_not_known_leaves_the_share_open(limit, memory, job, unknown):
-    cell = job("512x512", 1e-4, writes=1)
+    cell, one_cache = job("512x512", 1e-4, writes=1), {"L3": 32 << 20}
     fill = memory("fill", {"256x256": 80 * GIGA, "1024x1024": 20 * GIGA})
+    assert limit(cell, fill, caches=one_cache).share.known
     fill[unknown] = replace(fill[unknown], value=Interval(-math.inf, fill[unknown].value.middle, math.inf, 0.99))
-    found = limit(cell, fill)
+    found = limit(cell, fill, caches=one_cache)
     assert (found.share.low, found.share.high) == (-math.inf, math.inf)
     assert found.ceiling == pytest.approx(40 * GIGA)
 
@@ -207,7 +238,13 @@ def test_what_goes_through_things_in_python_is_held_to_an_empty_loop_over_as_man
     assert (found.bound, found.yardstick) == ("interpreter", "limits.EmptyLoop.time_loop(100)")
     assert found.ceiling == pytest.approx(1e8)
     assert found.achieved == pytest.approx(1e6)
-    assert found.to_gain == pytest.approx(1e-4 - 1e-6)
+    assert found.share.middle == pytest.approx(0.01)
+
+
+def test_no_job_can_be_an_empty_loop_so_nothing_is_to_gain_on_one(limit, loop, make_cell):
+    found = limit(make_cell("f.C.time_it", {"modules": "100"}, 1e-4), loop)
+    assert found.share.high < 1
+    assert found.to_gain == 0
 
 
 def test_what_is_done_before_the_loop_would_be_does_not_go_through_them_at_any_number(make_subject, loop, make_along):

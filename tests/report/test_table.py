@@ -68,6 +68,12 @@ def test_a_way_that_unties_is_marked_beside_its_rivals():
     assert line.startswith("  cpu, assign, 1024x1024  (unties)  1.00 µs")
 
 
+def test_a_share_of_a_yardstick_of_another_size_is_marked():
+    larger = replace(masked("where", 1600e-6), params={"device": "cpu", "idiom": "where", "size": "2048x2048"})
+    (line,) = [line for line in shown([*CELLS[:4], larger]) if "where" in line]
+    assert line.split()[-3:] == ["~25", "%", "1.00x"]
+
+
 def test_uncertain_times_are_counted():
     file = ResultFile(Path("x"), None, {}, (masked("a", 1e-6, spread=0.11), masked("b", 1e-6, spread=0.09), NORM), ())
     assert table.unsure(file) == 1

@@ -50,7 +50,8 @@ def _on(report: Report, subject: str) -> str:
 
 def _gains(report: Report) -> Iterator[Finding]:
     limits = sorted(report.limits, key=lambda limit: -limit.to_gain)
-    for limit in _first_of_each((limit for limit in limits if limit.share.high < 1), lambda limit: limit.cell):
+    certain = (limit for limit in limits if limit.share.high < 1 and limit.to_gain)
+    for limit in _first_of_each(certain, lambda limit: limit.cell):
         yield Finding(
             "to gain",
             numbers.time(limit.to_gain),

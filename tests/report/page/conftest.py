@@ -118,7 +118,7 @@ class Maker:
         achieved = work / cell.value.middle
         share = (1.5e-6 + 1e-9 * n) / cell.value.middle  # the ceiling is the same for all cells of a size
         level = ("L1d", "L2", "L2", "memory")[number % 4] if bound == "memory" else ""
-        gain = max(0.0, cell.value.middle * (1 - share))
+        gain = 0.0 if bound == "interpreter" else max(0.0, cell.value.middle * (1 - share))
         yardsticks = (f"limits.{bound.title()}.time_most({cell.params['size']})",)
         return Limit(self.subject, cell.name, bound, achieved, achieved / share, around(share), yardsticks, level, gain)
 

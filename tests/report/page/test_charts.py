@@ -125,6 +125,11 @@ def test_a_benchmark_gives_one_finding_of_a_kind(small):
     assert gains[0].figure == numbers.time(max(limit.to_gain for limit in small.limits))
 
 
+def test_a_limit_with_nothing_to_gain_is_no_finding(small):
+    limits = tuple(replace(limit, to_gain=0.0) for limit in small.limits)
+    assert "to gain" not in {finding.kind for finding in findings(replace(small, limits=limits))}
+
+
 def test_advice_that_holds_at_every_size_comes_first(small):
     *others, last = small.jobs
     alone = [replace(ranking, rivals=(ranking.rivals[0], ranking.rivals[-1])) for ranking in last.rankings]
