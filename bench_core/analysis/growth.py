@@ -33,6 +33,9 @@ NORMAL_99 = 2.5758
 KNOTS = 8
 """Places between two neighbouring points at which a bend is looked for."""
 
+RIDGE = 1e-13
+"""Added to normal equations whose diagonal is 1: columns that are alike then share what they explain."""
+
 FEWEST = 3
 
 SLOWEST_MEMORY = 1e-9
@@ -124,26 +127,35 @@ def _law(points: Sequence[Point]) -> _Law:
     n = np.array([point.n for point in points])
     y = np.array([point.value.middle for point in points])
     weights = 1 / np.array([math.hypot(_deviation(point), SLACK) for point in points])
+    kept = np.vstack([np.ones_like(n), 1 - np.eye(len(n))])  # all points, and all but each one
     best, found = math.inf, None
-    for bend, apart in itertools.product([None, *_knots(n)], [None, *range(len(points))]):
-        numbers = 2 + 2 * (bend is not None) + 2 * (apart is not None)
-        spare = len(points) - numbers - 1
-        if spare < 1 and numbers > 2:  # the criterion is infinite; of three points, there is the straight law alone
+    for bend in [None, *_knots(n)]:
+        numbers = 2 if bend is None else 4
+        penalties = np.array([_penalty(numbers, len(n)), *[_penalty(numbers + 2, len(n))] * len(n)])
+        tried = np.isfinite(penalties)
+        if not tried.any():
             continue
         parts = (
             [np.ones_like(n), n] if bend is None else [np.ones_like(n), np.minimum(n, bend), np.maximum(n - bend, 0)]
         )
         design = np.stack(parts, axis=1) * (weights / y)[:, None]
-        target = weights.copy()
-        if apart is not None:
-            design[apart], target[apart] = 0, 0
-        coefficients, chi2 = _nonnegative(design, target)
-        criterion = chi2 + 2 * numbers + 2 * numbers * (numbers + 1) / max(spare, 1)
-        if found is None or criterion < best:
-            fixed, each, *beyond = coefficients
-            best, found = criterion, _Law(fixed, each, bend, beyond[0] if beyond else each)
+        coefficients, chi2 = _nonnegative(kept[tried, :, None] * design, kept[tried] * weights)
+        criteria = chi2 + penalties[tried]
+        chosen = int(np.argmin(criteria))
+        if found is None or criteria[chosen] < best:
+            fixed, each, *beyond = coefficients[chosen].tolist()
+            best, found = float(criteria[chosen]), _Law(fixed, each, bend, beyond[0] if beyond else each)
     assert found is not None, "the straight law with all points is always tried"
     return found
+
+
+def _penalty(numbers: int, points: int) -> float:
+    """What the criterion adds for fitted numbers; infinite where too few points are behind them. Of three points the
+    straight law is the only one, and wins whatever is added."""
+    spare = points - numbers - 1
+    if spare < 1 and numbers > 2:
+        return math.inf
+    return 2 * numbers + 2 * numbers * (numbers + 1) / max(spare, 1)
 
 
 def _knots(n: np.ndarray) -> Iterator[float]:
@@ -154,27 +166,35 @@ def _knots(n: np.ndarray) -> Iterator[float]:
             yield low * (high / low) ** (step / KNOTS)
 
 
-def _nonnegative(design: np.ndarray, target: np.ndarray) -> tuple[list[float], float]:
-    """Least squares without negative coefficients, and the sum of squares that is left.
+def _nonnegative(designs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Least squares without negative coefficients, of many designs at once, and the sums of squares that are left.
 
     With two or three columns, every set of those that are not 0 is tried: the solution is the best of the sets whose
-    own least squares are not negative (Lawson & Hanson, Solving Least Squares Problems, 1974, chapter 23).
+    own least squares are not negative (Lawson & Hanson, Solving Least Squares Problems, 1974, chapter 23). They are
+    found from the normal equations of columns of length 1, which are far from alike: one is of small n, one of large.
+
+    Args:
+        designs: design, point, column.
+        targets: design, point.
     """
-    columns = range(design.shape[1])
-    best, found = float(target @ target), [0.0] * len(columns)
-    for count in columns:
-        for chosen in itertools.combinations(columns, count + 1):
-            part = design[:, chosen]
-            solution = np.linalg.lstsq(part, target, rcond=None)[0]
-            if (solution < 0).any():
-                continue
-            left = target - part @ solution
-            if float(left @ left) < best:
-                best = float(left @ left)
-                found = [0.0] * len(columns)
-                for index, value in zip(chosen, solution.tolist(), strict=True):
-                    found[index] = value
-    return found, best
+    lengths = np.maximum(np.linalg.norm(designs, axis=1), np.finfo(float).tiny)
+    units = designs / lengths[:, None, :]
+    turned = units.swapaxes(1, 2)
+    gram, right = turned @ units, turned @ targets[:, :, None]
+    best, found = (targets**2).sum(axis=1), np.zeros_like(lengths)
+    every = range(designs.shape[2])
+    sets = itertools.chain.from_iterable(itertools.combinations(every, len(every) - fewer) for fewer in every)
+    for chosen in sets:
+        columns = np.array(chosen)
+        normal = gram[:, columns[:, None], columns] + RIDGE * np.eye(len(columns))
+        part = np.linalg.solve(normal, right[:, columns])[:, :, 0]
+        squares = ((targets - (units[:, :, columns] @ part[:, :, None])[:, :, 0]) ** 2).sum(axis=1)
+        better = (part >= 0).all(axis=1) & (squares < best)
+        best[better], found[better] = squares[better], 0
+        found[np.ix_(better, columns)] = part[better]
+        if len(chosen) == len(every) and better.all():
+            break  # no other set can be better than all
+    return found / lengths, best
 
 
 def _deviation(point: Point) -> float:
