@@ -225,8 +225,9 @@ def _why(line: Series, index: int, fitted: float, caches: Mapping[str, int]) -> 
         left = _left(line, line.points[index - 1], point, (point.value.middle - fitted) / point.n, caches)
         if left:
             return f"cache edge: leaves {left}"
-    # torch chooses another kernel by size or alignment, and not by how many modules there are.
-    return "kernel switch" if line.counts == "elements" else "not known"
+    # torch chooses another kernel by size or alignment, and not by how many modules there are. But whatever else the
+    # machine did while that point was measured looks the same.
+    return "not known; perhaps a kernel switch" if line.counts == "elements" else "not known"
 
 
 def _left(line: Series, before: Point, after: Point, more: float, caches: Mapping[str, int]) -> str:

@@ -125,22 +125,23 @@ def _history(
             for cell in run.cells:
                 values.setdefault(cell.name, {})[place] = cell.value
                 units[cell.name] = cell.unit
-    return History(
-        machine=name,
-        moments=tuple(moments),
-        tracks=tuple(_track(cell, units[cell], tuple(sorted(found.items()))) for cell, found in sorted(values.items())),
-        method=METHOD,
+    tracks = tuple(_track(cell, units[cell], tuple(sorted(found.items()))) for cell, found in sorted(values.items()))
+    return History(machine=name, moments=tuple(moments), tracks=tracks, method=_method(tracks))
+
+
+def _method(tracks: Iterable[Track]) -> str:
+    searched = sum(len(track.values) >= SHORTEST for track in tracks)
+    expected = (
+        f", so fewer than {searched / 100:g} of the {searched} cells here would have one by chance" if searched else ""
     )
-
-
-METHOD = (
-    "Steps are found by kernel change-point detection (PELT with a Gaussian kernel, ruptures' KernelCPD) on the "
-    f"logarithms of a cell's values, from {SHORTEST} values on, in units of the cell's noise from commit to commit. "
-    "In simulated histories of independent noise it finds a step that is none in fewer than 1 of 100; machines whose "
-    "state lasts over several commits make more, often in many cells at once. It misses steps below "
-    f"{100 * NOISE_FLOOR:g} %, most below about three times the cell's noise, and those that fewer than two commits "
-    "show: the gate finds those."
-)
+    return (
+        "Steps are found by kernel change-point detection (PELT with a Gaussian kernel, ruptures' KernelCPD) on the "
+        f"logarithms of a cell's values, from {SHORTEST} values on, in units of the cell's noise from commit to "
+        "commit. In simulated histories of independent noise, of up to 50 values, it finds a step that is none in "
+        f"fewer than 1 of 100{expected}; machines whose state lasts over several commits make more, often in many "
+        f"cells at once. It misses steps below {100 * NOISE_FLOOR:g} %, most below about three times the cell's noise, "
+        "and those that fewer than two commits show: the gate finds those."
+    )
 
 
 def _track(cell: str, unit: str, values: tuple[tuple[int, Interval], ...]) -> Track:

@@ -74,6 +74,12 @@ def test_advice_states_the_least_lead(job):
     assert found.flips == ()
 
 
+def test_a_lead_that_a_few_minutes_of_the_machine_may_make_is_no_number(job):
+    ways = {"data": {"8x4": 1}, "detach": {"8x4": 1.06}}
+    assert job(ways).advice == "`data` is fastest, by a margin that may be the machine's own."  # 1.06 * 0.99 / 1.01
+    assert job(ways, spread=0.001).advice == "`data` is fastest, by at least 5.7 %."
+
+
 def test_a_lead_of_more_than_twice_is_a_factor(job):
     found = job({"data": {"8x4": 1, "64x64": 1}, "detach": {"8x4": 5, "64x64": 4}})
     assert found.advice == "`data` is fastest at every size, by a factor of at least 3.9."
