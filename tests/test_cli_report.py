@@ -62,6 +62,10 @@ class Project:
             },
         )
 
+    def change(self, name, **changes):
+        content = json.loads((self.root / name).read_text())
+        self.write(name, {**content, **changes})
+
     def report(self, *arguments):
         """Run the command here."""
         return CliRunner().invoke(main, ["report", *arguments])
@@ -102,6 +106,36 @@ def test_what_is_left_out_is_said_with_its_reason_and_the_rest_is_shown(project)
     page = (project.root / "bench-core-report.html").read_text()
     assert "here/damaged.json" in page
     assert ROW in page
+
+
+TRACKED = {
+    "name": "cases.Norm.track_norm",
+    "param_names": [],
+    "params": [],
+    "type": "track",
+    "unit": "",
+    "version": "1",
+}
+
+
+@pytest.mark.parametrize("form", ["html", "markdown", "json", "csv"])
+def test_values_that_nobody_expects_cost_no_more_than_themselves(project, form):
+    moving = {**BENCHMARK, "name": "cases.Move.time_move", "param_names": ["dtype", "size"], "weight_writes": 1}
+    declared = {"version": 2, **{each["name"]: each for each in (BENCHMARK, TRACKED, moving)}}
+    project.write("results/benchmarks.json", declared)
+    path = f"results/here/{COMMIT[:8]}-installed.json"
+    results = {
+        **json.loads((project.root / path).read_text())["results"],
+        TRACKED["name"]: [[float("inf")], [], "1"],
+        moving["name"]: [[1e-6, 2e-6], [["int4"], ["8x4", "tiny"]], "1"],
+    }
+    project.change(path, results=results, params={"machine": "here", "num_cpu": 2, "torch": 2.13, "python": None})
+    done = project.report("--format", form, "-o", "report")
+    assert done.exit_code == 0, done.output
+    assert "bench-core: left out: cases.Norm.track_norm: its value is infinite" in done.stderr
+    text = (project.root / "report").read_text()
+    assert "Move.time" in text
+    assert "Fill.time" in text
 
 
 def test_machines_are_chosen_by_name(project):

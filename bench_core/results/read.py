@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,8 @@ class CellResult:
     @property
     def elements(self) -> int | None:
         """Elements of its weight, where a parameter `size` such as ``8x4`` says so."""
-        return math.prod(map(int, self.params["size"].split("x"))) if "size" in self.params else None
+        size = self.params.get("size", "")
+        return math.prod(map(int, size.split("x"))) if _PRODUCT.fullmatch(size) else None
 
     @property
     def drawn(self) -> float | None:
@@ -67,10 +69,11 @@ class CellResult:
 
     @property
     def moved_bytes(self) -> int | None:
-        """Bytes that the job cannot do without moving, where they are declared."""
-        if not self.reads + self.writes or self.elements is None:
+        """Bytes that the job cannot do without moving, where they are declared and the dtype is one of `ITEM_BYTES`."""
+        item = ITEM_BYTES.get(self.params.get("dtype", "float32"))
+        if not self.reads + self.writes or self.elements is None or item is None:
             return None
-        return (self.reads + self.writes) * self.elements * ITEM_BYTES[self.params.get("dtype", "float32")]
+        return (self.reads + self.writes) * self.elements * item
 
     @property
     def bandwidth(self) -> float | None:
@@ -78,6 +81,8 @@ class CellResult:
         moved = self.moved_bytes
         return None if moved is None or not self.value.middle > 0 else moved / self.value.middle
 
+
+_PRODUCT = re.compile(r"[0-9]+(x[0-9]+)*")
 
 ITEM_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -87,11 +92,13 @@ class ResultFile:
     """One asv result file: what one machine and environment measured of one commit.
 
     Attributes:
-        machine: asv's description of the machine, and the versions of what the environment holds.
-        failed: cells, or benchmarks as a whole, that have no value because they failed.
+        machine: asv's description of the machine, and of the environment: the versions of what it holds, and as
+            ``env-NAME`` (so asv's own pages call them) the variables that were set.
+        failed: cells, or benchmarks as a whole, that have no value because they failed, or because it is infinite.
         date: of the commit, in milliseconds since 1970; 0 without a commit.
         environment: asv's name of it.
         outdated: benchmarks that the suite no longer has, or has in another version; their values are not read.
+        infinite: those of `failed` with an infinite value, as a tracked one may be: nothing can be made of it.
     """
 
     path: Path
@@ -102,7 +109,11 @@ class ResultFile:
     date: int = 0
     environment: str = ""
     outdated: tuple[str, ...] = ()
+    infinite: tuple[str, ...] = ()
 
+
+YEAR_9999 = 253_370_764_800_000
+"""In asv's milliseconds; later ones no calendar of Python has."""
 
 VERSION = 2
 """asv's number for the format of its result files, since 0.5."""
@@ -148,6 +159,7 @@ def parsed(path: Path, content: Mapping[str, Any], declared: list[dict[str, Any]
         cells: list[CellResult] = []
         failed: list[str] = []
         outdated: list[str] = []
+        infinite: list[str] = []
         for name, row in sorted(content["results"].items()):
             found = dict(zip(columns, row, strict=False))
             if name not in by_name or found.get("version") not in (None, by_name[name].get("version")):
@@ -156,19 +168,23 @@ def parsed(path: Path, content: Mapping[str, Any], declared: list[dict[str, Any]
             if found.get("result") is None:
                 failed.append(name)
                 continue
-            cells += _cells(by_name[name], found)
+            every = _cells(by_name[name], found)
+            cells += [cell for cell in every if math.isfinite(cell.value.middle)]
+            infinite += [cell.name for cell in every if math.isinf(cell.value.middle)]
             failed += _failed(by_name[name], found)
+        variables = {f"env-{name}": value for name, value in (content.get("env_vars") or {}).items()}
         return ResultFile(
             path=path,
-            commit=content["commit_hash"] or None,
-            machine=content["params"],
+            commit=_text(content["commit_hash"]) or None,
+            machine={name: str(value) for name, value in (content["params"] | variables).items() if value is not None},
             cells=tuple(cells),
-            failed=tuple(failed),
-            date=content.get("date") or 0,
-            environment=content.get("env_name", ""),
+            failed=(*failed, *infinite),
+            date=_date(content.get("date")),
+            environment=_text(content.get("env_name")),
             outdated=tuple(outdated),
+            infinite=tuple(infinite),
         )
-    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError, ArithmeticError) as error:
         raise BenchCoreError(f"{path} is not a result file that asv 0.6 writes: {error!r}.") from error
 
 
@@ -197,36 +213,36 @@ def newest(folder: Path) -> Path:
 
 
 def _cells(benchmark: Mapping[str, Any], found: Mapping[str, Any]) -> list[CellResult]:
-    params = found["params"] or []
-    combinations = list(itertools.product(*params))
     draws = benchmark.get("weight_draws", 0)
-    begun = found.get("started_at") or 0
+    begun = _date(found.get("started_at"))
     cells = []
-    for index, values in enumerate(combinations):
-        value = _at(found, "result", index)
-        if value is None or math.isnan(value):
+    for index, values in enumerate(_combinations(found)):
+        value = _number(found, "result", index, missing=math.nan)
+        if math.isnan(value):
             continue  # failed; or not selected, or not runnable here
         named = dict(zip(benchmark["param_names"], values, strict=False))
-        low, high = _at(found, "stats_ci_99_a", index), _at(found, "stats_ci_99_b", index)
+        low, high = (_number(found, f"stats_ci_99_{end}", index, missing=math.nan) for end in "ab")
         cells.append(
             CellResult(
                 benchmark=benchmark["name"],
                 params=named,
-                kind=benchmark["type"],
-                unit=benchmark["unit"],
+                kind=_text(benchmark["type"]),
+                unit=str(benchmark["unit"] or ""),
                 value=Interval(
-                    -math.inf if low is None else low,
+                    low if math.isfinite(low) else -math.inf,
                     value,
-                    math.inf if high is None else high,
+                    high if math.isfinite(high) else math.inf,
                     confidence=0.99,
                 ),
-                samples=_at(found, "stats_repeat", index) or 1,
-                number=_at(found, "stats_number", index) or 1,
-                reads=benchmark.get("weight_reads", 0),
-                writes=benchmark.get("weight_writes", 0),
-                rivals=benchmark.get("rivals"),
+                samples=int(_number(found, "stats_repeat", index, missing=1)),
+                number=int(_number(found, "stats_number", index, missing=1)),
+                reads=int(benchmark.get("weight_reads", 0)),
+                writes=int(benchmark.get("weight_writes", 0)),
+                rivals=_text(benchmark.get("rivals")) or None,
                 unties=named.get(benchmark.get("rivals", "")) in benchmark.get("unties", ()),
-                draws=max((draws.get(value, 0) for value in values), default=0) if isinstance(draws, dict) else draws,
+                draws=float(max((draws.get(value, 0) for value in values), default=0))
+                if isinstance(draws, dict)
+                else float(draws),
                 begun=begun,
             )
         )
@@ -234,14 +250,49 @@ def _cells(benchmark: Mapping[str, Any], found: Mapping[str, Any]) -> list[CellR
 
 
 def _failed(benchmark: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
-    combinations = itertools.product(*(found["params"] or []))
-    failed = [values for index, values in enumerate(combinations) if _at(found, "result", index) is None]
+    failed = [values for index, values in enumerate(_combinations(found)) if _at(found, "result", index) is None]
     return [f"{benchmark['name']}({', '.join(values)})" for values in failed]
+
+
+def _combinations(found: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    return itertools.product(*([str(value) for value in values] for values in found["params"] or ()))
 
 
 def _at(found: Mapping[str, Any], column: str, index: int) -> Any:
     values = found.get(column)
     return None if values is None else values[index]
+
+
+def _number(found: Mapping[str, Any], column: str, index: int, *, missing: float) -> float:
+    """
+    Raises:
+        ValueError: if it is something else.
+    """
+    value = _at(found, column, index)
+    if not isinstance(value, int | float | None):
+        raise ValueError(f"{column} has {value!r}, which is no number")
+    return missing if value is None else value
+
+
+def _text(found: Any) -> str:
+    """
+    Raises:
+        ValueError: if it is something else.
+    """
+    if found is not None and not isinstance(found, str):
+        raise ValueError(f"{found!r} is no text")
+    return found or ""
+
+
+def _date(found: Any) -> int:
+    """asv's milliseconds since 1970; 0 for none.
+
+    Raises:
+        ValueError: if it is none that a calendar has.
+    """
+    if found is not None and not (isinstance(found, int | float) and 0 <= found <= YEAR_9999):
+        raise ValueError(f"{found!r} is no date in milliseconds since 1970")
+    return int(found or 0)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -254,7 +305,7 @@ def load(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text())
     except OSError as error:
         raise BenchCoreError(f"{path} cannot be read: {error.strerror}. `make bench` writes results.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BenchCoreError(
             f"{path} is not JSON: {error}. If asv wrote it, delete it and time that commit again."
         ) from error

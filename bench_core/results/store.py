@@ -52,7 +52,7 @@ class Run:
         measured: when the last of its cells was begun, likewise; "" where asv did not store that.
         environment: asv's name of it, e.g. ``installed-py3.11-torch2.13.0``.
         description: asv's description of the machine, and the versions of what the environment holds.
-        failed: cells, or benchmarks as a whole, that have no value because they failed.
+        failed: cells, or benchmarks as a whole, that have no value because they failed, or because it is infinite.
     """
 
     path: Path
@@ -142,7 +142,7 @@ def read_store(folder: Path, machines: Sequence[str] = ()) -> Store:
         ledgers={name: tally for home, name in chosen.items() if (tally := reader.ledger(home)) is not None},
         circumstances={name: found for home, name in chosen.items() if (found := reader.circumstances(home))},
         tried=tuple(each for each in tried if not machines or each.machine in machines),
-        left_out=(*reader.left_out, *reader.outdated()),
+        left_out=(*reader.left_out, *reader.unused()),
     )
 
 
@@ -150,6 +150,10 @@ NO_RESULTS = ("benchmarks.json", "machine.json")
 
 STORED_BY_GATE = re.compile(r"[0-9a-f]{8}-gate-.*")
 """asv's file of a gate's times, for asv's pages; they belong to a pair, and are no run."""
+
+
+OUTDATED = "not the suite's any more, or changed since"
+INFINITE = "its value is infinite, so that nothing can be said of it"
 
 
 class _Reader:
@@ -160,7 +164,7 @@ class _Reader:
         self.runs: list[Run] = []
         self.gates: list[StoredGate] = []
         self.left_out: list[LeftOut] = []
-        self._outdated = Counter[str]()
+        self._unused = Counter[tuple[str, str]]()
         self._declared: dict[Path, list[dict[str, Any]]] = {}
 
     def add(self, path: Path, *, home: bool) -> None:
@@ -184,7 +188,8 @@ class _Reader:
         if path.parent not in self._declared:
             self._declared[path.parent] = declarations(path)
         file = parsed(path, content, self._declared[path.parent])
-        self._outdated.update(file.outdated)
+        self._unused.update((name, OUTDATED) for name in file.outdated)
+        self._unused.update((name, INFINITE) for name in file.infinite)
         self.runs.append(
             Run(
                 path=path,
@@ -234,9 +239,10 @@ class _Reader:
                 self._leave_out(path, error)
         return tuple(found)
 
-    def outdated(self) -> Iterator[LeftOut]:
-        for name, files in sorted(self._outdated.items()):
-            yield LeftOut(name, f"not the suite's any more, or changed since: in {files} result file(s)")
+    def unused(self) -> Iterator[LeftOut]:
+        """Parts of files that are read otherwise."""
+        for (name, why), files in sorted(self._unused.items()):
+            yield LeftOut(name, f"{why}: in {files} result file(s)")
 
     def _leave_out(self, path: Path, why: object) -> None:
         """Name it without the folders of this machine, which the report's readers need not know."""
@@ -280,7 +286,7 @@ def _circumstances(line: bytes) -> Circumstances:
             caches={str(name): int(size) for name, size in found["caches"].items()},
             findings=tuple((str(level), str(what), str(action)) for level, what, action in found["findings"]),
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(repr(error)) from error
 
 

@@ -49,10 +49,23 @@ def test_bandwidth_counts_every_declared_pass_in_the_cells_dtype(tmp_path):
     assert by_params["64x64", "bfloat16"].bandwidth == pytest.approx(2 * 4096 * 2 / 1e-6)
 
 
-def test_an_interval_that_asv_could_not_give_stays_open(tmp_path):
-    found = read(written(tmp_path, in_place([1e-6] * 4, [None] * 4, [None] * 4)), DECLARED)
-    assert found.cells[0].value.low == -math.inf
-    assert not found.cells[0].value.known
+@pytest.mark.parametrize("params", [["cpu", "8x4", "float8_e5m2"], ["cpu", "small", "float32"]], ids=["dtype", "size"])
+def test_a_dtype_or_a_size_that_is_not_known_moves_bytes_that_are_not_known(tmp_path, params):
+    row = [[1e-6], [[value] for value in params], "v"]
+    (found,) = read(written(tmp_path, {DECLARED[0]["name"]: row}), DECLARED).cells
+    assert (found.moved_bytes, found.bandwidth) == (None, None)
+
+
+def test_what_is_described_of_the_machine_and_its_environment_is_text(tmp_path):
+    described = {"machine": 7, "num_cpu": 2, "torch": 2.13, "ram": None}
+    found = read(written(tmp_path, in_place([1e-6] * 4), params=described, env_vars={"THREADS": 2}), DECLARED)
+    assert found.machine == {"machine": "7", "num_cpu": "2", "torch": "2.13", "env-THREADS": "2"}
+
+
+@pytest.mark.parametrize("end", [math.nan, math.inf, -math.inf])
+def test_an_interval_that_asv_could_not_give_stays_open(tmp_path, end):
+    found = read(written(tmp_path, in_place([1e-6] * 4, [None] * 4, [end] * 4)), DECLARED)
+    assert (found.cells[0].value.low, found.cells[0].value.high) == (-math.inf, math.inf)
 
 
 def test_a_benchmark_without_any_value_is_listed_as_failed(tmp_path):

@@ -146,6 +146,10 @@ def test_a_folder_of_nothing_but_damaged_files_says_what_is_wrong_with_the_first
         folder.read()
 
 
+def changed(**changes):
+    return lambda path: path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
@@ -154,10 +158,22 @@ def test_a_folder_of_nothing_but_damaged_files_says_what_is_wrong_with_the_first
         (lambda path: path.write_text("[]"), "its top level is no object"),
         (lambda path: path.write_text("{}"), "not a result file that asv 0.6 writes"),
         (lambda path: path.write_text(path.read_text().replace('[["8x4"', '[["8x4", "9x9"')), "not a result file"),
+        (lambda path: path.write_text("[" * 100_000), "is not JSON"),
+        (changed(params=None), "not a result file"),
+        (changed(params=["box"]), "not a result file"),
+        (changed(date="yesterday"), "'yesterday' is no date in milliseconds"),
+        (changed(date=1e30), "1e+30 is no date in milliseconds"),
+        (changed(commit_hash=7), "7 is no text"),
+        (changed(results={NAME: [["fast", None], [["8x4", "64x64"]], "v"]}), "result has 'fast', which is no number"),
+        (changed(results={NAME: [[10**400, None], [["8x4", "64x64"]], "v"]}), "not a result file"),
+        (changed(results={NAME: [[1, None], [["8x4", "64x64"]], "v", "noon"]}), "'noon' is no date in milliseconds"),
         (lambda path: path.write_text(path.read_text().replace('"version": 2', '"version": 3')), "upgrade bench_core"),
         (lambda path: path.write_text(path.read_text().replace('"version": 2', '"version": 1')), "`asv update` brings"),
     ],
-    ids=["half", "bytes", "list", "object", "columns", "newer asv", "older asv"],
+    ids=[
+        *("half", "bytes", "list", "object", "columns", "deep", "no machine", "machine", "date", "year", "commit"),
+        *("text", "huge", "started", "newer asv", "older asv"),
+    ],
 )
 def test_a_file_that_cannot_be_read_is_left_out_by_name_and_the_others_are_there(folder, damage, reason):
     folder.run(commit="b" * 40)
@@ -192,6 +208,16 @@ def test_a_benchmark_that_has_changed_since_is_left_out_once_however_many_files_
     (left_out,) = folder.read().left_out
     assert left_out.source == NAME
     assert left_out.reason.endswith("in 2 result file(s)")
+
+
+def test_an_infinite_value_is_none_and_is_named(folder):
+    folder.run(seconds=math.inf)
+    store = folder.read()
+    assert store.runs[0].cells == ()
+    assert f"{NAME}(8x4)" in store.runs[0].failed  # so no older value stands in its place
+    assert [(left_out.source, left_out.reason) for left_out in store.left_out] == [
+        (f"{NAME}(8x4)", "its value is infinite, so that nothing can be said of it: in 1 result file(s)")
+    ]
 
 
 def test_json_that_is_no_result_and_lies_beside_no_machine_is_somebody_elses(folder):
@@ -299,7 +325,11 @@ def test_a_line_goes_after_what_a_power_cut_has_left(folder):
 
 @pytest.mark.parametrize(
     ("change", "reason"),
-    [({"schema": 2}, "a newer bench_core wrote it (schema 2): upgrade"), ({"caches": None}, "AttributeError")],
+    [
+        ({"schema": 2}, "a newer bench_core wrote it (schema 2): upgrade"),
+        ({"caches": None}, "AttributeError"),
+        ({"caches": {"L1d": math.inf}}, "OverflowError"),
+    ],
 )
 def test_a_line_of_circumstances_that_is_newer_or_damaged_is_left_out(folder, change, reason):
     folder.run()
