@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bench_core.analysis.records import Growth, Point, Residual, Series, Subject
+from bench_core.analysis.records import Growth, Point, Residual, RunKey, Series, Subject
 
 SLACK = 0.05
 """The standard deviation that the law leaves open, relative: alignment, layout, how the work divides among vectors."""
@@ -45,7 +45,7 @@ SLOWEST_MEMORY = 1e-9
 def growths(series: Iterable[Series], subject: Subject) -> tuple[Growth, ...]:
     """The law of each series that is a time and has three points or more: two would lie on any.
 
-    It is of the points that were measured of one commit, the most there are: what two runs differ by would look like a
+    It is of the points that were measured in one run, the most there are: what two runs differ by would look like a
     bend, or like a point that stands apart.
     """
     times = (line for line in series if line.unit == "seconds" and line.subject == subject.name)
@@ -57,11 +57,11 @@ def growths(series: Iterable[Series], subject: Subject) -> tuple[Growth, ...]:
 
 
 def _together(points: Iterable[Point], subject: Subject) -> tuple[Point, ...]:
-    """Those of the commit that most of them are of."""
-    by_commit: dict[str | None, list[Point]] = {}
+    """Those of the run that most of them are of."""
+    by_run: dict[RunKey, list[Point]] = {}
     for point in points:
-        by_commit.setdefault(subject.cells[point.cell].commit, []).append(point)
-    most: list[Point] = max(by_commit.values(), key=len)
+        by_run.setdefault(subject.cells[point.cell].run, []).append(point)
+    most: list[Point] = max(by_run.values(), key=len)
     return tuple(most)
 
 

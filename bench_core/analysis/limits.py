@@ -45,13 +45,13 @@ ONE_BY_ONE = ("modules", "parameters", "tensors", "keys")
 def limits(subject: Subject) -> tuple[Limit, ...]:
     """The limit of every timed cell that has one.
 
-    Where its yardsticks are of another commit, so of another run, how sure the share is is not known
+    Where its yardsticks are of another run, how sure the share is is not known
     (`bench_core.analysis.ratios.within_run`).
     """
     found = limits_of((measured.cell for measured in subject.cells.values()), subject.name, subject.caches)
     return tuple(
         limit
-        if len({subject.cells[name].commit for name in (limit.cell, *limit.yardsticks)}) == 1
+        if len({subject.cells[name].run for name in (limit.cell, *limit.yardsticks)}) == 1
         else replace(limit, share=unsure(limit.share))
         for limit in found
     )

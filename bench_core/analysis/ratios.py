@@ -34,13 +34,13 @@ def ratio(numerator: Interval, denominator: Interval) -> Interval:
 
 
 def within_run(numerator: Measured, denominator: Measured) -> Interval:
-    """The ratio of two cells that were measured of one commit; of two commits, so in two runs, nothing is told.
+    """The ratio of two cells that were measured in one run; of two runs nothing is told, be they of one commit.
 
     What two runs an hour apart differ by is in neither interval: on our machine 7 of 168 times by over 10 %, and one
     that was not changed by 1.6.
     """
     found = ratio(numerator.cell.value, denominator.cell.value)
-    return found if numerator.commit == denominator.commit else unsure(found)
+    return found if numerator.run == denominator.run else unsure(found)
 
 
 def unsure(found: Interval) -> Interval:

@@ -7,8 +7,22 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bench_core.records import Commit, Interval, LeftOut, VerdictName
+from bench_core.results.gate_file import Tally
 from bench_core.results.read import CellResult
 from bench_core.results.trials import Tried
+
+
+@dataclass(frozen=True)
+class RunKey:
+    """What tells one run of the suite from the others: cells with the same key were measured together.
+
+    Attributes:
+        file: the name of its result file, which gathers all runs of one commit in one environment.
+        began: ISO 8601, UTC; "" where that was not stored, and the file then counts as one run.
+    """
+
+    file: str
+    began: str
 
 
 @dataclass(frozen=True)
@@ -16,12 +30,14 @@ class Measured:
     """The newest stored value of a cell in one subject.
 
     Attributes:
+        run: that it was measured in.
         commit: that it was measured of, in full; None outside the history.
         date: when, ISO 8601, UTC.
         reproduce: a shell command that measures it again.
     """
 
     cell: CellResult
+    run: RunKey
     commit: str | None
     date: str
     reproduce: str
@@ -29,7 +45,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Subject:
-    """One machine with one set of installed versions: a column of the report.
+    """One machine with one environment, of commits or outside the history: a column of the report.
 
     Attributes:
         name: short and unique in the report, e.g. ``epyc-2core, torch 2.13.0+cpu``.
@@ -308,23 +324,43 @@ class History:
 
 
 @dataclass(frozen=True)
+class TrustedRun:
+    """A run that values of a subject are of.
+
+    Attributes:
+        commit: as of `Measured`.
+        cells: how many of the values are of it.
+        doctor: what `bench-core doctor` said when it began, (level, sentence, what to do) each; None where that was
+            not stored.
+    """
+
+    run: RunKey
+    commit: str | None
+    cells: int
+    doctor: tuple[tuple[str, str, str], ...] | None
+
+
+@dataclass(frozen=True)
 class Trust:
     """How far to believe a subject's figures.
 
     Attributes:
         noise: quartiles of the cells' relative half widths (of 99 % intervals), of cells that have one.
+        known: cells that have an interval.
+        unknown: cells that have none.
         unsure: cells uncertain by over 10 %.
-        doctor: what `bench-core doctor` said when they were measured, (level, sentence, what to do) each; empty where
-            it was not stored.
-        controls: gates on this machine, and how many of their controls differed from themselves; None without gates.
+        runs: that the values are of, the latest first.
+        controls: the tally of the gates on this machine; None without gates.
         method: how a figure is measured, in sentences.
     """
 
     subject: str
     noise: tuple[float, float, float]
+    known: int
+    unknown: int
     unsure: tuple[str, ...]
-    doctor: tuple[tuple[str, str, str], ...]
-    controls: tuple[int, int] | None
+    runs: tuple[TrustedRun, ...]
+    controls: Tally | None
     method: tuple[str, ...]
 
 

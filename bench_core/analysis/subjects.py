@@ -1,29 +1,89 @@
-"""The columns of a report: each machine with each torch, and the newest value of every cell."""
+"""The columns of a report: each machine with each environment, and the newest value of every cell."""
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 
-from bench_core.analysis.records import Measured, Subject
+from bench_core.analysis.records import Measured, RunKey, Subject
 from bench_core.results.read import CellResult
 from bench_core.results.store import Circumstances, Run, Store, iso_date
 
+HARDWARE = ("machine", "os", "arch", "cpu", "num_cpu", "ram")
+"""What asv describes of a machine. The rest of a result's description is the environment's."""
+
+PAUSE = 60 * 60 * 1000
+"""Milliseconds between the starts of two benchmarks from which they are of two runs.
+
+Within a run they lie apart by as long as the first one takes, which is minutes; and where a later run of the same
+commit has replaced what lay between, by as long as that took: the whole suite takes 21 minutes.
+"""
+
 
 def subjects(store: Store) -> tuple[Subject, ...]:
-    """Each machine with each version of torch, in the store's order of machines, the newest torch last.
+    """Each machine with each environment, in the order of the machines' names, the newest torch last.
 
+    What was measured outside the history is of no commit, so no column of commits takes it in: it has one of its own.
     A value is the newest by the date of its commit, and not by when it was measured: older commits may be measured
     later. A cell that failed in the newest run that had it has no value.
     """
-    runs: dict[tuple[str, str], list[Run]] = {}
+    runs: dict[_Place, list[Run]] = {}
     for run in store.runs:
-        runs.setdefault((run.machine, run.torch), []).append(run)
+        runs.setdefault(_place(run), []).append(run)
     return tuple(
-        _subject(_by_age(group), store.circumstances.get(machine, ()))
-        for (machine, _), group in sorted(runs.items(), key=lambda item: (item[0][0], version_key(item[0][1])))
+        _subject(_name(place, runs), _by_age(runs[place]), store.circumstances.get(place.machine, ()))
+        for place in sorted(runs, key=_order)
     )
+
+
+@dataclass(frozen=True)
+class _Place:
+    """What the values of a column share.
+
+    Attributes:
+        environment: name and value of all that is described of it, in the order of the names.
+        outside: of the history.
+    """
+
+    machine: str
+    environment: tuple[tuple[str, str], ...]
+    outside: bool
+
+    @property
+    def torch(self) -> str:
+        return dict(self.environment).get("torch", "")
+
+
+def _place(run: Run) -> _Place:
+    described = sorted((name, value) for name, value in run.description.items() if name not in HARDWARE)
+    return _Place(run.machine, tuple(described), run.commit is None)
+
+
+def _order(place: _Place) -> tuple[object, ...]:
+    environment = [(name, version_key(value)) for name, value in place.environment]
+    return place.machine, version_key(place.torch), environment, place.outside
+
+
+def _name(place: _Place, places: Collection[_Place]) -> str:
+    """The machine and its torch; then what tells it from the machine's other environments with that torch."""
+    alike = [
+        dict(other.environment) for other in places if (other.machine, other.torch) == (place.machine, place.torch)
+    ]
+    own = dict(place.environment)
+    differing = [
+        name
+        for name in sorted({name for each in alike for name in each})
+        if len({each.get(name) for each in alike}) > 1
+    ]
+    parts = [
+        place.machine,
+        *([f"torch {place.torch}"] if place.torch else []),
+        *(f"{name} {own[name]}" if name in own else f"no {name}" for name in differing),
+        *(["not of a commit"] if place.outside else []),
+    ]
+    return ", ".join(parts)
 
 
 def version_key(version: str) -> tuple[tuple[int, str], ...]:
@@ -45,30 +105,58 @@ def _by_age(runs: Iterable[Run]) -> list[Run]:
     return sorted(runs, key=lambda run: (run.committed or run.measured, run.measured))
 
 
-def _subject(runs: list[Run], circumstances: Iterable[Circumstances]) -> Subject:
+def _subject(name: str, runs: list[Run], circumstances: Collection[Circumstances]) -> Subject:
     """Args:
-    runs: of one machine and torch, the newest last.
+    runs: of one place, the newest last.
+    circumstances: of the machine.
     """
     newest = runs[-1]
-    values: dict[str, tuple[Run, CellResult]] = {}
+    values: dict[str, Measured] = {}
     failed: set[str] = set()
     for run in runs:
         broken = set(run.failed)
+        keys = run_keys(run, circumstances)
         failed -= {cell.name for cell in run.cells} | {cell.benchmark for cell in run.cells}
         failed |= broken
-        values = {name: value for name, value in values.items() if not {name, value[1].benchmark} & broken}
-        values |= {cell.name: (run, cell) for cell in run.cells}
+        values = {cell: value for cell, value in values.items() if not {cell, value.cell.benchmark} & broken}
+        values |= {cell.name: _measured(cell, run, keys[cell.begun]) for cell in run.cells}
     return Subject(
-        name=newest.machine + (f", torch {newest.torch}" if newest.torch else ""),
+        name=name,
         machine=newest.machine,
         description=newest.description,
         caches=_caches(circumstances),
-        cells={
-            name: Measured(cell, run.commit, iso_date(cell.begun) or run.measured or run.committed, reproduce(cell))
-            for name, (run, cell) in sorted(values.items())
-        },
+        cells=dict(sorted(values.items())),
         failed=tuple(sorted(failed)),
     )
+
+
+def _measured(cell: CellResult, run: Run, key: RunKey) -> Measured:
+    date = iso_date(cell.begun) or run.measured or run.committed
+    return Measured(cell, key, run.commit, date, reproduce(cell))
+
+
+def run_keys(run: Run, circumstances: Iterable[Circumstances]) -> Mapping[int, RunKey]:
+    """The run that a cell is of, by when its benchmark was begun (`CellResult.begun`).
+
+    asv adds to the file of a commit whatever is measured of it, today and next week. `bench-core run` leaves a line on
+    the machine's circumstances when it begins. asv leaves none: its runs are told by the pause between them, `PAUSE`.
+
+    asv stores one time for each benchmark: where a later run has measured some of its cells, all count as of that run.
+
+    Args:
+        circumstances: of the machine.
+    """
+    lines = [each.date for each in circumstances if each.commit == run.commit]
+    keys: dict[int, RunKey] = {}
+    began, previous = "", 0
+    for begun in sorted({cell.begun for cell in run.cells}):
+        since = max(previous, begun - PAUSE, 0)
+        announced = [date for date in lines if iso_date(since) < date <= iso_date(begun)]
+        if announced or begun - previous > PAUSE:
+            began = max(announced, default=iso_date(begun))
+        keys[begun] = RunKey(run.path.name, began)
+        previous = begun
+    return keys
 
 
 def _caches(circumstances: Iterable[Circumstances]) -> Mapping[str, int]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from bench_core.analysis.records import Subject, Trust
+from bench_core.analysis.records import Subject, Trust, TrustedRun
 from bench_core.results.read import CellResult
 from bench_core.results.store import Store
 
@@ -21,13 +22,14 @@ def trust(subject: Subject, store: Store) -> Trust:
         for name, measured in subject.cells.items()
         if (value := measured.cell.value).known and value.middle > 0
     }
-    ledger = store.ledgers.get(subject.machine)
     return Trust(
         subject=subject.name,
         noise=_quartiles(list(widths.values())),
+        known=len(widths),
+        unknown=len(subject.cells) - len(widths),
         unsure=tuple(name for name, width in widths.items() if width > UNSURE_ABOVE),
-        doctor=tuple(_doctor(subject, store)),
-        controls=None if ledger is None else (ledger.gates, ledger.rejected),
+        runs=tuple(_runs(subject, store)),
+        controls=store.ledgers.get(subject.machine),
         method=tuple(_method([measured.cell for measured in subject.cells.values()])),
     )
 
@@ -39,11 +41,12 @@ def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     return low, middle, high
 
 
-def _doctor(subject: Subject, store: Store) -> Iterator[tuple[str, str, str]]:
-    """What was said before any of the commits was measured that the values are of, once each, the latest first."""
-    commits = {measured.commit for measured in subject.cells.values()}
-    said = [found for found in store.circumstances.get(subject.machine, ()) if found.commit in commits]
-    yield from dict.fromkeys(finding for found in reversed(said) for finding in found.findings)
+def _runs(subject: Subject, store: Store) -> Iterator[TrustedRun]:
+    """The latest first. What was said of one of them is said of no other."""
+    cells = Counter((measured.run, measured.commit) for measured in subject.cells.values())
+    said = {(line.date, line.commit): line.findings for line in store.circumstances.get(subject.machine, ())}
+    for run, commit in sorted(cells, key=lambda each: (each[0].began, each[0].file), reverse=True):
+        yield TrustedRun(run, commit, cells[run, commit], said.get((run.began, commit or "")))
 
 
 def _method(cells: Sequence[CellResult]) -> Iterator[str]:

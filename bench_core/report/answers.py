@@ -20,6 +20,7 @@ from bench_core.analysis.records import (
     Report,
     Subject,
     Track,
+    TrustedRun,
 )
 from bench_core.analysis.series import axes, quantity
 from bench_core.records import Interval
@@ -29,7 +30,7 @@ from bench_core.report.markup import code, plain
 from bench_core.report.table import described
 from bench_core.results.read import CellResult
 
-SCHEMA = 1
+SCHEMA = 2
 """Raised when a key goes, or changes its meaning. Keys may be added without."""
 
 LONGEST = 30
@@ -314,17 +315,26 @@ def _trust(report: Report) -> Iterator[str]:
     for trust in report.trust:
         yield from (f"### {plain(trust.subject)}", "")
         low, middle, high = trust.noise
+        cells = trust.known + trust.unknown
         if not math.isnan(middle):
             yield (
-                f"- Half of the figures are known to within ±{100 * middle:.1f} % (quartiles ±{100 * low:.1f} and "
-                f"±{100 * high:.1f} %, of 99 % intervals); {len(trust.unsure)} are uncertain by over 10 %."
+                f"- Half of the {trust.known} figures that have an interval are known to within ±{100 * middle:.1f} % "
+                f"(quartiles ±{100 * low:.1f} and ±{100 * high:.1f} %, of 99 % intervals); {len(trust.unsure)} are "
+                "uncertain by over 10 %."
             )
-        if trust.controls is not None:
-            gates, rejected = trust.controls
-            yield f"- {gates} gates on this machine: {rejected} of their controls differed from themselves."
-        if not trust.doctor:
-            yield "- What `bench-core doctor` would have said then was not stored; it may say something else now."
-        yield from (f"- doctor, {plain(level)}: {plain(what)} {plain(action)}" for level, what, action in trust.doctor)
+        if trust.unknown:
+            yield f"- {trust.unknown} of {cells} figures have no interval: how uncertain they are is not known."
+        if trust.controls is not None and trust.controls.controls:
+            tally = trust.controls
+            yield (
+                f"- {tally.rejected} of {tally.controls} controls differed from themselves, in {tally.gates} gates on "
+                f"this machine (95 % bounds: {100 * tally.low:.1f} to {100 * tally.high:.1f} %)."
+            )
+        for run in trust.runs:
+            yield f"- {run.cells} of {cells} cells in {_run(run)}"
+            yield from (
+                f"  - {plain(level)}: {plain(what)} {plain(action)}" for level, what, action in run.doctor or ()
+            )
         yield from (f"- {_advice(sentence)}" for sentence in trust.method)
         yield ""
     for tried in report.tried:
@@ -339,6 +349,16 @@ def _trust(report: Report) -> Iterator[str]:
     example = next((each for subject in report.subjects for each in subject.cells.values()), None)
     if example is not None:
         yield from ("To measure a cell again, for instance:", "", f"    {example.reproduce}", "")
+
+
+def _run(found: TrustedRun) -> str:
+    of = f"commit {code(found.commit[:8])}" if found.commit else "of no commit"
+    when = f"the run of {found.run.began[:16].replace('T', ' ')} UTC" if found.run.began else "a run without a date"
+    if found.doctor is None:
+        said = "what `bench-core doctor` would have said then was not stored; it may say something else now."
+    else:
+        said = "`bench-core doctor` said:" if found.doctor else "`bench-core doctor` found nothing that disturbs."
+    return f"{when}, {of}: {said}"
 
 
 def _left_out(report: Report) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench_core.analysis.records import Measured, Subject
+from bench_core.analysis.records import Measured, RunKey, Subject
 from bench_core.records import Interval
 from bench_core.results.read import CellResult
 
@@ -26,8 +26,9 @@ def subject_of(
     cells, *, name="box, torch 2.13.0", machine="box", caches=CACHES, failed=(), torch="2.13.0", commit="c" * 40
 ):
     """A `Subject` whose newest values are `cells`."""
+    key = RunKey("cccccccc-env.json", "2026-01-02T03:00:00+00:00")
     measured = {
-        each.name: Measured(each, commit, "2026-01-02T03:04:05+00:00", f"bench-core run '^{each.name}$'")
+        each.name: Measured(each, key, commit, "2026-01-02T03:04:05+00:00", f"bench-core run '^{each.name}$'")
         for each in cells
     }
     description = {"machine": machine, "cpu": "A CPU", "num_cpu": "2", "python": "3.11", "torch": torch}

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 
 from bench_core.analysis.crossings import crossings
+from bench_core.analysis.records import RunKey
 
 BENCHMARK = "edits.Edit.time_add"
 SIZES = ["10x10", "100x100", "1000x1000", "10000x10000"]
@@ -97,7 +98,7 @@ def test_lines_that_are_alike_say_so(crossing):
     assert found.sentence == "`1` and `all` cannot be told apart at any size."
 
 
-def test_values_of_two_commits_claim_nothing(make_along, make_subject):
+def test_values_of_two_runs_claim_nothing(make_along, make_subject):
     cells = [
         each
         for device, values in {"cpu": [1, 1], "cuda": [2, 0.5]}.items()
@@ -105,7 +106,7 @@ def test_values_of_two_commits_claim_nothing(make_along, make_subject):
     ]
     subject = make_subject(cells)
     measured = {
-        name: replace(each, commit="d" * 40) if each.cell.params["device"] == "cuda" else each
+        name: replace(each, run=RunKey("another.json", "")) if each.cell.params["device"] == "cuda" else each
         for name, each in subject.cells.items()
     }
     (found,) = crossings(replace(subject, cells=measured))

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from bench_core.analysis.growth import growths, time
+from bench_core.analysis.records import RunKey
 from bench_core.analysis.series import series
 
 SIZES = ["8x4", "64x64", "256x256", "1024x1024", "4096x4096", "8192x8192"]
@@ -162,7 +163,7 @@ def test_a_law_is_of_points_of_one_run(make_subject, make_along):
     (all_of_them,) = growths(series(subject), subject)
     assert len(all_of_them.residuals) == len(SIZES)
     again = [name for name in subject.cells if "64x64" in name or "256x256" in name]
-    newer = {name: replace(subject.cells[name], commit="d" * 40) for name in again}
+    newer = {name: replace(subject.cells[name], run=RunKey("another.json", "")) for name in again}
     subject = replace(subject, cells={**subject.cells, **newer})
     (found,) = growths(series(subject), subject)
     assert [point.label for point in found.series.points] == ["8x4", "1024x1024", "4096x4096", "8192x8192"]

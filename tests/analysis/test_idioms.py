@@ -5,6 +5,7 @@ import pytest
 
 from bench_core.analysis.idioms import jobs
 from bench_core.analysis.ratios import ratio
+from bench_core.analysis.records import RunKey
 from bench_core.records import Interval
 
 BENCHMARK = "edits.Edit.time_add"
@@ -118,13 +119,13 @@ def test_a_flip_is_where_no_way_may_be_the_best_on_both_sides(job):
     )
 
 
-def test_values_of_two_commits_are_not_told_apart(make_cell, make_subject):
+def test_values_of_two_runs_are_not_told_apart(make_cell, make_subject):
     fast, slow = (
         make_cell(BENCHMARK, {"way": way, "size": "8x4"}, value, rivals="way")
         for way, value in {"data": 1, "detach": 2}.items()
     )
     subject = make_subject([fast, slow])
-    other = {**subject.cells, slow.name: replace(subject.cells[slow.name], commit="d" * 40)}
+    other = {**subject.cells, slow.name: replace(subject.cells[slow.name], run=RunKey("another.json", ""))}
     (found,) = jobs(replace(subject, cells=other))
     assert found.rankings[0].rivals[1].tied
     assert found.advice == "No way can be told from the others."

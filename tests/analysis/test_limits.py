@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from bench_core.analysis.limits import level, limits
+from bench_core.analysis.records import RunKey
 from bench_core.records import Interval
 
 GIGA = 1e9
@@ -270,7 +271,7 @@ def test_how_sure_a_share_is_is_not_known_where_the_yardstick_is_of_another_run(
     cell, *sticks = cells = [job("256x256", 1e-3, writes=1), *memory("fill", {"256x256": GIGA})]
     subject = make_subject(cells)
     assert limits(subject)[0].share.known
-    earlier = {stick.name: replace(subject.cells[stick.name], commit="b" * 40) for stick in sticks}
+    earlier = {stick.name: replace(subject.cells[stick.name], run=RunKey("another.json", "")) for stick in sticks}
     (found,) = limits(replace(subject, cells={**subject.cells, **earlier}))
     assert found.cell == cell.name
     assert not found.share.known

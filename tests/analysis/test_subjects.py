@@ -7,14 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from bench_core.analysis.subjects import reproduce, subjects, version_key
+from bench_core.analysis.ratios import within_run
+from bench_core.analysis.subjects import PAUSE, reproduce, subjects, version_key
 from bench_core.results.store import Circumstances, Run, Store
 
 
 @pytest.fixture
 def run_of(make_cell):
     def make(
-        seconds, *, machine="box", torch="2.13.0", commit="a", committed="2026-01-01", failed=(), cells=None, begun=0
+        seconds,
+        *,
+        machine="box",
+        torch="2.13.0",
+        commit="a",
+        committed="2026-01-01",
+        failed=(),
+        cells=None,
+        begun=0,
+        **described,
     ):
         cell = make_cell("fills.Fill.time_fill", {"size": "8x4"}, seconds, begun=begun)
         return Run(
@@ -24,7 +34,7 @@ def run_of(make_cell):
             committed=committed,
             measured="2026-02-01T00:00:00+00:00",
             environment="env",
-            description={"machine": machine, "torch": torch, "at": commit},
+            description={"machine": machine, "torch": torch, **described},
             cells=(cell,) if cells is None else tuple(cells),
             failed=tuple(failed),
         )
@@ -95,8 +105,75 @@ def test_the_date_of_a_value_is_when_its_benchmark_was_begun(run_of):
 
 
 def test_the_description_is_that_of_the_newest_run(run_of):
-    newer = run_of(1, commit="b", committed="2026-01-02")
-    assert only(Store((newer, run_of(1)))).description["at"] == "b"
+    newer = run_of(1, commit="b", committed="2026-01-02", os="Linux 7")
+    assert only(Store((newer, run_of(1, os="Linux 6")))).description["os"] == "Linux 7"
+
+
+def test_environments_that_share_their_torch_are_subjects_of_their_own_named_by_what_differs(run_of):
+    runs = (
+        run_of(1, python="3.12", numpy="2.4"),
+        run_of(2, python="3.9", numpy="2.4", commit="b"),
+        run_of(3, python="3.12", numpy="2.4", **{"env-THREADS": "2"}),
+        run_of(4, python="3.12", numpy="2.4", torch="2.9.0"),
+    )
+    found = {subject.name: subject.cells[CELL].cell.value.middle for subject in subjects(Store(runs))}
+    assert found == {
+        "box, torch 2.9.0": 4,
+        "box, torch 2.13.0, env-THREADS 2, python 3.12": 3,
+        "box, torch 2.13.0, no env-THREADS, python 3.9": 2,
+        "box, torch 2.13.0, no env-THREADS, python 3.12": 1,
+    }
+
+
+def test_what_is_of_no_commit_is_a_subject_of_its_own_and_says_so(run_of):
+    runs = (run_of(1), run_of(2, commit=None, committed=""))
+    assert [(subject.name, subject.cells[CELL].cell.value.middle) for subject in subjects(Store(runs))] == [
+        ("box, torch 2.13.0", 1),
+        ("box, torch 2.13.0, not of a commit", 2),
+    ]
+
+
+NOON = 1_767_355_200_000  # 2026-01-02T12:00:00 UTC in asv's milliseconds
+MINUTE = 60_000
+
+
+def begun_at(run_of, make_cell, *times):
+    """One result file with a cell for each time."""
+    return run_of(1, cells=[make_cell(f"f.C.time_{number}", {}, 1, begun=begun) for number, begun in enumerate(times)])
+
+
+def keys_of(run, *lines):
+    known = tuple(Circumstances(date, "a" * 40, {}, ()) for date in lines)
+    return [measured.run for measured in only(Store((run,), circumstances={"box": known})).cells.values()]
+
+
+def test_runs_that_asv_has_merged_into_one_file_are_told_by_the_pause_between_them(run_of, make_cell):
+    run = begun_at(run_of, make_cell, NOON, NOON + PAUSE, NOON + 2 * PAUSE + 1)
+    first, second, later = keys_of(run)
+    assert first == second
+    assert (first.began, later.began) == ("2026-01-02T12:00:00+00:00", "2026-01-02T14:00:00+00:00")
+    cells = list(only(Store((run,))).cells.values())
+    assert within_run(cells[0], cells[1]).known
+    assert not within_run(cells[0], cells[2]).known
+
+
+def test_a_run_begins_where_it_left_a_line_however_short_the_pause(run_of, make_cell):
+    run = begun_at(run_of, make_cell, NOON + 2 * MINUTE, NOON + 8 * MINUTE, NOON + 12 * MINUTE, NOON + 13 * MINUTE)
+    lines = ("2026-01-02T12:00:00+00:00", "2026-01-02T12:10:30+00:00")
+    assert [key.began for key in keys_of(run, *lines)] == [lines[0], lines[0], lines[1], lines[1]]
+
+
+def test_a_line_that_is_older_than_a_pause_is_not_of_the_run(run_of, make_cell):
+    run = begun_at(run_of, make_cell, NOON + 2 * PAUSE)
+    assert [key.began for key in keys_of(run, "2026-01-02T12:00:00+00:00")] == ["2026-01-02T14:00:00+00:00"]
+
+
+def test_two_files_are_two_runs_even_without_commits_and_times(run_of, make_cell):
+    one = begun_at(run_of, make_cell, 0)
+    other = replace(run_of(1, cells=[make_cell("f.C.time_other", {}, 1)]), path=Path("other.json"))
+    (subject,) = subjects(Store(tuple(replace(run, commit=None) for run in (one, other))))
+    first, second = subject.cells.values()
+    assert not within_run(first, second).known
 
 
 def test_caches_are_those_that_were_stored_last_for_the_machine_smallest_first(run_of):

@@ -1,6 +1,7 @@
 import math
 from dataclasses import replace
 
+from bench_core.analysis.records import RunKey, TrustedRun
 from bench_core.analysis.trust import trust
 from bench_core.results.gate_file import Tally
 from bench_core.results.store import Circumstances, Store
@@ -12,8 +13,8 @@ def cells(make_cell, *spreads):
     return [make_cell("f.C.time_it", {"way": str(index)}, 1, spread=spread) for index, spread in enumerate(spreads)]
 
 
-def said(commit, *findings):
-    return Circumstances("2026-01-01T00:00:00+00:00", commit * 40, {}, findings)
+def said(commit, date, *findings):
+    return Circumstances(date, commit * 40, {}, findings)
 
 
 def test_noise_is_the_quartiles_of_the_half_widths(make_cell, make_subject):
@@ -34,22 +35,40 @@ def test_uncertain_cells_are_named(make_cell, make_subject):
     assert found.unsure == ("f.C.time_it(1)",)
 
 
-def test_what_doctor_said_of_the_values_commits_is_kept_once(make_cell, make_subject):
-    frequency, load = ("warning", "The governor is powersave.", "Set it."), ("warning", "It is busy.", "Wait.")
-    store = Store((), circumstances={"box": (said("c", frequency), said("d", load), said("c", load, frequency))})
-    subject = make_subject(cells(make_cell, 0.01), commit="c" * 40)
-    assert trust(subject, store).doctor == (load, frequency)
+def test_cells_without_an_interval_are_counted_beside_those_whose_noise_is_known(make_cell, make_subject):
+    found = trust(make_subject(cells(make_cell, 0.01, 0.02, math.inf)), NOTHING)
+    assert (found.known, found.unknown) == (2, 1)
 
 
-def test_what_doctor_said_of_other_commits_is_left_out(make_cell, make_subject):
-    store = Store((), circumstances={"box": (said("d", ("warning", "It is busy.", "Wait.")),)})
-    assert trust(make_subject(cells(make_cell, 0.01)), store).doctor == ()
+BUSY = ("warning", "It is busy.", "Wait.")
+HOT = ("warning", "It is hot.", "Open a window.")
 
 
-def test_the_controls_of_the_machines_gates_are_counted(make_cell, make_subject):
+def test_what_doctor_said_of_a_run_is_said_of_no_other_not_even_of_the_same_commit(make_cell, make_subject):
+    subject = make_subject(cells(make_cell, 0.01, 0.01, 0.01, 0.01))
+    dates = ("2026-01-02T03:00:00+00:00", "2026-01-09T03:00:00+00:00", "2026-01-16T03:00:00+00:00")
+    keys = [RunKey("cccccccc-env.json", date) for date in dates]
+    values = zip(subject.cells.items(), [*keys, keys[0]], strict=True)
+    subject = replace(subject, cells={name: replace(each, run=key) for (name, each), key in values})
+    lines = (said("c", dates[0], BUSY, HOT), said("c", dates[1]), said("d", dates[2], HOT))
+    assert trust(subject, Store((), circumstances={"box": lines})).runs == (
+        TrustedRun(keys[2], "c" * 40, 1, None),
+        TrustedRun(keys[1], "c" * 40, 1, ()),
+        TrustedRun(keys[0], "c" * 40, 2, (BUSY, HOT)),
+    )
+
+
+def test_what_doctor_said_on_another_machine_is_not_said(make_cell, make_subject):
+    store = Store((), circumstances={"other": (said("c", "2026-01-02T03:00:00+00:00", BUSY),)})
+    (run,) = trust(make_subject(cells(make_cell, 0.01)), store).runs
+    assert run.doctor is None
+
+
+def test_the_controls_are_those_of_the_machines_gates(make_cell, make_subject):
     subject = make_subject(cells(make_cell, 0.01))
-    assert trust(subject, Store((), ledgers={"box": Tally(7, 40, 1, 0, 0.1)})).controls == (7, 1)
-    assert trust(subject, Store((), ledgers={"other": Tally(7, 40, 1, 0, 0.1)})).controls is None
+    tally = Tally(7, 40, 1, 0, 0.1)
+    assert trust(subject, Store((), ledgers={"box": tally})).controls == tally
+    assert trust(subject, Store((), ledgers={"other": tally})).controls is None
 
 
 def test_the_method_counts_the_samples(make_cell, make_subject):

@@ -20,17 +20,23 @@ from bench_core.analysis.records import (
     Report,
     Residual,
     Rival,
+    RunKey,
     Series,
     Subject,
     Track,
     Trust,
+    TrustedRun,
 )
 from bench_core.records import Commit, Interval, LeftOut
 from bench_core.report.answers import csv, markdown, to_json
+from bench_core.results.gate_file import Tally
 from bench_core.results.read import CellResult
 from bench_core.results.trials import Trial, TrialFigure, Tried
 
 HASH = "4e6b7ac4" + "0" * 32
+
+
+RUN = RunKey("4e6b7ac4-env.json", "2026-01-02T03:04:05+00:00")
 
 
 def interval(middle, low=None, high=None):
@@ -50,7 +56,7 @@ MEMORY = cell("edits.Build.peakmem_build", {}, 3 << 20, kind="peakmemory", unit=
 
 def subject(name="box, torch 2.13.0"):
     measured = {
-        each.name: Measured(each, HASH, "2026-01-02T00:00:00+00:00", f"bench-core run '{each.name}'")
+        each.name: Measured(each, RUN, HASH, "2026-01-02T00:00:00+00:00", f"bench-core run '{each.name}'")
         for each in (SMALL, LARGE, OTHER, MEMORY)
     }
     description = {"machine": "box", "cpu": "A CPU", "num_cpu": "2", "python": "3.11", "torch": "2.13.0"}
@@ -148,9 +154,15 @@ def report(*subjects, **changes):
             Trust(
                 subject=name,
                 noise=(0.01, 0.02, 0.03),
+                known=3,
+                unknown=1,
                 unsure=(LARGE.name,),
-                doctor=(("warning", "It is busy.", "Wait."),),
-                controls=(7, 1),
+                runs=(
+                    TrustedRun(RUN, HASH, 2, (("warning", "It is busy.", "Wait."),)),
+                    TrustedRun(RunKey("b.json", "2026-01-01T00:00:00+00:00"), "b" * 40, 1, ()),
+                    TrustedRun(RunKey("no-commit.json", ""), None, 1, None),
+                ),
+                controls=Tally(7, 40, 1, 0.0006, 0.1316),
                 method=("With a watch.",),
             ),
         ),
@@ -262,11 +274,23 @@ def test_the_history_marks_upgrades_gates_and_steps():
 def test_trust_names_noise_controls_and_doctor():
     found = lines()
     assert (
-        "- Half of the figures are known to within ±2.0 % (quartiles ±1.0 and ±3.0 %, of 99 % intervals); 1 are "
-        "uncertain by over 10 %."
+        "- Half of the 3 figures that have an interval are known to within ±2.0 % (quartiles ±1.0 and ±3.0 %, of 99 % "
+        "intervals); 1 are uncertain by over 10 %."
     ) in found
-    assert "- 7 gates on this machine: 1 of their controls differed from themselves." in found
-    assert "- doctor, warning: It is busy. Wait." in found
+    assert "- 1 of 4 figures have no interval: how uncertain they are is not known." in found
+    assert (
+        "- 1 of 40 controls differed from themselves, in 7 gates on this machine (95 % bounds: 0.1 to 13.2 %)."
+    ) in found
+    start = found.index(
+        "- 2 of 4 cells in the run of 2026-01-02 03:04 UTC, commit `4e6b7ac4`: `bench-core doctor` said:"
+    )
+    assert found[start + 1 : start + 4] == [
+        "  - warning: It is busy. Wait.",
+        "- 1 of 4 cells in the run of 2026-01-01 00:00 UTC, commit `bbbbbbbb`: `bench-core doctor` found nothing that "
+        "disturbs.",
+        "- 1 of 4 cells in a run without a date, of no commit: what `bench-core doctor` would have said then was not "
+        "stored; it may say something else now.",
+    ]
 
 
 def test_trials_of_the_gate_are_told_with_their_command_and_bounds():
@@ -281,7 +305,7 @@ def test_what_was_left_out_is_said():
 
 def test_json_knows_no_nan():
     found = json.loads(json.dumps(to_json(report()), allow_nan=False))
-    assert found["schema"] == "bench-core/report/1"
+    assert found["schema"] == "bench-core/report/2"
     assert found["growths"][0]["exponent"] is None
     assert found["limits"][1]["ceiling"] is None
     assert found["crossings"][0]["ratios"][1]["ratio"] == {

@@ -22,17 +22,21 @@ from bench_core.analysis.records import (
     Report,
     Residual,
     Rival,
+    RunKey,
     Series,
     Subject,
     Track,
     Trust,
+    TrustedRun,
 )
 from bench_core.records import Commit, Interval, LeftOut
 from bench_core.report.page import html
+from bench_core.results.gate_file import Tally
 from bench_core.results.read import CellResult
 from bench_core.results.trials import Trial, TrialFigure, Tried
 
 SIZES = {"8x4": 32, "256x256": 65_536, "1024x1024": 1_048_576, "4096x4096": 16_777_216}
+RUN = RunKey("7b13ed90-installed.json", "2026-03-01T09:58:00+00:00")
 WAYS = ["in_place", "data", "no_grad", "detach", "copy_", "fill_", "mul_"]
 
 
@@ -45,7 +49,7 @@ def result(benchmark, params, seconds, width=0.03):
 
 
 def measured(cell):
-    return Measured(cell, "7b13ed90" * 5, "2026-03-01T10:00:00+00:00", f"bench-core run '^{cell.name}$'")
+    return Measured(cell, RUN, "7b13ed90" * 5, "2026-03-01T10:00:00+00:00", f"bench-core run '^{cell.name}$'")
 
 
 class Maker:
@@ -165,7 +169,13 @@ class Maker:
         unsure = tuple(cell.name for cell in self.results[:3])
         doctor = (("warning", "The clock frequency is not fixed.", "Set the governor to `performance`."),)
         method = ("A time is the median of 20 samples.", "`threads` is 1.")
-        return Trust(self.subject, (0.01, 0.03, 0.09), unsure, doctor, (12, 1), method)
+        cells = len(self.results)
+        runs = (
+            TrustedRun(RUN, "7b13ed90" * 5, cells - 2, doctor),
+            TrustedRun(RunKey("no-commit.json", ""), None, 2, None),
+        )
+        tally = Tally(12, 60, 1, 0.0004, 0.0894)
+        return Trust(self.subject, (0.01, 0.03, 0.09), cells - 1, 1, unsure, runs, tally, method)
 
 
 def made(makers, machines, commits, **more):

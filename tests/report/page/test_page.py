@@ -93,6 +93,21 @@ def test_what_was_left_out_is_said_in_the_findings_and_in_full(small):
     assert "of a newer schema" in section(page, "trust")
 
 
+def test_what_the_doctor_said_is_said_of_the_run_that_it_said_it_of(page):
+    trust = section(page, "trust")
+    known, unknown = trust.split("What the doctor said")[1].split("</ul>", 1)
+    assert "54 of 56 cells in the run of 2026-03-01 09:58 UTC, commit <code>7b13ed90</code>:" in known
+    assert "The clock frequency is not fixed." in known
+    assert "2 of 56 cells in a run without a date, of no commit: not stored." in unknown
+
+
+def test_how_many_cells_have_no_interval_and_how_many_controls_there_were_is_said(page):
+    trust = section(page, "trust")
+    assert "Half of the 55 cells that have an interval are uncertain by at most" in trust
+    assert "1 of 56 cells have no interval" in trust
+    assert "1 of 60 controls, in 12 gates, was found to differ (95 % bounds on the share: 0.0\xa0% to 9\xa0%)" in trust
+
+
 def test_trials_of_the_gate_stand_beside_what_they_say_about(page):
     trust = section(page, "trust")
     assert "tried on epyc" in trust
