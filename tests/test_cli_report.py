@@ -138,6 +138,16 @@ def test_values_that_nobody_expects_cost_no_more_than_themselves(project, form):
     assert "Fill.time" in text
 
 
+def test_results_of_no_commit_are_shown_beside_those_of_commits(project):
+    content = json.loads((project.root / f"results/here/{COMMIT[:8]}-installed.json").read_text())
+    project.write("no-commit.json", {**content, "commit_hash": "", "date": 0})
+    project.write("benchmarks.json", {"version": 2, BENCHMARK["name"]: BENCHMARK})
+    subjects = json.loads(project.report("--format", "json").stdout)["subjects"]
+    assert [subject["name"] for subject in subjects] == ["here", "here, not of a commit"]
+    folder = json.loads(project.report("results", "--format", "json").stdout)["subjects"]
+    assert [subject["name"] for subject in folder] == ["here"]
+
+
 def test_machines_are_chosen_by_name(project):
     project.measured("there", 2.0)
     both = json.loads(project.report("--format", "json").stdout)

@@ -46,8 +46,8 @@ def report(
     """Answer from stored results: what does it cost, how far from the limit, how does it grow, which way is fast, since
     when.
 
-    Reads the results that the suite's configuration names, or those in FOLDER, and measures nothing. What cannot be
-    used is left out, by name, and the rest is shown.
+    Reads the results that the suite's configuration names, with those of the last run outside the history, or those in
+    FOLDER, and measures nothing. What cannot be used is left out, by name, and the rest is shown.
     """
     started = clock.host()
     if opened and form != "html":
@@ -72,9 +72,13 @@ def _answers(folder: Path | None, config: Path, machines: tuple[str, ...], outpu
     from bench_core.analysis import build
     from bench_core.asv_config import asv_config
     from bench_core.results.commits import Commits, read_commits
-    from bench_core.results.store import read_store
+    from bench_core.results.store import WITHOUT_COMMIT, read_store
 
-    store = read_store(asv_config(config).results if folder is None else folder)
+    if folder is None:
+        settings = asv_config(config)
+        store = read_store(settings.results, outside=settings.environments.parent / WITHOUT_COMMIT)
+    else:
+        store = read_store(folder)
     hashes = {run.commit for run in store.runs} | {gate.summary.head.commit for gate in store.gates}
     # The results of a FOLDER may have come without the project.
     commits = read_commits(config, {one for one in hashes if one}) if folder is None or config.is_file() else Commits()

@@ -31,13 +31,11 @@ from asv.runner import run_benchmarks
 from asv.util import UserError
 
 from bench_core.errors import BenchCoreError, require_writable
-from bench_core.results.store import Circumstances, append_circumstances
+from bench_core.results.store import WITHOUT_COMMIT, Circumstances, append_circumstances
 from bench_core.timing.cells import Cell, SuiteDirectory
 
 REPORTED = ("torch", "numpy")
 """Packages whose versions name the environment in the result files."""
-
-WITHOUT_COMMIT = "no-commit.json"
 
 QUICK: Mapping[str, Any] = {"rounds": 1, "repeat": [5, 100, 0.06], "warmup_time": 0.02}
 """asv attributes of the quick profile: one pass over the suite instead of two, and half the samples, so that its 215

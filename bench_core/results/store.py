@@ -23,6 +23,9 @@ from bench_core.results.trials import SUMMARY, Tried, read_trials
 CIRCUMSTANCES = "doctor.jsonl"
 CIRCUMSTANCES_SCHEMA = 1
 
+WITHOUT_COMMIT = "no-commit.json"
+"""The result file of `bench-core run` where there is no commit to store results under; beside asv's environments."""
+
 
 @dataclass(frozen=True)
 class Circumstances:
@@ -109,11 +112,13 @@ class Store:
         return tuple(dict.fromkeys(run.machine for run in self.runs))
 
 
-def read_store(folder: Path, machines: Sequence[str] = ()) -> Store:
+def read_store(folder: Path, machines: Sequence[str] = (), *, outside: Path | None = None) -> Store:
     """Read asv's results folder.
 
     Args:
         machines: only these, by asv's names; all without any.
+        outside: a result file that is kept elsewhere since it is of no commit (`WITHOUT_COMMIT`), to be read as well if
+            it is there.
 
     Raises:
         BenchCoreError: if there is no result in it that can be read, or no machine of one of these names.
@@ -127,6 +132,10 @@ def read_store(folder: Path, machines: Sequence[str] = ()) -> Store:
     for path in sorted(folder.rglob("*.json")):
         if path.name not in NO_RESULTS and not (path.parent in homes and path.parent not in chosen):
             reader.add(path, home=path.parent in homes)
+    if outside is not None and outside.is_file() and not outside.is_relative_to(folder):
+        reader.add(outside, home=True)
+    if not machines:
+        reader.leave_out_gpu()
     runs = [run for run in reader.runs if not machines or run.machine in machines]
     if not runs:
         raise BenchCoreError(f"there are no results in {folder}{_why(reader.left_out)}. `make bench` writes some.")
@@ -154,6 +163,11 @@ STORED_BY_GATE = re.compile(r"[0-9a-f]{8}-gate-.*")
 
 OUTDATED = "not the suite's any more, or changed since"
 INFINITE = "its value is infinite, so that nothing can be said of it"
+
+GPU = (
+    "a record of `make gpu`, which has shown its table at the end; docs/gpu.md says what it holds. A report is made of "
+    "asv's results: `bench-core run --quick --param device=cuda` on that machine stores the same cells as such"
+)
 
 
 class _Reader:
@@ -244,9 +258,15 @@ class _Reader:
         for (name, why), files in sorted(self._unused.items()):
             yield LeftOut(name, f"{why}: in {files} result file(s)")
 
+    def leave_out_gpu(self) -> None:
+        """Name the records of `make gpu`: two clocks, and samples instead of asv's columns."""
+        for path in sorted(self.folder.glob("gpu/*.jsonl")):
+            self._leave_out(path, GPU)
+
     def _leave_out(self, path: Path, why: object) -> None:
         """Name it without the folders of this machine, which the report's readers need not know."""
-        self.left_out.append(LeftOut(path.relative_to(self.folder).as_posix(), str(why).replace(f"{self.folder}/", "")))
+        folder = self.folder if path.is_relative_to(self.folder) else path.parent.parent
+        self.left_out.append(LeftOut(path.relative_to(folder).as_posix(), str(why).replace(f"{folder}/", "")))
 
 
 def append_circumstances(home: Path, circumstances: Circumstances) -> None:

@@ -130,6 +130,34 @@ def test_a_machine_that_there_is_not_is_an_error_that_names_those_that_there_are
         folder.read("tow")
 
 
+def test_a_result_outside_the_history_is_read_beside_the_folder_or_without_it(folder, tmp_path):
+    outside = Folder(tmp_path / "kept").run(commit_hash="", date=0)
+    (run,) = read_store(folder.path, outside=outside).runs
+    assert (run.machine, run.commit) == ("box", None)
+    folder.run()
+    assert len(read_store(folder.path, outside=outside).runs) == 2
+    assert len(read_store(folder.path, outside=tmp_path / "kept" / "none.json").runs) == 1
+
+
+def test_a_damaged_result_outside_the_history_is_named_by_its_folder(folder, tmp_path):
+    folder.run()
+    outside = Folder(tmp_path / "kept").path / "no-commit.json"
+    outside.write_text("{")
+    (left_out,) = read_store(folder.path, outside=outside).left_out
+    assert left_out.source == "kept/no-commit.json"
+    assert str(tmp_path) not in left_out.reason
+
+
+def test_records_of_make_gpu_are_named_with_the_command_that_makes_results_of_the_same_cells(folder):
+    folder.run()
+    (folder.path / "gpu").mkdir()
+    (folder.path / "gpu" / "gpu-nvidia-h100-2026-01-31T1405.jsonl").write_text("{}\n")
+    (left_out,) = folder.read().left_out
+    assert left_out.source == "gpu/gpu-nvidia-h100-2026-01-31T1405.jsonl"
+    assert "docs/gpu.md" in left_out.reason
+    assert "`bench-core run --quick --param device=cuda`" in left_out.reason
+
+
 @pytest.mark.parametrize("there", [True, False])
 def test_an_empty_folder_says_how_to_get_results(tmp_path, there):
     if there:
