@@ -166,7 +166,7 @@ INFINITE = "its value is infinite, so that nothing can be said of it"
 
 GPU = (
     "a record of `make gpu`, which has shown its table at the end; docs/gpu.md says what it holds. A report is made of "
-    "asv's results: `bench-core run --quick --param device=cuda` on that machine stores the same cells as such"
+    "asv's results: on that machine, `bench-core run --param device=cuda` stores these cells, and more, as such"
 )
 
 
@@ -259,7 +259,7 @@ class _Reader:
             yield LeftOut(name, f"{why}: in {files} result file(s)")
 
     def leave_out_gpu(self) -> None:
-        """Name the records of `make gpu`: two clocks, and samples instead of asv's columns."""
+        """Name the records of `make gpu`: no cells, as they do not say which version of a benchmark they are of."""
         for path in sorted(self.folder.glob("gpu/*.jsonl")):
             self._leave_out(path, GPU)
 

@@ -155,7 +155,7 @@ def test_records_of_make_gpu_are_named_with_the_command_that_makes_results_of_th
     (left_out,) = folder.read().left_out
     assert left_out.source == "gpu/gpu-nvidia-h100-2026-01-31T1405.jsonl"
     assert "docs/gpu.md" in left_out.reason
-    assert "`bench-core run --quick --param device=cuda`" in left_out.reason
+    assert "`bench-core run --param device=cuda`" in left_out.reason
 
 
 @pytest.mark.parametrize("there", [True, False])
