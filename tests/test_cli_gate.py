@@ -1,6 +1,8 @@
 """`bench-core gate` as a person meets it, on a project of a few lines."""
 
+import io
 import json
+import math
 import os
 import re
 import shlex
@@ -11,18 +13,23 @@ import sys
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from bench_core.cli import main
-from bench_core.cli.gate import measuring
+from bench_core.cli.gate import finished, looked_into, measuring
+from bench_core.errors import BenchCoreError
 from bench_core.gate import session
 from bench_core.gate.cause import Counts
 from bench_core.gate.instructions import Counted
+from bench_core.gate.judge import judge
 from bench_core.gate.revisions import WORKING_TREE
-from bench_core.records import GateRecord, GateSettings, Version
+from bench_core.records import Cause, CellEvidence, Effect, GateRecord, GateSettings, Version
+from bench_core.results.gate_file import LEDGER
 
 CASES = """
 import os
@@ -432,6 +439,114 @@ def test_an_interrupt_while_causes_are_sought_leaves_the_verdict(project, monkey
     done = project.gate("main", *QUICKLY, *CLEARLY, "--explain")
     assert done.exit_code == 1
     assert "interrupted; the verdict stands" in done.stderr
+
+
+def cell(name, ratio, kind="time", pairs=24):
+    """A cell that every pair found slower by that."""
+    effects = tuple(Effect(i, i // 3, math.log(ratio), 1e-3, ratio * 1e-3, 40) for i in range(pairs))
+    return CellEvidence(name, name, {}, kind, "bytes" if kind == "peakmemory" else "seconds", effects)
+
+
+class FakeSession:
+    """A finished session whose versions can be looked into as `look` does, for causes and for instructions."""
+
+    def __init__(self, root, look=lambda ratios: ()):
+        self.project = SimpleNamespace(results_dir=root / "results")
+        self.found = SimpleNamespace(declared=[])
+        self.look = look
+        self.asked = []
+
+    def explained(self, record, ratios, say):
+        self.asked.append(("explain", list(ratios)))
+        return replace(record, causes=self.look(ratios))
+
+    def counted(self, record, ratios, say):
+        self.asked.append(("count", list(ratios)))
+        return replace(record, instructions=self.look(ratios))
+
+
+def looked_at(record, session, verdict=None, **options):
+    """What `looked_into` returns, and what it prints."""
+    out = Console(file=io.StringIO(), width=200)
+    asked = {"explain": False, "instructions": False, **options}
+    return looked_into(out, record, verdict or judge(record), session, asked), out.file.getvalue()
+
+
+def failing(error):
+    def look(ratios):
+        raise error
+
+    return look
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(28, "No space left on device"), "OSError: [Errno 28] No space left on device (test_cli_gate.py:"),
+        (ValueError("x.1 has no total"), "ValueError: x.1 has no total (test_cli_gate.py:"),
+        (BenchCoreError("there is no such process"), "there is no such process\n"),
+    ],
+)
+def test_whatever_goes_wrong_in_explaining_costs_a_line_and_not_the_verdict(project, monkeypatch, capsys, error, said):
+    kept = []
+    monkeypatch.setattr("bench_core.results.asv_gate.store", lambda record, *where: kept.append(record))
+    record = replace(
+        USUAL, cells=(cell("a.time_a", 1.5),), controls=(cell("a.time_a", 1.0),), machine={"machine": "tester"}
+    )
+    options = {
+        **dict.fromkeys(("strict", "verbose", "markdown", "junit")),
+        **{"config": Path("asv.conf.json"), "json_file": Path("gate.json"), "explain": True, "instructions": True},
+    }
+    out = Console(file=io.StringIO())
+    code = finished(out, record, options, FakeSession(project.root, failing(error)))
+    assert code == project.stored()["exit_code"] == 1
+    assert kept == [record]
+    assert list((project.root / "results").rglob(LEDGER))
+    assert "REGRESSION" in out.file.getvalue()
+    warnings = capsys.readouterr().err
+    assert f"bench-core: warning: there is no explanation: {said}" in warnings
+    assert f"bench-core: warning: no instructions were counted: {said}" in warnings
+    assert "Traceback" not in warnings
+
+
+def test_what_crept_in_is_explained_though_the_rest_cannot_be(project, capsys):
+    record = replace(USUAL, cells=(cell("a.time_a", 1.5),))
+    record = replace(record, creep=replace(record, base=replace(VERSION, name="v1"), cells=(cell("a.time_b", 1.5),)))
+
+    def look(ratios):
+        return (Cause("a.time_b", "more"),) if "a.time_b" in ratios else failing(OSError("gone"))(ratios)
+
+    found, _ = looked_at(record, FakeSession(project.root, look), explain=True)
+    assert (found.causes, found.creep.causes) == ((), (Cause("a.time_b", "more"),))
+    assert capsys.readouterr().err.count("bench-core: warning: there is no explanation: OSError: gone") == 1
+
+
+def test_of_a_suite_that_is_red_as_a_whole_the_largest_estimates_are_explained(project):
+    ratios = {"a.time_a": 1.009, "a.time_b": 1.004, "a.time_c": 1.008, "a.time_d": 1.007, "a.time_e": 1.0}
+    cells = (*(cell(name, ratio) for name, ratio in ratios.items()), cell("a.peakmem_f", 1.0099, "peakmemory"))
+    record = replace(USUAL, cells=cells)
+    verdict = judge(record)
+    assert verdict.reason.startswith("no cell alone, but the suite as a whole is slower")
+    session = FakeSession(project.root)
+    _, said = looked_at(record, session, verdict, explain=True)
+    assert session.asked == [("explain", ["a.time_a", "a.time_c", "a.time_d"])]
+    assert said == "no cell alone is slower: explaining the 3 with the largest estimates\n"
+
+
+def test_where_nothing_is_red_that_is_why_nothing_is_explained(project):
+    session = FakeSession(project.root)
+    _, said = looked_at(replace(USUAL, cells=(cell("a.time_a", 1.0),)), session, explain=True)
+    assert said == "nothing to explain: no cell was found slower than main~1\n"
+    assert session.asked == [("explain", [])]
+
+
+def test_instructions_are_counted_of_timed_cells_and_of_no_memory(project):
+    session = FakeSession(project.root)
+    sizes = cell("a.peakmem_a", 1.0, "peakmemory")
+    looked_at(replace(USUAL, cells=(cell("a.time_a", 1.0), sizes)), session, instructions=True)
+    _, said = looked_at(replace(USUAL, cells=(sizes,)), session, instructions=True)
+    assert session.asked == [("count", ["a.time_a"])]
+    assert said == "no instructions are counted: they stand beside times, and no cell has one\n"
 
 
 def test_a_base_that_does_not_build_shows_the_last_lines_of_its_log(project):

@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -83,8 +83,12 @@ OUTPUT = click.Path(path_type=Path, dir_okay=False)
 @click.option("--json", "json_file", type=OUTPUT, help="Write the gate with all effects (docs/gate-json.md).")
 @click.option("--markdown", type=OUTPUT, help="Write a page for a job summary or a comment.")
 @click.option("--junit", type=OUTPUT, help="Write JUnit XML.")
-@click.option("--explain", is_flag=True, help="Say why each red cell is slower (valgrind adds instruction counts).")
-@click.option("--instructions", is_flag=True, help="Count instructions of every cell, beside the times (valgrind).")
+@click.option(
+    "--explain", is_flag=True, help="Say why each red cell is slower, or larger (valgrind adds instruction counts)."
+)
+@click.option(
+    "--instructions", is_flag=True, help="Count instructions of every timed cell, beside the times (valgrind)."
+)
 @click.option("--strict", is_flag=True, help="Inconclusive cells exit 3.")
 @click.option("--force", is_flag=True, help="Measure identical content, too.")
 @click.option("--fresh", is_flag=True, help="Forget what earlier gates found out about these two versions.")
@@ -264,33 +268,69 @@ def finished(out: Console, record: GateRecord, options: dict[str, Any], session:
 def looked_into(
     out: Console, record: GateRecord, verdict: GateVerdict, session: Any, options: dict[str, Any]
 ) -> GateRecord:
-    """The record with causes and instruction counts, as far as asked for; Ctrl-C leaves them out, and nothing else."""
+    """The record with causes and instruction counts, as far as asked for. Whatever stops that, Ctrl-C or an error,
+    leaves them out, and nothing else."""
+    from bench_core.gate.judge import TIMED
+
     if record.interrupted or session.found is None:
         return record
 
     def say(line: str) -> None:
         out.print(line, markup=False, style="dim", soft_wrap=True)
 
-    judged = list(zip(record.cells, verdict.cells, strict=True))
-    measured = {cell.name: one.ratio.middle for cell, one in judged if cell.effects and cell.error is None}
+    judged = zip(record.cells, verdict.cells, strict=True)
+    timed = {
+        cell.name: one.ratio.middle
+        for cell, one in judged
+        if cell.kind in TIMED and cell.effects and cell.error is None
+    }
     try:
         if options["explain"]:
-            record = session.explained(record, red_cells(record, verdict), say)
+            with harmless("there is no explanation"):
+                record = session.explained(record, suspects(record, verdict, say), say)
             if record.creep is not None and verdict.creep is not None:
-                crept = session.explained(record.creep, red_cells(record.creep, verdict.creep), say)
-                record = replace(record, creep=crept)
-        if options["instructions"]:
-            with warned():
-                record = session.counted(record, measured, say)
+                with harmless(f"there is no explanation of what crept in since {record.creep.base.name}"):
+                    crept = session.explained(record.creep, suspects(record.creep, verdict.creep, say), say)
+                    record = replace(record, creep=crept)
+        if options["instructions"] and not timed:
+            say("no instructions are counted: they stand beside times, and no cell has one")
+        elif options["instructions"]:
+            with harmless("no instructions were counted"):
+                record = session.counted(record, timed, say)
     except KeyboardInterrupt:
         click.echo("bench-core: interrupted; the verdict stands, without what was looked into.", err=True)
     return record
 
 
-def red_cells(record: GateRecord, verdict: GateVerdict) -> dict[str, float]:
-    """The cells that are slower: name to time, head over base."""
-    judged = zip(record.cells, verdict.cells, strict=True)
-    return {cell.name: one.ratio.middle for cell, one in judged if one.verdict == "regression"}
+LARGEST = 3
+"""Cells that are explained where the suite as a whole is slower, and none of them alone."""
+
+
+def suspects(record: GateRecord, verdict: GateVerdict, say: Callable[[str], None]) -> dict[str, float]:
+    """The cells to explain: those that are red, or in a suite that is red as a whole those with the largest estimates.
+
+    Args:
+        say: is told why these, where no cell is red.
+
+    Returns:
+        Name to value, head over base.
+    """
+    from bench_core.gate.judge import TIMED
+
+    judged = list(zip(record.cells, verdict.cells, strict=True))
+    if red := {cell.name: one.ratio.middle for cell, one in judged if one.verdict == "regression"}:
+        return red
+    if verdict.suite is None or verdict.suite.verdict != "regression":
+        say(f"nothing to explain: no cell was found slower than {record.base.name}")
+        return {}
+    slower = [
+        (one.ratio.middle, cell.name)
+        for cell, one in judged
+        if cell.kind in TIMED and cell.error is None and one.ratio.middle > 1
+    ]
+    largest = sorted(slower, reverse=True)[:LARGEST]
+    say(f"no cell alone is slower: explaining the {len(largest)} with the largest estimates")
+    return {name: ratio for ratio, name in largest}
 
 
 def replayed(path: Path, options: dict[str, Any]) -> int:
@@ -376,6 +416,23 @@ def written(record: GateRecord, verdict: GateVerdict, code: int, command: Comman
         gate_file.write(options["json_file"], record, verdict, code)
     write_page(options["markdown"], report.markdown(record, verdict, command))
     write_page(options["junit"], report.junit(record, verdict))
+
+
+@contextmanager
+def harmless(what: str) -> Iterator[None]:
+    """Whatever goes wrong after the verdict is known, in the versions' code or in ours, costs a line and not the
+    verdict: minutes of measuring, and an exit code that is the gate's own.
+
+    Args:
+        what: there is not, then.
+    """
+    from bench_core.gate.worker import cause
+
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - said, with its place
+        said = str(error) if isinstance(error, BenchCoreError) else cause(error)
+        click.echo(f"bench-core: warning: {what}: {said}", err=True)
 
 
 @contextmanager

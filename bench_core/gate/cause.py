@@ -1,4 +1,4 @@
-"""Why a cell is slower: from what was seen of both sides to one sentence. Pure, and without torch.
+"""Why a cell is slower, or larger: from what was seen of both sides to one sentence. Pure, and without torch.
 
 Three kinds of numbers are counted and therefore exact: how often each function and each operator runs, the bytecodes
 in each function, and instructions. Seconds under a profiler are not: they put the differences in order, and that only.
@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from bench_core.records import Cause, Change
@@ -25,6 +25,9 @@ FLOOR = 0.01
 PER_BYTECODE = 200
 """Instructions that a bytecode of the interpreter takes, at most: 10 to 100. Where more are added than that, something
 that it calls is the reason, and numpy's operators are no calls to a profiler."""
+
+LEAST_BYTES = 1024
+"""Of Python's memory, what is said to be more; to listen to a call moves it by some hundred bytes."""
 
 KEPT = 20
 """Differences of each kind that are kept."""
@@ -74,26 +77,38 @@ class Profile:
     """What was seen of one cell on one side, without valgrind.
 
     Attributes:
+        kind: the cell's, as of `bench_core.timing.cells.Cell`.
         calls: function to how it runs.
-        bytecodes: Python's function to its bytecodes by their names; None where they are too many to be counted.
+        bytecodes: Python's function to its bytecodes by their names; None where they are too many to be counted, and
+            for what is not timed.
         operators: name to how it runs.
-        peak: bytes that Python and numpy allocate, at most at once.
+        tensors: bytes that torch allocates, at most at once.
+        peak: those that Python and numpy allocate.
     """
 
+    kind: str
     calls: Mapping[str, Called]
     bytecodes: Mapping[str, Mapping[str, int]] | None
     operators: Mapping[str, Operator]
+    tensors: float
     peak: float
 
     @classmethod
     def read(cls, answer: Mapping[str, Any]) -> Profile:
         """From the JSON of an inspector."""
         return cls(
+            answer["kind"],
             {name: Called(**one) for name, one in answer["calls"].items()},
             answer["bytecodes"],
             {name: Operator(**one) for name, one in answer["operators"].items()},
+            answer["tensors"],
             answer["peak"],
         )
+
+    @property
+    def timed(self) -> bool:
+        """Its value is a time; else it is a size, or whatever is tracked, of which seconds say nothing."""
+        return self.kind == "time"
 
     @property
     def seconds(self) -> float:
@@ -143,12 +158,15 @@ def cause(
 ) -> Cause:
     """
     Args:
-        counts: base's and head's; None where there are none.
+        counts: base's and head's; None where there are none, as of what is not timed.
         packages: top-level names of what is compared: its functions are named first.
-        time: head over base.
+        time: head over base, of what is timed.
         without: why something is missing.
     """
-    clauses = [*_differences(base, head, counts, packages)] or [_otherwise(base, head, counts)]
+    if base.timed:
+        clauses = [*_differences(base, head, counts, packages)] or [_otherwise(base, head, counts)]
+    else:
+        clauses = _untimed(base, head, packages)
     if counts is not None:
         clauses.append(_instructions(counts, time))
     return Cause(
@@ -334,8 +352,54 @@ def _otherwise(base: Profile, head: Profile, counts: tuple[Counts, Counts] | Non
     return f"same calls, operators and bytes: memory traffic, or the clock{unseen}"
 
 
+def _untimed(base: Profile, head: Profile, packages: Sequence[str]) -> list[str]:
+    """The clauses on a memory or tracked cell: bytes first, then what runs more often."""
+    larger = sorted(
+        (
+            Change(name, "bytes", before, now.bytes)
+            for name, now in head.operators.items()
+            if _grown(before := base.operators.get(name, Operator()).bytes, now.bytes)
+        ),
+        key=lambda one: -one.added,
+    )
+    sizes = [*_at_once(base, head), *_allocating(larger)]
+    if not larger and _grown(base.tensors, head.tensors):
+        sizes.append("no operator allocates more: what is allocated is freed later")
+    said = {one.name for one in larger}
+    counted = [*_differences(_without(base, said), _without(head, said), None, packages)]
+    if not sizes and not counted:
+        return ["same calls, operators and bytes: what is imported or set up, or code that no profiler of Python sees"]
+    return [*(sizes or ["no more bytes allocated"]), *counted]
+
+
+def _without(profile: Profile, operators: Collection[str]) -> Profile:
+    return replace(profile, operators={name: one for name, one in profile.operators.items() if name not in operators})
+
+
+def _at_once(base: Profile, head: Profile) -> Iterator[str]:
+    """Whose memory grows, the most first."""
+    found = [
+        Change("tensors", "bytes", base.tensors, head.tensors),
+        Change("what Python and numpy allocate", "bytes", base.peak, head.peak),
+    ]
+    for one in sorted(found, key=lambda one: -one.added):
+        if _grown(one.base, one.head) and one.added >= LEAST_BYTES:
+            yield f"{_size(one.added)} more of {one.name}, at most at once ({_size(one.base)} → {_size(one.head)})"
+
+
+def _allocating(larger: Sequence[Change]) -> Iterator[str]:
+    """The operator that allocates most more than before, with those that add nearly as much."""
+    if larger:
+        first = larger[0]
+        also = [one.name for one in larger[1:] if one.added >= SHARE * first.added]
+        text = f"{_size(first.added)} more in {first.name} ({_size(first.base)} → {_size(first.head)})"
+        yield text + (f", with {', '.join(also[:2])}" if also else "")
+
+
 def _slower(base: Profile, head: Profile) -> Change | None:
     """The operator that takes longer for no more calls, bytes or elements, by 20 % at least: that which adds most."""
+    if not base.timed:
+        return None
     found = [
         Change(name, "seconds", before.seconds, now.seconds)
         for name, now in head.operators.items()
@@ -430,11 +494,16 @@ def _calls(base: Profile, head: Profile) -> list[Change]:
 
 
 def _operators(base: Profile, head: Profile) -> list[Change]:
-    """Whatever differs of each; the seconds of all, since under the profiler they always do."""
+    """Whatever differs of each; of what is timed the seconds of all, since under the profiler they always do."""
     names = {**base.operators, **head.operators}
     pairs = {name: tuple(side.operators.get(name, Operator()) for side in (base, head)) for name in names}
+
+    def added(one: tuple[str, tuple[Operator, ...]]) -> float:
+        before, now = one[1]
+        return now.seconds - before.seconds if base.timed else now.bytes - before.bytes
+
     changes = []
-    for name, (before, now) in sorted(pairs.items(), key=lambda one: one[1][0].seconds - one[1][1].seconds):
+    for name, (before, now) in sorted(pairs.items(), key=added, reverse=True):
         for unit, was, is_now in (
             ("calls", before.count, now.count),
             ("bytes", before.bytes, now.bytes),
@@ -442,7 +511,8 @@ def _operators(base: Profile, head: Profile) -> list[Change]:
         ):
             if not math.isclose(was, is_now, rel_tol=FLOOR, abs_tol=0.1):
                 changes.append(Change(name, unit, was, is_now))
-        changes.append(Change(name, "seconds", before.seconds, now.seconds))
+        if base.timed:
+            changes.append(Change(name, "seconds", before.seconds, now.seconds))
     return changes
 
 

@@ -14,10 +14,10 @@ from bench_core.records import SIDES, Cause
 def explain(
     subjects: Subjects, cells: Sequence[str], ratios: Mapping[str, float], say: Callable[[str], None]
 ) -> dict[str, Cause]:
-    """Why these cells are slower.
+    """Why these cells are slower, or larger.
 
     Args:
-        ratios: cell to its time, head over base.
+        ratios: cell to its value, head over base.
         say: is told how it goes.
 
     Returns:
@@ -28,10 +28,11 @@ def explain(
     profiles, failed = _profiled(subjects, cells, say)
     counts: Mapping[str, tuple[Counts, Counts]] = {}
     uncounted: Mapping[str, str] = {}
+    timed = [name for name, (base, _) in profiles.items() if base.timed]
     try:
-        counted = instructions.count(subjects, list(profiles), say) if profiles else None
-    except BenchCoreError as error:
-        uncounted = dict.fromkeys(profiles, str(error))
+        counted = instructions.count(subjects, timed, say) if timed else None
+    except (BenchCoreError, OSError) as error:  # the profiles say enough without
+        uncounted = dict.fromkeys(timed, str(error))
     else:
         counts, uncounted = (counted.counts, counted.failed) if counted else ({}, {})
     packages = subjects.packages

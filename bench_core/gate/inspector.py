@@ -10,6 +10,7 @@ import contextlib
 import cProfile
 import ctypes
 import dis
+import functools
 import gc
 import itertools
 import json
@@ -50,7 +51,7 @@ malloc by 1.9 %.
 """
 
 CALLS = 5
-"""Calls that are profiled, of what can be called more than once."""
+"""Calls that are profiled, of what is timed and can be called more than once."""
 
 MOST_BYTECODES = 3_000_000
 """That are counted in a call, 0.25 us each. Of longer ones, none are."""
@@ -148,12 +149,16 @@ def _inspected(suite: SuiteDirectory, name: str, inspected: Callable[[OpenCell],
     cell = worker.attempt("import", lambda: suite.find(name))
     if cell.kind == "timeraw":
         return {"failed": "it runs in a process of its own, which cannot be looked into"}
+    if inspected is not profiled and cell.kind != "time":
+        return {"failed": "it is not timed, and instructions are counted to stand beside a time"}
     if inspected is not profiled and _device(cell) not in ("cpu", "meta"):
         return {"failed": f"it runs on {_device(cell)}, and only instructions of the processor can be counted"}
 
     def opened() -> dict[str, Any]:
         same_random_numbers(SEED)
         with cell.open() as one:
+            if cell.kind != "time":
+                return profiled_at_first(one)
             _warm_up(one)
             return inspected(one)
 
@@ -176,7 +181,7 @@ def _device(cell: Cell) -> str:
 
 def _prepare(opened: OpenCell) -> None:
     """A fresh object, for what has one each time; collected garbage, and the same random numbers again."""
-    if opened.number:
+    if opened.cell.kind != "time" or opened.number:
         opened.fresh()
     same_random_numbers(SEED)
     gc.collect()
@@ -201,23 +206,51 @@ def profiled(opened: OpenCell) -> dict[str, Any]:
         The fields of a `Profile`, in JSON.
     """
     calls = 1 if opened.number else CALLS
+    functions, operators, memory = cProfile.Profile(), _torch_profiler(), _Memory()
+    _listened(opened, functools.partial(functions.runcall, opened.call), calls)
+    bytecodes = _bytecodes(opened)
+    _listened(opened, opened.call, calls, operators)
+    _listened(opened, opened.call, 1, memory)
+    return _answer(opened, calls, functions, operators, memory) | {"bytecodes": bytecodes}
+
+
+def profiled_at_first(opened: OpenCell) -> dict[str, Any]:
+    """What the first call does, which is the one that a memory or tracked value is of: so all listen to it at once.
+
+    Returns:
+        The fields of a `Profile`, in JSON, without bytecodes: to count those in the same call would take memory.
+    """
+    functions, operators, memory = cProfile.Profile(), _torch_profiler(), _Memory()
+    _listened(opened, functools.partial(functions.runcall, opened.call), 1, operators, memory)
+    return _answer(opened, 1, functions, operators, memory) | {"bytecodes": None}
+
+
+def _listened(
+    opened: OpenCell, call: Callable[[], object], calls: int, *listeners: contextlib.AbstractContextManager[Any]
+) -> None:
+    """Have these listen to so many calls."""
+    _prepare(opened)
+    with _uncollected(), contextlib.ExitStack() as stack:
+        for listener in listeners:
+            stack.enter_context(listener)
+        for _ in itertools.repeat(None, calls):
+            call()
+
+
+def _answer(
+    opened: OpenCell, calls: int, functions: cProfile.Profile, operators: Any, memory: _Memory
+) -> dict[str, Any]:
+    events = [] if isinstance(operators, contextlib.nullcontext) else list(operators.events())
     return {
-        "calls": {name: asdict(one) for name, one in _functions(opened, calls).items()},
-        "bytecodes": _bytecodes(opened),
-        "operators": {name: asdict(one) for name, one in _operators(opened, calls).items()},
-        "peak": _peak(opened),
+        "kind": opened.cell.kind,
+        "calls": {name: asdict(one) for name, one in _functions(functions, calls).items()},
+        "operators": {name: asdict(one) for name, one in _operators(events, calls).items()},
+        "tensors": _at_once(events),
+        "peak": memory.peak,
     }
 
 
-def _functions(opened: OpenCell, calls: int) -> dict[str, Called]:
-    call = opened.call
-    _prepare(opened)
-    profiler = cProfile.Profile()
-    with _uncollected():
-        profiler.enable()
-        for _ in itertools.repeat(None, calls):
-            call()
-        profiler.disable()
+def _functions(profiler: cProfile.Profile, calls: int) -> dict[str, Called]:
     modules = _modules()
     found: dict[str, Called] = {}
     for entry in profiler.getstats():
@@ -300,25 +333,29 @@ def _bytecodes(opened: OpenCell) -> dict[str, dict[str, int]] | None:
     return {name: dict(codes) for name, codes in found.items()}
 
 
-def _operators(opened: OpenCell, calls: int) -> dict[str, Operator]:
-    """torch's own table; empty where nothing has imported torch."""
+def _torch_profiler() -> contextlib.AbstractContextManager[Any]:
+    """torch's own; one that hears nothing where nothing has imported torch."""
     torch = sys.modules.get("torch")
     if torch is None:
-        return {}
-    call = opened.call
-    _prepare(opened)
-    with _uncollected(), torch.profiler.profile(profile_memory=True, record_shapes=True) as profiler:
-        for _ in itertools.repeat(None, calls):
-            call()
+        return contextlib.nullcontext()
+    profiler: contextlib.AbstractContextManager[Any] = torch.profiler.profile(profile_memory=True, record_shapes=True)
+    return profiler
+
+
+FREED = "[memory]"
+"""The name that torch gives to what is freed outside of operators."""
+
+
+def _operators(events: Sequence[Any], calls: int) -> dict[str, Operator]:
     found: dict[str, Operator] = {}
-    for event in profiler.events():
-        if event.name == "[memory]":  # what is freed outside of operators
+    for event in events:
+        if event.name == FREED:
             continue
         sums = found.get(event.name, Operator())
         found[event.name] = Operator(
             sums.count + 1,
             sums.seconds + 1e-6 * (event.self_cpu_time_total + event.self_device_time_total),
-            sums.bytes + max(0, event.self_cpu_memory_usage + event.self_device_memory_usage),
+            sums.bytes + max(0, _allocated(event)),
             sums.elements + sum(math.prod(shape) for shape in event.input_shapes or () if shape and _is_shape(shape)),
         )
     return {
@@ -327,20 +364,39 @@ def _operators(opened: OpenCell, calls: int) -> dict[str, Operator]:
     }
 
 
+def _allocated(event: Any) -> int:
+    """Bytes, less those that it frees; without what the operators inside it do."""
+    found: int = event.self_cpu_memory_usage + event.self_device_memory_usage
+    return found
+
+
+def _at_once(events: Sequence[Any]) -> float:
+    """Bytes that torch allocates, at most at once, beyond what there was before."""
+    held = itertools.accumulate(_allocated(event) for event in sorted(events, key=lambda one: one.time_range.start))
+    return max(0, max(held, default=0))
+
+
 def _is_shape(shape: Any) -> bool:
     return all(isinstance(size, int) for size in shape)
 
 
-def _peak(opened: OpenCell) -> float:
-    call = opened.call
-    _prepare(opened)
-    tracemalloc.start()
-    try:
-        before, _ = tracemalloc.get_traced_memory()
+class _Memory(contextlib.AbstractContextManager["_Memory"]):
+    """Hears how many bytes Python and numpy allocate.
+
+    Attributes:
+        peak: at most at once, beyond what there was before.
+    """
+
+    peak = 0.0
+
+    def __enter__(self) -> _Memory:
+        tracemalloc.start()
+        self._before, _ = tracemalloc.get_traced_memory()
         tracemalloc.reset_peak()
-        call()
-        return tracemalloc.get_traced_memory()[1] - before
-    finally:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.peak = tracemalloc.get_traced_memory()[1] - self._before
         tracemalloc.stop()
 
 

@@ -35,6 +35,8 @@ from bench_core.results.gate_file import Tally, middle
 LONGEST = 20
 """Rows of a list; the rest is counted."""
 
+LARGEST = "Largest estimates, none of them red alone"
+
 FEW = 6
 """Packages that are named."""
 
@@ -281,14 +283,21 @@ def _line(text: str, style: str = "") -> Text:
 
 
 def _slower(title: str, found: _Groups, record: GateRecord, command: str) -> Iterator[RenderableType]:
+    """The red cells, and below each its cause; where only the suite as a whole is red, what was explained instead."""
     causes = {one.cell: one for one in record.causes}
-    return _listed(
-        title,
-        "bold red",
-        found.slower,
-        lambda row: _red_lines(row, command),
-        lambda row: cause.lines(causes[row.cell.name]) if row.cell.name in causes else (),
-    )
+
+    def below(row: _Row) -> Iterable[RenderableType]:
+        return cause.lines(causes[row.cell.name]) if row.cell.name in causes else ()
+
+    yield from _listed(title, "bold red", found.slower, lambda row: _red_lines(row, command), below)
+    yield from _listed(LARGEST, "bold red", _explained_alone(found, record), _measured_lines, below)
+
+
+def _explained_alone(found: _Groups, record: GateRecord) -> tuple[_Row, ...]:
+    """Cells that are explained and not red, the largest estimate first."""
+    explained = {one.cell for one in record.causes}
+    rows = [row for row in found.all if row.cell.name in explained and row.judged.verdict != "regression"]
+    return tuple(sorted(rows, key=lambda row: -row.judged.ratio.middle))
 
 
 def _headline(record: GateRecord, verdict: GateVerdict) -> Iterator[Text]:
@@ -490,12 +499,15 @@ def markdown(record: GateRecord, verdict: GateVerdict, commands: Commands) -> st
         page.add("", "A control rejects: base was found to differ from itself, so no red of this gate can be believed.")
     page.table("Failing with head", ("cell", "error"), found.broken, lambda row: [code(row.judged.reason)])
     page.table("Slower", ("cell", "effect", "base", "head", "pairs"), found.slower, _measured_fields)
+    alone = _explained_alone(found, record)
+    page.table(LARGEST, ("cell", "effect", "base", "head", "pairs"), alone, _measured_fields)
     reds = [reproducing(commands.gate, row.cell.name) for row in (found.broken + found.slower)[:LONGEST]]
     causes = record.causes
     if record.creep is not None and verdict.creep is not None:
         since, crept = f"since {_version(record.creep.base)}", _grouped(record.creep, verdict.creep)
         titles = ("cell", "effect", since.removeprefix("since "), "head", "pairs")
         page.table(f"Slower {plain(since)}", titles, crept.slower, _measured_fields)
+        page.table(LARGEST, titles, _explained_alone(crept, record.creep), _measured_fields)
         reds += [reproducing(commands.creep, row.cell.name) for row in crept.slower[:LONGEST]]
         causes += record.creep.causes
     if reds:

@@ -7,15 +7,17 @@ from bench_core.gate.cause import Called, Counts, Operator, Profile, cause, mean
 MIB = 2**20
 
 
-def profile(calls=None, operators=None, bytecodes=None, peak=0.0):
+def profile(calls=None, operators=None, bytecodes=None, peak=0.0, tensors=0.0, kind="time"):
     """A side: function to (count, own seconds[, with callees]), operator to (count, seconds[, bytes[, elements]])."""
     return Profile(
+        kind,
         {
             name: Called(count, own, total[0] if total else own, "._C." not in name)
             for name, (count, own, *total) in (calls or {}).items()
         },
         bytecodes,
         {name: Operator(*numbers) for name, numbers in (operators or {}).items()},
+        tensors,
         peak,
     )
 
@@ -159,6 +161,66 @@ def test_the_table_of_operators_is_sorted_by_what_they_add():
         profile(operators={"a": (1, 1e-3), "b": (1, 2e-3), "c": (1, 9e-3)}),
     )
     assert [change.name for change in found.operators] == ["c", "b", "a"]
+
+
+def sizes(calls=None, operators=None, **sides):
+    """Profile of a cell that reads its peak memory."""
+    return profile(calls, operators, kind="peakmemory", **sides)
+
+
+def test_of_a_memory_cell_bytes_are_named_before_what_runs_more_often():
+    found = caused(
+        sizes({"thing.copy": (1, 1e-6)}, {"aten::empty": (1, 1e-5, 8 * MIB)}, tensors=8 * MIB),
+        sizes({"thing.copy": (2, 2e-6)}, {"aten::empty": (2, 1e-4, 24 * MIB)}, tensors=24 * MIB),
+    )
+    assert found.sentence == (
+        "16 MiB more of tensors, at most at once (8 MiB → 24 MiB); 16 MiB more in aten::empty (8 MiB → 24 MiB); "
+        "1 more call of thing.copy (1 → 2)"
+    )
+
+
+def test_of_operators_that_allocate_that_is_named_first_which_adds_most_bytes_and_not_most_seconds():
+    base = sizes(operators={"aten::empty": (1, 1e-5, 1 * MIB), "aten::resize_": (1, 1e-6, 1 * MIB)})
+    head = sizes(operators={"aten::empty": (1, 1e-2, 2 * MIB), "aten::resize_": (1, 1e-6, 9 * MIB)})
+    found = caused(base, head)
+    assert found.sentence == "8 MiB more in aten::resize_ (1 MiB → 9 MiB)"
+    assert found.operators[0].name == "aten::resize_"
+
+
+def test_what_is_freed_later_is_no_allocation_more():
+    operators = {"aten::empty": (4, 1e-5, 32 * MIB)}
+    found = caused(sizes(operators=operators, tensors=8 * MIB), sizes(operators=operators, tensors=32 * MIB))
+    assert found.sentence == (
+        "24 MiB more of tensors, at most at once (8 MiB → 32 MiB); no operator allocates more: what is allocated is "
+        "freed later"
+    )
+
+
+def test_memory_of_python_is_said_from_a_kibibyte_on():
+    more = "1 KiB more of what Python and numpy allocate, at most at once (1 KiB → 2 KiB)"
+    assert caused(sizes(peak=1024), sizes(peak=2048)).sentence == more
+    assert "more of what" not in caused(sizes(peak=1024), sizes(peak=2047)).sentence
+
+
+def test_calls_that_differ_are_not_taken_for_bytes():
+    found = caused(sizes(), sizes({"thing.more": (1, 1e-6)}))
+    assert found.sentence == "no more bytes allocated; 1 more call of thing.more (0 → 1)"
+
+
+def test_where_nothing_in_the_call_differs_a_memory_cell_points_outside_it():
+    found = caused(sizes(), sizes())
+    assert found.sentence == (
+        "same calls, operators and bytes: what is imported or set up, or code that no profiler of Python sees"
+    )
+
+
+@pytest.mark.parametrize("kind", ["peakmemory", "memory", "track"])
+def test_of_what_is_not_timed_no_seconds_are_told(kind):
+    base = profile(operators={"aten::copy_": (1, 1e-3)}, kind=kind)
+    head = profile({"thing.more": (1, 1e-6)}, {"aten::copy_": (1, 9e-3)}, kind=kind)
+    found = caused(base, head)
+    assert "takes" not in found.sentence
+    assert found.operators == ()
 
 
 @pytest.mark.parametrize(

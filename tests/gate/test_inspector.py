@@ -3,7 +3,8 @@
 import pytest
 
 from bench_core.gate import lane
-from bench_core.gate.inspector import _native_name, look
+from bench_core.gate.inspector import _inspected, _native_name, look, profiled_at_first
+from bench_core.timing.cells import SuiteDirectory
 
 CALLS = """
 import thing
@@ -91,6 +92,75 @@ def test_a_version_from_elsewhere_is_refused(sides):
     with lane.Watchdog() as watchdog:
         ((_, answers),) = look(made.subjects, ["calls.time_x"], "profile", watchdog)
     assert "thing was imported from /elsewhere" in answers["base"]["failed"]
+
+
+SIZES = """
+import thing
+
+
+def time_fill():
+    thing.fill()
+
+
+def peakmem_fill():
+    thing.fill()
+"""
+CACHING = """
+kept = []
+def fill():
+    if not kept:
+        kept.append(bytearray(2**22))
+"""
+
+
+def test_of_a_memory_cell_the_first_call_is_looked_at(sides):
+    made = sides(SIZES, CACHING)
+    with lane.Watchdog() as watchdog:
+        found = dict(look(made.subjects, ["calls.peakmem_fill", "calls.time_fill"], "profile", watchdog))
+    for answer in found["calls.peakmem_fill"].values():
+        assert answer["peak"] > 2**22
+        assert answer["calls"]["thing.fill"]["count"] == 1
+    assert found["calls.time_fill"]["base"]["peak"] < 2**20
+
+
+IN_THIS_PROCESS = """
+import torch
+
+
+def mem_list():
+    return []
+
+
+def peakmem_in_turn():
+    for _ in range(3):
+        torch.zeros(2**18)
+
+
+def peakmem_at_once():
+    kept = [torch.zeros(2**18) for _ in range(3)]
+"""
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("suite") / "cases_inspected"  # a name that no other test imports
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "calls.py").write_text(IN_THIS_PROCESS)
+    return SuiteDirectory(folder)
+
+
+@pytest.mark.parametrize(("cell", "held"), [("peakmem_in_turn", 1), ("peakmem_at_once", 3)])
+def test_tensors_are_added_up_for_as_long_as_they_live(suite, cell, held):
+    with suite.find(f"calls.{cell}").open() as opened:
+        found = profiled_at_first(opened)
+    assert found["tensors"] == held * 2**20
+    assert found["operators"]["aten::empty"]["bytes"] == 3 * 2**20
+
+
+def test_instructions_are_counted_of_what_is_timed_only(suite):
+    found = _inspected(suite, "calls.mem_list", lambda opened: pytest.fail("it was opened"))
+    assert found == {"failed": "it is not timed, and instructions are counted to stand beside a time"}
 
 
 @pytest.mark.parametrize(

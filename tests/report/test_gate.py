@@ -182,6 +182,21 @@ def test_the_cause_of_a_red_cell_stands_below_it():
     assert lines[place + 2].split() == ["aten::normal_", "1", "3", "+2", "calls"]
 
 
+def test_a_cell_that_is_explained_for_a_suite_that_is_red_as_a_whole_is_listed_with_its_cause():
+    explained = replace(CAUSE, cell="fills.Same.time_a")
+    record, verdict = of([*PASSED, UNKNOWN], causes=(explained,))
+    lines = text(record, verdict).splitlines()
+    place = lines.index(gate.LARGEST)
+    assert lines[place + 1] == "  fills.Same.time_a"
+    assert lines[place + 3] == f"    {CAUSE.sentence}"
+    page = gate.markdown(record, verdict, COMMAND)
+    assert page.index(f"### {gate.LARGEST}") < page.index("### Why")
+
+
+def test_a_red_cell_is_listed_once():
+    assert gate.LARGEST not in text(*of(causes=(CAUSE,)))
+
+
 def test_instructions_stand_beside_the_times_the_largest_difference_first():
     counted = (
         Instructions("fills.Same.time_a", 1000.0, 1000.0, "same work"),
