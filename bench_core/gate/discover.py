@@ -59,6 +59,7 @@ class Found:
         declared: what asv keeps of each benchmark; head's, where both have it.
         on_accelerator: some cell runs on one.
         unfair: in what the two sides' environments differ, beyond what is compared.
+        imported: packages that belong to a version and that either side's suite imports.
         starting: seconds that a process of either side takes until it has imported the suite.
         past: the same of head and a third version, in the place of base.
     """
@@ -70,6 +71,7 @@ class Found:
     declared: list[dict[str, Any]]
     on_accelerator: bool
     unfair: tuple[str, ...] = ()
+    imported: frozenset[str] = frozenset()
     starting: float = 0.0
     past: Found | None = None
 
@@ -81,6 +83,7 @@ def find_cells(subjects: Subjects, pattern: str | None, *, quick: bool) -> Found
         BenchCoreError: if one cannot be imported at all, or no cell matches.
     """
     names = {name: f"{name} ({version.name})" for name, version in subjects.named.items()}
+    brought = {name for version in subjects.named.values() for name in version.packages} if subjects.code else set()
     answers: dict[VersionName, dict[str, Any]] = {}
     began = clock.host()
     with lane.Watchdog() as watchdog, ExitStack() as probes:
@@ -92,6 +95,7 @@ def find_cells(subjects: Subjects, pattern: str | None, *, quick: bool) -> Found
                 "suite": str(subjects.suite),
                 "pattern": pattern,
                 "quick": quick,
+                "flavoured": [name for name in VERSIONS if name in brought],
             }
             asked[side] = lane.Child("bench_core.gate.probe", 0, watchdog, python=own["python"])
             probes.callback(asked[side].close)
@@ -111,7 +115,13 @@ def find_cells(subjects: Subjects, pattern: str | None, *, quick: bool) -> Found
         {name: what for name, what in answers[side]["flavour"].items() if name not in may_differ} for side in SIDES
     )
     past = compare(answers["past"], answers["head"]) if "past" in answers else None
-    return replace(found, unfair=unfair(base, head), starting=clock.host() - began, past=past)
+    return replace(
+        found,
+        unfair=unfair(base, head),
+        imported=frozenset(name for answer in answers.values() for name in answer["imported"]),
+        starting=clock.host() - began,
+        past=past,
+    )
 
 
 VERSIONS = ("torch", "numpy")
@@ -119,11 +129,11 @@ VERSIONS = ("torch", "numpy")
 
 
 def unfair(base: Mapping[str, str], head: Mapping[str, str]) -> tuple[str, ...]:
-    """In what two flavours (see `probe.flavour`) differ: one sentence each."""
+    """In what two flavours (see `probe.flavour`) are known to differ: one sentence each."""
     return tuple(
-        f"{name}: {base.get(name, 'none')} on base, {head.get(name, 'none')} on head"
-        for name in sorted({*base, *head})
-        if base.get(name) != head.get(name)
+        f"{name}: {base[name]} on base, {head[name]} on head"
+        for name in sorted(base.keys() & head.keys())
+        if base[name] != head[name]
     )
 
 

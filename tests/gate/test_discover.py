@@ -1,6 +1,10 @@
+from pathlib import Path
+
 import pytest
 
 from bench_core.errors import BenchCoreError
+from bench_core.gate.discover import Subjects, find_cells
+from bench_core.records import Version
 
 CASES = {
     "same.py": """
@@ -110,3 +114,35 @@ def test_a_suite_that_ends_its_process_is_an_error_with_its_last_words(sides):
         BenchCoreError, match="cannot be read with base .base.: .* has ended; it last wrote: out of luck"
     ):
         made.find()
+
+
+LATE = """
+def time_value():
+    import numpy
+"""
+NUMPY = """
+__version__ = "2.0"
+
+
+def show_config(mode):
+    return {{"Build Dependencies": {{"blas": {{"name": "{}"}}}}}}
+"""
+
+
+def test_two_installs_have_a_flavour_though_no_module_imports_what_is_in_them(tmp_path):
+    made = []
+    for name, content in (("base", NUMPY.format("mkl")), ("head", NUMPY.format("open")), ("code", ""), ("cases", LATE)):
+        (tmp_path / name / "numpy").mkdir(parents=True)
+        Path(tmp_path, name, "calls.py" if name == "cases" else "numpy/__init__.py").write_text(content)
+        packages = ("numpy",) if name in ("base", "head") else ()
+        made.append(Version(name, None, (), name, "", str(tmp_path / name), packages))
+    (tmp_path / "cases/__init__.py").touch()
+    base, head, code, cases = made
+    found = find_cells(Subjects(base, head, Path(cases.path), code), None, quick=False)
+    assert found.unfair == ("numpy's BLAS: MKL on base, OpenBLAS on head",)
+    assert found.imported == set()
+    assert "numpy" not in found.preload
+
+
+def test_what_the_suite_imports_of_the_versions_is_told(found):
+    assert found.imported == {"thing"}
