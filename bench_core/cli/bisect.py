@@ -32,6 +32,7 @@ def bisect(good: str, bad: str, cell: str, json_file: Path | None, **options: An
     the change it is; a commit that does not build is skipped. After Ctrl-C, the same command goes on.
     """
     from bench_core.gate import bisect as search
+    from bench_core.gate.run import interruptible
     from bench_core.gate.session import Request
     from bench_core.report import bisect as report
     from bench_core.report.gate_live import Live
@@ -40,6 +41,7 @@ def bisect(good: str, bad: str, cell: str, json_file: Path | None, **options: An
 
     if json_file is not None:
         require_writable(json_file.absolute().parent)
+    click.get_current_context().with_resource(interruptible())
     out = console()
     unasked = {**dict.fromkeys(("force", "fresh", "resume", "instructions"), False), "versus": None, "creep": None}
     asked = requested({**options, **unasked, "pattern": None, "quick": False})

@@ -130,10 +130,12 @@ def gate(
         raise BenchCoreError("--creep compares a third revision, and --versus compares none: give one of them.")
     if options["fresh"] and options["resume"]:
         raise BenchCoreError("--fresh forgets what --resume goes on from: give one of them.")
+    from bench_core.gate.run import interruptible
     from bench_core.gate.session import Request, Session
     from bench_core.report.gate_live import Live
     from bench_core.results.asv_run import description
 
+    ctx.with_resource(interruptible())
     out = console()
     settings = gate_settings(options)
     asked = requested(options)

@@ -68,15 +68,19 @@ class Suspect:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let SIGTERM do what Ctrl-C does, where signals arrive."""
+    """Let SIGTERM and SIGHUP do what Ctrl-C does, where signals arrive, and unless they are ignored, as under nohup."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    both = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGHUP)}
+    heard = {one: handler for one, handler in both.items() if handler is not signal.SIG_IGN}
+    for one in heard:
+        signal.signal(one, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for one, handler in heard.items():
+            signal.signal(one, handler)
 
 
 class Comparison:
@@ -215,7 +219,7 @@ class Gate:
         """Measure. On any way out no process is left behind.
 
         Raises:
-            KeyboardInterrupt: after Ctrl-C, or SIGTERM; what was measured is in the dossiers and in the journal.
+            KeyboardInterrupt: after Ctrl-C, SIGTERM or SIGHUP; what was measured is in the dossiers and in the journal.
             BenchCoreError: if the workers' parents do not come up.
         """
         with interruptible(), lane.Watchdog() as watchdog:

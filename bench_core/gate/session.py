@@ -8,7 +8,6 @@ import math
 import os
 import random
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -113,7 +112,7 @@ class Session:
         store = Store(self.project)
         self.code: Version | None = None
         self._besides: tuple[str, ...] = ()
-        pythons = ("", "")
+        pythons, compared = ("", ""), frozenset[str]()
         asked = {"base": request.base, "head": request.head} if request.versus is None else {"code": request.base}
         if request.creep is not None:
             asked = {"past": request.creep, **asked}
@@ -123,8 +122,7 @@ class Session:
         what, newest = list(found.items())[-1]
         if asked[what] is not None and (changed := revisions.uncommitted(self.project)):
             say(f"note: {newest.name} is a commit; what is not committed is not measured{_changes(changed)}")
-        with ThreadPoolExecutor() as both:  # building a wheel takes 4 s, and one core
-            made = dict(zip(found, both.map(store.version, found.values()), strict=True))
+        made = dict(zip(found, store.versions(found.values()), strict=True))
         self.past = self._older(made.get("past"), made, say)
         if request.versus is None:
             self.base, self.head = made["base"], made["head"]
@@ -132,6 +130,7 @@ class Session:
             self.code = made["code"]
             sides = environments(store, request.versus, say)
             self.base, self.head, pythons, self._besides = sides.base, sides.head, sides.pythons, sides.besides
+            compared = sides.compared
         self.identical = self._identical()
         self.settings = request.settings
         self.found: Found | None = None
@@ -144,6 +143,11 @@ class Session:
         self._subjects = Subjects(self.base, self.head, store.suite(suite), self.code, pythons, self.past)
         self._benchmarks = revisions.benchmarks_digest(self.project, suite)
         self.found = find_cells(self._subjects, request.pattern, quick=request.quick)
+        if compared and not compared & self.found.imported:
+            say(
+                f"note: the benchmarks import no {', '.join(sorted(compared))} when they are read: a cell that does "
+                "not import it later, either, is the same on both sides"
+            )
         if not self.found.cells and not self.found.failed:
             reasons = "; ".join(sorted(set(self.found.left_out.values()))[:3])
             raise BenchCoreError(f"none of the {len(self.found.left_out)} cells can be compared here: {reasons}.")

@@ -17,12 +17,16 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import threading
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.machinery import all_suffixes
 from pathlib import Path, PurePosixPath
+from typing import Any
 
+import psutil
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
@@ -44,6 +48,9 @@ from bench_core.records import Version
 
 KEPT_VERSIONS, KEPT_SUITES = 20, 5
 """What the cache holds at most. A suite is a whole tree of the repository, and so weighs more than a version."""
+
+POLL = 0.1
+"""Seconds until a build in another thread notices that it is to end."""
 
 A_DAY = 86_400.0
 """Seconds after which nobody is still at work on a folder that is being made."""
@@ -71,6 +78,7 @@ class Store:
 
     def __init__(self, project: Project, folder: Path | None = None) -> None:
         self.project = project
+        self._stopped = threading.Event()
         self.folder = (folder or project.env_dir / "bench-core").resolve()
         try:
             (self.folder / "suites").mkdir(parents=True, exist_ok=True)
@@ -80,6 +88,20 @@ class Store:
                 f"versions cannot be stored in {self.folder}: {error.strerror}. Make the folder writable, or set "
                 f"env_dir in {project.config} to one that is."
             ) from error
+
+    def versions(self, revisions: Iterable[Revision]) -> list[Version]:
+        """`version` of each, at once: building a wheel takes 4 s, and one core.
+
+        Raises:
+            BenchCoreError: if one does not build.
+            KeyboardInterrupt: after Ctrl-C; nothing that was begun is left or goes on.
+        """
+        with ThreadPoolExecutor() as threads:
+            try:
+                return list(threads.map(self.version, revisions))
+            except KeyboardInterrupt:  # only this thread gets to know
+                self._stopped.set()
+                raise
 
     def version(self, revision: Revision) -> Version:
         """Build and install a revision, unless that was done before.
@@ -131,7 +153,7 @@ class Store:
             with self.making(home) as made:
                 export(self.project, revision, made)
                 # Else the side that is first to import the suite would compile it, and the other would load the file.
-                compile_folder(made / self.project.suite, home / self.project.suite)
+                self.compile(made / self.project.suite, home / self.project.suite)
         os.utime(home)
         keep_newest(home.parent, KEPT_SUITES)
         return home / self.project.suite
@@ -205,7 +227,7 @@ class Store:
                     raise BenchCoreError(
                         f"{revision} does not build: {error}\n{tail(log)}\nThe whole log: {kept}"
                     ) from error
-            compile_folder(site, final)
+            self.compile(site, final)
 
     def _install(
         self, revision: Revision, requires: tuple[str, ...], tree: Path, wheels: Path, site: Path, log: Path
@@ -214,14 +236,14 @@ class Store:
         missing = [requirement for requirement in requires if not _satisfied(requirement)]
         if self.project.build_command:
             for step in self._configured(revision, source, wheels):
-                run(step, log)
+                self.run(step, log)
         else:
             wheel = ["wheel", "--no-deps", "--wheel-dir", str(wheels), str(source)]
             if missing:
                 hint = f" pip had to fetch what builds it; installed here it need not: {', '.join(missing)}."
-                run(pip(tree.parent, *wheel), log, hint)
+                self.run(pip(tree.parent, *wheel), log, hint)
             else:
-                run(pip(tree.parent, *wheel, "--no-build-isolation"), log)
+                self.run(pip(tree.parent, *wheel, "--no-build-isolation"), log)
         built = [path for path in sorted(wheels.iterdir()) if path.suffix == ".whl"]
         if len(built) != 1:
             names = ", ".join(path.name for path in built) or "none"
@@ -231,7 +253,7 @@ class Store:
             )
         # Isolated from pip's own settings: a configured `user` or `target` would lead the files elsewhere.
         options = ("--isolated", "--no-deps", "--no-index", "--no-compile", "--target", str(site))
-        run(pip(tree.parent, "install", *options, str(built[0])), log)
+        self.run(pip(tree.parent, "install", *options, str(built[0])), log)
 
     def _configured(self, revision: Revision, source: Path, wheels: Path) -> Iterator[Step]:
         """asv's `build_command`, with what asv documents for it."""
@@ -255,6 +277,61 @@ class Store:
                 raise BenchCoreError(f"build_command in {self.project.config}: {error}") from error
             first = sys.executable if command[0] == "python" else command[0]
             yield Step((first, *command[1:]), Path(folder or source), {**_environment(), **variables, **extra}, allowed)
+
+    def run(self, step: Step, log: Path, hint: str = "") -> None:
+        """Do a step of a build.
+
+        Args:
+            log: gets the command and what it prints.
+            hint: goes with the reason why it failed.
+
+        Raises:
+            BuildError: if it cannot be started, or ends with a status that is not allowed.
+        """
+        shown = shlex.join(step.command)
+        with log.open("a") as output:
+            output.write(f"$ {shown}\n")
+            output.flush()
+            try:
+                status, _ = self._done(
+                    step.command, cwd=step.folder, env=step.variables, stdout=output, stderr=subprocess.STDOUT
+                )
+            except OSError as error:
+                raise BuildError(f"`{shown}` cannot be started: {error.strerror}.{hint}") from error
+        if step.allowed is not None and status not in step.allowed:
+            raise BuildError(f"`{shown}` ended with status {status}.{hint}")
+
+    def compile(self, folder: Path, final: Path) -> None:
+        """Compile what is in `folder` for the place where it will lie. What is no valid Python fails when imported.
+
+        Raises:
+            BenchCoreError: if what is compiled cannot be written.
+        """
+        status, said = self._done(
+            (sys.executable, "-I", "-S", "-c", COMPILE, str(folder), str(final)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        if status:
+            last = (said.strip().splitlines() or [f"it ended with status {status}"])[-1]
+            raise BenchCoreError(
+                f"{final} cannot be compiled ({last}). Make room, or set env_dir in {self.project.config} to a folder "
+                "that has some."
+            )
+
+    def _done(self, command: Sequence[str], **options: Any) -> tuple[int, str]:
+        """The status of a command, and what it wrote into a pipe; after an interrupt, nothing of it goes on."""
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, text=True, errors="replace", **options) as process:
+            try:
+                while not self._stopped.is_set():
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        said, _ = process.communicate(timeout=POLL)
+                        return process.returncode, said or ""
+                raise KeyboardInterrupt
+            except BaseException:
+                _end(process)
+                process.wait()  # Popen itself does not, after Ctrl-C
+                raise
 
     @contextlib.contextmanager
     def making(self, home: Path) -> Iterator[Path]:
@@ -295,27 +372,6 @@ def pip(folder: Path, *arguments: str) -> Step:
     return Step((sys.executable, "-m", "pip", *arguments, "--disable-pip-version-check"), folder, _environment())
 
 
-def run(step: Step, log: Path, hint: str = "") -> None:
-    shown = shlex.join(step.command)
-    with log.open("a") as output:
-        output.write(f"$ {shown}\n")
-        output.flush()
-        try:
-            done = subprocess.run(
-                step.command,
-                cwd=step.folder,
-                env=step.variables,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                check=False,
-            )
-        except OSError as error:
-            raise BuildError(f"`{shown}` cannot be started: {error.strerror}.{hint}") from error
-    if step.allowed is not None and done.returncode not in step.allowed:
-        raise BuildError(f"`{shown}` ended with status {done.returncode}.{hint}")
-
-
 def tail(log: Path) -> str:
     lines = log.read_text(errors="replace").splitlines()
     return "\n".join(f"    {line}" for line in lines[-15:])
@@ -343,10 +399,28 @@ def _copy(entries: Sequence[Entry], tree: Path, subdir: PurePosixPath, site: Pat
             shutil.copy2(tree / entry.path, target, follow_symlinks=False)
 
 
-def compile_folder(folder: Path, final: Path) -> None:
-    """Compile what is in `folder` for the place where it will lie. What does not compile fails when it is imported."""
-    command = [sys.executable, "-m", "compileall", "-q", "-s", str(folder), "-p", str(final), str(folder)]
-    subprocess.run(command, cwd=folder.parent, env=_environment(), stdin=subprocess.DEVNULL, capture_output=True)
+COMPILE = """
+import marshal, pathlib, py_compile, sys
+folder, final = map(pathlib.Path, sys.argv[1:])
+for path in filter(pathlib.Path.is_file, folder.rglob("*.py")):
+    try:
+        made = py_compile.compile(str(path), dfile=str(final / path.relative_to(folder)), doraise=True)
+    except py_compile.PyCompileError:
+        continue
+    marshal.loads(pathlib.Path(made).read_bytes()[16:])
+"""
+"""Unlike compileall, it tells a file that is no valid Python from one that cannot be written, or is not written whole:
+Python 3.11 says nothing of that."""
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a command and all that it has started."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        for child in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
 
 
 def packages_in(site: Path) -> tuple[str, ...]:

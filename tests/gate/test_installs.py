@@ -1,6 +1,7 @@
 """`--versus`: two installs of one requirement, or two interpreters."""
 
 import errno
+import hashlib
 import json
 import os
 import resource
@@ -11,16 +12,19 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 from click.testing import CliRunner
 
 from bench_core.cli import main
 from bench_core.errors import BenchCoreError
-from bench_core.gate import installs, lane, versions
-from bench_core.gate.discover import Subjects, find_cells, source
+from bench_core.gate import installs, lane, session, versions
+from bench_core.gate.discover import Found, Subjects, find_cells, source
 from bench_core.gate.installs import environments, pin_of
 from bench_core.gate.revisions import project
+from bench_core.gate.run import interruptible
 from bench_core.gate.versions import Store
+from bench_core.records import GateSettings
 
 SLOW = "def value():\n    for _ in range({}):\n        pass\n"
 
@@ -97,6 +101,11 @@ def test_what_is_no_exact_version_is_refused_with_what_is(asked):
         pin_of(asked)
 
 
+def test_a_pin_with_a_condition_is_refused():
+    with pytest.raises(BenchCoreError, match='has a condition: leave out `; python_version < "3"`'):
+        pin_of("dep==1; python_version<'3'")
+
+
 def test_a_pin_may_have_extras(wheels):
     assert (pin_of("Some_Thing[fast]==1.0").package, pin_of(wheels[0]).package) == ("some-thing", "dep")
 
@@ -147,6 +156,10 @@ def test_an_install_is_made_once_and_nothing_else_stays(made, wheels):
     assert {path.name for path in (store.folder / "installs").iterdir()} == {found.base.digest, found.head.digest}
 
 
+def test_an_install_says_what_it_is_imported_as(made):
+    assert made[1].compared == {"dep"}
+
+
 def test_what_an_install_brings_along_may_differ_and_is_named():
     assert installs._differing({"sympy": "1.13", "x": "1"}, {"sympy": "1.14", "x": "1", "y": "2"}) == (
         "sympy 1.13 → 1.14",
@@ -168,6 +181,47 @@ def test_a_version_for_another_python_says_so(store, tmp_path):
     assert "requires a different Python" in said  # pip's own words, from the log
     log = Path(said.rpartition("The whole log: ")[2])
     assert "requires a different Python" in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("asked", "ignored", "is_it"),
+    [
+        ("dep==1.0", "2.1.0", False),
+        ("dep==1.21", "1.21.0", True),
+        ("dep==2.1", "2.1+cpu", True),
+        ("dep==1.0", "no", False),
+    ],
+)
+def test_a_version_that_pip_ignores_for_its_python_is_told_from_others(tmp_path, asked, ignored, is_it):
+    (tmp_path / "log").write_text(
+        "ERROR: Ignored the following versions that require a different python version: "
+        f"0.1 Requires-Python >=3.99; {ignored} Requires-Python >=3.99\n"
+    )
+    assert ("another Python" in installs._why(pin_of(asked), tmp_path / "log", tmp_path)) is is_it
+
+
+def test_what_pip_did_not_install_is_no_install(store, wheels, monkeypatch):
+    monkeypatch.setenv("PIP_DRY_RUN", "1")
+    assert f"{wheels[0]} was not installed, though pip found no fault: of dep there is nothing" in refused(
+        store, wheels[0]
+    )
+
+
+def test_another_version_than_the_one_asked_for_is_no_install(store, wheels, monkeypatch):
+    monkeypatch.setattr(Store, "run", lambda self, step, log: unpacked(step, wheels[1], log))
+    assert "of dep there is 3.0" in refused(store, wheels[0])
+
+
+def test_another_index_is_another_install(wheels, tmp_path, monkeypatch):
+    def key(text):
+        path = tmp_path / hashlib.sha256(text.encode()).hexdigest()
+        path.write_text(text)
+        monkeypatch.setenv("PIP_CONFIG_FILE", str(path))
+        return installs._key(pin_of(wheels[0]))
+
+    assert key("") != key("[global]\nindex-url = https://x.org/simple\n")
+    with pytest.raises(BenchCoreError, match="pip cannot say how it is configured"):
+        key("[global\n")
 
 
 def test_a_version_that_is_not_there_says_so(store):
@@ -194,49 +248,56 @@ def test_a_file_that_cannot_be_written_whole_leaves_nothing_half_made(store, tmp
     assert "File too large" in said
 
 
+def unpacked(step, path, log):
+    """What pip does, as far as it matters here."""
+    zipfile.ZipFile(path).extractall(step.command[step.command.index("--target") + 1])
+    log.touch()
+
+
 def full(*arguments, **options):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_a_disk_that_fills_up_while_pip_installs_is_said_in_a_line(store, monkeypatch, wheels):
-    def run(step, log):
+    def run(self, step, log):
         target = Path(step.command[step.command.index("--target") + 1])
         (target / "dep").mkdir(parents=True)
         log.write_text("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device\n")
         raise versions.BuildError("`pip` ended with status 1.")
 
-    monkeypatch.setattr(installs, "run", run)
+    monkeypatch.setattr(Store, "run", run)
     monkeypatch.setattr(shutil, "copyfile", full)  # not even the log has room
     said = refused(store, wheels[0])
     assert "cannot be installed: the disk that " in said
     assert "The whole log" not in said
 
 
-@pytest.mark.parametrize("where", ["run", "compile_folder"])
+@pytest.mark.parametrize("where", ["run", "compile"])
 def test_a_disk_that_fills_up_under_us_is_said_in_a_line(store, monkeypatch, wheels, where):
-    monkeypatch.setattr(installs, "run", lambda step, log: None)
-    monkeypatch.setattr(installs, where, full)
+    monkeypatch.setattr(Store, "run", lambda self, step, log: unpacked(step, wheels[0], log))
+    monkeypatch.setattr(Store, where, full)
     assert "cannot be installed in" in (said := refused(store, wheels[0]))
     assert "No space left on device. Make room" in said
 
 
 def test_an_install_that_is_interrupted_leaves_nothing(store, monkeypatch, wheels):
-    def run(step, log):
-        Path(step.command[step.command.index("--target") + 1]).mkdir()
-        raise KeyboardInterrupt
+    """As a CI service does that cancels a job: pip does not hear of it."""
 
-    monkeypatch.setattr(installs, "run", run)
-    with pytest.raises(KeyboardInterrupt):
+    def hang(folder, *arguments):
+        Path(arguments[arguments.index("--target") + 1]).mkdir()
+        call = "import os, signal; os.kill(os.getppid(), signal.SIGTERM); signal.pause()"
+        return versions.Step((sys.executable, "-c", call), folder, dict(os.environ))
+
+    monkeypatch.setattr(installs, "pip", hang)
+    with interruptible(), pytest.raises(KeyboardInterrupt):
         environments(store, wheels, lambda line: None)
     assert left(store) == []
     assert list((store.folder / "installs").iterdir()) == []
+    assert psutil.Process().children(recursive=True) == []
 
 
 def test_the_cache_keeps_the_installs_that_were_used_last(store, tmp_path, monkeypatch):
-    def run(step, log):
-        Path(step.command[step.command.index("--target") + 1]).mkdir()
-
-    monkeypatch.setattr(installs, "run", run)
+    monkeypatch.setattr(Store, "run", lambda self, step, log: unpacked(step, step.command[-2], log))
     monkeypatch.setattr(installs, "KEPT_INSTALLS", 2)
     paths = [str(wheel(tmp_path, f"{number}", "")) for number in range(4)]
     made = [environments(store, (path, path), lambda line: None).base.digest for path in paths]
@@ -283,6 +344,52 @@ def test_another_interpreter_gets_our_package_and_nothing_else_of_ours(tmp_path,
     assert "PYTHONPATH" in lane.variables("", 1)
 
 
+def venv(folder, *, number=1):
+    """What looks like a venv of our Python with a `dep` of its own in it."""
+    site = folder / f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
+    site.mkdir(parents=True)
+    (folder / "bin").mkdir()
+    (folder / "bin/python").symlink_to(sys._base_executable)
+    (folder / "pyvenv.cfg").write_text(f"home = {Path(sys._base_executable).parent}\n")
+    record = "../../../bin/dep,sha256={},9\ndep.py,sha256={},9\ndep-1.0.dist-info/RECORD,,\n"
+    for name in ("dep", *installs.NEEDED):
+        (site / f"{name}.py").touch()
+        info = site / f"{name}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (info / "RECORD").write_text(record.format(folder.name, number if name == "dep" else 0))
+    return str(folder / "bin/python")
+
+
+def test_two_venvs_of_one_python_with_the_same_versions_are_two(store, tmp_path):
+    found = environments(store, (venv(tmp_path / "a"), venv(tmp_path / "b")), lambda line: None)
+    assert found.base.digest != found.head.digest
+    assert found.besides == ()
+
+
+def test_another_build_of_the_same_version_is_named(store, tmp_path):
+    pythons = venv(tmp_path / "a", number=1), venv(tmp_path / "b", number=2)
+    assert environments(store, pythons, lambda line: None).besides == ("dep 1.0, another build of it",)
+
+
+def test_a_package_that_is_built_anew_in_place_makes_another_interpreter(store, tmp_path):
+    python = venv(tmp_path / "a")
+    before = environments(store, (python, python), lambda line: None)
+    assert before.base.digest == before.head.digest
+    (record,) = tmp_path.glob("a/lib/*/site-packages/dep-*/RECORD")
+    record.write_text("dep.py,sha256=2,9\n")
+    assert environments(store, (python, python), lambda line: None).base.digest != before.base.digest
+
+
+def test_of_two_packages_of_one_name_the_first_is_the_one(store, tmp_path, wheels):
+    zipfile.ZipFile(wheels[1]).extractall(tmp_path / "front")
+    python = venv(tmp_path / "a")
+    (tmp_path / "python").write_text(f'#!/bin/sh\nPYTHONPATH="{tmp_path / "front"}" exec "{python}" "$@"\n')
+    (tmp_path / "python").chmod(0o755)
+    found = environments(store, (python, str(tmp_path / "python")), lambda line: None)
+    assert found.besides == ("dep 1.0 → 3.0",)
+
+
 # Both in a gate
 
 
@@ -303,6 +410,17 @@ def test_cells_that_one_install_does_not_have_are_named(made, code, tmp_path):
     behind = replace(found.base, path=str(tmp_path / "code"), packages=())
     cells = find_cells(Subjects(found.base, found.head, tmp_path / "cases", behind), None, quick=False)
     assert (cells.cells, cells.left_out) == ((), {"calls.time_old": "only on base"})
+
+
+@pytest.mark.parametrize(("imported", "notes"), [({"dep"}, 0), (set(), 1)])
+def test_a_suite_that_does_not_import_what_is_compared_is_noted(code, made, wheels, monkeypatch, imported, notes):
+    found = Found((), {"calls.time_value": "why not"}, (), (), [], False, imported=frozenset(imported))
+    monkeypatch.setattr(session, "find_cells", lambda *arguments, **options: found)
+    said = []
+    asked = session.Request(code.config, None, None, None, quick=False, settings=GateSettings(), versus=wheels)
+    with pytest.raises(BenchCoreError, match="none of the 1 cells can be compared here: why not"):
+        session.Session(asked, {}, said.append)
+    assert sum(line.startswith("note: the benchmarks import no dep when they are read") for line in said) == notes
 
 
 CLEARLY = ("--lanes", "1", "--budget", "30", "--noise-floor", "30%", "--limit", "60%")

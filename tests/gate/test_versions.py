@@ -2,6 +2,9 @@ import importlib.util
 import json
 import marshal
 import os
+import resource
+import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -9,10 +12,13 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
+from click.testing import CliRunner
 
+from bench_core.cli import main
 from bench_core.errors import BenchCoreError
 from bench_core.gate import versions
 from bench_core.gate.revisions import benchmarks_digest, digest, project, resolve, uncommitted
+from bench_core.gate.run import interruptible
 from bench_core.gate.versions import Store
 
 
@@ -437,12 +443,12 @@ def test_a_build_command_makes_exactly_one_wheel(repository):
 def test_pip_fetches_what_builds_a_version_only_if_it_is_not_installed(repository, monkeypatch):
     commands = []
 
-    def refuse(step, log, hint=""):
+    def refuse(self, step, log, hint=""):
         log.write_text("")
         commands.append(step.command)
         raise versions.BuildError(hint)
 
-    monkeypatch.setattr(versions, "run", refuse)
+    monkeypatch.setattr(Store, "run", refuse)
     found = project(repository.config)
     with pytest.raises(BenchCoreError):
         Store(found).version(resolve(found, "main"))
@@ -556,10 +562,10 @@ def test_a_submodule_is_refused_where_it_matters(plain):
 
 
 def test_an_interrupted_build_leaves_nothing(plain, temporary, monkeypatch):
-    def interrupt(folder, final):
+    def interrupt(self, folder, final):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(versions, "compile_folder", interrupt)
+    monkeypatch.setattr(Store, "compile", interrupt)
     found = project(plain.config)
     store = Store(found)
     with pytest.raises(KeyboardInterrupt):
@@ -568,17 +574,84 @@ def test_an_interrupted_build_leaves_nothing(plain, temporary, monkeypatch):
     assert not list(temporary.iterdir())
 
 
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_build_that_is_cancelled_ends_and_leaves_nothing(repository, temporary, name):
+    """As a CI service cancels, which tells us alone and not what we have started, and what that has started."""
+    os.mkfifo(temporary.parent / "held")
+    held = os.open(temporary.parent / "held", os.O_RDONLY | os.O_NONBLOCK)
+    hang = (
+        "import os, signal, subprocess, sys\n"
+        f"held = os.open({str(temporary.parent / 'held')!r}, os.O_WRONLY)\n"
+        "subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()'], pass_fds=[held])\n"
+        "{}\n"
+        "signal.pause()\n"
+    )
+    repository.configure(build_command="python build.py")
+    repository.commit({"build.py": hang.format("")})
+    repository.commit({"build.py": hang.format(f"os.kill(os.getppid(), signal.{name})")})
+    found = project(repository.config)
+    store = Store(found)
+    before = signal.getsignal(signal.SIGHUP)
+    with interruptible(), pytest.raises(KeyboardInterrupt):
+        store.versions([resolve(found, "main~1"), resolve(found, "main")])
+    assert signal.getsignal(signal.SIGHUP) == before
+    select.select([held], [], [], 10)
+    assert os.read(held, 1) == b""  # it would raise if anybody held the other end
+    os.close(held)
+    assert cached(store) == []
+    assert not list(temporary.iterdir())
+
+
+def test_a_signal_that_is_ignored_stays_so(monkeypatch):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
+    try:
+        with interruptible():
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize(
+    ("command", "begins"), [(("gate", "main"), "session.Session"), (("bisect", "a", "b", "c"), "bisect.bisect")]
+)
+def test_a_cancelled_command_ends_as_after_ctrl_c(repository, monkeypatch, command, begins):
+    monkeypatch.setattr(f"bench_core.gate.{begins}", lambda *arguments: os.kill(os.getpid(), signal.SIGTERM))
+    done = CliRunner().invoke(main, [*command, "--suite", str(repository.config)])
+    assert (done.exit_code, "interrupted" in done.stderr) == (130, True)
+
+
+def test_what_cannot_be_written_while_compiling_is_no_version(plain, temporary):
+    plain.commit({"thing/long.py": "x = 1\n" * 20_000})
+    found = project(plain.config)
+    store = Store(found)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (130_000, hard))  # between the source and what it compiles to
+    try:
+        with pytest.raises(BenchCoreError, match=r"/site cannot be compiled \(.*\)\. Make room, or set env_dir"):
+            store.version(resolve(found, "main"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert cached(store) == []
+
+
+def test_what_is_no_python_does_not_keep_a_version_from_being_made(plain):
+    plain.commit({"thing/template.py": "{{ name }} = 1 2", "thing/link.py": "", "thing/folder.py/data": ""})
+    found = project(plain.config)
+    version = Store(found).version(resolve(found, "main"))
+    assert Path(importlib.util.cache_from_source(f"{version.path}/thing/__init__.py")).exists()
+
+
 def test_a_gate_that_builds_the_same_at_the_same_time_does_not_matter(plain, monkeypatch):
     found = project(plain.config)
     store, revision = Store(found), resolve(found, "main")
-    compile_ = versions.compile_folder
+    compile_ = Store.compile
 
-    def overtaken(folder, final):
-        monkeypatch.setattr(versions, "compile_folder", compile_)
+    def overtaken(self, folder, final):
+        monkeypatch.setattr(Store, "compile", compile_)
         Store(found).version(revision)
-        compile_(folder, final)
+        compile_(self, folder, final)
 
-    monkeypatch.setattr(versions, "compile_folder", overtaken)
+    monkeypatch.setattr(Store, "compile", overtaken)
     version = store.version(revision)
     assert cached(store) == [Path(version.path).parent.name]
 
