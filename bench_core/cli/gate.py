@@ -259,9 +259,12 @@ def finished(out: Console, record: GateRecord, options: dict[str, Any], session:
     if record.interrupted:
         click.echo("bench-core: interrupted; `--resume` goes on from what was measured until then.", err=True)
     written(record, verdict, code, command, options)
-    with warned():
-        if not record.identical:
+    if not record.identical:
+        with warned():
             asv_gate.store(record, results, options["config"], session.found.declared)
+        if not record.interrupted:
+            with warned():
+                gate_file.append_summary(results, record, verdict)
     if complaint:
         raise BenchCoreError(complaint)
     return code

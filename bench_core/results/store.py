@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from bench_core.errors import BenchCoreError, UnknownNameError
+from bench_core.files import append_line
 from bench_core.records import LeftOut
 from bench_core.results import gate_file
 from bench_core.results.read import CellResult, declarations, load, parsed
@@ -76,7 +77,7 @@ class Run:
 
 @dataclass(frozen=True)
 class StoredGate:
-    """A gate's JSON file, and what stands in it."""
+    """A gate, and the file that tells of it: its own, or the history that it added a line to."""
 
     path: Path
     summary: gate_file.Summary
@@ -140,11 +141,13 @@ def read_store(folder: Path, machines: Sequence[str] = (), *, outside: Path | No
     if not runs:
         raise BenchCoreError(f"there are no results in {folder}{_why(reader.left_out)}. `make bench` writes some.")
     tried = reader.tried()
+    for home in chosen:
+        reader.add_history(home)
     return Store(
         runs=tuple(sorted(runs, key=lambda run: (run.machine, run.committed, str(run.path)))),
         gates=tuple(
             sorted(
-                (gate for gate in reader.gates if not machines or gate.machine in machines),
+                (gate for gate in _once(reader.gates) if not machines or gate.machine in machines),
                 key=lambda gate: (gate.summary.date, str(gate.path)),
             )
         ),
@@ -232,6 +235,20 @@ class _Reader:
             self._leave_out(path, f"{tally.damaged} of its lines were cut off, as by a power cut")
         return tally
 
+    def add_history(self, home: Path) -> None:
+        """Read the gates of a machine's history."""
+        path = home / gate_file.HISTORY
+        if not path.is_file():
+            return
+        try:
+            found = list(gate_file.summaries(path))
+        except BenchCoreError as error:
+            self._leave_out(path, error)
+            return
+        self.gates += [StoredGate(path, each) for each in found if each is not None]
+        if damaged := found.count(None):
+            self._leave_out(path, f"{damaged} of its lines were cut off, as by a power cut")
+
     def circumstances(self, home: Path) -> tuple[Circumstances, ...]:
         path = home / CIRCUMSTANCES
         if not path.is_file():
@@ -269,6 +286,17 @@ class _Reader:
         self.left_out.append(LeftOut(path.relative_to(folder).as_posix(), str(why).replace(f"{folder}/", "")))
 
 
+def _once(gates: Iterable[StoredGate]) -> Iterator[StoredGate]:
+    """Each gate once, though its own file may lie beside the history."""
+    seen = set()
+    for gate in gates:
+        said = gate.summary
+        key = (gate.machine, said.date, said.base.name, said.head.name, said.verdict)
+        if key not in seen:
+            seen.add(key)
+            yield gate
+
+
 def append_circumstances(home: Path, circumstances: Circumstances) -> None:
     """Add a line to a machine's ``doctor.jsonl``. No file of asv's: it reads ``*.json`` alone.
 
@@ -281,9 +309,7 @@ def append_circumstances(home: Path, circumstances: Circumstances) -> None:
     path = home / CIRCUMSTANCES
     line = json.dumps({"schema": CIRCUMSTANCES_SCHEMA, **asdict(circumstances)}, allow_nan=False)
     try:
-        cut_off = path.exists() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
-        with path.open("a") as file:
-            file.write(("\n" if cut_off else "") + line + "\n")
+        append_line(path, line)
     except OSError as error:
         raise BenchCoreError(
             f"the machine's state cannot be added to {path}: {error.strerror}. Make the file writable, or set "
