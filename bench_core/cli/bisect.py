@@ -11,7 +11,7 @@ import click
 
 from bench_core.cli.gate import OUTPUT, Duration, gate_settings, requested
 from bench_core.cli.terminal import CONFIG, console, write_page
-from bench_core.errors import require_writable
+from bench_core.errors import BenchCoreError, require_writable
 from bench_core.records import GateRecord
 
 
@@ -24,12 +24,14 @@ from bench_core.records import GateRecord
 @click.option("--lanes", type=click.IntRange(1), default=None, help="Cores that measure at once. [default: at most 2]")
 @click.option("--seed", type=click.IntRange(1), default=None, help="What every order is drawn from. [default: drawn]")
 @click.option("--timeout", type=Duration(), default="60s", show_default=True, help="When a silent worker hangs.")
+@click.option("--fresh", is_flag=True, help="Forget what earlier searches and gates found out about these commits.")
 @click.option("--json", "json_file", type=OUTPUT, help="Write what was found out of each commit.")
 def bisect(good: str, bad: str, cell: str, json_file: Path | None, **options: Any) -> None:
     """Find the commit between GOOD and BAD that made CELL slower.
 
     CELL is a name as `bench-core list` prints it. Each commit is compared with GOOD until it is clear on which side of
-    the change it is; a commit that does not build is skipped. After Ctrl-C, the same command goes on.
+    the change it is; one that does not build, or in which the cell fails, is skipped. After Ctrl-C, the same command
+    goes on.
     """
     from bench_core.gate import bisect as search
     from bench_core.gate.run import interruptible
@@ -43,7 +45,7 @@ def bisect(good: str, bad: str, cell: str, json_file: Path | None, **options: An
         require_writable(json_file.absolute().parent)
     click.get_current_context().with_resource(interruptible())
     out = console()
-    unasked = {**dict.fromkeys(("force", "fresh", "resume", "instructions"), False), "versus": None, "creep": None}
+    unasked = {**dict.fromkeys(("force", "resume", "instructions"), False), "versus": None, "creep": None}
     asked = requested({**options, **unasked, "pattern": None, "quick": False})
     settings = gate_settings({**options, "noise_floor": 0.01, "limit": 0.05, "start": "fork"})
 
@@ -65,6 +67,10 @@ def bisect(good: str, bad: str, cell: str, json_file: Path | None, **options: An
     except KeyboardInterrupt:
         click.echo("bench-core: interrupted; the same command goes on from what is known.", err=True)
         sys.exit(130)
-    out.print(report.summary(found), crop=False, soft_wrap=True)
+    except OSError as error:  # a full disk, most likely
+        raise BenchCoreError(
+            f"the search cannot go on: {error}. Once that is mended, the same command goes on from what is known."
+        ) from error
+    out.print(report.summary(found, search.naming(asked["config"])), crop=False, soft_wrap=True)
     content = {"schema": 1, **as_json(found)}
     write_page(json_file, json.dumps(content, indent=1, allow_nan=False) + "\n" if json_file else "")

@@ -8,18 +8,44 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
+import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 from bench_core import clock
 from bench_core.errors import BenchCoreError
 from bench_core.gate import revisions
 from bench_core.gate.judge import judge
 from bench_core.gate.session import Request, Session
-from bench_core.records import Bisection, BisectStep, BisectVerdict, Commit, GateRecord, GateSettings, Judgement
+from bench_core.gate.versions import Store
+from bench_core.records import (
+    Bisection,
+    BisectStep,
+    BisectVerdict,
+    Commit,
+    GateRecord,
+    GateSettings,
+    Interval,
+    Side,
+    VerdictName,
+)
 
 Measure = Callable[[Session], GateRecord]
 """Measures a session and shows how far it is; `measured` is one that shows nothing."""
+
+A_MOMENT = 0.1
+"""Seconds of measuring, which are over with the first pair."""
+
+SIDE_OF_THE_CHANGE: Mapping[VerdictName, BisectVerdict] = {
+    "regression": "bad",
+    "pass": "good",
+    "improvement": "good",
+    "inconclusive": "skipped",
+    "error": "skipped",
+}
 
 
 def measured(session: Session) -> GateRecord:
@@ -38,31 +64,31 @@ def bisect(
         say: takes a line on each commit, as it is known.
 
     Raises:
-        BenchCoreError: if the ends do not differ, or the search cannot begin.
+        BenchCoreError: if the ends do not differ, the search cannot begin, or what keeps it from going on is no
+            commit's fault. The same search goes on from there.
         KeyboardInterrupt: after Ctrl-C. The same search goes on from there.
     """
     assert request.base is not None
     assert request.head is not None
     project = revisions.project(request.config)
     good, bad = (_commit(project, name) for name in (request.base, request.head))
-    _require_ancestor(project, request, good, bad)
-    request = replace(request, suite=bad.hash, pattern=f"^{re.escape(cell)}$", quick=False)
+    _require_ancestor(project, request, good, bad, cell)
+    asked = replace(request, base=good.hash, suite=bad.hash, pattern=f"^{re.escape(cell)}$", quick=False)
+    tests = _Tests(project, asked, cell, good, machine, measure)
     began = clock.host()
-
-    def test(commit: Commit, settings: GateSettings) -> BisectStep:
-        return _step(request, good, commit, settings, machine, measure)
-
-    ends = test(bad, request.settings)
-    say(_line(ends))
+    compared = tests.compare(bad, request.settings)
+    ends = compared.step(bad, clock.host() - began)
+    if compared.verdict != "error":
+        say(_line(ends))
     if ends.verdict != "bad":
-        raise BenchCoreError(_alike(request, cell, ends))
+        raise BenchCoreError(_no_search(request, cell, compared))
     assert ends.ratio is not None
     steps = len(candidates(project, [good.hash], bad.hash, set())).bit_length()
     middle = math.sqrt(ends.ratio.middle) - 1
     settings = replace(
         request.settings, noise_floor=middle, limit=middle, error_rate=request.settings.error_rate / max(1, steps)
     )
-    found, tested = search(project, good.hash, bad, lambda commit: test(commit, settings), say)
+    found, tested = search(project, good.hash, bad, lambda commit: tests.test(commit, settings), say)
     return Bisection(
         cell=cell,
         good=good,
@@ -119,61 +145,143 @@ def _commit(project: revisions.Project, name: str) -> Commit:
     return Commit(found, subject, author, date)
 
 
-def _require_ancestor(project: revisions.Project, request: Request, good: Commit, bad: Commit) -> None:
+def _require_ancestor(project: revisions.Project, request: Request, good: Commit, bad: Commit, cell: str) -> None:
     if good.hash == bad.hash:
         raise BenchCoreError(f"{request.base} and {request.head} are the same commit, {good.hash[:12]}: no search.")
     forks = revisions.git(project.root, "rev-list", "--max-count=1", good.hash, "--not", bad.hash)
     if not forks:
         return
     base = revisions.merge_base(project, good.hash, bad.hash)
-    hint = f" They part at {base[:12]}: `bench-core bisect {base[:12]} {request.head} CELL`." if base else ""
+    again = shlex.join(["bench-core", "bisect", base[:12], str(request.head), cell, *naming(request.config)])
+    hint = f" They part at {base[:12]}: `{again}`." if base else ""
     raise BenchCoreError(
         f"{request.base} is no ancestor of {request.head}, so no commit on the way made it slower.{hint}"
     )
 
 
-def _step(
-    request: Request,
-    good: Commit,
-    commit: Commit,
-    settings: GateSettings,
-    machine: Mapping[str, str],
-    measure: Measure,
-) -> BisectStep:
-    began = clock.host()
-    asked = replace(request, base=good.hash, head=commit.hash, settings=settings)
-    is_end = asked.head == request.suite
-    try:
-        session = Session(asked, machine, lambda line: None)
-        record = measure(session)
-    except BenchCoreError as error:
-        if is_end:
-            raise
-        return BisectStep(commit, "skipped", str(error).splitlines()[0], None, 0, clock.host() - began)
-    if record.interrupted:
-        raise KeyboardInterrupt
-    seconds = clock.host() - began
-    if record.identical:
-        return BisectStep(commit, "good", "the package is identical to good's", None, 0, seconds)
-    judged, pairs = judge(record).cells[0], len(record.cells[0].effects)
-    verdict, reason = _side_of_the_change(judged)
-    return BisectStep(commit, verdict, reason, judged.ratio if pairs else None, pairs, seconds)
+def naming(config: Path) -> list[str]:
+    """What names the suite in a command, where it is not the usual one."""
+    return [] if config == Path("asv.conf.json") else ["--suite", str(config)]
 
 
-def _side_of_the_change(judged: Judgement) -> tuple[BisectVerdict, str]:
-    if judged.verdict == "regression":
-        return "bad", judged.reason
-    if judged.verdict in ("pass", "improvement"):
-        return "good", judged.reason
-    return "skipped", judged.reason
+@dataclass(frozen=True)
+class _Compared:
+    """What comparing a commit with the good one has found out of the cell.
+
+    Attributes:
+        error_side: as of `CellEvidence`.
+        ratio, pairs: as of `BisectStep`.
+    """
+
+    verdict: VerdictName
+    reason: str
+    error_side: Side | None = None
+    ratio: Interval | None = None
+    pairs: int = 0
+
+    def step(self, commit: Commit, seconds: float) -> BisectStep:
+        reason = self.reason.splitlines()[0]
+        return BisectStep(commit, SIDE_OF_THE_CHANGE[self.verdict], reason, self.ratio, self.pairs, seconds)
 
 
-def _alike(request: Request, cell: str, ends: BisectStep) -> str:
+@dataclass(frozen=True)
+class _Tests:
+    """Compares commits with the good one.
+
+    Attributes:
+        request: for a gate on good, but for head and settings.
+        cell: the one that it is about.
+    """
+
+    project: revisions.Project
+    request: Request
+    cell: str
+    good: Commit
+    machine: Mapping[str, str]
+    measure: Measure
+
+    def test(self, commit: Commit, settings: GateSettings) -> BisectStep:
+        """On which side of the change a commit is. One that cannot be compared is to blame for that itself, if good
+        still can be.
+
+        Raises:
+            BenchCoreError: if it is not to blame.
+            KeyboardInterrupt: after Ctrl-C.
+        """
+        began = clock.host()
+        try:
+            session = self._session(commit, settings)
+        except BenchCoreError as error:
+            found = _Compared("error", str(error))
+        else:
+            found = self._compared(session)
+        if found.verdict == "error" and found.error_side != "head":  # else the gate has seen that base does not fail
+            self._require_good(commit, found.reason)
+        return found.step(commit, clock.host() - began)
+
+    def compare(self, commit: Commit, settings: GateSettings, **others: Any) -> _Compared:
+        """
+        Args:
+            others: of the request.
+
+        Raises:
+            BenchCoreError: if they cannot be compared, for whatever reason.
+            KeyboardInterrupt: after Ctrl-C.
+        """
+        return self._compared(self._session(commit, settings, **others))
+
+    def _session(self, commit: Commit, settings: GateSettings, **others: Any) -> Session:
+        asked = replace(self.request, base=self.good.hash, head=commit.hash, settings=settings, **others)
+        return Session(asked, self.machine, lambda line: None)
+
+    def _compared(self, session: Session) -> _Compared:
+        record = self.measure(session)
+        if record.interrupted:
+            raise KeyboardInterrupt
+        if record.identical:
+            return _Compared("pass", "the package is identical to good's")
+        if not record.cells:
+            return _Compared("error", f"it skips itself: {record.left_out[self.cell]}")
+        judged, evidence = judge(record).cells[0], record.cells[0]
+        pairs = len(evidence.effects)
+        return _Compared(judged.verdict, judged.reason, evidence.error_side, judged.ratio if pairs else None, pairs)
+
+    def _require_good(self, commit: Commit, why: str) -> None:
+        """Build good anew, and hold it against itself: what it cannot do either is no fault of a commit.
+
+        Raises:
+            BenchCoreError: if it fails, too.
+        """
+        try:
+            store = Store(self.project)
+            with tempfile.TemporaryDirectory(prefix="making-", dir=store.folder, ignore_cleanup_errors=True) as folder:
+                Store(self.project, Path(folder)).version(revisions.resolve(self.project, self.good.hash))
+            settings = replace(self.request.settings, budget=A_MOMENT)
+            found = self.compare(self.good, settings, force=True, fresh=True)
+            if found.verdict == "error":
+                raise BenchCoreError(found.reason)
+        except BenchCoreError as error:
+            raise BenchCoreError(
+                f"{commit.hash[:12]} cannot be compared: {why}\nNor can good any more, which could before, so it is no "
+                f"fault of that commit: {str(error).splitlines()[0]}\n"
+                "Once that is mended, the same command goes on from what is known."
+            ) from error
+
+
+def _no_search(request: Request, cell: str, ends: _Compared) -> str:
     """Why there is nothing to search for."""
-    first = f"{request.base} and {request.head} do not differ in {cell} as far as can be told: {ends.reason}."
-    if ends.verdict == "skipped":
-        return f"{first} A longer --budget may tell; the same command goes on from what is known."
-    return f"{first} There is no slowdown to search for."
+    if ends.verdict == "error":
+        return (
+            f"{cell} cannot be compared between {request.base} (base) and {request.head} (head): {ends.reason}. Name "
+            "ends at which it runs."
+        )
+    same = f"{request.head} is no slower than {request.base} in {cell}"
+    if ends.verdict == "inconclusive":
+        return (
+            f"{same} as far as can be told: {ends.reason}. A longer --budget may tell; the same command goes on from "
+            "what is known."
+        )
+    return f"{same}: {ends.reason}. There is no slowdown to search for."
 
 
 def _line(step: BisectStep) -> str:

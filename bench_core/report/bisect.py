@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -12,8 +13,12 @@ from bench_core.report import units
 from bench_core.report.gate import effect, reproducing
 
 
-def summary(found: Bisection) -> RenderableType:
-    """The commit, by how much it is slower, and what to do next. Print it with ``crop=False`` for the commands."""
+def summary(found: Bisection, suite: Sequence[str] = ()) -> RenderableType:
+    """The commit, by how much it is slower, and what to do next. Print it with ``crop=False`` for the commands.
+
+    Args:
+        suite: what names the suite in a command, where it is not the usual one.
+    """
     culprit = found.culprits[-1]
     measured = next((step for step in found.steps if step.commit == culprit), found.ends)
     lines = [Text("")]
@@ -27,7 +32,7 @@ def summary(found: Bisection) -> RenderableType:
     steps = f"{len(found.steps)} commit{'' if len(found.steps) == 1 else 's'} tested between the ends"
     lines.append(Text(f"  {steps}, {units.time(found.seconds)}"))
     first = found.culprits[0].hash[:12]
-    command = shlex.join(["bench-core", "gate", f"{first}~", culprit.hash[:12]])
+    command = shlex.join(["bench-core", "gate", f"{first}~", culprit.hash[:12], *suite])
     lines += [
         Text(f"  git show {culprit.hash[:12]}", no_wrap=True),
         Text(f"  {reproducing(command, found.cell)} --explain", no_wrap=True),

@@ -1,14 +1,20 @@
+import errno
 import json
+import math
+import os
+import shutil
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
 
 from bench_core.cli import main
 from bench_core.errors import BenchCoreError
-from bench_core.gate import bisect
+from bench_core.gate import bisect, versions
 from bench_core.gate.revisions import project
+from bench_core.gate.run import Gate
 from bench_core.gate.session import Request
-from bench_core.records import BisectStep, Commit, GateSettings
+from bench_core.records import BisectStep, Commit, Effect, GateSettings
 
 CELL = "calls.Call.time_value"
 LOOP = "def value():\n    for _ in range(LENGTH):\n        pass\n"
@@ -105,7 +111,7 @@ def test_the_commit_that_made_a_cell_slower_is_found_and_one_that_breaks_is_name
     assert done.exit_code == 0, done.output
     assert f"{broken[:12]} is skipped: head: check: ValueError: broken" in done.output
     assert "ONE OF  2 commits, oldest first:" in done.output
-    assert f"bench-core gate '{broken[:12]}~' {slow[:12]}" in done.output
+    assert f"bench-core gate '{broken[:12]}~' {slow[:12]} --suite {plain.config} --fresh" in done.output
     stored = json.loads((plain.root / "found.log").read_text(), parse_constant=pytest.fail)
     assert [commit["hash"] for commit in stored["culprits"]] == [broken, slow]
     assert 1.3 < 1 + stored["settings"]["noise_floor"] < 2.2  # the root of 3, about
@@ -116,7 +122,7 @@ def test_ends_that_do_not_differ_are_no_search(plain):
     plain.commit(loop(2000, "another"))
     done = run(plain, "HEAD~", "HEAD")
     assert done.exit_code == 2
-    assert f"HEAD~ and HEAD do not differ in {CELL} as far as can be told" in done.output
+    assert f"HEAD is no slower than HEAD~ in {CELL}" in done.output
 
 
 def test_what_only_changes_documents_is_good_without_measuring(plain):
@@ -125,6 +131,14 @@ def test_what_only_changes_documents_is_good_without_measuring(plain):
     done = run(plain, "HEAD~", "HEAD")
     assert done.exit_code == 2
     assert "the package is identical to good's" in done.output
+
+
+def forked(plain):
+    """Give it a branch beside main."""
+    plain.git("branch", "side", "HEAD~")
+    plain.git("checkout", "side")
+    plain.commit({"d": ""})
+    plain.git("checkout", "main")
 
 
 @pytest.mark.parametrize(
@@ -136,13 +150,16 @@ def test_what_only_changes_documents_is_good_without_measuring(plain):
     ],
 )
 def test_a_search_that_cannot_begin_says_why(plain, good, bad, complaint):
-    plain.git("branch", "side", "HEAD~")
-    plain.git("checkout", "side")
-    plain.commit({"d": ""})
-    plain.git("checkout", "main")
+    forked(plain)
     done = run(plain, good, bad)
     assert done.exit_code == 2
     assert complaint in done.output
+
+
+def test_the_search_that_could_begin_names_the_suite_that_was_given(plain):
+    forked(plain)
+    base = plain.git("merge-base", "side", "main")[:12]
+    assert f"`bench-core bisect {base} main {CELL} --suite {plain.config}`." in run(plain, "side", "main").output
 
 
 def test_a_cell_that_is_not_there_is_met_with_the_near_misses(plain):
@@ -166,10 +183,254 @@ def test_an_interrupted_search_says_how_to_go_on(plain, monkeypatch):
     assert "interrupted; the same command goes on from what is known" in done.output
 
 
+# What keeps a commit from being tested.
+
+
+def bisected(repository, good, bad, measure=bisect.measured, **asked):
+    """The search, and the lines that it said."""
+    said = []
+    request = Request(repository.config, good, bad, None, False, GateSettings(lanes=1, seed=1), **asked)
+    return bisect.bisect(request, CELL, {}, said.append, measure), said
+
+
+class Known:
+    """Has pairs at hand instead of measuring them.
+
+    Attributes:
+        slow: commits that are slower than the good end, by half.
+        measured: commits that are measured all the same.
+        pairs: the commit of each pair that was asked for.
+        until: pairs after which somebody presses Ctrl-C; None for nobody.
+    """
+
+    def __init__(self, really):
+        self.really = really
+        self.slow, self.measured = set(), set()
+        self.pairs = []
+        self.until = None
+
+    def run(self, gate, show):
+        commit = gate.subjects.head.name
+        if commit in self.measured:
+            self.really(gate, show)
+            return
+        [dossier] = gate.main.dossiers
+        for pair in range(gate.first_pair, gate.first_pair + 100):
+            if dossier.closed:
+                return
+            if self.until == len(self.pairs):
+                raise KeyboardInterrupt
+            self.pairs.append(commit)
+            log_ratio = math.log(1.5 if commit in self.slow else 1) + 1e-5 * (pair % 7)
+            effect = Effect(pair, pair // 2, log_ratio, 1.0, 1.0, 40)
+            dossier.effects.append(effect)
+            gate.main.journal.add(dossier, effect, 0.1, gate.settings.family)
+            gate.main.judge(dossier)
+
+
+@pytest.fixture
+def known(monkeypatch):
+    made = Known(Gate.run)
+    monkeypatch.setattr(Gate, "run", lambda gate, show: made.run(gate, show))
+    return made
+
+
+@pytest.fixture
+def three(plain, known):
+    """A commit between two ends of which the second is slower."""
+    good, between, bad = (plain.commit(loop(10, comment)) for comment in "abc")
+    known.slow = {bad}
+    return plain, good, between, bad
+
+
+def first_then(*measures):
+    """Measures sessions in turn."""
+    turns = iter(measures)
+    return lambda session: next(turns)(session)
+
+
 def test_an_end_that_does_not_load_ends_the_search(plain):
     plain.commit(loop(2000))
     plain.commit({"thing/__init__.py": "value ="})
-    with pytest.raises(BenchCoreError):
-        bisect.bisect(
-            Request(plain.config, "HEAD~", "HEAD", None, False, GateSettings(lanes=1)), CELL, {}, lambda line: None
-        )
+    with pytest.raises(BenchCoreError) as caught:
+        bisected(plain, "HEAD~", "HEAD")
+    assert f"{CELL} cannot be compared between HEAD~ (base) and HEAD (head): head: its module" in str(caught.value)
+    assert "SyntaxError" in str(caught.value)
+    assert "Name ends at which it runs." in str(caught.value)
+
+
+def test_an_end_at_which_the_cell_fails_is_not_said_to_be_alike(plain):
+    plain.commit(loop(2000))
+    plain.commit({"thing/__init__.py": "def value():\n    raise ValueError('broken')\n"})
+    done = run(plain, "HEAD~", "HEAD")
+    assert done.exit_code == 2
+    assert "head: check: ValueError: broken" in done.output
+    assert "no slower" not in done.output
+    assert "--budget" not in done.output
+    assert "is skipped" not in done.output
+
+
+def test_a_cell_that_skips_itself_at_both_ends_is_no_search(plain):
+    skipping = (
+        "import thing\n\n\nclass Call:\n    def setup(self):\n        raise NotImplementedError('no such device')\n"
+    )
+    plain.commit(
+        {**loop(2000), "cases_thing/calls.py": f"{skipping}\n    def time_value(self):\n        thing.value()\n"}
+    )
+    plain.commit(loop(6000))
+    done = run(plain, "HEAD~", "HEAD")
+    assert done.exit_code == 2
+    assert f"{CELL} cannot be compared between HEAD~ (base) and HEAD (head): it skips itself: " in done.output
+    assert "no such device" in done.output
+
+
+def test_a_commit_that_does_not_build_is_named(plain, known):
+    good = plain.commit(loop(2000))
+    broken = plain.commit({"pyproject.toml": "[project\n"})
+    slow = plain.commit({**loop(20), "pyproject.toml": None})
+    known.slow = {slow}
+    found, said = bisected(plain, good, slow)
+    assert [commit.hash for commit in found.culprits] == [broken, slow]
+    [step] = found.steps
+    assert (step.verdict, step.ratio, step.pairs) == ("skipped", None, 0)
+    assert f"{broken[:12]} is skipped: {broken} ({broken[:12]}) does not build: its pyproject.toml cannot be" in said[1]
+
+
+NEEDS_IMPORT = "from thing import value\n\n\nclass Call:\n    def time_value(self):\n        value()\n"
+NEEDS_IN_SETUP = """
+import thing
+
+
+class Call:
+    def setup(self):
+        self.value = thing.value
+
+    def time_value(self):
+        self.value()
+"""
+
+
+@pytest.mark.parametrize(
+    ("suite", "reason"),
+    [
+        (NEEDS_IMPORT, "head: its module does not import: ImportError: cannot import name 'value'"),
+        (NEEDS_IN_SETUP, "head: setup: AttributeError: module 'thing' has no attribute 'value'"),
+    ],
+    ids=["import", "setup"],
+)
+def test_a_commit_that_lacks_what_the_cell_needs_is_named(plain, known, suite, reason):
+    good = plain.commit({**loop(2000), "cases_thing/calls.py": suite})
+    lacking = plain.commit({"thing/__init__.py": "other = 1\n"})
+    slow = plain.commit(loop(20))
+    known.slow, known.measured = {slow}, {lacking}
+    found, said = bisected(plain, good, slow)
+    assert [commit.hash for commit in found.culprits] == [lacking, slow]
+    assert f"{lacking[:12]} is skipped: {reason}" in said[1]
+
+
+def test_an_interrupted_search_that_is_resumed_measures_no_step_again(plain, known):
+    good, *others = [plain.commit(loop(10, number)) for number in range(9)]
+    known.slow = set(others[4:])
+    whole, _ = bisected(plain, good, others[-1])
+    ends, first, second, *_ = (step.pairs for step in (whole.ends, *whole.steps))
+    assert [commit.hash for commit in whole.culprits] == [others[4]]
+
+    shutil.rmtree(plain.root / ".asv")
+    known.pairs, known.until = [], ends + first + 3
+    with pytest.raises(KeyboardInterrupt):
+        bisected(plain, good, others[-1])
+    before = [step.commit.hash for step in (whole.ends, *whole.steps)]
+    assert known.pairs == [before[0]] * ends + [before[1]] * first + [before[2]] * 3
+
+    known.pairs, known.until = [], None
+    again, _ = bisected(plain, good, others[-1])
+    assert [commit.hash for commit in again.culprits] == [others[4]]
+    assert not {before[0], before[1]} & set(known.pairs)
+    assert known.pairs.count(before[2]) == second - 3
+    assert [step.pairs for step in again.steps] == [step.pairs for step in whole.steps]
+
+
+def full_disk(*arguments, **options):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "some/file")
+
+
+def failing_git(*arguments):
+    raise BenchCoreError("`git read-tree` failed: no space left on device")
+
+
+def test_a_commit_is_not_to_blame_for_what_good_cannot_do_either(three, monkeypatch):
+    plain, good, between, bad = three
+
+    def then_the_disk_is_full(session):
+        monkeypatch.setattr(versions, "export", failing_git)
+        return bisect.measured(session)
+
+    with pytest.raises(BenchCoreError) as caught:
+        bisected(plain, good, bad, then_the_disk_is_full)
+    assert str(caught.value) == (
+        f"{between[:12]} cannot be compared: `git read-tree` failed: no space left on device\n"
+        "Nor can good any more, which could before, so it is no fault of that commit: `git read-tree` failed: no space "
+        "left on device\nOnce that is mended, the same command goes on from what is known."
+    )
+    assert not list((plain.root / ".asv/env/bench-core").glob("making-*"))
+
+
+def test_a_cell_that_fails_with_good_too_is_no_fault_of_a_commit(three):
+    plain, good, between, bad = three
+
+    def failing(side):
+        def measure(session):
+            record = bisect.measured(session)
+            return replace(record, cells=(replace(record.cells[0], error="setup: no file", error_side=side),))
+
+        return measure
+
+    for side, reason in ((None, "setup: no file"), ("base", "base: setup: no file")):
+        with pytest.raises(BenchCoreError, match=f"cannot be compared: {reason}\nNor can good any more"):
+            bisected(plain, good, bad, first_then(bisect.measured, failing(side), failing(None)))
+    found, _ = bisected(plain, good, bad, first_then(bisect.measured, failing(None), bisect.measured))
+    assert [commit.hash for commit in found.culprits] == [between, bad]
+
+
+def locked(session):
+    with session._journal.alone():
+        return bisect.measured(session)
+
+
+def damaged(session):
+    session._journal.path.write_text("{}\n")
+    return bisect.measured(session)
+
+
+def without_workers(session):
+    raise BenchCoreError("workers cannot be started: no memory")
+
+
+@pytest.mark.parametrize(
+    ("trouble", "complaint"),
+    [
+        (locked, "another gate on the same two versions is running here"),
+        (damaged, "line 1, is damaged: KeyError.*Start anew with --fresh"),
+        (without_workers, "workers cannot be started: no memory"),
+    ],
+)
+def test_what_measuring_fails_over_ends_the_search(three, trouble, complaint):
+    plain, good, _, bad = three
+    with pytest.raises(BenchCoreError, match=complaint):
+        bisected(plain, good, bad, first_then(bisect.measured, trouble))
+
+
+def test_a_search_that_starts_anew_drops_what_is_damaged(three):
+    plain, good, _, bad = three
+    found, _ = bisected(plain, good, bad, first_then(damaged, bisect.measured), fresh=True)
+    assert found.ends.verdict == "bad"
+
+
+def test_a_full_disk_is_named_and_ends_the_search(three, monkeypatch):
+    plain, good, _, bad = three
+    monkeypatch.setattr(versions.shutil, "copy2", full_disk)
+    done = run(plain, good, bad)
+    assert done.exit_code == 2
+    assert (
+        "bench-core: the search cannot go on: [Errno 28] No space left on device: 'some/file'. Once that" in done.output
+    )

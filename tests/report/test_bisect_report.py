@@ -1,0 +1,32 @@
+from rich.console import Console
+
+from bench_core.records import Bisection, BisectStep, Commit, GateSettings, Interval
+from bench_core.report.bisect import summary
+
+GOOD, SKIPPED, SLOW = (Commit(letter * 40, f"Commit {letter}", "Someone", "2026-01-02") for letter in "abc")
+RATIO = Interval(1.08, 1.1, 1.12, 0.95)
+
+
+def text(culprits, suite=()):
+    bad = BisectStep(SLOW, "bad", "at least +8 %", RATIO, 12, 3.0)
+    found = Bisection("a.time_a", GOOD, bad, (), culprits, 5.0, GateSettings())
+    console = Console(width=200)
+    with console.capture() as shown:
+        console.print(summary(found, suite), crop=False)
+    return shown.get()
+
+
+def test_one_commit_is_found_and_the_gate_that_explains_it_is_named():
+    shown = text((SLOW,))
+    assert "FOUND  cccccccccccc Commit c (Someone, 2026-01-02)" in shown
+    assert "bench-core gate 'cccccccccccc~' cccccccccccc --fresh --bench" in shown
+
+
+def test_commits_that_cannot_be_told_apart_are_named_and_spanned_by_the_command():
+    shown = text((SKIPPED, SLOW))
+    assert "ONE OF  2 commits, oldest first:\n  bbbbbbbbbbbb Commit b" in shown
+    assert "bench-core gate 'bbbbbbbbbbbb~' cccccccccccc" in shown
+
+
+def test_the_command_names_the_suite_that_was_searched():
+    assert "cccccccccccc --suite other/asv.conf.json --fresh" in text((SLOW,), ("--suite", "other/asv.conf.json"))
