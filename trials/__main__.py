@@ -109,9 +109,10 @@ def causes(out: Path, machine: str, dirty: bool) -> None:
 @common
 @DIRTY
 @click.option("--searches", default=20, show_default=True, type=click.IntRange(1))
-def bisect(out: Path, machine: str, dirty: bool, searches: int) -> None:
-    """Which of 32 commits made a cell slower by 5 %?"""
-    bisect_trial.run(begun(out, machine, "bisect", dirty), searches, say)
+@click.option("--without", default=5, show_default=True, type=click.IntRange(0), help="Searches without a difference.")
+def bisect(out: Path, machine: str, dirty: bool, searches: int, without: int) -> None:
+    """Which of 32 commits made a cell slower by 5 %? And is a search refused where none did?"""
+    bisect_trial.run(begun(out, machine, "bisect", dirty), searches, without, say)
 
 
 @main.command()

@@ -1,4 +1,4 @@
-"""Searches for the commit that made one cell slower by 5 %, among 32."""
+"""Searches for the commit that made one cell slower by 5 %, among 32; and among 32 of which none did."""
 
 from __future__ import annotations
 
@@ -19,24 +19,41 @@ from trials.gates import environment
 COMMITS, PERCENT = 32, 5
 
 
-def run(trial: Trial, searches: int, say: Callable[[str], None]) -> None:
-    """Run the searches that the file does not hold yet: another cell and another commit each, drawn."""
-    done = {line["search"] for line in trial.done()}
+def run(trial: Trial, searches: int, without: int, say: Callable[[str], None]) -> None:
+    """Run the searches that the file does not hold yet: another cell and another commit each, drawn.
+
+    Args:
+        searches: in which a commit makes the cell slower.
+        without: in which none does; their lines say so.
+    """
+    done = {(line.get("without", False), line["search"]) for line in trial.done()}
     for index in range(searches):
-        if index in done:
-            continue
         draw = random.Random(f"bisect {index}")
         cell, planted = draw.choice(list(plants.CELLS)), draw.randint(1, COMMITS)
-        found = _search(cell, planted, seed=5000 + index)
-        trial.add(search=index, date=today(), cell=cell, planted=planted, **found)
-        say(f"search {index + 1} of {searches}: {'right' if found['right'] else 'wrong'}, {found['wall']:.0f} s")
+        if (False, index) not in done:
+            found = _search(cell, planted, seed=5000 + index)
+            trial.add(search=index, date=today(), cell=cell, planted=planted, **found)
+            say(f"search {index + 1} of {searches}: {'right' if found['right'] else 'wrong'}, {found['wall']:.0f} s")
+    for index in range(without):
+        cell = random.Random(f"bisect without {index}").choice(list(plants.CELLS))
+        if (True, index) not in done:
+            found = _search(cell, None, seed=5500 + index)
+            trial.add(search=index, date=today(), cell=cell, without=True, **found)
+            outcome = "refused" if found["refused"] else "not refused"
+            say(f"search {index + 1} of {without} without a difference: {outcome}, {found['wall']:.0f} s")
 
 
-def _search(cell: str, planted: int, seed: int) -> dict[str, object]:
+def _search(cell: str, planted: int | None, seed: int) -> dict[str, object]:
+    """Make a history, and search it.
+
+    Args:
+        planted: the number of the first commit that is slower; None for a history in which none is.
+    """
     with TemporaryDirectory(prefix="trials-") as folder:
         repository, good = plants.project(Path(folder, "plants"))
+        slower = planted or COMMITS + 1
         commits = [
-            plants.version(repository, {cell: PERCENT} if number >= planted else {}, f"Commit {number}")
+            plants.version(repository, {cell: PERCENT} if number >= slower else {}, f"Commit {number}")
             for number in range(1, COMMITS + 1)
         ]
         stored = Path(folder, "found.json")
@@ -53,13 +70,13 @@ def _search(cell: str, planted: int, seed: int) -> dict[str, object]:
         wall = round(clock.host() - began, 1)
         if not stored.exists():
             last = "\n".join((done.stdout + done.stderr).splitlines()[-8:])
-            if "do not differ" in last:
-                return {"right": False, "refused": True, "tested": 0, "wall": wall}
+            if "is no slower than" in last:
+                return {"right": planted is None, "refused": True, "tested": 0, "wall": wall}
             raise BenchCoreError(f"the search ended with status {done.returncode}. Its last lines:\n{last}")
         found = json.loads(stored.read_text())
         culprits = [commit["hash"] for commit in found["culprits"]]
         return {
-            "right": culprits == [commits[planted - 1]],
+            "right": culprits == commits[slower - 1 : slower],
             "refused": False,
             "culprits": len(culprits),
             "tested": len(found["steps"]),

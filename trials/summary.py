@@ -263,12 +263,24 @@ def of_causes(lines: Sequence[Line]) -> list[Figure]:
 
 
 def of_bisect(lines: Sequence[Line]) -> list[Figure]:
-    return [
-        share("bisect", "searches that name the right commit alone", sum(line["right"] for line in lines), len(lines)),
-        Figure("bisect", "searches that were refused", str(sum(line["refused"] for line in lines))),
-        spread("bisect", "commits tested, beside the end", [line["tested"] for line in lines], "commits"),
-        spread("bisect", "a search", [line["wall"] for line in lines], "s"),
-    ]
+    planted = [line for line in lines if not line.get("without")]
+    without = [line for line in lines if line.get("without")]
+    found = []
+    if planted:
+        right = sum(line["right"] for line in planted)
+        found += [
+            share("bisect", "searches that name the right commit alone", right, len(planted)),
+            Figure("bisect", "searches that were refused", str(sum(line["refused"] for line in planted))),
+            spread("bisect", "commits tested, beside the end", [line["tested"] for line in planted], "commits"),
+            spread("bisect", "a search", [line["wall"] for line in planted], "s"),
+        ]
+    if without:
+        refused = sum(line["refused"] for line in without)
+        found += [
+            share("bisect", "searches without a difference that were refused", refused, len(without)),
+            spread("bisect", "a search without a difference", [line["wall"] for line in without], "s"),
+        ]
+    return found
 
 
 def of_creep(lines: Sequence[Line]) -> list[Figure]:

@@ -168,6 +168,18 @@ def test_a_search_that_was_refused_is_not_right():
     assert value_of(found, "searches that name the right commit alone") == (1, 2)
 
 
+def test_searches_without_a_difference_are_counted_apart():
+    without = {"without": True, "right": True, "refused": True, "tested": 0, "wall": 9.0}
+    wrong = {"without": True, "right": False, "refused": False, "tested": 5, "wall": 40.0}
+    lines = [{"right": True, "refused": False, "tested": 5, "wall": 30.0}, without, without, wrong]
+    found = summary.of_bisect(lines)
+    assert value_of(found, "searches that name the right commit alone") == (1, 1)
+    assert value_of(found, "searches without a difference that were refused") == (2, 3)
+    [refused] = [figure.value for figure in found if figure.what == "searches that were refused"]
+    assert refused == "0"
+    assert summary.of_bisect([without])[0].what == "searches without a difference that were refused"
+
+
 def test_what_crept_in_is_counted_apart_from_the_steps():
     def cells(verdict, ratio):
         return {"slow": {"verdict": verdict, "ratio": ratio}, "other": {"verdict": "pass", "ratio": 1.0}}
