@@ -333,6 +333,8 @@ def test_what_crept_in_is_found_stored_and_explained(project, monkeypatch):
     folder, pattern = EVIDENCE
     of_both, of_the_third = sorted(path.stem for path in (project.root / folder).glob(pattern))
     assert of_the_third.startswith(f"{of_both}-")
+    (line,) = (project.root / "results").glob("*/gates.jsonl")
+    assert json.loads(line.read_text())["reason"] == content["reason"]
     replayed = project.gate("--replay", "gate.json")
     assert (replayed.exit_code, "since v1, 1 of 1 cell slower" in replayed.output) == (1, True)
 

@@ -278,6 +278,20 @@ def test_a_gates_file_is_found_wherever_it_lies_and_read_without_its_effects(fol
     assert [(cell.name, cell.verdict) for cell in gate.summary.cells] == [(f"{NAME}(8x4)", "regression")]
 
 
+def test_the_gates_of_a_machines_history_are_read_once_though_a_file_tells_of_one_too(folder):
+    folder.run()
+    first, second = (gate_content(date, "box") for date in ("2026-01", "2026-02"))
+    lines = (folder.path / "box" / "gates.jsonl").open("w")
+    with lines:
+        lines.write("".join(json.dumps(each) + "\n" for each in (first, second)) + '{"schema": "ben')
+    (folder.path / "mine.json").write_text(json.dumps(second))
+    store = folder.read()
+    assert [gate.summary.date for gate in store.gates] == ["2026-01", "2026-02"]
+    assert [(each.source, each.reason) for each in store.left_out] == [
+        ("box/gates.jsonl", "1 of its lines were cut off, as by a power cut")
+    ]
+
+
 def test_gates_are_in_the_order_of_their_dates_and_of_the_machines_that_were_asked_for(folder):
     folder.run()
     for number, (date, machine) in enumerate([("2026-03", "box"), ("2026-02", "box"), ("2026-01", "other")]):
@@ -370,8 +384,9 @@ def test_a_line_of_circumstances_that_is_newer_or_damaged_is_left_out(folder, ch
 
 
 def test_circumstances_that_cannot_be_written_are_one_clear_error(tmp_path):
-    with pytest.raises(BenchCoreError, match="cannot be added to .*doctor.jsonl: No such file"):
-        append_circumstances(tmp_path / "none", HERE)
+    (tmp_path / CIRCUMSTANCES).mkdir()
+    with pytest.raises(BenchCoreError, match="cannot be added to .*doctor.jsonl: Is a directory"):
+        append_circumstances(tmp_path, HERE)
 
 
 def test_asv_does_not_see_the_circumstances(folder, caplog):
