@@ -14,7 +14,7 @@ VENV    ?= .venv
 BIN     := $(VENV)/bin
 PIP      = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: bench bench-full gpu test tests-of-the-code checks-of-the-cells check clean
+.PHONY: bench bench-full gpu test tests-of-the-gate tests-of-the-rest checks-of-the-cells check clean
 .DELETE_ON_ERROR:
 
 bench: $(VENV)/installed
@@ -39,12 +39,17 @@ gpu:
 	@$(GPU_PYTHON) -m pip install -q --disable-pip-version-check $(OFFLINE) --no-deps --no-build-isolation .
 	@.venv-gpu/bin/bench-core gpu
 
-# Every test; and beside it every cell that runs on this machine: checked, and called once, through the pytest door.
+# Every test, in two halves beside each other; and every cell that runs on this machine: checked, and called once,
+# through the pytest door.
 test: $(VENV)/installed
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target tests-of-the-code checks-of-the-cells
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target tests-of-the-gate tests-of-the-rest checks-of-the-cells
 
-tests-of-the-code:
-	$(BIN)/python -m pytest --quiet tests
+GATE := tests/gate tests/test_cli_gate.py
+tests-of-the-gate:
+	$(BIN)/python -m pytest --quiet $(GATE)
+
+tests-of-the-rest:
+	$(BIN)/python -m pytest --quiet tests $(GATE:%=--ignore=%)
 
 checks-of-the-cells:
 	$(BIN)/python -m pytest --quiet --benchmark-disable benchmarks
