@@ -234,14 +234,14 @@ class Log:
     Attributes:
         spans: the samples, in seconds, as the cell's own timer reads them.
         order: which side had the first sample of each alternation.
-        by_timer: how long the blocks lasted, in seconds, by the cell's own timer.
+        by_timer: how long each block lasted, in seconds, by the cell's own timer.
         by_host: the same by our clock.
     """
 
     spans: list[float] = field(default_factory=list)
     order: list[Side] = field(default_factory=list)
-    by_timer: float = 0.0
-    by_host: float = 0.0
+    by_timer: list[float] = field(default_factory=list)
+    by_host: list[float] = field(default_factory=list)
 
 
 def _cell(
@@ -294,8 +294,8 @@ def _sampled(opened: OpenCell, plan: Plan, plant: float, order: random.Random, s
         failure = _sample_in_turn(samplers[0], firsts, turns, log)
         turns.each(lead, "call", lambda: _end_of_block(failure))  # noqa: B023 - called at once
         ended, ended_by_timer = _at_once(timer)  # after both have ended: what it lasted is the same for both
-        log.by_host += ended - began
-        log.by_timer += ended_by_timer - began_by_timer
+        log.by_host.append(ended - began)
+        log.by_timer.append(ended_by_timer - began_by_timer)
     return log
 
 

@@ -7,9 +7,12 @@ from bench_core.gate.effects import CellFaultError, agree, effect, reading
 WHERE = {"pair": 3, "parent": 2, "first": "head"}
 
 
-def log(spans, order=None, *, rate=1.0, lasted=0.4):
+def log(spans, order=None, *, rate=1.0, lasted=(0.1, 0.1, 0.1, 0.1)):
+    """Args:
+    lasted: of each block, in seconds by our clock.
+    """
     order = order or ["base", "head"] * (len(spans) // 2)
-    return {"spans": spans, "order": order, "by_timer": rate * lasted, "by_host": lasted}
+    return {"spans": spans, "order": order, "by_timer": [rate * block for block in lasted], "by_host": list(lasted)}
 
 
 def test_an_effect_is_the_median_of_the_log_ratios_of_neighbours():
@@ -49,8 +52,13 @@ def test_an_honest_clock_of_a_process_or_of_the_wall_is_believed(rates):
 
 def test_a_side_whose_clocks_all_lie_is_found_by_the_other():
     with pytest.raises(CellFaultError, match="it reports 0.200 s for what took the other side 0.400 s") as found:
-        effect(log([1.0, 1.0]), log([0.5, 0.5], lasted=0.2), number=1, **WHERE)
+        effect(log([1.0, 1.0]), log([0.5, 0.5], lasted=[0.05] * 4), number=1, **WHERE)
     assert found.value.side == "head"
+
+
+def test_a_side_that_somebody_came_before_in_some_blocks_does_not_lie():
+    base, head = (log([1.0, 1.0], lasted=lasted) for lasted in ([0.1, 0.1, 0.3, 0.3], [0.1, 0.11, 0.08, 0.08]))
+    assert effect(base, head, number=1, **WHERE).log_ratio == 0
 
 
 def test_a_sample_without_time_is_an_error():
