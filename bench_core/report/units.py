@@ -39,7 +39,18 @@ def uncertainty(interval: Interval) -> str:
 
 
 def ratio(value: float) -> str:
+    """Two significant digits at least: ``0.0033x``, ``0.45x``, ``1.23x``, ``12x``."""
+    if 0 < value < 0.0995:
+        return f"{value:.{1 - math.floor(math.log10(value))}f}x"
     return f"{value:.2f}x" if value < 9.995 else f"{value:.0f}x"
+
+
+_DIRECTIONS = {"seconds": ("faster", "slower"), "bytes": ("less", "more")}
+
+
+def direction(unit: str, *, grew: bool) -> str:
+    """The word for what a value did: of a tracked one, nobody has said which end is the good one."""
+    return _DIRECTIONS.get(unit, ("lower", "higher"))[grew]
 
 
 def _three_digits(value: float) -> str:

@@ -33,6 +33,26 @@ def test_an_uncertainty_is_half_the_interval_and_unknown_where_an_end_is_open():
     assert units.uncertainty(Interval(-math.inf, 1.0, 1.3, 0.99)) == "?"
 
 
-@pytest.mark.parametrize(("value", "text"), [(1.0, "1.00x"), (9.99, "9.99x"), (12.4, "12x")])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0.00x"),
+        (0.0000123, "0.000012x"),
+        (0.0033, "0.0033x"),
+        (0.05, "0.050x"),
+        (0.0996, "0.10x"),
+        (0.45, "0.45x"),
+        (1.0, "1.00x"),
+        (9.99, "9.99x"),
+        (12.4, "12x"),
+    ],
+)
 def test_a_ratio_is_as_long_as_it_needs_to_be(value, text):
     assert units.ratio(value) == text
+
+
+@pytest.mark.parametrize(
+    ("unit", "words"), [("seconds", ["faster", "slower"]), ("bytes", ["less", "more"]), ("loss", ["lower", "higher"])]
+)
+def test_what_a_value_did_is_said_in_the_words_of_its_unit(unit, words):
+    assert [units.direction(unit, grew=grew) for grew in (False, True)] == words

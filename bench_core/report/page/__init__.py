@@ -149,6 +149,7 @@ def _environment() -> jinja2.Environment:
         "ratio": numbers.ratio,
         "percent": numbers.percent,
         "change": numbers.change,
+        "step": numbers.step,
         "count": numbers.count,
         "sortable": numbers.sortable,
         "prose": prose,

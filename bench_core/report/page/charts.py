@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from bench_core.analysis.records import Bound, Crossing, Job, Limit, Series
@@ -72,14 +72,12 @@ class Chart:
         columns: names of the row's values, as the specification uses them; ``cell`` holds a cell's number.
         titles: of the columns, for the table and the download.
         alt: what it shows, in words.
-        params: of the specification, where several charts share one.
     """
 
-    spec: Spec | str
+    spec: Spec
     columns: Mapping[str, str]
     rows: Sequence[Sequence[Any]]
     alt: str
-    params: Mapping[str, Any] = field(default_factory=dict)
 
 
 def shown(number: str, unit: str = "unit") -> str:
@@ -483,7 +481,7 @@ def _departing(transform: list[Spec], size: int) -> Spec:
     }
 
 
-def job(one: Job, cells: Mapping[str, int], alt: str) -> Chart:
+def job(one: Job, unit: str, cells: Mapping[str, int], alt: str) -> Chart:
     """Each way's time over that of the best one, with its interval; at every size, where there are several."""
     names = list(dict.fromkeys(rival.name for ranking in one.rankings for rival in ranking.rivals))
     slots = _slots(len(names))
@@ -549,7 +547,7 @@ def job(one: Job, cells: Mapping[str, int], alt: str) -> Chart:
                 },
             },
         ],
-        params=[{"name": "unit", "value": "seconds"}],
+        params=[{"name": "unit", "value": unit}],
         encoding=encoding,
     )
     columns = {
@@ -558,7 +556,7 @@ def job(one: Job, cells: Mapping[str, int], alt: str) -> Chart:
         "ratio": "times the best",
         "low": "low",
         "high": "high",
-        "value": "seconds",
+        "value": unit,
         "tied": "tied",
         "cell": "cell",
     }

@@ -107,7 +107,7 @@ def _steps(report: Report) -> Iterator[Finding]:
         commit = history.moments[change.moment].commit
         on = f" on {history.machine}" if len(report.histories) > 1 else ""
         yield Finding(
-            "slower" if change.ratio > 1 else "faster",
+            units.direction(track.unit, grew=change.ratio > 1),
             units.ratio(max(change.ratio, 1 / change.ratio)),
             f"`{track.cell}`{on}, since `{commit.hash[:8]}` {commit.subject}".rstrip() + ".",
             f"#history-{number}",

@@ -53,6 +53,11 @@ def percent(share: float) -> str:
     return "?" if math.isnan(share) else f"{100 * share:.{0 if abs(share) >= 0.01 else 1}f}\u00a0%"
 
 
+def step(ratio: float, unit: str) -> str:
+    """What a change point did: ``1.25x faster``, ``2.00x more``."""
+    return f"{units.ratio(max(ratio, 1 / ratio))} {units.direction(unit, grew=ratio > 1)}"
+
+
 def change(relative: float) -> str:
     """With its sign: ``+12 %``."""
     return f"{100 * relative:+.0f} %" if abs(relative) >= 0.1 else f"{100 * relative:+.1f} %"

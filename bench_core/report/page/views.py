@@ -257,7 +257,7 @@ def _job(number: int, job: Job, report: Report, figures: Figures) -> JobView:
         job,
         with_values(job.benchmark, job.fixed),
         unit,
-        figures.add("", charts.job(job, figures.cells, alt)),
+        figures.add("", charts.job(job, unit, figures.cells, alt)),
         rows,
     )
 
@@ -398,7 +398,7 @@ def _track(history: History, number: int, cells: Mapping[str, int]) -> dict[str,
         "value": [round(middle / tick) for middle in middles],
         "less": [_ticks(one.middle - one.low, tick) for _, one in track.values],
         "more": [_ticks(one.high - one.middle, tick) for _, one in track.values],
-        "changes": [[change.moment, numbers.kept(change.ratio)] for change in track.changes],
+        "changes": [[change.moment, numbers.step(change.ratio, track.unit)] for change in track.changes],
     }
     if at != list(range(len(history.moments))):
         content["at"] = at

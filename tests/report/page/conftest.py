@@ -1,6 +1,7 @@
 """Reports made by hand: one with a few of everything, one with a thousand cells over fifty commits; and a browser."""
 
 import importlib
+import math
 import os
 import random
 import shutil
@@ -38,6 +39,8 @@ from bench_core.results.trials import Trial, TrialFigure, Tried
 SIZES = {"8x4": 32, "256x256": 65_536, "1024x1024": 1_048_576, "4096x4096": 16_777_216}
 RUN = RunKey("7b13ed90-installed.json", "2026-03-01T09:58:00+00:00")
 WAYS = ["in_place", "data", "no_grad", "detach", "copy_", "fill_", "mul_"]
+BUILDS = ["eager", "50%_meta"]
+"""Ways whose peak memory is known; what begins with a % is no code of an address."""
 
 
 def around(value, width=0.03):
@@ -46,6 +49,29 @@ def around(value, width=0.03):
 
 def result(benchmark, params, seconds, width=0.03):
     return CellResult(benchmark, params, "time", "seconds", around(seconds, width), 20, 10, 0, 1, "way")
+
+
+def reading(benchmark, params, value, kind="peakmemory", unit="bytes"):
+    """What is read once."""
+    return CellResult(benchmark, params, kind, unit, Interval(-math.inf, value, math.inf, 0.99), 1, 1, 0, 0, "way")
+
+
+def yardsticks():
+    """What the others are held to, at sizes of its own."""
+    for name, reads, writes in (("fill", 0, 1), ("copy", 1, 1)):
+        for size, n in SIZES.items():
+            params = {"device": "cpu", "threads": "1", "size": size}
+            value = around(1e-6 + (reads + writes) * 2e-10 * n)
+            yield CellResult(
+                f"limits.Memory.time_{name}", params, "time", "seconds", value, 20, 10, reads, writes, None
+            )
+    for size in ("8x4", "256x256"):
+        params = {"device": "cpu", "generator": "torch.uniform_", "size": size}
+        value = around(1e-6 + 1e-9 * SIZES[size])
+        yield CellResult("limits.Generators.time_draw", params, "time", "seconds", value, 20, 10, 0, 1, None, draws=1)
+    for n in (10, 1000):
+        params = {"iterations": str(n)}
+        yield CellResult("limits.EmptyLoop.time_loop", params, "time", "seconds", around(2e-8 * n), 20, 10, 0, 0, None)
 
 
 def measured(cell):
@@ -64,10 +90,13 @@ class Maker:
             for way in ways
             for size, n in SIZES.items()
         ]
-        self.by_name = {cell.name: cell for cell in self.results}
+        self.peaks = [
+            reading("materialization.Build.peakmem_build", {"way": way}, (3 - number) * 2**20)
+            for number, way in enumerate(BUILDS)
+        ]
         self.series = [self.line(name, way) for name in benchmarks for way in ways]
         self.growths = [self.law(line) for line in self.series]
-        self.jobs = [self.job(name) for name in benchmarks]
+        self.jobs = [*(self.job(name) for name in benchmarks), self.job_in_bytes()]
         self.limits = [self.limit(cell, number) for number, cell in enumerate(self.results)]
 
     def seconds(self, n):
@@ -115,6 +144,24 @@ class Maker:
         advice = f"`{rankings[-1].rivals[0].name}` is fastest at 4096x4096, by at least 3 %."
         return Job(self.subject, benchmark, "way", {}, "size", tuple(rankings), flips, advice)
 
+    def job_in_bytes(self):
+        best, *_ = cells = sorted(self.peaks, key=lambda cell: cell.value.middle)
+        rivals = tuple(
+            Rival(
+                cell.params["way"],
+                cell.name,
+                cell.value,
+                Interval(1, 1, 1, 0.99)
+                if cell is best
+                else replace(cell.value, middle=cell.value.middle / best.value.middle),
+                tied=cell is not best,
+                unties=False,
+            )
+            for cell in cells
+        )
+        advice = f"Each way was read once, so nothing says how sure it is: `{rivals[0].name}` reads least."
+        return Job(self.subject, best.benchmark, "way", {}, "", (Ranking("", rivals),), (), advice)
+
     def limit(self, cell, number):
         n = SIZES[cell.params["size"]]
         bound = ("memory", "generator", "interpreter")[number // 4 % 3]
@@ -139,7 +186,7 @@ class Maker:
             machine,
             {"cpu": "AMD EPYC", "ram": "25276502016", "torch": "2.13.0+cpu", "python": "3.11"},
             {"L1d": 32_768, "L2": 1_048_576, "L3": 33_554_432},
-            {cell.name: measured(cell) for cell in self.results},
+            {cell.name: measured(cell) for cell in (*self.results, *self.peaks, *yardsticks())},
             failed=("initialization.Broken.time_it(8x4)",),
         )
 
@@ -163,6 +210,12 @@ class Maker:
             )
             changes = (ChangePoint(first, step),) if step != 1 else ()
             tracks.append(Track(cell.name, "seconds", values, changes))
+        for cell in self.peaks:
+            less = [
+                (at, replace(cell.value, middle=cell.value.middle * (0.5 if at >= commits // 3 else 1)))
+                for at in range(commits)
+            ]
+            tracks.append(Track(cell.name, "bytes", tuple(less), (ChangePoint(commits // 3, 0.5),)))
         return History(machine, moments, tuple(tracks), "Steps are found by a method, in a sentence.")
 
     def trust(self):

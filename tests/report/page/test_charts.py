@@ -55,6 +55,13 @@ def test_caches_are_marked_for_each_width_of_an_element(small):
     ]
 
 
+def test_a_job_and_a_line_are_in_the_unit_of_their_cells(small):
+    line = replace(small.series[0], unit="bytes")
+    for chart in drawn(replace(small, series=(line,), jobs=small.jobs[-1:], limits=(), crossings=())):
+        assert chart.columns["value"] == "bytes"
+        assert {param["name"]: param["value"] for param in chart.spec["params"]} == {"unit": "bytes"}
+
+
 def test_a_ceiling_is_a_line_through_all_sizes_of_a_yardstick(small):
     limits = [limit for limit in small.limits if limit.bound == "memory"]
     named = [f"limits.Memory.time_fill(cpu, {number % 2}, 8x4)" for number in range(len(limits))]
@@ -110,6 +117,9 @@ def test_an_axis_has_few_round_ticks(values, unit, ticks):
         (numbers.percent(0.05), "5\u00a0%"),
         (numbers.percent(math.nan), "?"),
         (numbers.change(-0.25), "-25 %"),
+        (numbers.step(0.8, "seconds"), "1.25x faster"),
+        (numbers.step(2, "bytes"), "2.00x more"),
+        (numbers.step(0.5, "loss"), "2.00x lower"),
         (numbers.count(65_536), "65,536"),
         (numbers.count(16_777_216), "16.8 M"),
         (numbers.sortable(math.nan), ""),
@@ -150,6 +160,20 @@ def test_the_newest_step_is_told_before_a_larger_one(small):
     found = findings(replace(small, histories=(replace(history, tracks=tracks),)))
     (first,) = [finding for finding in found if finding.kind in ("slower", "faster")]
     assert (first.kind, first.figure) == ("faster", "1.11x")
+
+
+def test_a_step_is_said_in_the_words_of_its_unit(small):
+    history = small.histories[0]
+    step = history.tracks[0].changes[0]
+    tracks = tuple(
+        replace(history.tracks[0], cell=f"a.B{number}.c", unit=unit, changes=(replace(step, ratio=ratio),))
+        for number, (unit, ratio) in enumerate((("bytes", 0.25), ("steps", 4.5)))
+    )
+    found = findings(replace(small, histories=(replace(history, tracks=tracks),)))
+    assert [(one.kind, one.figure) for one in found if one.link == "#history-0"] == [
+        ("higher", "4.50x"),
+        ("less", "4.00x"),
+    ]
 
 
 def test_an_anchor_has_no_space():

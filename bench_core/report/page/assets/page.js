@@ -76,7 +76,7 @@ async function draw(figure) {
   spec.datasets = { rows, ...chart.datasets };
   const style = structuredClone(data.style);
   if (plot.clientWidth < 520) style.legend.columns = 1;
-  if (chart.counts) spec.encoding.x.axis.title = chart.counts;
+  for (const [channel, title] of Object.entries(chart.axes ?? {})) spec.encoding[channel].axis.title = title;
   const embed = await vega();
   if (chartOf(figure) !== chart) return; // another one was chosen meanwhile
   figure.view?.finalize();
@@ -307,7 +307,7 @@ function showLaw(number) {
     const value = bend === null ? fixed + each * n : fixed + each * Math.min(n, bend) + beyond * Math.max(0, n - bend);
     return { n, value };
   }).filter((point) => point.value > 0) : [];
-  const chart = { ...LAW, rows: law.rows, counts: law.counts, params: { unit: law.unit, ticks: law.ticks }, datasets: { law: line } };
+  const chart = { ...LAW, rows: law.rows, axes: { x: law.counts }, params: { unit: law.unit, ticks: law.ticks }, datasets: { law: line } };
   const away = law.rows.filter((row) => row[7]).length;
   const alt = `${law.title}: ${law.sentence} ${away || "None"} of ${law.rows.length} points depart from the law.`;
   document.getElementById("law-sentence").textContent = `${law.title}: ${law.sentence}`;
@@ -318,10 +318,7 @@ function showLaw(number) {
 
 // ---------------------------------------------------------------- history
 
-const TRACK = {
-  columns: ["at", "commit", "subject", "value", "low", "high", "cell"],
-  titles: ["number", "commit", "subject", "value", "low", "high", "cell"],
-};
+const TRACK = ["at", "commit", "subject", "value", "low", "high", "cell"];
 
 function showTrack(article, number) {
   const history = data.histories[article.dataset.history];
@@ -331,16 +328,20 @@ function showTrack(article, number) {
     const at = track.at ? track.at[index] : index;
     return [at, history.commits[at], history.subjects[at], value * track.tick, ends(track.less, index, -1), ends(track.more, index, 1), track.cell];
   });
-  const changes = track.changes.map(([at, ratio]) => [at, "change point", `${ratio.toPrecision(3)} times`]);
+  const changes = track.changes.map(([at, words]) => [at, "change point", words]);
   const stacked = new Map();
   const marks = [...changes, ...history.marks].map(([at, kind, words]) => {
     const row = stacked.get(at) ?? 0;
     stacked.set(at, row + 1);
     return { at, kind, words, row, label: kind === "change point" || kind === "torch upgrade", commit: history.commits[at] };
   });
-  const chart = { ...TRACK, spec: "track", rows, params: { unit: track.unit, commits: history.commits }, datasets: { marks } };
+  const chart = {
+    columns: TRACK, titles: TRACK.with(0, "number").with(3, track.unit || "value"), rows, spec: "track",
+    params: { unit: track.unit, commits: history.commits }, datasets: { marks },
+    axes: { y: track.unit === "seconds" ? "time a call" : track.unit },
+  };
   const name = data.cells[track.cell];
-  const said = changes.map(([at, , words]) => `${words} as long since ${history.commits[at]}`).join("; ");
+  const said = changes.map(([at, , words]) => `${words} since ${history.commits[at]}`).join("; ");
   const figure = article.querySelector("figure");
   figure.querySelector("figcaption").textContent = name;
   show(figure, chart, `Line chart of ${name} over ${rows.length} commits. ${said ? `Change points: ${said}.` : "No change point."}`);
