@@ -117,6 +117,7 @@ def test_versions_of_torch_are_compared(project):
     project.store(project.new, [4e-6, 1e-6, 1e-6], torch="2.14.0")
     output = run("torch==2.13.0", "2.14.0").output
     assert "  bench-core gate --versus torch==2.13.0 torch==2.14.0" in output.splitlines()
+    assert "What would tell torch's part in it" in output
 
 
 def test_the_machine_narrows(project):
@@ -174,9 +175,9 @@ def test_csv_is_a_row_a_cell(project, tmp_path):
     run(project.old[:8], project.new[:8], "--csv", tmp_path / "x.csv")
     header, *rows = (tmp_path / "x.csv").read_text().splitlines()
     assert header == (
-        "cell,unit,first_low,first,first_high,second_low,second,second_high,ratio_low,ratio,ratio_high,differs"
+        "cell,unit,first_low,first,first_high,second_low,second,second_high,ratio_low,ratio,ratio_high,differs,changed"
     )
-    assert [row.rsplit(",", 1)[1] for row in rows] == ["true", "false", "true"]
+    assert [row.rsplit(",", 2)[1:] for row in rows] == [["true", "false"], ["false", "false"], ["true", "false"]]
 
 
 def test_markdown_lists_all_cells_and_the_caution(project, tmp_path):
@@ -185,6 +186,26 @@ def test_markdown_lists_all_cells_and_the_caution(project, tmp_path):
     assert f"| `{NAME}(a)` | 1.00 µs | 2.00 µs | 2.00x | 1.96 … 2.04 | slower |" in page
     assert f"| `{NAME}(b)` | 1.00 µs | 1.01 µs | 1.01x | 0.99 … 1.03 |  |" in page
     assert "not measured side by side" in page
+
+
+def test_what_has_no_interval_is_listed_apart(project, tmp_path):
+    files = []
+    for name, peak in (("one.json", 100 << 20), ("two.json", 200 << 20)):
+        files.append(project.store(project.old, [1e-6] * 3).rename(tmp_path / name))
+        content = json.loads(files[-1].read_text())
+        content["results"]["f.C.peakmem_it"] = [[peak], [], "1"]
+        files[-1].write_text(json.dumps(content))
+    declared = json.loads((project.root / "results" / "benchmarks.json").read_text())
+    memory = {"name": "f.C.peakmem_it", "param_names": [], "params": [], "type": "peakmemory", "unit": "bytes"}
+    (tmp_path / "benchmarks.json").write_text(json.dumps({**declared, "f.C.peakmem_it": {**memory, "version": "1"}}))
+    output = run(*files, "--markdown", tmp_path / "x.md").output
+    before, after = output.split("Changed, without an interval: exact")
+    assert "peakmem_it" not in before
+    assert [line.split()[1:] for line in after.splitlines() if line.startswith("f.C.peakmem_it")] == [
+        ["100", "MiB", "200", "MiB", "2.00x", "?"]
+    ]
+    assert "4 cells in both: 0 slower in B, 0 faster, 1 changed without an interval, 3 cannot be told" in output
+    assert "| 100 MiB | 200 MiB | 2.00x | ? | more, no interval |" in (tmp_path / "x.md").read_text()
 
 
 def test_a_file_that_cannot_be_written_is_an_error(project, tmp_path):

@@ -22,6 +22,10 @@ BETWEEN_RUNS = 0.10
 (docs/statistics.md) two runs of asv one after the other differed by over 5 % in 2 of 120 cells, and by over 10 % in
 none; of our two reference runs, an hour apart on a busy machine, 7 of 168 times do."""
 
+BETWEEN_READINGS = 0.01
+"""The same of what is no time, so read once or exact: peak memory of our two reference runs differs by 0.13 % at most,
+and no tracked value does."""
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -52,6 +56,7 @@ class Comparison:
         differences: in what the two differ beyond the code, e.g. ``torch: 2.12.0, 2.13.0``.
         geometric_mean: of second over first, of the times; NaN without any.
         gate: the command that measures the two side by side; "" where there is none.
+        tells: what that gate tells apart, in words; "" without one.
     """
 
     first: Stored
@@ -62,6 +67,7 @@ class Comparison:
     differences: tuple[str, ...]
     geometric_mean: float
     gate: str
+    tells: str
 
     @property
     def slower(self) -> tuple[Compared, ...]:
@@ -73,15 +79,21 @@ class Comparison:
         return tuple(cell for cell in self.cells if cell.differs and cell.ratio.high < 1)
 
     @property
+    def changed(self) -> tuple[Compared, ...]:
+        """Cells without an interval whose values differ: how sure that is, nothing says."""
+        return tuple(cell for cell in self.cells if cell.changed)
+
+    @property
     def untold(self) -> int:
-        return len(self.cells) - len(self.slower) - len(self.faster)
+        return sum(not cell.differs and not cell.changed for cell in self.cells)
 
 
 def compare(first: Stored, second: Stored) -> Comparison:
     """Hold the second against the first, cell by cell."""
     common = [name for name in first.cells if name in second.cells]
-    cells = sorted((_compared(first.cells[name], second.cells[name]) for name in common), key=_order)
+    cells = sorted((compared(first.cells[name], second.cells[name]) for name in common), key=_order)
     logs = [math.log(cell.ratio.middle) for cell in cells if cell.unit == "seconds" and cell.ratio.middle > 0]
+    gate, tells = _gate(first, second)
     return Comparison(
         first=first,
         second=second,
@@ -90,14 +102,19 @@ def compare(first: Stored, second: Stored) -> Comparison:
         only_second=tuple(name for name in second.cells if name not in first.cells),
         differences=tuple(_differences(first.description, second.description)),
         geometric_mean=math.exp(math.fsum(logs) / len(logs)) if logs else math.nan,
-        gate=_gate(first, second),
+        gate=gate,
+        tells=tells,
     )
 
 
-def _compared(first: CellResult, second: CellResult) -> Compared:
+def compared(first: CellResult, second: CellResult) -> Compared:
+    """Two values of one cell that were not measured side by side."""
     over = ratio(second.value, first.value)
     differs = over.low > 1 + BETWEEN_RUNS or over.high < 1 / (1 + BETWEEN_RUNS)
-    return Compared(first.name, first.unit, first.value, second.value, over, differs)
+    apart = abs(second.value.middle - first.value.middle)
+    usual = BETWEEN_RUNS if first.unit == "seconds" else BETWEEN_READINGS
+    changed = not (first.value.known and second.value.known) and apart > usual * abs(first.value.middle)
+    return Compared(first.name, first.unit, first.value, second.value, over, differs, changed)
 
 
 def _order(cell: Compared) -> float:
@@ -110,16 +127,21 @@ def _differences(first: Mapping[str, str], second: Mapping[str, str]) -> list[st
     return [f"{name}: {one}, {other}" for name, one, other in pairs if one != other]
 
 
-def _gate(first: Stored, second: Stored) -> str:
-    """The gate runs on one machine, and compares two commits or two installs of one package."""
+def _gate(first: Stored, second: Stored) -> tuple[str, str]:
+    """The command, and what it tells apart: a gate runs on one machine, and compares two commits, or two installs of
+    one package with the same code."""
     if first.machine != second.machine:
-        return ""
+        return "", ""
     torch = [result.description.get("torch", "").split("+")[0] for result in (first, second)]
     if torch[0] != torch[1]:
-        return f"bench-core gate --versus torch=={torch[0]} torch=={torch[1]}" if all(torch) else ""
+        if not all(torch):
+            return "", ""
+        same = first.commit is not None and first.commit == second.commit
+        tells = "the two versions of torch" if same else "torch's part in it, with the same code on both sides"
+        return f"bench-core gate --versus torch=={torch[0]} torch=={torch[1]}", tells
     if first.commit is None or second.commit is None or first.commit == second.commit:
-        return ""
-    return f"bench-core gate {first.commit[:8]} {second.commit[:8]}"
+        return "", ""
+    return f"bench-core gate {first.commit[:8]} {second.commit[:8]}", "the two commits"
 
 
 def chosen(

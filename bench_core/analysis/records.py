@@ -398,6 +398,7 @@ class Compared:
     Attributes:
         ratio: second over first, from both intervals; they are not of one run, so it tells only of large changes.
         differs: the interval excludes 1 by more than a difference of layout or machine state usually makes.
+        changed: there is no interval, and the values are further apart than two readings of the same code usually are.
     """
 
     cell: str
@@ -406,3 +407,4 @@ class Compared:
     second: Interval
     ratio: Interval
     differs: bool
+    changed: bool

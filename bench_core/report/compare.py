@@ -21,16 +21,23 @@ from bench_core.report.markup import code, plain
 
 SCHEMA = "bench-core/compare/1"
 
+READ_ONCE = (
+    "Changed, without an interval: exact, as what a benchmark counts, or read once; nothing says how much of it is "
+    "noise."
+)
+
 
 def summary(found: Comparison, *, verbose: bool = False) -> RenderableType:
-    """For the terminal: the cells that differ, the largest ratio first; with `verbose` all of them.
+    """For the terminal: the cells that differ, the largest ratio first, and those that changed without an interval;
+    with `verbose` all.
 
     Print it with ``crop=False`` for the command.
     """
-    shown = [cell for cell in found.cells if verbose or cell.differs]
+    shown = [cell for cell in found.cells if cell.differs or (verbose and not cell.changed)]
     lines: list[RenderableType] = [Text(f"A  {found.first.name}"), Text(f"B  {found.second.name}")]
     lines += [Text(f"   differs, too: {', '.join(found.differences)}", style="dim")] if found.differences else []
     lines += ["", _table(shown), ""] if shown else [""]
+    lines += [Text(READ_ONCE), _table(found.changed), ""] if found.changed else []
     lines += [Text(text) for text in _counted(found)]
     lines += [Text(text) for text in _missing(found)]
     lines.append(Text(caution(found), style="yellow"))
@@ -46,7 +53,7 @@ def _table(cells: Iterable[Compared]) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for cell in cells:
         style = "" if not cell.differs else "red" if cell.ratio.middle > 1 else "green"
-        table.add_row(Text(cell.cell), *_values(cell), Text(_over(cell), style=style), _ends(cell.ratio))
+        table.add_row(Text(cell.cell), *_values(cell), Text(over(cell), style=style), _ends(cell.ratio))
     return table
 
 
@@ -54,20 +61,25 @@ def _values(cell: Compared) -> tuple[str, str]:
     return value(cell.first.middle, cell.unit), value(cell.second.middle, cell.unit)
 
 
-def _over(cell: Compared) -> str:
+def over(cell: Compared) -> str:
+    """The second over the first; ``n/a`` where one of them is not positive."""
     return "n/a" if math.isnan(cell.ratio.middle) else units.ratio(cell.ratio.middle)
 
 
 def _ends(ratio: Interval) -> str:
     """``1.21 … 1.34``; ``?`` where there is no interval."""
-    return f"{ratio.low:.2f} … {ratio.high:.2f}" if ratio.known else "?"
+    if not ratio.known:
+        return "?"
+    low, high = (units.ratio(end).removesuffix("x") for end in (ratio.low, ratio.high))
+    return f"{low} … {high}"
 
 
 def _counted(found: Comparison) -> Iterator[str]:
     mean = found.geometric_mean
     times = "" if math.isnan(mean) else f"; the times by their geometric mean: {units.ratio(mean)}"
+    without = f", {len(found.changed)} changed without an interval" if found.changed else ""
     yield (
-        f"{len(found.cells)} cells in both: {len(found.slower)} slower in B, {len(found.faster)} faster, "
+        f"{len(found.cells)} cells in both: {len(found.slower)} slower in B, {len(found.faster)} faster{without}, "
         f"{found.untold} cannot be told{times}"
     )
 
@@ -86,7 +98,7 @@ def caution(found: Comparison) -> str:
         "where the machine was busy."
     )
     if found.gate:
-        return f"{said} What would tell:"
+        return f"{said} What would tell {found.tells}:"
     if found.first.machine != found.second.machine:
         return f"{said} Nothing runs two machines side by side."
     return f"{said} `bench-core gate` tells two commits apart, and with --versus two installs."
@@ -114,8 +126,15 @@ def markdown(found: Comparison) -> str:
 
 
 def _fields(cell: Compared) -> Sequence[str]:
-    told = "" if not cell.differs else "slower" if cell.ratio.middle > 1 else "faster"
-    return code(cell.cell), *(plain(text) for text in _values(cell)), _over(cell), _ends(cell.ratio), told
+    return code(cell.cell), *(plain(text) for text in _values(cell)), over(cell), _ends(cell.ratio), told(cell)
+
+
+def told(cell: Compared) -> str:
+    """In a word or two: ``slower``; ``more, no interval``; "" where the two cannot be told apart."""
+    if not cell.differs and not cell.changed:
+        return ""
+    word = units.direction(cell.unit, grew=cell.second.middle > cell.first.middle)
+    return word if cell.differs else f"{word}, no interval"
 
 
 def to_json(found: Comparison) -> dict[str, Any]:
@@ -138,6 +157,7 @@ def to_json(found: Comparison) -> dict[str, Any]:
                 "second": _interval(cell.second),
                 "ratio": _interval(cell.ratio),
                 "differs": cell.differs,
+                "changed": cell.changed,
             }
             for cell in found.cells
         ],
@@ -166,10 +186,9 @@ def to_csv(found: Comparison) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     sides = [f"{side}{end}" for side in ("first", "second", "ratio") for end in ("_low", "", "_high")]
-    writer.writerow(["cell", "unit", *sides, "differs"])
+    writer.writerow(["cell", "unit", *sides, "differs", "changed"])
     for cell in found.cells:
         numbers = [*_interval(cell.first), *_interval(cell.second), *_interval(cell.ratio)]
-        writer.writerow(
-            [cell.cell, cell.unit, *("" if each is None else each for each in numbers), str(cell.differs).lower()]
-        )
+        flags = (str(flag).lower() for flag in (cell.differs, cell.changed))
+        writer.writerow([cell.cell, cell.unit, *("" if each is None else each for each in numbers), *flags])
     return out.getvalue()

@@ -75,6 +75,33 @@ def test_a_value_that_is_not_positive_has_no_ratio(make_cell):
     assert not cell.differs
 
 
+@pytest.mark.parametrize(
+    ("kind", "unit", "values", "changed"),
+    [
+        ("peakmemory", "bytes", (100, 200), True),
+        ("peakmemory", "bytes", (100, 100.9), False),
+        ("track", "loss", (-20.0, -21.0), True),
+        ("track", "steps", (0, 1), True),
+        ("track", "steps", (0, 0), False),
+        ("time", "seconds", (1.0, 1.05), False),
+        ("time", "seconds", (1.0, 1.2), True),
+    ],
+)
+def test_what_has_no_interval_changed_where_two_readings_would_not_differ_as_much(
+    make_cell, kind, unit, values, changed
+):
+    first, second = (make_cell("f.C.it", {}, value, kind=kind, unit=unit, spread=math.inf) for value in values)
+    found = compare(stored([first]), stored([second]))
+    assert [cell.changed for cell in found.cells] == [changed]
+    assert (len(found.changed), found.untold) == (changed, not changed)
+    assert not found.cells[0].differs
+
+
+def test_what_has_an_interval_differs_and_is_not_only_changed(times):
+    (cell,) = compare(stored(times(a=1)), stored(times(a=2))).cells
+    assert (cell.differs, cell.changed) == (True, False)
+
+
 def test_cells_of_one_side_are_named(times):
     found = compare(stored(times(a=1, b=1)), stored(times(b=1, c=1)))
     assert (found.only_first, found.only_second) == (("f.C.time_it(a)",), ("f.C.time_it(c)",))
@@ -89,6 +116,13 @@ def test_two_versions_are_told_apart_by_a_gate_of_two_installs(times):
     found = compare(stored(times(a=1), torch="2.9.0+cpu"), stored(times(a=1), torch="2.13.0+cpu"))
     assert found.gate == "bench-core gate --versus torch==2.9.0 torch==2.13.0"
     assert found.differences == ("torch: 2.9.0+cpu, 2.13.0+cpu",)
+    assert found.tells == "the two versions of torch"
+
+
+@pytest.mark.parametrize("commit", ["b" * 40, None])
+def test_two_installs_tell_torchs_part_alone_where_the_code_may_differ_too(times, commit):
+    found = compare(stored(times(a=1), torch="2.9.0"), stored(times(a=1), torch="2.13.0", commit=commit))
+    assert found.tells == "torch's part in it, with the same code on both sides"
 
 
 def test_no_gate_tells_two_machines_apart(times):
