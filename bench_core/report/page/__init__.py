@@ -19,7 +19,7 @@ import vl_convert
 from markupsafe import Markup, escape
 
 from bench_core.analysis.records import ChangePoint, History, Report, Track
-from bench_core.report import units
+from bench_core.report import compare, units
 from bench_core.report.page import charts, numbers, views
 from bench_core.report.page.charts import Chart
 from bench_core.report.page.findings import anchor, findings
@@ -154,6 +154,8 @@ def _environment() -> jinja2.Environment:
         "sortable": numbers.sortable,
         "prose": prose,
         "spread": numbers.spread,
+        "over": compare.over,
+        "told": compare.told,
         "uncertainty": units.uncertainty,
     }
     return found

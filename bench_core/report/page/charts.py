@@ -283,21 +283,49 @@ def cost(
     return Chart(spec, {**COST_COLUMNS, "n": one.counts, "value": one.unit}, rows, alt)
 
 
-def roofline(bound: Bound, rows: Sequence[tuple[Limit, float]], cells: Mapping[str, int], alt: str) -> Chart:
+@dataclass(frozen=True)
+class Yardstick:
+    """A cell that the others are held to: a point of a ceiling.
+
+    Attributes:
+        line: its name without its size: a line has all sizes.
+        work: bytes, numbers or items of a call.
+        rate: of them in a second.
+        level: as of a limit.
+    """
+
+    line: str
+    work: float
+    rate: float
+    level: str
+
+
+def roofline(
+    bound: Bound,
+    rows: Sequence[tuple[Limit, float]],
+    yardsticks: Sequence[Yardstick],
+    cells: Mapping[str, int],
+    alt: str,
+) -> Chart:
     """What is achieved against the work of a call, and the ceilings.
 
     Args:
         rows: limits of one bound and subject, each with its cell's seconds.
+        yardsticks: of the same; where they leave a cache, their lines have a step.
     """
-    levels = sorted({limit.level for limit, _ in rows})
+    levels = sorted({*(limit.level for limit, _ in rows), *(stick.level for stick in yardsticks)})
     slots = _slots(len(levels))
     work = {"memory": "bytes", "generator": "numbers", "interpreter": "items"}[bound]
-    ceilings = sorted(
+    ceilings = [
         {
-            (_ceiling(limit.yardsticks[0]), numbers.kept(limit.achieved * seconds), numbers.kept(limit.ceiling))
-            for limit, seconds in rows
+            "yardstick": stick.line,
+            "work": numbers.kept(stick.work),
+            "achieved": numbers.kept(stick.rate),
+            "where": _where(stick.level),
         }
-    )
+        for stick in sorted(yardsticks, key=lambda stick: (stick.line, stick.work))
+    ]
+    lines = sorted({stick.line for stick in yardsticks})
     points: list[list[Any]] = [
         [
             cells[limit.cell],
@@ -309,41 +337,48 @@ def roofline(bound: Bound, rows: Sequence[tuple[Limit, float]], cells: Mapping[s
     ]
     unit = json.dumps(numbers.RATES[bound])
     told_apart: Spec = {"field": "where", "type": "nominal", "sort": None}
-    rate = f"format(datum.achieved, '.3~s') + {unit}"
+    rate = {"calculate": f"format(datum.achieved, '.3~s') + {unit}", "as": "rate"}
+    place_scale = {"domain": [_where(level) for level in levels]}
+    place: Spec = {
+        "color": {**told_apart, "scale": {**place_scale, "range": slots["colour"]}},
+        "shape": {**told_apart, "scale": {**place_scale, "range": slots["shape"]}},
+    }
+    line: Spec = {"field": "yardstick", "legend": {"title": "ceilings", "symbolStrokeWidth": 2, "symbolSize": 600}}
     spec = _base(
-        340,
+        320 + 11 * len(lines),  # the legend has two columns
         [
             {
-                "data": {
-                    "values": [{"yardstick": name, "work": n, "achieved": ceiling} for name, n, ceiling in ceilings]
-                },
-                "mark": {"type": "line", "strokeWidth": 1.5, "color": "var(--text)", "interpolate": "linear"},
+                "data": {"values": ceilings},
+                "mark": {"type": "line", "strokeWidth": 1.5},
                 "encoding": {
-                    "detail": {"field": "yardstick"},
-                    "strokeDash": {
-                        "field": "yardstick",
-                        "legend": {"title": "ceilings", "symbolStrokeWidth": 2, "symbolSize": 600},
-                        "scale": {"range": DASHES},
-                    },
+                    # Dash and grey together: there are more ceilings than dashes that can be told apart.
+                    "strokeDash": {**line, "scale": {"domain": lines, "range": _over(DASHES, lines)}},
+                    "stroke": {**line, "scale": {"domain": lines, "range": _greys(lines)}},
+                },
+            },
+            {
+                "data": {"values": ceilings},
+                "transform": [rate],
+                "mark": {"type": "point", "filled": False, "size": 45, "opacity": 1},
+                "encoding": {
+                    **place,
+                    "tooltip": [
+                        {"field": "yardstick", "title": "ceiling"},
+                        {"field": "rate", "title": "reaches"},
+                        {"field": "where", "title": "where"},
+                    ],
                 },
             },
             {
                 "transform": [
-                    {"calculate": rate, "as": "rate"},
+                    rate,
                     {"calculate": f"format(datum.ceiling, '.3~s') + {unit}", "as": "most"},
                     {"calculate": "format(datum.share, '.0%')", "as": "percent"},
                     {"calculate": shown("datum.gain", "'seconds'"), "as": "gained"},
                 ],
                 "mark": {"type": "point", "filled": True, "size": 40, "opacity": 0.75, "cursor": "pointer"},
                 "encoding": {
-                    "color": {
-                        **told_apart,
-                        "scale": {"domain": [_where(level) for level in levels], "range": slots["colour"]},
-                    },
-                    "shape": {
-                        **told_apart,
-                        "scale": {"domain": [_where(level) for level in levels], "range": slots["shape"]},
-                    },
+                    **place,
                     "tooltip": [
                         {"field": "name", "title": "cell"},
                         {"field": "rate", "title": "achieved"},
@@ -361,14 +396,14 @@ def roofline(bound: Bound, rows: Sequence[tuple[Limit, float]], cells: Mapping[s
                 "scale": {"type": "log", "nice": False, "padding": 12},
                 "axis": {"title": f"{work} a call", "grid": False}
                 | {"labelExpr": shown("datum.value", "'bytes'") if bound == "memory" else "format(datum.value, '~s')"}
-                | ticks((row[1] for row in points), work),
+                | ticks([*(row[1] for row in points), *(stick.work for stick in yardsticks)], work),
             },
             "y": {
                 "field": "achieved",
                 "type": "quantitative",
                 "scale": {"type": "log"},
                 "axis": {"title": numbers.RATES[bound], "format": "~s"}
-                | ticks(rate for row in points for rate in row[2:4]),
+                | ticks([*(rate for row in points for rate in row[2:4]), *(stick.rate for stick in yardsticks)]),
             },
         },
     )
@@ -384,10 +419,15 @@ def roofline(bound: Bound, rows: Sequence[tuple[Limit, float]], cells: Mapping[s
     return Chart(spec, columns, points, alt)
 
 
-def _ceiling(cell: str) -> str:
-    """A yardstick without its size, the last parameter: a line has all sizes."""
-    head, comma, _ = cell.rpartition(", ")
-    return f"{head})" if comma else cell.split("(")[0]
+def _over(range_: Sequence[Any], lines: Sequence[str]) -> list[Any]:
+    """One of the range for each line, from the start again where it ends."""
+    return [range_[index % len(range_)] for index in range(len(lines))]
+
+
+def _greys(lines: Sequence[str]) -> list[str]:
+    """Another one each time that the dashes begin again."""
+    greys = ("var(--text)", "var(--muted)", "var(--edge)")
+    return [greys[index // len(DASHES) % len(greys)] for index in range(len(lines))]
 
 
 def _where(level: str) -> str:

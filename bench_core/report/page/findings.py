@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
+from urllib.parse import quote
 
 from bench_core.analysis.records import Job, Report, Rival
 from bench_core.report import units
@@ -35,8 +36,9 @@ class Finding:
 
 
 def anchor(cell: str) -> str:
-    """The id of a cell's row; a space cannot be in an id."""
-    return "cell=" + "_".join(cell.split())
+    """The id of a cell's row, and its address in the page: as JavaScript's `encodeURI` writes it, without spaces, which
+    cannot be in an id."""
+    return "cell=" + quote("_".join(cell.split()), safe=";,/?:@&=+$#!*'()")
 
 
 def findings(report: Report) -> list[Finding]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from bench_core.analysis.compare import compared
+from bench_core.analysis.limits import FAMILY, level
 from bench_core.analysis.records import (
     Bound,
+    Compared,
     Crossing,
     Growth,
     History,
@@ -19,10 +22,13 @@ from bench_core.analysis.records import (
     Point,
     Report,
     Series,
+    Subject,
 )
+from bench_core.analysis.series import quantity
 from bench_core.records import Interval
 from bench_core.report.page import charts, numbers
-from bench_core.report.page.charts import Chart
+from bench_core.report.page.charts import Chart, Yardstick
+from bench_core.results.read import CellResult
 
 BOUNDS: dict[Bound, str] = {
     "memory": "Bound by memory",
@@ -163,8 +169,10 @@ def _spread_out(names: Sequence[str], count: int) -> list[str]:
 
 
 def _edges(caches: Mapping[str, int], lines: Iterable[Series]) -> list[tuple[str, float, int]]:
-    """The n from which the elements of a line are larger than a cache, with a row for each width of an element."""
-    widths = sorted({series.item_bytes for series in lines if series.item_bytes})
+    """The n from which the elements of a line are larger than a cache of the CPU, with a row for each width of an
+    element."""
+    on_cpu = (series for series in lines if series.fixed.get("device", "cpu") == "cpu")
+    widths = sorted({series.item_bytes for series in on_cpu if series.item_bytes})
     return [
         (f"{name} full" + (f", {width} B each" if len(widths) > 1 else ""), size / width, row)
         for name, size in caches.items()
@@ -207,11 +215,37 @@ def rooflines(report: Report, figures: Figures) -> list[Roofline]:
                 if limit.bound == bound and limit.subject == subject.name and limit.cell in subject.cells
             ]
             if rows:
-                chart = charts.roofline(bound, rows, figures.cells, _limits_in_words([limit for limit, _ in rows]))
+                alt = _limits_in_words([limit for limit, _ in rows])
+                chart = charts.roofline(bound, rows, list(_yardsticks(subject, bound)), figures.cells, alt)
                 drawn.append(figures.add(subject.name if len(report.subjects) > 1 else "", chart))
         if drawn:
             found.append(Roofline(bound, title, tuple(drawn)))
     return found
+
+
+def _yardsticks(subject: Subject, bound: Bound) -> Iterator[Yardstick]:
+    """What the subject's own yardsticks of this bound reach."""
+    for measured in subject.cells.values():
+        cell = measured.cell
+        if cell.family == FAMILY and cell.kind == "time" and cell.value.middle > 0:
+            known, work, size = _work(cell)
+            if known == bound and work:
+                cached = bound == "memory" and cell.params.get("device", "cpu") == "cpu"
+                where = level(work / (cell.reads + cell.writes), subject.caches) if cached else ""
+                line = cell.benchmark.rsplit(".", 1)[-1].removeprefix("time_")
+                others = [value for name, value in cell.params.items() if name != size]
+                yield Yardstick(
+                    f"{line}({', '.join(others)})" if others else line, work, work / cell.value.middle, where
+                )
+
+
+def _work(cell: CellResult) -> tuple[Bound, float | None, str]:
+    """What a yardstick is for, how much it does in a call, and the parameter that says so."""
+    if cell.drawn:
+        return "generator", cell.drawn, "size"
+    if cell.moved_bytes:
+        return "memory", cell.moved_bytes, "size"
+    return "interpreter", quantity(cell.params.get("iterations", "")), "iterations"
 
 
 def _limits_in_words(limits: Sequence[Limit]) -> str:
@@ -291,33 +325,44 @@ def crossings(report: Report, figures: Figures) -> list[CrossingView]:
 
 
 @dataclass(frozen=True)
+class InSubject:
+    """A cell on one machine.
+
+    Attributes:
+        share: of its limit; None without one.
+    """
+
+    measured: Measured
+    share: Interval | None
+
+
+@dataclass(frozen=True)
 class CellRow:
     """A cell in every subject.
 
     Attributes:
-        measured: None where the subject has not measured it.
-        ratio: second over first, of two subjects; NaN otherwise.
-        share: of the limit, in the first subject that has one; otherwise its middle is NaN.
+        subjects: None where one has not measured it.
+        compared: the second subject held against the first; None unless there are two that have measured it.
+        reproduce: the command that measures it again, the same on every machine.
     """
 
     name: str
-    measured: tuple[Measured | None, ...]
-    ratio: float
-    share: Interval
+    subjects: tuple[InSubject | None, ...]
+    compared: Compared | None
+    reproduce: str
 
 
 def cell_rows(report: Report) -> list[CellRow]:
-    shares: dict[str, Interval] = {}
-    for limit in report.limits:
-        shares.setdefault(limit.cell, limit.share)
+    shares = {(limit.subject, limit.cell): limit.share for limit in report.limits}
     rows = []
     for name in sorted({name for subject in report.subjects for name in subject.cells}):
-        measured = tuple(subject.cells.get(name) for subject in report.subjects)
-        ratio = math.nan
-        if len(measured) == 2 and measured[0] is not None and measured[1] is not None:
-            first, second = (one.cell.value.middle for one in (measured[0], measured[1]))
-            ratio = second / first if first else math.nan
-        rows.append(CellRow(name, measured, ratio, shares.get(name, Interval(-math.inf, math.nan, math.inf, 0))))
+        subjects = tuple(
+            InSubject(subject.cells[name], shares.get((subject.name, name))) if name in subject.cells else None
+            for subject in report.subjects
+        )
+        known = [one.measured for one in subjects if one is not None]
+        both = compared(known[0].cell, known[1].cell) if len(subjects) == len(known) == 2 else None
+        rows.append(CellRow(name, subjects, both, known[0].reproduce))
     return rows
 
 

@@ -38,6 +38,7 @@ from bench_core.results.trials import Trial, TrialFigure, Tried
 
 SIZES = {"8x4": 32, "256x256": 65_536, "1024x1024": 1_048_576, "4096x4096": 16_777_216}
 RUN = RunKey("7b13ed90-installed.json", "2026-03-01T09:58:00+00:00")
+FEW_SIZES = {size: SIZES[size] for size in ("8x4", "4096x4096")}
 WAYS = ["in_place", "data", "no_grad", "detach", "copy_", "fill_", "mul_"]
 BUILDS = ["eager", "50%_meta"]
 """Ways whose peak memory is known; what begins with a % is no code of an address."""
@@ -74,21 +75,23 @@ def yardsticks():
         yield CellResult("limits.EmptyLoop.time_loop", params, "time", "seconds", around(2e-8 * n), 20, 10, 0, 0, None)
 
 
-def measured(cell):
-    return Measured(cell, RUN, "7b13ed90" * 5, "2026-03-01T10:00:00+00:00", f"bench-core run '^{cell.name}$'")
+def measured(cell, number):
+    """Of commits whose hashes do not go by date."""
+    commit, date = f"{97 * number % 4096:08x}" * 5, f"2026-03-{1 + number % 28:02}T10:00:00+00:00"
+    return Measured(cell, RUN, commit, date, f"bench-core run '^{cell.name}$'")
 
 
 class Maker:
     """Cells of one subject, and what is said of them."""
 
-    def __init__(self, subject, benchmarks, ways, seed):
-        self.subject, self.ways = subject, ways
+    def __init__(self, subject, benchmarks, ways, seed, sizes=SIZES):
+        self.subject, self.ways, self.sizes = subject, ways, sizes
         self.random = random.Random(seed)
         self.results = [
             result(name, {"way": way, "size": size}, self.seconds(n))
             for name in benchmarks
             for way in ways
-            for size, n in SIZES.items()
+            for size, n in self.sizes.items()
         ]
         self.peaks = [
             reading("materialization.Build.peakmem_build", {"way": way}, (3 - number) * 2**20)
@@ -104,7 +107,7 @@ class Maker:
 
     def line(self, benchmark, way):
         points = tuple(
-            Point(cell.name, SIZES[cell.params["size"]], cell.params["size"], cell.value)
+            Point(cell.name, self.sizes[cell.params["size"]], cell.params["size"], cell.value)
             for cell in self.results
             if cell.benchmark == benchmark and cell.params["way"] == way
         )
@@ -120,7 +123,7 @@ class Maker:
 
     def job(self, benchmark):
         rankings = []
-        for size in SIZES:
+        for size in self.sizes:
             cells = [cell for cell in self.results if cell.benchmark == benchmark and cell.params["size"] == size]
             cells.sort(key=lambda cell: cell.value.middle)
             best = cells[0].value.middle
@@ -163,7 +166,7 @@ class Maker:
         return Job(self.subject, best.benchmark, "way", {}, "", (Ranking("", rivals),), (), advice)
 
     def limit(self, cell, number):
-        n = SIZES[cell.params["size"]]
+        n = self.sizes[cell.params["size"]]
         bound = ("memory", "generator", "interpreter")[number // 4 % 3]
         work = 4 * n if bound == "memory" else n
         achieved = work / cell.value.middle
@@ -175,7 +178,8 @@ class Maker:
 
     def crossing(self, benchmark):
         ratios = [
-            (label, n, around(ratio)) for (label, n), ratio in zip(SIZES.items(), (3.0, 1.4, 0.7, 0.2), strict=True)
+            (label, n, around(ratio))
+            for (label, n), ratio in zip(self.sizes.items(), (3.0, 1.4, 0.7, 0.2), strict=False)
         ]
         sentence = "`cuda` is faster from 1024x1024 on."
         return Crossing(self.subject, benchmark, "device", "cpu", "cuda", {}, "size", tuple(ratios), (3e5,), sentence)
@@ -186,7 +190,10 @@ class Maker:
             machine,
             {"cpu": "AMD EPYC", "ram": "25276502016", "torch": "2.13.0+cpu", "python": "3.11"},
             {"L1d": 32_768, "L2": 1_048_576, "L3": 33_554_432},
-            {cell.name: measured(cell) for cell in (*self.results, *self.peaks, *yardsticks())},
+            {
+                cell.name: measured(cell, number)
+                for number, cell in enumerate((*self.results, *self.peaks, *yardsticks()))
+            },
             failed=("initialization.Broken.time_it(8x4)",),
         )
 
@@ -250,14 +257,15 @@ def made(makers, machines, commits, **more):
 
 def small_report(more=""):
     names = [f"initialization.Zeros.time_it{more}", f"tying.Loop.time_it{more}"]
-    maker = Maker(f"epyc, torch 2.13.0{more}", names, [f"{way}{more}" for way in WAYS], 1)
+    maker = Maker(f"epyc, torch 2.13.0{more}", names, [f"{way}{more}" for way in WAYS], 1, FEW_SIZES)
     return made([maker], ["epyc"], 12, published=".asv/html/index.html", tried=(TRIED,))
 
 
 def two_report():
     names = ["initialization.Zeros.time_it"]
     makers = [
-        Maker(f"epyc, torch {version}", names, [*WAYS, "zero_"], seed) for seed, version in enumerate(("2.12", "2.13"))
+        Maker(f"epyc, torch {version}", names, [*WAYS[:2], "zero_"], seed, FEW_SIZES)
+        for seed, version in enumerate(("2.12", "2.13"))
     ]
     return made(makers, ["epyc", "epyc-new"], 3)
 
@@ -359,7 +367,7 @@ def axe():
 class View:
     """A page as it is seen: what it said on the console, and what it asked of the network."""
 
-    def __init__(self, browser, path, **context):
+    def __init__(self, browser, path, hash_="", **context):
         self.context = browser.new_context(reduced_motion="reduce", **context)
         self.page = self.context.new_page()
         self.page.set_default_timeout(5000)
@@ -367,10 +375,15 @@ class View:
         self.page.on("console", lambda message: self.said.append(f"{message.type}: {message.text}"))
         self.page.on("pageerror", lambda error: self.said.append(f"error: {error}"))
         self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(path.as_uri())
+        self.page.goto(path.as_uri() + hash_)
         for plot in self.page.locator(".plot:visible").all():  # charts are drawn when they come near
             plot.scroll_into_view_if_needed()
             plot.locator("svg").wait_for()
+
+    @property
+    def asked(self):
+        """What it asked of the network."""
+        return [url for url in self.requests if not url.startswith(("file:", "blob:"))]
 
 
 @pytest.fixture(scope="session")
@@ -388,32 +401,72 @@ def hostile(tmp_path_factory, attacks):
 
 
 DESK = {"width": 1280, "height": 900}
+PHONE = {"width": 360, "height": 740}
 
 
 @pytest.fixture(scope="session")
 def look(browser):
-    """Opens a page as somebody sees it; all are closed in the end."""
+    """Opens a page as somebody sees it; in the end, none has complained, or asked for anything, whatever was done."""
     views = []
 
-    def opened(path, **context):
-        views.append(View(browser, path, **context))
+    def opened(path, *hash_, **context):
+        views.append(View(browser, path, *hash_, **context))
         return views[-1]
 
     yield opened
     for view in views:
         view.context.close()
+    assert [(view.said, view.asked) for view in views if view.said or view.asked] == []
 
 
 @pytest.fixture(scope="session")
-def light(look, written):
-    return look(written, viewport=DESK, color_scheme="light", permissions=["clipboard-read", "clipboard-write"])
+def view(look, written):
+    """The small report, opened by an address as somebody would type it; the fixtures below show it on other screens."""
+    address = f"#cell=materialization.Build.peakmem_build({BUILDS[1]})"
+    return look(written, address, permissions=["clipboard-read", "clipboard-write"])
+
+
+def seen(view, viewport, scheme):
+    view.page.set_viewport_size(viewport)
+    view.page.emulate_media(color_scheme=scheme)
+    return view
+
+
+@pytest.fixture
+def light(view):
+    return seen(view, DESK, "light")
+
+
+@pytest.fixture
+def dark(view):
+    return seen(view, DESK, "dark")
+
+
+@pytest.fixture
+def phone(view):
+    return seen(view, PHONE, "light")
+
+
+@pytest.fixture
+def unfolded(dark):
+    """The dark view, with everything open that can be."""
+    folded = "[...document.querySelectorAll('details:not([open])')]"
+    opened = dark.page.evaluate_handle(f"{folded}.map(details => {{ details.open = true; return details }})")
+    yield dark
+    opened.evaluate("all => all.forEach(details => { details.open = false })")
+
+
+@pytest.fixture
+def machines(look, two, tmp_path):
+    """Two machines side by side."""
+    path = tmp_path / "two.html"
+    path.write_text(html(two), newline="\n")
+    return look(path, viewport=DESK)
 
 
 @pytest.fixture(scope="session")
-def dark(look, written):
-    return look(written, viewport=DESK, color_scheme="dark")
-
-
-@pytest.fixture(scope="session")
-def phone(look, written):
-    return look(written, viewport={"width": 360, "height": 740}, color_scheme="light")
+def nothing(look, empty, tmp_path_factory):
+    """A page without results."""
+    path = tmp_path_factory.mktemp("page") / "empty.html"
+    path.write_text(html(empty), newline="\n")
+    return look(path, viewport=DESK)

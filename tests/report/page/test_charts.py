@@ -63,19 +63,43 @@ def test_a_job_and_a_line_are_in_the_unit_of_their_cells(small):
 
 
 def test_a_ceiling_is_a_line_through_all_sizes_of_a_yardstick(small):
-    limits = [limit for limit in small.limits if limit.bound == "memory"]
-    named = [f"limits.Memory.time_fill(cpu, {number % 2}, 8x4)" for number in range(len(limits))]
-    found = tuple(
-        replace(limit, yardsticks=(name, "limits.Memory.time_fill(cpu, 0, 64x64)"))
-        for limit, name in zip(limits, named, strict=True)
-    )
-    figures = views.Figures(small)
-    (only,) = views.rooflines(replace(small, limits=found), figures)
-    ceilings = only.figures[0].chart.spec["layer"][0]["data"]["values"]
-    assert {row["yardstick"] for row in ceilings} == {
-        "limits.Memory.time_fill(cpu, 0)",
-        "limits.Memory.time_fill(cpu, 1)",
+    by_bound = {
+        view.bound: view.figures[0].chart.spec["layer"][0] for view in views.rooflines(small, views.Figures(small))
     }
+    lines = {bound: layer["data"]["values"] for bound, layer in by_bound.items()}
+    assert {bound: {row["yardstick"] for row in rows} for bound, rows in lines.items()} == {
+        "memory": {"copy(cpu, 1)", "fill(cpu, 1)"},
+        "generator": {"draw(cpu, torch.uniform_)"},
+        "interpreter": {"loop"},
+    }
+    copy = [row for row in lines["memory"] if "copy" in row["yardstick"]]
+    assert [row["work"] for row in copy] == pytest.approx(
+        [8 * n for n in (32, 65_536, 1_048_576, 16_777_216)], rel=1e-4
+    )
+    assert [row["where"] for row in copy] == ["in L1d", "in L2", "in L3", "in memory"]
+    cell = small.subjects[0].cells["limits.Memory.time_copy(cpu, 1, 1024x1024)"].cell
+    assert copy[2]["achieved"] == pytest.approx(cell.bandwidth, rel=1e-4)
+    assert len(by_bound["memory"]["encoding"]["stroke"]["scale"]["domain"]) == 2
+
+
+def test_a_ceiling_has_no_level_where_caches_are_not_known_or_do_not_matter(small):
+    (subject,) = small.subjects
+    assert {stick.level for stick in views._yardsticks(replace(subject, caches={}), "memory")} == {""}
+    copy = subject.cells["limits.Memory.time_copy(cpu, 1, 8x4)"]
+    on_gpu = replace(copy, cell=replace(copy.cell, params={"device": "cuda", "size": "8x4"}))
+    (stick,) = views._yardsticks(replace(subject, cells={"it": on_gpu}), "memory")
+    assert (stick.line, stick.level) == ("copy(cuda)", "")
+
+
+def test_ceilings_differ_in_dash_or_in_grey():
+    lines = [str(number) for number in range(3 * len(charts.DASHES))]
+    drawn_as = list(zip(map(str, charts._over(charts.DASHES, lines)), charts._greys(lines), strict=True))
+    assert len(set(drawn_as)) == len(lines)
+
+
+def test_a_line_that_is_on_no_cpu_has_no_edges_of_its_caches(small):
+    lines = [replace(line, fixed={**line.fixed, "device": "cuda"}) for line in small.series]
+    assert not [chart for chart in drawn(replace(small, series=tuple(lines))) if "L2 full" in str(chart.spec)]
 
 
 def test_an_unknown_end_of_an_interval_is_nothing_in_the_data(small):
@@ -141,7 +165,7 @@ def test_a_limit_with_nothing_to_gain_is_no_finding(small):
 
 
 def test_advice_that_holds_at_every_size_comes_first(small):
-    *others, last = small.jobs
+    *others, last = (job for job in small.jobs if job.axis)
     alone = [replace(ranking, rivals=(ranking.rivals[0], ranking.rivals[-1])) for ranking in last.rankings]
     steady = replace(last, flips=(), rankings=tuple(alone))
     (first, *_) = [found for found in findings(replace(small, jobs=(*others, steady))) if "between" in found.kind]
@@ -176,5 +200,6 @@ def test_a_step_is_said_in_the_words_of_its_unit(small):
     ]
 
 
-def test_an_anchor_has_no_space():
+def test_an_anchor_has_no_space_and_is_an_address():
     assert anchor("a.b(cpu, 8x4)") == "cell=a.b(cpu,_8x4)"
+    assert anchor('a.b(50%, "ä"[1])') == "cell=a.b(50%25,_%22%C3%A4%22%5B1%5D)"

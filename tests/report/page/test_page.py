@@ -9,9 +9,11 @@ import re
 from dataclasses import replace
 
 import pytest
+from markupsafe import escape
 
-from bench_core.records import LeftOut
-from bench_core.report.page import SECTIONS, changes_of, html, prose
+from bench_core.records import Interval, LeftOut
+from bench_core.report.page import SECTIONS, changes_of, html, numbers, prose
+from bench_core.report.page.findings import anchor
 
 
 def unpacked(page, name):
@@ -71,18 +73,66 @@ def test_a_thousand_cells_over_fifty_commits_stay_below_three_megabytes(large):
 def test_every_cell_has_a_row_with_an_anchor_its_value_and_a_command(small, page):
     rows = section(page, "cells").split("<tbody>")[1]
     for name, measured in small.subjects[0].cells.items():
-        row = rows.split(f'<tr id="cell={name.replace(" ", "_")}">')[1].split("</tr>")[0]
+        row = rows.split(f'<tr id="{escape(anchor(name))}">')[1].split("</tr>")[0]
         assert f'data-v="{measured.cell.value.middle:.4g}"' in row
         assert f"bench-core run &#39;^{name}$&#39;" in row
+        assert f'data-v="{measured.date} {measured.commit[:8]}"' in row
 
 
-def test_machines_stand_side_by_side_with_the_ratio_of_two(two):
-    page = html(two)
+def columns(page, name):
+    """The row of a cell: what stands in each column, by its title."""
     cells = section(page, "cells")
-    assert [cells.count(f">{subject.name}</th>") for subject in two.subjects] == [1, 1]
-    first, second = (next(iter(subject.cells.values())).cell.value.middle for subject in two.subjects)
-    assert f">{second / first:.2f}x<" in cells
+    titles = re.findall(r"<th scope=\"col\"[^>]*>(.*?)</th>", cells)
+    (row,) = re.findall(f'<tr id="{re.escape(str(escape(anchor(name))))}">(.*?)</tr>', cells, re.DOTALL)
+    values = re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row, re.DOTALL)
+    assert len(titles) == len(values)
+    plain = [re.sub("<[^>]*>", "", each).strip() for each in (*titles, *values)]
+    return dict(zip(plain[: len(titles)], plain[len(titles) :], strict=True))
+
+
+def test_machines_stand_side_by_side_each_with_its_own_columns(two):
+    page = html(two)
+    name = two.limits[0].cell
+    shares = {limit.subject: limit.share.middle for limit in two.limits if limit.cell == name}
+    shown = columns(page, name)
+    for subject in two.subjects:
+        measured = subject.cells[name]
+        assert shown[subject.name] == numbers.time(measured.cell.value.middle)
+        assert shown[f"of its limit on {subject.name}"] == numbers.percent(shares[subject.name])
+        assert shown[f"measured on {subject.name}"] == f"{measured.date[:10]} {measured.commit[:8]}"
     assert section(page, "cost").count("<figcaption>epyc, torch") == 2
+
+
+def test_a_cell_that_one_machine_lacks_has_the_columns_of_the_other(two):
+    first, second = two.subjects
+    name = two.limits[0].cell
+    less = replace(first, cells={other: cell for other, cell in first.cells.items() if other != name})
+    shown = columns(html(replace(two, subjects=(less, second))), name)
+    assert shown[first.name] == shown[f"measured on {first.name}"] == shown["second over first"] == ""
+    assert shown[f"measured on {second.name}"].endswith(second.cells[name].commit[:8])
+
+
+@pytest.mark.parametrize(
+    ("ratio", "width", "over", "told"),
+    [
+        (1.3, 0.01, "1.30x", "slower"),
+        (0.5, 0.01, "0.50x", "faster"),
+        (1.1, 0.01, "1.10x", "cannot be told"),
+        (2.0, 0.5, "2.00x", "cannot be told"),
+        (2.0, math.inf, "2.00x", "slower, no interval"),
+    ],
+)
+def test_two_machines_are_told_apart_as_two_stored_results_are(two, ratio, width, over, told):
+    first, second = two.subjects
+    name, measured = next(iter(first.cells.items()))
+    middle = measured.cell.value.middle
+    cells = [
+        replace(measured, cell=replace(measured.cell, value=Interval(at * (1 - width), at, at * (1 + width), 0.99)))
+        for at in (middle, middle * ratio)
+    ]
+    subjects = (replace(first, cells={name: cells[0]}), replace(second, cells={name: cells[1]}))
+    shown = columns(html(replace(two, subjects=subjects)), name)
+    assert (shown["second over first"], shown["told apart"]) == (over, told)
 
 
 def test_what_was_left_out_is_said_in_the_findings_and_in_full(small):
@@ -140,7 +190,8 @@ def test_a_track_is_packed_without_loss_that_could_be_seen(small, page):
     for track, found in zip(history.tracks, packed["tracks"], strict=True):
         for (_, value), middle, less in zip(track.values, found["value"], found["less"], strict=True):
             assert middle * found["tick"] == pytest.approx(value.middle, rel=1e-3)
-            assert (middle - less) * found["tick"] == pytest.approx(value.low, rel=2e-3)
+            low = -math.inf if less is None else (middle - less) * found["tick"]
+            assert low == pytest.approx(value.low, rel=2e-3)
 
 
 def test_a_track_with_gaps_knows_its_commits(small):

@@ -230,7 +230,14 @@ document.addEventListener("click", (event) => {
 
 // ---------------------------------------------------------------- sorting and finding
 
-const textOf = (cell) => (cell.querySelector(".cell, code") ?? cell).textContent.trim().replace(/\s+/g, " ");
+const textOf = (cell) => (cell.querySelector(".cell, .again code") ?? cell).textContent.trim().replace(/\s+/g, " ");
+
+/** A number where the cell has one, or text. */
+function keyOf(cell) {
+  const value = cell.dataset.v;
+  if (value === undefined) return textOf(cell);
+  return value === "" || Number.isNaN(Number(value)) ? value : Number(value);
+}
 
 function sortable(table) {
   const body = table.tBodies[0];
@@ -247,10 +254,7 @@ function sortable(table) {
       heads.forEach((head) => head.removeAttribute("aria-sort"));
       th.setAttribute("aria-sort", order);
       const sign = order === "ascending" ? 1 : -1;
-      const keyed = [...body.rows].map((row) => {
-        const cell = row.cells[column];
-        return [cell.dataset.v === undefined ? textOf(cell) : cell.dataset.v && Number(cell.dataset.v), row];
-      });
+      const keyed = [...body.rows].map((row) => [keyOf(row.cells[column]), row]);
       keyed.sort(([one], [two]) => {
         if (one === "" || two === "") return (one === "") - (two === ""); // nothing to sort by: last, either way
         return sign * (typeof one === "number" ? one - two : one.localeCompare(two, "en", { numeric: true }));
@@ -265,6 +269,12 @@ all("table.sortable").forEach(sortable);
 /** Whether a text holds every word that is looked for. */
 const holds = (text, words) => words.every((word) => text.includes(word));
 const wordsOf = (input) => input.value.toLowerCase().split(/\s+/).filter(Boolean);
+
+/** Show all rows, or all options, again. */
+function unfiltered(input) {
+  input.value = "";
+  input.dispatchEvent(new Event("input"));
+}
 
 function finder(input) {
   const table = document.getElementById(input.dataset.finds);
@@ -370,7 +380,10 @@ for (const article of all(".history")) {
 
 document.addEventListener("click", (event) => {
   const link = event.target.closest("a[data-track]");
-  if (link) showTrack(link.closest(".history"), Number(link.dataset.track));
+  if (!link) return;
+  const article = link.closest(".history");
+  unfiltered(article.querySelector(".track-finder"));
+  showTrack(article, Number(link.dataset.track));
 });
 
 // ---------------------------------------------------------------- commands to copy, links to a cell
@@ -407,14 +420,24 @@ document.addEventListener("click", async (event) => {
 
 // ---------------------------------------------------------------- links
 
-const anchor = (cell) => `cell=${cell.replace(/\s+/g, "_")}`;
+const encoded = (text) => encodeURI(text.replace(/\s+/g, "_"));
+const anchor = (cell) => `cell=${encoded(cell)}`;
+
+/** What an address names that somebody may have typed: then a % need not begin a code. */
+function decoded(hash) {
+  try {
+    return decodeURIComponent(hash);
+  } catch {
+    return hash;
+  }
+}
 
 /** Open what a link leads to, wherever it is folded away. */
 function follow() {
-  const id = decodeURIComponent(location.hash.slice(1));
-  if (!id) return;
-  const target = document.getElementById(id) ?? document.getElementById(id.replace(/\s+/g, "_"));
+  const hash = location.hash.slice(1);
+  const target = document.getElementById(hash) ?? document.getElementById(encoded(decoded(hash)));
   if (!target) return;
+  const { id } = target;
   if (target.matches(".cost")) pickCost(id);
   if (target.matches(".bound")) pickBound(id);
   if (/^law-\d+$/.test(id)) {
@@ -423,10 +446,7 @@ function follow() {
     return;
   }
   const finds = target.hidden && document.querySelector(`input[data-finds="${target.closest("table").id}"]`);
-  if (finds) {
-    finds.value = "";
-    finds.dispatchEvent(new Event("input"));
-  }
+  if (finds) unfiltered(finds);
   for (let folded = target.closest("details"); folded; folded = folded.parentElement.closest("details")) folded.open = true;
   all("#cells-table .shown").forEach((row) => row.classList.remove("shown"));
   if (target.matches("tr")) {
