@@ -230,7 +230,7 @@ document.addEventListener("click", (event) => {
 
 // ---------------------------------------------------------------- sorting and finding
 
-const textOf = (cell) => (cell.querySelector(".cell, .again code") ?? cell).textContent.trim().replace(/\s+/g, " ");
+const textOf = (cell) => (cell.querySelector(".cell, code") ?? cell).textContent.trim().replace(/\s+/g, " ");
 
 /** A number where the cell has one, or text. */
 function keyOf(cell) {
