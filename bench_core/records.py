@@ -348,8 +348,8 @@ class GateRecord:
         interrupted: it was ended by Ctrl-C.
         resumed: pairs that were taken over from earlier gates on the same two versions.
         first_pair: the number of the first pair of its own; those below were taken over.
-        causes: why its red cells are slower, or those with the largest estimates where only the suite as a whole is red;
-            where that was asked for.
+        causes: why its red cells are slower, or those with the largest estimates where only the suite as a whole is
+            red; where that was asked for.
         instructions: of all timed cells, where they were asked for.
         code: the project's version, on both sides, where base and head are two installs of what it needs, or two
             interpreters; else None.

@@ -6,11 +6,12 @@ import itertools
 import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
-from bench_core.analysis.records import ChangePoint, History, Moment, Track
+from bench_core.analysis.records import Apart, ChangePoint, History, Moment, Track
 from bench_core.analysis.subjects import version_key
 from bench_core.records import Commit, Interval, VerdictName
-from bench_core.results.store import Run, Store
+from bench_core.results.store import Run, Store, StoredGate
 
 NOISE_FLOOR = 0.01
 """Smaller steps are not reported: the gate's own floor."""
@@ -47,7 +48,8 @@ def histories(store: Store, commits: Mapping[str, Commit], link: str) -> tuple[H
         link: the address of a commit's page, without the hash at its end; "" where none is known.
     """
     found = []
-    for machine in store.machines:
+    for machine in dict.fromkeys([*store.machines, *(gate.machine for gate in store.gates)]):
+        apart = _apart(store, machine)
         runs = [run for run in store.runs if run.machine == machine and run.commit is not None]
         order = _ordered(store, machine, runs, commits)
         keys = sorted(
@@ -55,7 +57,7 @@ def histories(store: Store, commits: Mapping[str, Commit], link: str) -> tuple[H
         )
         versions = [version for version, _ in itertools.groupby(torch for _, torch in keys)]
         if len(versions) == len(set(versions)):
-            found.append(_history(store, machine, machine, runs, order, commits, link))
+            found.append(replace(_history(store, machine, machine, runs, order, commits, link), apart=apart))
         else:  # it went back to a version that it had left
             found += [
                 _history(
@@ -69,16 +71,27 @@ def histories(store: Store, commits: Mapping[str, Commit], link: str) -> tuple[H
                 )
                 for version in sorted(set(versions), key=version_key)
             ]
-    return tuple(history for history in found if history.moments)
+            found[-1] = replace(found[-1], apart=apart)
+    return tuple(history for history in found if history.moments or history.apart)
+
+
+def _apart(store: Store, machine: str) -> tuple[Apart, ...]:
+    said = [gate.summary for gate in store.gates if gate.machine == machine and not _placed(gate)]
+    return tuple(Apart(one.date, one.base.name, one.head.name, one.verdict, one.reason) for one in said)
+
+
+def _placed(gate: StoredGate) -> bool:
+    """Its head is a commit as it is."""
+    head = gate.summary.head
+    return head.commit is not None and not head.changed
 
 
 def _ordered(store: Store, machine: str, runs: Iterable[Run], commits: Mapping[str, Commit]) -> dict[str, int]:
     """The place of each commit on the axis."""
     dates = {str(run.commit): run.committed for run in runs}
     for gate in store.gates:
-        head = gate.summary.head
-        if gate.machine == machine and head.commit is not None and not head.changed:
-            dates.setdefault(head.commit, gate.summary.date)
+        if gate.machine == machine and _placed(gate):
+            dates.setdefault(str(gate.summary.head.commit), gate.summary.date)
     line = [name for name in commits if name in dates]
     for name in sorted((name for name in dates if name not in commits), key=lambda name: dates[name]):
         later = (place for place, known in enumerate(line) if dates[known] > dates[name])
@@ -98,8 +111,8 @@ def _history(
     verdicts: dict[str, list[tuple[str, VerdictName, str]]] = {}
     for gate in store.gates:
         said = gate.summary
-        if gate.machine == machine and said.head.commit is not None and not said.head.changed:
-            verdicts.setdefault(said.head.commit, []).append((said.base.name, said.verdict, said.reason))
+        if gate.machine == machine and _placed(gate):
+            verdicts.setdefault(str(said.head.commit), []).append((said.base.name, said.verdict, said.reason))
     measured: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         measured.setdefault((str(run.commit), run.torch), []).append(run)

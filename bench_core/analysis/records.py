@@ -310,17 +310,35 @@ class Track:
 
 
 @dataclass(frozen=True)
+class Apart:
+    """A gate whose head is no commit: a working tree, or an install.
+
+    Attributes:
+        date: ISO 8601, UTC.
+        base, head: their names.
+    """
+
+    date: str
+    base: str
+    head: str
+    verdict: VerdictName
+    reason: str
+
+
+@dataclass(frozen=True)
 class History:
-    """A machine's cells over the commits that it has measured, oldest first.
+    """A machine's cells over the commits that it has measured, or that a gate on it has judged, oldest first.
 
     Attributes:
         method: how change points are found, how many of them may be none, and what is missed, in sentences.
+        apart: gates that have no place on the axis.
     """
 
     machine: str
     moments: tuple[Moment, ...]
     tracks: tuple[Track, ...]
     method: str
+    apart: tuple[Apart, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -111,8 +111,10 @@ def test_a_gate_of_uncommitted_changes_is_no_verdict_on_the_commit(make_run):
     assert found.moments[0].verdicts == ()
 
 
-def test_a_gate_of_another_machine_is_no_verdict_here(make_run):
-    assert only([make_run(1, 1)], gates=[gate_on(1, machine="other")]).moments[0].verdicts == ()
+def test_a_gate_of_another_machine_is_a_verdict_there_and_not_here(make_run):
+    box, other = histories(Store((make_run(1, 1),), (gate_on(1, machine="other"),)), {}, "")
+    assert (box.machine, box.moments[0].verdicts) == ("box", ())
+    assert other.moments[0].verdicts
 
 
 def test_a_commit_that_was_judged_and_not_measured_is_there(make_run):
@@ -131,6 +133,12 @@ def test_results_without_a_commit_are_in_no_history(make_run):
     run = make_run(1, 1)
     store = Store((Run(run.path, run.machine, None, "", "", "", run.description, run.cells, ()),))
     assert histories(store, {}, "") == ()
+
+
+def test_a_gate_whose_head_is_no_commit_stands_apart(make_run):
+    found = only([make_run(1, 1)], gates=[gate_on(2, changed=("thing.py",)), gate_on(1)])
+    assert [(one.head, one.base, one.verdict) for one in found.apart] == [("topic", "main", "regression")]
+    assert order(found) == [1]
 
 
 def test_a_cell_has_its_values_where_it_was_measured(make_run):

@@ -644,7 +644,8 @@ def crossing(one: Crossing, alt: str) -> Chart:
 def track() -> Spec:
     """A cell over the commits; the data sets ``rows`` and ``marks``, and two parameters, come later."""
     at = {"field": "at", "type": "quantitative"}
-    words = ["change point", "regression", "improvement", "torch upgrade"]
+    words = ["change point", "regression", "improvement", "torch upgrade", "other verdict"]
+    colours = [COLOURS[slot] for slot in (1, 5, 2, 3, 6)]
     kind: Spec = {"field": "kind", "type": "nominal"}
     domain: Spec = {"domain": words}
     stacked = _row(16)  # what happened at one commit stands one below the other
@@ -675,8 +676,8 @@ def track() -> Spec:
                 "encoding": {
                     "x": at,
                     **UPRIGHT,
-                    "color": {**kind, "scale": {**domain, "range": [COLOURS[i] for i in (1, 5, 2, 3)]}},
-                    "strokeDash": {**kind, "scale": {**domain, "range": DASHES[:4]}},
+                    "color": {**kind, "scale": {**domain, "range": colours}},
+                    "strokeDash": {**kind, "scale": {**domain, "range": DASHES[:5]}},
                 },
             },
             {
@@ -685,10 +686,10 @@ def track() -> Spec:
                 "encoding": {
                     "x": at,
                     "y": stacked,
-                    "color": {**kind, "scale": {**domain, "range": [COLOURS[i] for i in (1, 5, 2, 3)]}},
+                    "color": {**kind, "scale": {**domain, "range": colours}},
                     "shape": {
                         **kind,
-                        "scale": {**domain, "range": ["diamond", "triangle-up", "triangle-down", "square"]},
+                        "scale": {**domain, "range": ["diamond", "triangle-up", "triangle-down", "square", "circle"]},
                     },
                     "tooltip": [
                         {"field": "commit", "title": "commit"},

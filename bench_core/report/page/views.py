@@ -423,9 +423,11 @@ def _marks(moment: Moment) -> list[tuple[str, str]]:
     """Kind and words of what is marked at a commit, for every cell."""
     upgrade = [("torch upgrade", f"torch {moment.upgraded} to {moment.torch}")] if moment.upgraded else []
     return upgrade + [
-        (verdict, f"against {base}: {reason}" if reason else f"against {base}")
+        (
+            verdict if verdict in ("regression", "improvement") else "other verdict",
+            f"{verdict} against {base}: {reason}" if reason else f"{verdict} against {base}",
+        )
         for base, verdict, reason in moment.verdicts
-        if verdict in ("regression", "improvement")
     ]
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 from markupsafe import escape
 
+from bench_core.analysis.records import Apart
 from bench_core.records import Interval, LeftOut
 from bench_core.report.page import SECTIONS, changes_of, html, numbers, prose
 from bench_core.report.page.findings import anchor
@@ -146,15 +147,15 @@ def test_what_was_left_out_is_said_in_the_findings_and_in_full(small):
 def test_what_the_doctor_said_is_said_of_the_run_that_it_said_it_of(page):
     trust = section(page, "trust")
     known, unknown = trust.split("What the doctor said")[1].split("</ul>", 1)
-    assert "54 of 56 cells in the run of 2026-03-01 09:58 UTC, commit <code>7b13ed90</code>:" in known
+    assert "26 of 28 cells in the run of 2026-03-01 09:58 UTC, commit <code>7b13ed90</code>:" in known
     assert "The clock frequency is not fixed." in known
-    assert "2 of 56 cells in a run without a date, of no commit: not stored." in unknown
+    assert "2 of 28 cells in a run without a date, of no commit: not stored." in unknown
 
 
 def test_how_many_cells_have_no_interval_and_how_many_controls_there_were_is_said(page):
     trust = section(page, "trust")
-    assert "Half of the 55 cells that have an interval are uncertain by at most" in trust
-    assert "1 of 56 cells have no interval" in trust
+    assert "Half of the 27 cells that have an interval are uncertain by at most" in trust
+    assert "1 of 28 cells have no interval" in trust
     assert "1 of 60 controls, in 12 gates, was found to differ (95 % bounds on the share: 0.0\xa0% to 9\xa0%)" in trust
 
 
@@ -165,6 +166,19 @@ def test_trials_of_the_gate_stand_beside_what_they_say_about(page):
     assert "0 of 60 (0 %)" in row
     assert "0 % to 5.96 %" in row
     assert "python -m trials aa" in trust
+
+
+def test_every_verdict_is_on_the_axis_and_a_gate_without_a_commit_beside_it(small):
+    history = small.histories[0]
+    moment = replace(history.moments[0], verdicts=(("v1", "pass", "none slower"), ("v0", "regression", "")))
+    apart = (Apart("2026-03-01T00:00:00+00:00", "torch==1", "torch==2", "inconclusive", "noise"),)
+    told = replace(history, moments=(moment, *history.moments[1:]), apart=apart)
+    page = html(replace(small, histories=(told, *small.histories[1:])))
+    marks = data(page)["histories"][0]["marks"]
+    assert [0, "other verdict", "pass against v1: none slower"] in marks
+    assert [0, "regression", "regression against v0"] in marks
+    assert "1 gate whose head is no commit" in section(page, "history")
+    assert "against torch==1: noise" in section(page, "history")
 
 
 def test_a_share_says_that_it_is_uncertain(small):
