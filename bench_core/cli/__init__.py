@@ -159,12 +159,14 @@ def run(pattern: str | None, config: Path, quick: bool, params: tuple[str, ...],
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @CONFIG
 def show(file: Path | None, config: Path) -> None:
-    """Print the table of a result FILE of asv; of a folder, or without FILE of the results folder, the newest."""
+    """Print the table of a result FILE of asv; of a folder, or without FILE of all results, the run measured last."""
     from bench_core.asv_config import asv_config
-    from bench_core.results.read import newest
+    from bench_core.results.store import WITHOUT_COMMIT, newest
 
-    path = asv_config(config).results if file is None else file
-    show_file(console(), newest(path) if path.is_dir() else path)
+    if file is None:
+        settings = asv_config(config)
+        file = newest(settings.results, outside=settings.environments.parent / WITHOUT_COMMIT)
+    show_file(console(), newest(file) if file.is_dir() else file)
 
 
 @main.command()

@@ -198,20 +198,6 @@ def _require_version(path: Path, content: Mapping[str, Any]) -> None:
         )
 
 
-def newest(folder: Path) -> Path:
-    """The result file below `folder` that was written last.
-
-    Raises:
-        BenchCoreError: if there is none.
-    """
-    others = {"benchmarks.json", "machine.json"}
-    # A gate's times are stored for asv's pages; they belong to a pair, and its own summary shows them.
-    files = [path for path in folder.rglob("*.json") if path.name not in others and "-gate-" not in path.name]
-    if not files:
-        raise BenchCoreError(f"there are no results in {folder}. `make bench` writes some.")
-    return max(files, key=lambda path: path.stat().st_mtime)
-
-
 def _cells(benchmark: Mapping[str, Any], found: Mapping[str, Any]) -> list[CellResult]:
     draws = benchmark.get("weight_draws", 0)
     begun = _date(found.get("started_at"))

@@ -158,6 +158,11 @@ def read_store(folder: Path, machines: Sequence[str] = (), *, outside: Path | No
     )
 
 
+def newest(folder: Path, *, outside: Path | None = None) -> Path:
+    """The result file of the run that was measured last; the arguments and errors are those of `read_store`."""
+    return max(read_store(folder, outside=outside).runs, key=lambda run: (run.measured, run.committed)).path
+
+
 NO_RESULTS = ("benchmarks.json", "machine.json")
 
 STORED_BY_GATE = re.compile(r"[0-9a-f]{8}-gate-.*")

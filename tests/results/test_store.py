@@ -14,6 +14,7 @@ from bench_core.results.store import (
     CIRCUMSTANCES,
     Circumstances,
     append_circumstances,
+    newest,
     read_store,
 )
 
@@ -276,6 +277,14 @@ def test_a_gates_file_is_found_wherever_it_lies_and_read_without_its_effects(fol
     assert (gate.machine, gate.summary.verdict, gate.summary.reason) == ("box", "regression", "it is slower")
     assert (gate.summary.base.name, gate.summary.head.commit) == ("main", "c" * 40)
     assert [(cell.name, cell.verdict) for cell in gate.summary.cells] == [(f"{NAME}(8x4)", "regression")]
+
+
+def test_the_newest_run_is_the_one_measured_last_and_no_file_of_a_trial(folder):
+    later = folder.run(commit="a" * 40, date=NOON + 1000)
+    folder.run(commit="b" * 40, date=NOON)  # written last
+    (folder.path / "trials").mkdir()
+    (folder.path / "trials" / "upgrade.json").write_text(json.dumps(gate_content()))
+    assert newest(folder.path) == later
 
 
 def test_the_gates_of_a_machines_history_are_read_once_though_a_file_tells_of_one_too(folder):
