@@ -81,6 +81,9 @@ def _gate(path: Path, base: str, head: str, *options: str) -> None:
     )
     if done.returncode not in (0, 1):
         raise BenchCoreError(f"the gate ended with status {done.returncode}.")
+    content = json.loads(path.read_text())
+    content["machine"]["machine"] = path.parent.name  # the host's name says nothing to others
+    path.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def confirm(folder: Path, say: Callable[[str], None]) -> None:

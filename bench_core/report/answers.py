@@ -340,7 +340,7 @@ def _trust(report: Report) -> Iterator[str]:
     for tried in report.tried:
         yield from (f"### The gate, tried on {plain(tried.machine)}", "")
         for trial in tried.trials:
-            yield from (f"{plain(trial.title)} ({code(trial.command)}, {plain(trial.date)}):", "")
+            yield from (f"{_advice(trial.title)} ({code(trial.command)}, {plain(trial.date)}):", "")
             yield from _table(
                 ["figure", "value", "bounds, 95 %"],
                 ([plain(each.what), plain(each.value), each.bounds] for each in trial.figures),
