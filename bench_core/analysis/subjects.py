@@ -111,21 +111,24 @@ def _subject(name: str, runs: list[Run], circumstances: Collection[Circumstances
     circumstances: of the machine.
     """
     newest = runs[-1]
-    values: dict[str, Measured] = {}
+    values: dict[str, tuple[Run, CellResult]] = {}
     failed: set[str] = set()
     for run in runs:
         broken = set(run.failed)
-        keys = run_keys(run, circumstances)
         failed -= {cell.name for cell in run.cells} | {cell.benchmark for cell in run.cells}
         failed |= broken
-        values = {cell: value for cell, value in values.items() if not {cell, value.cell.benchmark} & broken}
-        values |= {cell.name: _measured(cell, run, keys[cell.begun]) for cell in run.cells}
+        if broken:
+            values = {name: value for name, value in values.items() if not {name, value[1].benchmark} & broken}
+        values |= {cell.name: (run, cell) for cell in run.cells}
+    keys = {run.path: run_keys(run, circumstances) for run in {id(run): run for run, _ in values.values()}.values()}
     return Subject(
         name=name,
         machine=newest.machine,
         description=newest.description,
         caches=_caches(circumstances),
-        cells=dict(sorted(values.items())),
+        cells={
+            name: _measured(cell, run, keys[run.path][cell.begun]) for name, (run, cell) in sorted(values.items())
+        },
         failed=tuple(sorted(failed)),
     )
 

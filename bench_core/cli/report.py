@@ -53,7 +53,10 @@ def report(
     if opened and form != "html":
         raise BenchCoreError(f"--open shows the page, and --format {form} makes none: leave out one of them.")
     if form == "html":
+        from bench_core.report.page import begin
+
         output = output or PAGE
+        begin()
     found = _answers(folder, config, machines, output)
     for left_out in found.left_out:
         click.echo(f"bench-core: left out: {left_out.source}: {left_out.reason}", err=True)

@@ -5,20 +5,23 @@ What is to be read is in the markup: tables, rankings, advice. The script adds w
 
 from __future__ import annotations
 
+import atexit
 import base64
 import functools
 import gzip
 import hashlib
 import json
 import re
+import subprocess
+import sys
 from importlib import resources
 from typing import Any
 
 import jinja2
-import vl_convert
 from markupsafe import Markup, escape
 
 from bench_core.analysis.records import ChangePoint, History, Report, Track
+from bench_core.errors import BenchCoreError
 from bench_core.report import compare, units
 from bench_core.report.page import charts, numbers, views
 from bench_core.report.page.charts import Chart
@@ -112,9 +115,21 @@ def _chart(chart: Chart) -> dict[str, Any]:
 
 
 @functools.cache
+def begin() -> subprocess.Popen[str]:
+    """Put the charts' library together in a process of its own: it takes a second, and results are read meanwhile."""
+    bundle = f"import sys, vl_convert; sys.stdout.write(vl_convert.javascript_bundle({VEGA!r}))"
+    process = subprocess.Popen([sys.executable, "-P", "-c", bundle], stdout=subprocess.PIPE, encoding="utf-8")
+    atexit.register(process.kill)  # where there is nothing to be shown
+    return process
+
+
+@functools.cache
 def _library() -> str:
-    """Vega-Lite and what it needs, as one script: putting it together takes a second."""
-    return vl_convert.javascript_bundle(VEGA)
+    """Vega-Lite and what it needs, as one script."""
+    text, _ = begin().communicate()
+    if begin().returncode:
+        raise BenchCoreError("the charts' library cannot be put together, see above: install vl-convert-python anew.")
+    return text
 
 
 def _packed(text: str) -> str:
