@@ -339,7 +339,7 @@ def of_report(lines: Sequence[Line]) -> list[Figure]:
         Figure("report", "cells in the page, and commits", f"{cells:,}, {commits}"),
         spread("report", "from the command to the page", [line["build"] for line in lines], "s"),
         spread("report", "the page", [line["bytes"] / 1e6 for line in lines], "MB"),
-        spread("report", "until it is of use, in Chromium", [line["usable"] for line in lines], "s"),
+        spread("report", "until its first chart is drawn, in Chromium", [line["usable"] for line in lines], "s"),
     ]
 
 
