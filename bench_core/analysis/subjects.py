@@ -126,9 +126,7 @@ def _subject(name: str, runs: list[Run], circumstances: Collection[Circumstances
         machine=newest.machine,
         description=newest.description,
         caches=_caches(circumstances),
-        cells={
-            name: _measured(cell, run, keys[run.path][cell.begun]) for name, (run, cell) in sorted(values.items())
-        },
+        cells={name: _measured(cell, run, keys[run.path][cell.begun]) for name, (run, cell) in sorted(values.items())},
         failed=tuple(sorted(failed)),
     )
 
