@@ -37,6 +37,7 @@ WRITERS = ("limits.Memory.time_fill",)
 READERS = ("limits.Memory.time_update", "limits.Memory.time_copy", "limits.Memory.time_triad")
 GENERATOR = "limits.Generators.time_draw"
 LOOP = "limits.EmptyLoop.time_loop"
+STICKS = (*WRITERS, *READERS, GENERATOR, LOOP)
 
 ONE_BY_ONE = ("modules", "parameters", "tensors", "keys")
 """Parameters that count what Python code goes through."""
@@ -141,10 +142,12 @@ class _Sticks:
     def __init__(self, cells: Iterable[CellResult], caches: Mapping[str, int]) -> None:
         groups: dict[tuple[str, ...], list[CellResult]] = {}
         for cell in cells:
-            if cell.benchmark in (*WRITERS, *READERS, LOOP):
+            if cell.benchmark not in STICKS or math.isnan(_size(cell)):  # another suite's may be declared otherwise
+                continue
+            if cell.benchmark == GENERATOR:
+                groups.setdefault((GENERATOR, _place(cell)[0], cell.params.get("generator", "")), []).append(cell)
+            else:
                 groups.setdefault((cell.benchmark, *_place(cell)), []).append(cell)
-            elif cell.benchmark == GENERATOR:
-                groups.setdefault((GENERATOR, _place(cell)[0], cell.params["generator"]), []).append(cell)
         self._sticks = {key: _stick(group, caches) for key, group in groups.items()}
 
     def held(self, cell: CellResult) -> Iterator[_Held]:
@@ -179,7 +182,7 @@ def _stick(cells: Iterable[CellResult], caches: Mapping[str, int]) -> _Stick:
 def _size(cell: CellResult) -> float:
     """Of a yardstick, or a cell that moves bytes: bytes of the weight; numbers, iterations."""
     if cell.benchmark == LOOP:
-        return float(cell.params["iterations"])
+        return quantity(cell.params.get("iterations", "")) or math.nan
     if cell.benchmark == GENERATOR:
         return cell.drawn or math.nan
     return (cell.moved_bytes or math.nan) / ((cell.reads + cell.writes) or math.nan)

@@ -123,7 +123,7 @@ class Limit:
         bound: by what it is limited at best.
         achieved, ceiling: bytes a second, numbers a second, or (interpreter) items a second.
         share: achieved over ceiling, from both intervals; above 1 it does better than the yardstick. Its ends are not
-            known where the cell and its yardsticks are of two commits, so of two runs, or where the yardsticks do not
+            known where the cell and its yardsticks are of two runs, or where the yardsticks do not
             tell of the cell's size: it lies outside of theirs, or a cache ends between theirs.
         yardsticks: the cell, or the two of neighbouring sizes, that the ceiling was measured with.
         level: where the data lie, e.g. ``L2`` or ``memory``; "" where caches are unknown or do not matter.

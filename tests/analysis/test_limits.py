@@ -278,6 +278,18 @@ def test_how_sure_a_share_is_is_not_known_where_the_yardstick_is_of_another_run(
     assert found.share.middle == limits(subject)[0].share.middle
 
 
+def test_a_yardstick_that_does_not_say_of_what_size_it_is_is_none(make_subject, make_cell, memory):
+    cell = make_cell("f.C.time_it", {"modules": "10", "size": "256x256"}, 1e-3, writes=1, draws=1)
+    strange = [
+        make_cell("limits.EmptyLoop.time_loop", {"n": "10"}, 1e-6),
+        make_cell("limits.Generators.time_draw", {}, 1e-6),
+        make_cell("limits.Memory.time_fill", {"size": "8x4"}, 1e-6),
+    ]
+    assert limits(make_subject([cell, *strange])) == ()
+    (found,) = limits(make_subject([cell, *strange, *memory("fill", {"256x256": GIGA})]))
+    assert found.bound == "memory"
+
+
 def test_without_yardsticks_there_are_no_limits(make_subject, job):
     assert limits(make_subject([job("256x256", 1e-3, writes=1, draws=1)])) == ()
 

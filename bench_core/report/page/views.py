@@ -431,12 +431,16 @@ def _marks(moment: Moment) -> list[tuple[str, str]]:
     ]
 
 
+TINIEST = 1e-300
+"""Far below whatever is measured, and far enough above 0 to divide by."""
+
+
 def _track(history: History, number: int, cells: Mapping[str, int]) -> dict[str, object]:
     """Values as whole numbers of a tick, a thousandth or less of the smallest: 50,000 of them take half a megabyte."""
     track = history.tracks[number]
     middles = [interval.middle for _, interval in track.values]
     smallest = min((abs(middle) for middle in middles if middle), default=1.0)
-    tick = 10.0 ** (math.floor(math.log10(smallest)) - 3)
+    tick = max(10.0 ** (math.floor(math.log10(smallest)) - 3), TINIEST)
     at = [index for index, _ in track.values]
     content: dict[str, object] = {
         "cell": cells[track.cell],
