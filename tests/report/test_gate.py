@@ -23,6 +23,7 @@ from bench_core.records import (
     Version,
 )
 from bench_core.report import gate
+from bench_core.report.gate.words import LARGEST, version
 from bench_core.results.gate_file import Tally
 
 COMMAND = gate.Commands("bench-core gate main --full")
@@ -186,15 +187,15 @@ def test_a_cell_that_is_explained_for_a_suite_that_is_red_as_a_whole_is_listed_w
     explained = replace(CAUSE, cell="fills.Same.time_a")
     record, verdict = of([*PASSED, UNKNOWN], causes=(explained,))
     lines = text(record, verdict).splitlines()
-    place = lines.index(gate.LARGEST)
+    place = lines.index(LARGEST)
     assert lines[place + 1] == "  fills.Same.time_a"
     assert lines[place + 3] == f"    {CAUSE.sentence}"
     page = gate.markdown(record, verdict, COMMAND)
-    assert page.index(f"### {gate.LARGEST}") < page.index("### Why")
+    assert page.index(f"### {LARGEST}") < page.index("### Why")
 
 
 def test_a_red_cell_is_listed_once():
-    assert gate.LARGEST not in text(*of(causes=(CAUSE,)))
+    assert LARGEST not in text(*of(causes=(CAUSE,)))
 
 
 def test_instructions_stand_beside_the_times_the_largest_difference_first():
@@ -264,8 +265,8 @@ def test_controls_that_failed_are_counted():
 
 
 def test_a_commit_is_named_once():
-    assert gate._version(replace(BASE, name="1a2b3c4d0")) == "1a2b3c4d"
-    assert gate._version(replace(BASE, commit=None)) == "main"
+    assert version(replace(BASE, name="1a2b3c4d0")) == "1a2b3c4d"
+    assert version(replace(BASE, commit=None)) == "main"
 
 
 @pytest.mark.parametrize(
