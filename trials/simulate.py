@@ -229,7 +229,7 @@ def typical_most(lines: Sequence[Mapping[str, Any]]) -> int:
 
 
 def run(folder: Path, tool: str, gates: int, planted_gates: int, say: Callable[[str], None]) -> None:
-    """Simulate, and write ``simulate.json``.
+    """Simulate, and write ``simulate.jsonl``.
 
     Args:
         tool: whose rule is simulated. The pairs are those of the newest A/A gates.
@@ -250,7 +250,7 @@ def run(folder: Path, tool: str, gates: int, planted_gates: int, say: Callable[[
         found.append(simulated(cells, shift, count, fewest, most, rule))
         say(f"{shift:+.0%}: {json.dumps({k: v for k, v in found[-1].items() if k != 'by_cell'})}")
     write_json(
-        folder / "simulate.json",
+        folder / "simulate.jsonl",
         {
             "date": today(),
             "tool": tool,

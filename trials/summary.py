@@ -414,7 +414,7 @@ def taken(folder: Path, trial: str, tool: str | None) -> Taken | None:
         tool: only runs of this one; None for all.
     """
     if trial == "simulate":
-        path = folder / "simulate.json"
+        path = folder / "simulate.jsonl"
         content = json.loads(path.read_text()) if path.exists() else {}
         if not content or tool not in (None, content["tool"]):
             return None

@@ -27,10 +27,11 @@ from bench_core.report.markup import code, plain
 from bench_core.report.table import described
 from bench_core.results import gate_file
 from bench_core.statistics import ratio_interval
-from trials.files import today
+from trials.files import today, write_json
 from trials.gates import TOOL, environment, tool
 
-GATE, EXPLAINED, BY_HAND = "upgrade.json", "upgrade-explained.json", "upgrade-by-hand.json"
+GATE, EXPLAINED, BY_HAND = "upgrade.jsonl", "upgrade-explained.jsonl", "upgrade-by-hand.jsonl"
+"""One line each: asv takes every ``.json`` below results for its own."""
 
 WHY = r"InPlace.*\(cpu, trunc_normal_, 256x256, float32\)"
 """The cell whose cause is looked for: the largest finding, in its smallest size that is no fixed cost."""
@@ -83,7 +84,7 @@ def _gate(path: Path, base: str, head: str, *options: str) -> None:
         raise BenchCoreError(f"the gate ended with status {done.returncode}.")
     content = json.loads(path.read_text())
     content["machine"]["machine"] = path.parent.name  # the host's name says nothing to others
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    write_json(path, content)
 
 
 def confirm(folder: Path, say: Callable[[str], None]) -> None:
@@ -103,7 +104,7 @@ def confirm(folder: Path, say: Callable[[str], None]) -> None:
         say(f"{what}: {ratio.middle:.3f} ({ratio.low:.3f} to {ratio.high:.3f})")
         found.append({"what": what, "statement": statement, "versions": versions, "seconds": seconds})
     about = {"date": today(), "tool": tool(dirty=True)}
-    (folder / BY_HAND).write_text(json.dumps({**about, "timed": found}, indent=1) + "\n")
+    write_json(folder / BY_HAND, {**about, "timed": found})
 
 
 def _timed(site: str, statement: tuple[str, str]) -> tuple[str, float]:

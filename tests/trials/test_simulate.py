@@ -115,5 +115,5 @@ def test_a_simulation_draws_from_the_newest_gates_alone(tmp_path):
     for tool in ("old", "new"):
         raw(tmp_path, "aa").add(tool=tool, options={}, cells={"a": of_pairs(*[12] * 9)})
     simulate.run(tmp_path, "now", 2, 1, lambda line: None)
-    found = json.loads((tmp_path / "simulate.json").read_text())
+    found = json.loads((tmp_path / "simulate.jsonl").read_text())
     assert (found["tool"], found["aa_tool"], found["aa_gates"]) == ("now", "new", 1)

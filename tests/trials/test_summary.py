@@ -107,7 +107,7 @@ def test_a_summary_of_a_tool_leaves_out_newer_ones(tmp_path):
 
 def test_a_simulation_by_another_tool_is_left_out(tmp_path):
     add(tmp_path, RED, tool="old")
-    (tmp_path / "simulate.json").write_text('{"tool": "new"}')
+    (tmp_path / "simulate.jsonl").write_text('{"tool": "new"}')
     assert "drawn" not in summary.run(tmp_path, "here", "old")
 
 
