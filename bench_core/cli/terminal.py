@@ -20,9 +20,10 @@ CONFIG = click.option(
 
 
 def console() -> Console:
-    """Standard output. Where it is no terminal, tables keep their width instead of being squeezed into 80 columns."""
+    """Standard output. Where it is no terminal, lines and tables keep their width instead of being squeezed into 80
+    columns: who searches a log wants what belongs together in one line."""
     found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=max(110, found.width))
+    return found if found.is_terminal else Console(highlight=False, width=max(160, found.width))
 
 
 def write_page(path: Path | None, text: str) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 
 from bench_core.asv_config import AsvConfig, asv_config
 from bench_core.errors import BenchCoreError, did_you_mean, shortened
+from bench_core.files import is_report
 
 WORKING_TREE = "working tree"
 
@@ -179,14 +180,14 @@ def merge_base(project: Project, one: str, other: str) -> str:
 
 
 def uncommitted(project: Project) -> tuple[str, ...]:
-    """The files of the working tree that differ from its commit, new ones included; what asv or the gate writes does
-    not count."""
+    """The files of the working tree that differ from its commit, new ones included; reports, and what asv or the gate
+    writes, do not count."""
     listed = git(
         project.root,
         *("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--ignore-submodules=dirty"),
         *("--", ".", *(f":(exclude,top,literal){folder}" for folder in _own(project))),
     )
-    return tuple(line[3:] for line in listed.split("\0") if line)
+    return tuple(line[3:] for line in listed.split("\0") if line and not is_report(line))
 
 
 def _working_tree(project: Project, commit: str) -> Revision:

@@ -52,7 +52,7 @@ def _tables(cause: Cause) -> Iterator[tuple[str, Sequence[Change]]]:
     """Those that are not empty, with what is in them."""
     for title, changes in (
         ("calls of functions", cause.calls),
-        ("operators", cause.operators),
+        ("operators, under a profiler", cause.operators),
         ("instructions of functions", cause.functions),
     ):
         if changes:

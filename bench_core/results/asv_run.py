@@ -31,6 +31,7 @@ from asv.runner import run_benchmarks
 from asv.util import UserError
 
 from bench_core.errors import BenchCoreError, require_writable
+from bench_core.files import is_report
 from bench_core.results.store import WITHOUT_COMMIT, Circumstances, append_circumstances
 from bench_core.timing.cells import Cell, SuiteDirectory
 
@@ -102,8 +103,8 @@ def commit_to_pin(config: Path) -> tuple[str | None, str]:
     """The commit that results belong to, and if there is none, why not.
 
     Returns:
-        (hash, "") or (None, reason). Whatever may be timed counts, new files included; asv's own folders and
-        documentation do not.
+        (hash, "") or (None, reason). Whatever may be timed counts, new files included; asv's own folders,
+        documentation and reports do not.
     """
     folder = config.resolve().parent
     conf = Config.load(str(config))
@@ -125,8 +126,9 @@ def commit_to_pin(config: Path) -> tuple[str | None, str]:
     changed = git("status", "--porcelain", "--", ":/", *excluded, ":(exclude,top)docs", ":(exclude,top,glob)**/*.md")
     if changed is None:
         return None, "git cannot say here what has changed since its last commit"
-    if changed:
-        paths = [line[3:] for line in changed.splitlines()]
+    lines = [line for line in changed.splitlines() if not is_report(line)]
+    if lines:
+        paths = [line[3:] for line in lines]
         shown = ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
         return None, f"there are uncommitted changes ({shown})"
     return commit, ""

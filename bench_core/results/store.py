@@ -276,9 +276,14 @@ class _Reader:
         return tuple(found)
 
     def unused(self) -> Iterator[LeftOut]:
-        """Parts of files that are read otherwise."""
-        for (name, why), files in sorted(self._unused.items()):
-            yield LeftOut(name, f"{why}: in {files} result file(s)")
+        """Parts of files that are read otherwise, for each reason in one."""
+        for why in dict.fromkeys(why for _, why in sorted(self._unused)):
+            files = {name: count for (name, reason), count in sorted(self._unused.items()) if reason == why}
+            if len(files) == 1:
+                ((name, count),) = files.items()
+                yield LeftOut(name, f"{why}: in {count} result file(s)")
+            else:
+                yield LeftOut(f"{len(files)} benchmarks or cells, of older results", f"{why}: {', '.join(files)}")
 
     def leave_out_gpu(self) -> None:
         """Name the records of `make gpu`: no cells, as they do not say which version of a benchmark they are of."""

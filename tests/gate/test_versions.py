@@ -220,14 +220,19 @@ def test_the_folders_of_asv_are_not_in_the_working_tree(repository):
 
 
 def test_what_the_gate_writes_is_not_in_the_working_tree(repository):
-    repository.write({"gate.json": "{}", "thing/new.py": ""})
+    repository.write({"gate.out": "{}", "thing/new.py": ""})
     found = project(repository.config)
-    assert resolve(found, None).changed == ("gate.json", "thing/new.py")
-    found = replace(found, written=(repository.root / "gate.json",))
+    assert resolve(found, None).changed == ("gate.out", "thing/new.py")
+    found = replace(found, written=(repository.root / "gate.out",))
     first = resolve(found, None)
     assert first.changed == ("thing/new.py",)
-    repository.write({"gate.json": '{"another": 1}'})
+    repository.write({"gate.out": '{"another": 1}'})
     assert resolve(found, None).tree == first.tree
+
+
+def test_a_new_report_at_the_top_is_not_in_the_working_tree(repository):
+    repository.write({"bench-core-report.html": "", "my gate.json": "", "thing/data.json": "", "setup.cfg": ""})
+    assert resolve(project(repository.config), None).changed == ("setup.cfg", "thing/data.json")
 
 
 def test_the_files_that_are_not_committed_are_named_with_their_spaces(repository):

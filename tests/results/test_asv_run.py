@@ -143,6 +143,7 @@ def test_a_tree_with_edited_benchmarks_has_no_commit_to_pin_to_and_one_with_new_
     (project / "results").mkdir()
     (project / "results" / "new.json").write_text("{}")
     (project / "README.md").touch()
+    (project / "bench-core-report.html").touch()
     assert asv_run.commit_to_pin(project / "asv.conf.json") == (head(project), "")
     (project / "library.py").touch()
     assert asv_run.commit_to_pin(project / "asv.conf.json") == (None, "there are uncommitted changes (library.py)")

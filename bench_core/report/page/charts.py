@@ -486,7 +486,7 @@ def residuals() -> Spec:
             "y": {
                 "field": "relative",
                 "type": "quantitative",
-                "axis": {"title": "measured over law, less 1", "format": "+.0%", "tickCount": 5},
+                "axis": {"title": "measured over law, less 1", "format": "+.1~%", "tickCount": 5},
             },
         },
     )

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 from urllib.parse import quote
 
+from bench_core.analysis.limits import FAMILY as LIMITS
 from bench_core.analysis.records import Job, Report, Rival
 from bench_core.report import units
 from bench_core.report.page import numbers
 
 Row = TypeVar("Row")
+
+LONGEST_REASON = 100
 
 OF_A_KIND = 2
 """Findings of each kind, at most: with five kinds, a list that is read to its end."""
@@ -42,12 +46,32 @@ def anchor(cell: str) -> str:
 
 
 def findings(report: Report) -> list[Finding]:
-    """The largest distances, the clearest advice, the oddest departures, the newest steps, what was left out."""
-    return [*_gains(report), *_advice(report), *_departures(report), *_steps(report), *_left_out(report)]
+    """What gates found last, the largest distances, the clearest advice, the oddest departures, the newest steps, what
+    was left out."""
+    return [
+        *_reds(report),
+        *_gains(report),
+        *_advice(report),
+        *_departures(report),
+        *_steps(report),
+        *_left_out(report),
+    ]
 
 
 def _on(report: Report, subject: str) -> str:
     return f" on {subject}" if len(report.subjects) > 1 else ""
+
+
+def _reds(report: Report) -> Iterator[Finding]:
+    """Regressions that the last gates on each machine found: on its newest judged commit, and on what is no commit."""
+    for number, history in enumerate(report.histories):
+        judged = next((moment for moment in reversed(history.moments) if moment.verdicts), None)
+        said = [] if judged is None else [(judged.commit.hash[:8], *verdict) for verdict in judged.verdicts]
+        said += [(one.head, one.base, one.verdict, one.reason) for one in history.apart[-1:]]
+        for head, base, verdict, reason in said:
+            if verdict == "regression":
+                on = f" on {history.machine}" if len(report.histories) > 1 else ""
+                yield Finding("slower, says the gate", head, f"Against {base}{on}: {reason}.", f"#history-{number}")
 
 
 def _gains(report: Report) -> Iterator[Finding]:
@@ -70,7 +94,7 @@ def _advice(report: Report) -> Iterator[Finding]:
     certain.sort(key=lambda row: (bool(row[2].flips) or _is_shared(row[2]), -row[0].ratio.low))
     for rival, number, job in _first_of_each(certain, lambda row: row[2].benchmark):
         sentence = f"`{job.benchmark}`{_on(report, job.subject)}: {job.advice}"
-        yield Finding("between ways to do it", units.ratio(rival.ratio.middle), sentence, f"#job-{number}")
+        yield Finding("slowest over fastest way", units.ratio(rival.ratio.middle), sentence, f"#job-{number}")
 
 
 def _is_shared(job: Job) -> bool:
@@ -87,7 +111,7 @@ def _departures(report: Report) -> Iterator[Finding]:
     found = [
         (residual, number, growth.series.subject)
         for number, growth in enumerate(report.growths)
-        if growth.follows
+        if growth.follows and growth.series.family != LIMITS
         for residual in growth.residuals
         if residual.departs and residual.relative > -1
     ]
@@ -128,4 +152,6 @@ def _left_out(report: Report) -> Iterator[Finding]:
     if report.left_out:
         first, *others = report.left_out
         more = f", and {len(others)} more" if others else ""
-        yield Finding("left out", str(len(report.left_out)), f"`{first.source}`: {first.reason}{more}.", "#left-out")
+        source = first.source if " " in first.source else f"`{first.source}`"
+        reason = textwrap.shorten(first.reason, LONGEST_REASON, placeholder=" ...")
+        yield Finding("left out", str(len(report.left_out)), f"{source}: {reason}{more}.", "#left-out")

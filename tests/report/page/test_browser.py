@@ -192,7 +192,7 @@ def test_the_table_of_a_chart_is_there_when_it_is_opened(light):
 
 
 def test_a_finding_leads_to_its_evidence(light):
-    light.page.locator(".findings a", has_text="between ways").first.click()
+    light.page.locator(".findings a", has_text="slowest over fastest").first.click()
     job = light.page.locator(light.page.evaluate("location.hash"))
     job.and_(light.page.locator("[open]")).locator("svg").wait_for()
 

@@ -168,7 +168,9 @@ def test_advice_that_holds_at_every_size_comes_first(small):
     *others, last = (job for job in small.jobs if job.axis)
     alone = [replace(ranking, rivals=(ranking.rivals[0], ranking.rivals[-1])) for ranking in last.rankings]
     steady = replace(last, flips=(), rankings=tuple(alone))
-    (first, *_) = [found for found in findings(replace(small, jobs=(*others, steady))) if "between" in found.kind]
+    (first, *_) = [
+        found for found in findings(replace(small, jobs=(*others, steady))) if "slowest over fastest" in found.kind
+    ]
     assert first.link == f"#job-{len(others)}"
 
 
@@ -186,6 +188,26 @@ def test_the_newest_step_is_told_before_a_larger_one(small):
     assert (first.kind, first.figure) == ("faster", "1.11x")
 
 
+def test_a_regression_that_the_last_gate_found_comes_first_and_an_older_one_not_at_all(small):
+    history = small.histories[0]
+    quiet = tuple(replace(moment, verdicts=()) for moment in history.moments)
+    red = replace(quiet[1], verdicts=(("main", "regression", "2 cells slower"),))
+    green = replace(quiet[2], verdicts=(("main", "pass", ""),))
+    last = replace(small, histories=(replace(history, moments=(quiet[0], red, *quiet[2:])),))
+    first = findings(last)[0]
+    assert (first.kind, first.figure) == ("slower, says the gate", red.commit.hash[:8])
+    assert first.sentence == "Against main: 2 cells slower."
+    older = replace(small, histories=(replace(history, moments=(quiet[0], red, green, *quiet[3:])),))
+    assert "gate" not in findings(older)[0].kind
+
+
+def test_a_yardstick_that_is_off_its_law_is_no_finding(small):
+    growth = next(one for one in small.growths if any(residual.departs for residual in one.residuals))
+    own = replace(growth, series=replace(growth.series, benchmark="limits.Memory.time_fill"))
+    told = [found for found in findings(replace(small, growths=(own,))) if found.kind == "off its law"]
+    assert told == []
+
+
 def test_a_step_is_said_in_the_words_of_its_unit(small):
     history = small.histories[0]
     step = history.tracks[0].changes[0]
@@ -194,7 +216,7 @@ def test_a_step_is_said_in_the_words_of_its_unit(small):
         for number, (unit, ratio) in enumerate((("bytes", 0.25), ("steps", 4.5)))
     )
     found = findings(replace(small, histories=(replace(history, tracks=tracks),)))
-    assert [(one.kind, one.figure) for one in found if one.link == "#history-0"] == [
+    assert [(one.kind, one.figure) for one in found if one.link == "#history-0" and "gate" not in one.kind] == [
         ("higher", "4.50x"),
         ("less", "4.00x"),
     ]
