@@ -58,7 +58,7 @@ def test_nothing_in_markdown_ends_a_cell_of_a_table():
     assert report.markdown(CAUSE) == (
         "`fills.Fill.time_fill(8x4)`: 1 more aten::normal\\_ (1 → 2); instructions +99.0 %: more work\n\n"
         "<details><summary>What differs</summary>\n\n"
-        "| operators | base | head | added |\n| --- | --: | --: | --: |\n"
+        "| operators, under a profiler | base | head | added |\n| --- | --: | --: | --: |\n"
         "| `aten::normal_` | 1 | 2 | +1 calls |\n"
         "| `aten::normal_` | 1.00 ms | 2.00 ms | +1.00 ms |\n"
         "| `aten::empty` | 2.00 MiB | 1.00 MiB | -1.00 MiB |\n\n"
