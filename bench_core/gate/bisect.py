@@ -6,18 +6,20 @@ the gate's own comparison, evidence included: a search that was interrupted goes
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 import shlex
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bench_core import clock
-from bench_core.errors import BenchCoreError
+from bench_core.errors import BenchCoreError, did_you_mean, shortened
 from bench_core.gate import revisions
+from bench_core.gate.discover import NoCellError
 from bench_core.gate.judge import judge
 from bench_core.gate.session import Request, Session
 from bench_core.gate.versions import Store
@@ -76,7 +78,11 @@ def bisect(
     asked = replace(request, base=good.hash, suite=bad.hash, pattern=f"^{re.escape(cell)}$", quick=False)
     tests = _Tests(project, asked, cell, good, machine, measure)
     began = clock.host()
-    compared = tests.compare(bad, request.settings)
+    try:
+        compared = tests.compare(bad, request.settings)
+    except NoCellError as error:
+        names, broken = tests.names(bad)
+        raise BenchCoreError(_no_such_cell(cell, names) + broken) from error
     ends = compared.step(bad, clock.host() - began)
     if compared.verdict != "error":
         say(_line(ends))
@@ -151,9 +157,17 @@ def _require_ancestor(project: revisions.Project, request: Request, good: Commit
     forks = revisions.git(project.root, "rev-list", "--max-count=1", good.hash, "--not", bad.hash)
     if not forks:
         return
+
+    def command(*ends: str | None) -> str:
+        return shlex.join(["bench-core", "bisect", *map(str, ends), cell, *naming(request.config)])
+
     base = revisions.merge_base(project, good.hash, bad.hash)
-    again = shlex.join(["bench-core", "bisect", base[:12], str(request.head), cell, *naming(request.config)])
-    hint = f" They part at {base[:12]}: `{again}`." if base else ""
+    if base == bad.hash:
+        raise BenchCoreError(
+            f"{request.head} is an ancestor of {request.base}, and the good commit comes first. Swap them: "
+            f"`{command(request.head, request.base)}`."
+        )
+    hint = f" They part at {base[:12]}: `{command(base[:12], request.head)}`." if base else ""
     raise BenchCoreError(
         f"{request.base} is no ancestor of {request.head}, so no commit on the way made it slower.{hint}"
     )
@@ -230,6 +244,15 @@ class _Tests:
         """
         return self._compared(self._session(commit, settings, **others))
 
+    def names(self, commit: Commit) -> tuple[list[str], str]:
+        """The cells that good or a commit has; and a sentence on each module that does not import with either."""
+        found = self._session(commit, self.request.settings, pattern=None).found
+        assert found is not None, "the two differ, or no cell would have been looked for"
+        benchmarks = {entry["name"] for entry in found.declared}
+        named = [*(cell.name for cell in (*found.cells, *found.failed)), *found.left_out]
+        cells = sorted(name for name in named if name.partition("(")[0] in benchmarks)
+        return cells, "".join(f" {name} {found.left_out[name]}." for name in named if name not in cells)
+
     def _session(self, commit: Commit, settings: GateSettings, **others: Any) -> Session:
         asked = replace(self.request, base=self.good.hash, head=commit.hash, settings=settings, **others)
         return Session(asked, self.machine, lambda line: None)
@@ -266,6 +289,17 @@ class _Tests:
                 f"fault of that commit: {str(error).splitlines()[0]}\n"
                 "Once that is mended, the same command goes on from what is known."
             ) from error
+
+
+def _no_such_cell(name: str, known: Sequence[str]) -> str:
+    """What a name that is none may have meant: the names that it is a part of, or else those that are spelt alike."""
+    holding = [repr(cell) for cell in known if name in cell]
+    if holding:
+        where = "one" if len(holding) == 1 else "several"
+        hint = f" It is a part of {where}, to be named in full: {shortened(holding)}."
+    else:
+        hint = did_you_mean(difflib.get_close_matches(name, known, n=3, cutoff=0.5))
+    return f"there is no cell {name!r}.{hint} `bench-core list` prints all names."
 
 
 def _no_search(request: Request, cell: str, ends: _Compared) -> str:

@@ -76,11 +76,15 @@ class Found:
     past: Found | None = None
 
 
+class NoCellError(BenchCoreError):
+    """No version has a cell that is selected."""
+
+
 def find_cells(subjects: Subjects, pattern: str | None, *, quick: bool) -> Found:
     """Ask all versions for their cells, at once.
 
     Raises:
-        BenchCoreError: if one cannot be imported at all, or no cell matches.
+        BenchCoreError: if one cannot be imported at all; `NoCellError` if no cell matches.
     """
     names = {name: f"{name} ({version.name})" for name, version in subjects.named.items()}
     brought = {name for version in subjects.named.values() for name in version.packages} if subjects.code else set()
@@ -141,12 +145,12 @@ def compare(base: Mapping[str, Any], head: Mapping[str, Any]) -> Found:
     """Which cells can be compared, and what becomes of the others.
 
     Raises:
-        BenchCoreError: if neither side has any that is selected.
+        NoCellError: if neither side has any that is selected.
     """
     if not base["cells"] and not head["cells"]:
         broken = {**base["broken"], **head["broken"]}
         also = "".join(f" {module} does not import: {error}." for module, error in broken.items())
-        raise BenchCoreError(head["none"] + also)
+        raise NoCellError(head["none"] + also)
     declared = {entry["name"]: entry for entry in (*base["declared"], *head["declared"])}
     by_side = {
         side: {cell["name"]: cell for cell in answer["cells"]} for side, answer in (("base", base), ("head", head))

@@ -162,13 +162,42 @@ def test_the_search_that_could_begin_names_the_suite_that_was_given(plain):
     assert f"`bench-core bisect {base} main {CELL} --suite {plain.config}`." in run(plain, "side", "main").output
 
 
-def test_a_cell_that_is_not_there_is_met_with_the_near_misses(plain):
+def test_ends_that_are_swapped_are_named_in_their_order(plain):
     plain.commit(loop(2000))
-    done = CliRunner().invoke(
-        main, ["bisect", "HEAD~", "HEAD", "calls.Call.time_valeu", "--suite", str(plain.config), "--lanes", "1"]
-    )
+    done = run(plain, "HEAD", "HEAD~")
     assert done.exit_code == 2
-    assert "Did you mean 'time_value' for 'time_valeu'?" in done.output
+    assert "HEAD~ is an ancestor of HEAD, and the good commit comes first. Swap them: " in done.output
+    assert f"`bench-core bisect 'HEAD~' HEAD {CELL} --suite {plain.config}`." in done.output
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        ("calls.Call.time_valeu", "Did you mean 'calls.Call.time_value'?"),
+        ("Call.time", "It is a part of one, to be named in full: 'calls.Call.time_value'."),
+        ("(", ""),
+    ],
+)
+def test_a_cell_that_is_not_there_is_met_with_the_names_that_are_near(plain, typed, hint):
+    plain.commit(loop(2000))
+    options = ["--suite", str(plain.config), "--lanes", "1"]
+    done = CliRunner().invoke(main, ["bisect", "HEAD~", "HEAD", typed, *options])
+    assert done.exit_code == 2
+    sentences = [f"bench-core: there is no cell {typed!r}.", hint, "`bench-core list` prints all names.\n"]
+    assert done.output == " ".join(filter(None, sentences))
+
+
+def test_a_part_of_several_names_lists_them():
+    names = ["a.B.time_c(cpu, my_init)", "a.B.time_c(cpu, ones)", "a.B.time_d(my_init)"]
+    said = bisect._no_such_cell("my_init", names)
+    assert "a part of several, to be named in full: 'a.B.time_c(cpu, my_init)', 'a.B.time_d(my_init)'. " in said
+
+
+def test_a_cell_whose_module_does_not_import_at_either_end_is_told_so(plain):
+    plain.commit({**loop(10), "cases_thing/calls.py": "import nowhere\n", "cases_thing/more.py": "def time_it(): 0\n"})
+    plain.commit(loop(20))
+    with pytest.raises(BenchCoreError, match=r"cases_thing\.calls does not import on either side: ModuleNotFoundError"):
+        bisected(plain, "HEAD~", "HEAD")
 
 
 def test_an_interrupted_search_says_how_to_go_on(plain, monkeypatch):
