@@ -148,6 +148,21 @@ def test_an_unknown_name_is_one_line_and_exits_2(project):
     assert done.stderr.count("\n") == 1
 
 
+def test_show_takes_a_commit_and_names_its_file(project):
+    for name in (project.old[:8], "main~"):
+        done = CliRunner().invoke(main, ["show", name], catch_exceptions=False)
+        assert done.exit_code == 0
+        assert f"commit {project.old[:10]}." in done.output
+        assert done.output.endswith(f"Stored in results/box/{project.old[:8]}-env-torch2.13.0.json\n")
+
+
+def test_show_of_an_unknown_name_says_what_there_is(project):
+    done = CliRunner().invoke(main, ["show", "nope"], catch_exceptions=False)
+    assert done.exit_code == 2
+    assert done.stderr.startswith("bench-core: 'nope' is no file or folder, and no commit with results. There are ")
+    assert project.old[:8] in done.stderr
+
+
 def test_a_damaged_file_is_named_and_the_rest_compared(project):
     (project.root / "results" / "box" / "broken.json").write_text("{")
     done = run(project.old[:8], project.new[:8])

@@ -15,7 +15,7 @@ from bench_core.analysis.records import Compared, Subject
 from bench_core.analysis.subjects import subjects
 from bench_core.errors import BenchCoreError, shortened
 from bench_core.results.read import CellResult, read
-from bench_core.results.store import Store
+from bench_core.results.store import Run, Store
 
 BETWEEN_RUNS = 0.10
 """What two runs of the same code may well differ by, whatever their intervals say. In the trials beside the gate
@@ -162,7 +162,9 @@ def chosen(
     first, second = (_named(store, name, machine, resolve) for name in names)
     pairs = [(one, other) for one, other in itertools.product(first, second) if one != other]
     if not pairs:
-        raise BenchCoreError(f"{names[0]} and {names[1]} are the same result, {first[0].name}: {_there_is(store)}")
+        raise BenchCoreError(
+            f"{names[0]} and {names[1]} are the same result, {first[0].name}. Name two that differ. {_there_is(store)}"
+        )
     distances = [len(_differences(one.description, other.description)) for one, other in pairs]
     nearest = [pair for pair, distance in zip(pairs, distances, strict=True) if distance == min(distances)]
     if len(nearest) > 1:
@@ -180,20 +182,53 @@ def _named(store: Store, name: str, machine: str | None, resolve: Callable[[str]
         return [_file(path)]
     known = [subject for subject in subjects(store) if machine in (None, subject.machine)]
     if machine is not None and not known:
-        raise BenchCoreError(f"there are no results of the machine {machine!r}: {_there_is(store)}")
+        raise BenchCoreError(f"there are no results of the machine {machine!r}. {_there_is(store)}")
     found = [
         Stored(f"{subject.name}, the newest", subject.machine, None, subject.description, _values(subject))
         for subject in known
         if is_called(subject, name)
     ]
-    return found or _commits(store, name, machine, resolve)
+    if not found:
+        runs = _runs(store, name, machine, resolve)
+        found = [
+            Stored(
+                f"{str(run.commit)[:8]} on {run.machine}{f', torch {run.torch}' if run.torch else ''}",
+                run.machine,
+                run.commit,
+                run.description,
+                {cell.name: cell for cell in run.cells},
+            )
+            for run in runs
+        ]
+    if not found:
+        raise BenchCoreError(
+            f"{name!r} is no file, and no commit, machine or version of torch with results. {_there_is(store)}"
+        )
+    return found
 
 
 def _values(subject: Subject) -> Mapping[str, CellResult]:
     return {name: measured.cell for name, measured in subject.cells.items()}
 
 
-def _commits(store: Store, name: str, machine: str | None, resolve: Callable[[str], str]) -> list[Stored]:
+def run_of(store: Store, name: str, *, resolve: Callable[[str], str] = lambda name: "") -> Run:
+    """The run of a commit that was measured last; the commit is named as in `chosen`.
+
+    Raises:
+        BenchCoreError: if there is none, or it is not clear which commit is meant.
+    """
+    runs = _runs(store, name, None, resolve)
+    if not runs:
+        raise BenchCoreError(f"{name!r} is no file or folder, and no commit with results. {_there_is(store)}")
+    return max(runs, key=lambda run: run.measured)
+
+
+def _runs(store: Store, name: str, machine: str | None, resolve: Callable[[str], str]) -> list[Run]:
+    """Those of the commit of that name; none where no commit is called so.
+
+    Raises:
+        BenchCoreError: if it is the name of several commits, or of one without results.
+    """
     runs = [run for run in store.runs if run.commit is not None and machine in (None, run.machine)]
     hashes = {str(run.commit) for run in runs}
     prefix = name.lower() if re.fullmatch(r"[0-9a-fA-F]{4,}", name) else None
@@ -205,24 +240,23 @@ def _commits(store: Store, name: str, machine: str | None, resolve: Callable[[st
     if not meant:
         commit = resolve(name)
         if commit and commit not in hashes:
-            raise BenchCoreError(f"{name} is the commit {commit[:8]}, which has no results; {_there_is(store)}")
+            raise BenchCoreError(
+                f"{name} is the commit {commit[:8]}, which has no results.{_judged(store, commit)} {_there_is(store)}"
+            )
         meant = {commit} if commit else set()
-    if not meant:
-        raise BenchCoreError(
-            f"{name!r} is no file, and no commit, machine or version of torch that there are results of: "
-            f"{_there_is(store)}"
-        )
-    return [
-        Stored(
-            f"{str(run.commit)[:8]} on {run.machine}{f', torch {run.torch}' if run.torch else ''}",
-            run.machine,
-            run.commit,
-            run.description,
-            {cell.name: cell for cell in run.cells},
-        )
-        for run in runs
-        if run.commit in meant
-    ]
+    return [run for run in runs if run.commit in meant]
+
+
+def _judged(store: Store, commit: str) -> str:
+    """A sentence on the last gate between this commit, as head, and another; "" without one."""
+    for found in reversed(store.gates):
+        base, head = found.summary.base, found.summary.head
+        if head.commit == commit and base.commit is not None and not (base.changed or head.changed):
+            return (
+                f" A gate has judged it ({found.summary.verdict} against {base.name}): `bench-core gate "
+                f"{base.commit[:8]} {commit[:8]}` goes on from what that found out."
+            )
+    return ""
 
 
 def _file(path: Path) -> Stored:
@@ -241,4 +275,4 @@ def _there_is(store: Store) -> str:
     commits = list(dict.fromkeys(str(run.commit)[:8] for run in store.runs if run.commit is not None))
     torch = sorted({run.torch for run in store.runs if run.torch})
     parts = (("commits", commits), ("machines", list(store.machines)), ("torch", torch))
-    return f"{'; '.join(f'{what} {shortened(names)}' for what, names in parts if names)}."
+    return f"There are results of: {'; '.join(f'{what} {shortened(names)}' for what, names in parts if names)}."

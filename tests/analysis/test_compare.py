@@ -1,12 +1,14 @@
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bench_core.analysis.compare import BETWEEN_RUNS, Stored, chosen, compare
+from bench_core.analysis.compare import BETWEEN_RUNS, Stored, chosen, compare, run_of
 from bench_core.errors import BenchCoreError
-from bench_core.results.store import Run, Store
+from bench_core.results.gate_file import SideName, Summary
+from bench_core.results.store import Run, Store, StoredGate
 
 
 def stored(cells, *, machine="box", commit="a" * 40, torch="2.13.0", name="one"):
@@ -191,12 +193,49 @@ def test_an_unknown_name_lists_what_there_is(make_run):
 
 
 def test_a_commit_without_results_says_so(make_run):
-    with pytest.raises(BenchCoreError, match="main is the commit 99999999, which has no results; commits abcd1000"):
+    with pytest.raises(
+        BenchCoreError, match=r"main is the commit 99999999, which has no results\. There are results of: commits ab"
+    ):
         pick([make_run("abcd1")], "main", "abcd1", resolve=lambda name: "9" * 40)
 
 
+def gate(base, head, changed=()):
+    sides = SideName("old", base.ljust(40, "0"), ()), SideName("new", head.ljust(40, "0"), changed)
+    return StoredGate(Path("gates.jsonl"), Summary(*sides, {"machine": "box"}, "", "regression", "", ()))
+
+
+def test_a_commit_without_results_that_a_gate_has_judged_says_how_to_see_it(make_run):
+    store = Store((make_run("abcd1"),), gates=(gate("abcd1", "99999"), gate("99999", "abcd1")))
+    with pytest.raises(
+        BenchCoreError, match=r"judged it \(regression against old\).*`bench-core gate abcd1000 99999000`"
+    ):
+        chosen(store, ("main", "abcd1"), resolve=lambda name: "99999".ljust(40, "0"))
+
+
+def test_a_gate_on_what_is_not_committed_has_not_judged_the_commit(make_run):
+    store = Store((make_run("abcd1"),), gates=(gate("abcd1", "99999", ("a.py",)),))
+    with pytest.raises(BenchCoreError, match=r"has no results\. There are results of: "):
+        chosen(store, ("main", "abcd1"), resolve=lambda name: "99999".ljust(40, "0"))
+
+
+def test_one_result_named_twice_asks_for_another(make_run):
+    with pytest.raises(
+        BenchCoreError, match=r"same result, abcd1000 on .*\. Name two that differ\. There are results of: c"
+    ):
+        pick([make_run("abcd1"), make_run("ef012")], "abcd1", "abcd1")
+
+
+def test_of_a_commits_runs_the_one_measured_last_is_taken(make_run):
+    early, late = (replace(make_run("abcd1"), measured=f"2026-01-0{day}", path=Path(f"{day}.json")) for day in (2, 3))
+    store = Store((late, early, replace(make_run("ef012"), measured="2026-01-04")))
+    assert run_of(store, "abcd").path == Path("3.json")
+    assert run_of(store, "main", resolve=lambda name: str(early.commit)).path == Path("3.json")
+    with pytest.raises(BenchCoreError, match=r"'nope' is no file or folder, and no commit with results\. There are "):
+        run_of(store, "nope")
+
+
 def test_an_unknown_machine_lists_what_there_is(make_run):
-    with pytest.raises(BenchCoreError, match="of the machine 'nope': .*machines box"):
+    with pytest.raises(BenchCoreError, match=r"of the machine 'nope'\. .*machines box"):
         pick([make_run("abcd1")], "abcd1", "abcd1", machine="nope")
 
 
