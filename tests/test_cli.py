@@ -9,6 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from bench_core.cli import main
+from bench_core.records import Interval, Slowdown
+from bench_core.timing import pairs
 
 ROOT = Path(__file__).parent.parent
 ARRAYS = str(ROOT / "tests" / "suites" / "arrays" / "asv.conf.json")
@@ -30,13 +32,27 @@ def test_list_prints_a_cell_a_line_and_why_one_does_not_run_here(invoke):
     assert done.stdout.splitlines()[0] == "initialization.Masked.time_initialize(cpu, as_written, 8x4)"
     gone = invoke("list", "InPlace.*orthogonal_, 8x4, bfloat16", "--param", "device=cpu")
     assert "[n/a: torch has no orthogonal_ in bfloat16]" in gone.stdout
-    assert "1 cells, 0 of them run here." in gone.stderr
+    assert "1 cell, 0 of them run here." in gone.stderr
 
 
 def test_list_reads_a_suite_that_knows_nothing_of_torch(invoke):
     done = invoke("list", "MinMax", "--suite", ARRAYS)
     assert done.exit_code == 0
     assert "bench_reduce.MinMax.time_max(0, 'int16')" in done.stdout
+    one = invoke("list", r"MinMax.time_max\(0, 'int16'\)", "--suite", ARRAYS)
+    assert one.stderr == "1 cell, 1 of them runs here.\n"
+
+
+def test_known_shows_each_slowdown_once_in_a_log_and_says_what_its_words_mean(invoke, monkeypatch):
+    reported = ("pytorch/pytorch#1", "it is slow", "the other way", "usage", "a.B.time_c(slow)", "a.B.time_c(fast)")
+    row = Slowdown(*reported, 2e-3, 1e-3, Interval(1.9, 2.0, 2.1, 0.95))
+    monkeypatch.setattr(pairs, "slowdowns", lambda suite: [row])
+    said = invoke("known").stdout
+    assert said.count("it is slow") == 1
+    header, *_, legend, machine = said.splitlines()[2:]
+    assert header.split()[-1] == "here"
+    assert legend.startswith("still slow: torch as installed is; slow: ")
+    assert machine.startswith("On ")
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,12 @@ def list_cells(pattern: str | None, config: Path, quick: bool, params: tuple[str
             reasons[reason] += 1
         if not (reason and runnable):
             click.echo(f"{cell.name}{f'  [n/a: {reason}]' if reason else ''}")
-    click.echo(f"{len(cells)} cells, {len(cells) - reasons.total()} of them run here.", err=True)
+    running = len(cells) - reasons.total()
+    click.echo(
+        f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'}, {running} of them {'runs' if running == 1 else 'run'} "
+        "here.",
+        err=True,
+    )
     if suite.broken:
         sys.exit(1)
 
@@ -252,19 +257,21 @@ def known(config: Path, markdown: Path | None) -> None:
     from bench_core.timing.pairs import pinned, slowdowns
 
     out = console()
-    out.print("Each pair of cells is set up seven times and sampled in turn; in all that takes about two minutes.")
+    out.print("Each pair of cells is set up seven times and sampled in turn; in all that takes about three minutes.")
     rows = []
     with pinned():
         for row in slowdowns(SuiteDirectory(asv_config(config).suite)):
             if isinstance(row, LeftOut):
                 click.echo(f"bench-core: {row.source} is left out: {row.reason}", err=True)
                 continue
-            out.print(f"{row.source}: {row.what}: {row.ratio.middle:.2f}x", markup=False, style="dim")
+            if out.is_terminal:  # somebody waits; in a log, the table says it all
+                out.print(f"{row.source}: {row.what}: {row.ratio.middle:.2f}x", markup=False, style="dim")
             rows.append(row)
     if not rows:
         raise BenchCoreError("no case of this suite names a known slowdown (see `reports` of bench_core.suite.Suite).")
     out.print()
     out.print(pages.slowdowns_table(rows))
+    out.print(pages.SLOWDOWNS_LEGEND)
     out.print(f"On {this_machine()}.")
     write_page(markdown, pages.slowdowns_page(rows, this_machine()))
 

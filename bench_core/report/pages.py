@@ -19,6 +19,9 @@ SECTIONS = {
     "mended": ("Mended in torch", "What an older torch did, done again, against the installed one."),
 }
 
+SLOWDOWNS_LEGEND = "still slow: torch as installed is; slow: this way of using torch is; mended: an older torch was."
+"""What `verdict` says, in one line."""
+
 
 def verdict(found: Slowdown) -> str:
     """What the interval allows to say of the slowdown, and no more."""
@@ -32,7 +35,7 @@ def slowdowns_table(rows: Sequence[Slowdown]) -> Table:
     table.add_column("what is slow, and the way round it")
     for heading in ("slow", "instead", "ratio", "95 % interval"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    table.add_column("here", no_wrap=True)
     for row in _slowest_first(rows):
         table.add_row(
             Text(f"{row.what} ({row.source})"),
