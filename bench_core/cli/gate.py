@@ -145,7 +145,7 @@ def gate(
     session = Session(
         Request(base=base, head=head, settings=settings, **asked),
         description(),
-        lambda line: out.print(line, markup=False, style="dim"),
+        lambda line: out.print(line, markup=False, style="dim", soft_wrap=True),
     )
     if self_test and not session.plants:
         raise BenchCoreError(
