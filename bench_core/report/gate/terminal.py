@@ -56,7 +56,7 @@ def summary(
         verbose: list the cells that pass, too.
     """
     if record.identical:
-        return _line(f"identical: {record.identical}")
+        return Group(_line(f"identical: {record.identical}"))  # a text by itself would be broken all the same
     found = grouped(record, verdict)
     lines: list[RenderableType] = [*_headline(record, verdict)]
     lines += _listed("Failing with head", "bold red", found.broken, lambda row: _red_lines(row, commands.gate))
@@ -120,7 +120,10 @@ def _slower(title: str, found: Groups, record: GateRecord, command: str) -> Iter
 
 
 def _headline(record: GateRecord, verdict: GateVerdict) -> Iterator[Text]:
-    yield Text.assemble((verdict.verdict.upper(), _STYLES[verdict.verdict]), "  ", verdict.reason)
+    headline = ((verdict.verdict.upper(), _STYLES[verdict.verdict]), "  ", verdict.reason)
+    yield Text.assemble(
+        *headline, no_wrap=True, overflow="ignore"
+    )  # whoever searches a log finds the number in its line
     yield Text(circumstances(record), style="dim")
     if record.besides:
         yield Text(besides(record), style="dim")
