@@ -7,6 +7,11 @@ from pathlib import Path
 
 from bench_core.errors import BenchCoreError
 
+USUAL = Path("asv.conf.json")
+
+WITHOUT_COMMIT = "no-commit.json"
+"""The file of a run whose results are of no commit."""
+
 
 @dataclass(frozen=True)
 class AsvConfig:
@@ -32,6 +37,16 @@ class AsvConfig:
     subdir: str
     build_command: str | list[str] | None
     commit_url: str
+
+    @property
+    def outside(self) -> Path:
+        """Where the last run is that is kept out of the history."""
+        return self.environments.parent / WITHOUT_COMMIT
+
+
+def naming(config: Path) -> list[str]:
+    """What names the configuration in a command, where it is not the usual one."""
+    return [] if config == USUAL else ["--suite", str(config)]
 
 
 def asv_config(config: Path) -> AsvConfig:

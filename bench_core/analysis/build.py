@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import TypeVar
 
@@ -49,7 +48,7 @@ def report(
     """
     shown = chosen(subjects(store), machines)
     lines = {subject.name: series(subject) for subject in shown}
-    told = _of({subject.machine for subject in shown}, store) if machines else store
+    told = store.of({subject.machine for subject in shown}) if machines else store
 
     def each(analysis: Callable[[Subject], Sequence[Found]]) -> tuple[Found, ...]:
         return tuple(chain.from_iterable(map(analysis, shown)))
@@ -68,16 +67,6 @@ def report(
         tried=told.tried,
         left_out=store.left_out,
         published=published,
-    )
-
-
-def _of(machines: Collection[str], store: Store) -> Store:
-    """What is stored of these machines."""
-    return replace(
-        store,
-        runs=tuple(run for run in store.runs if run.machine in machines),
-        gates=tuple(gate for gate in store.gates if gate.machine in machines),
-        tried=tuple(tried for tried in store.tried if tried.machine in machines),
     )
 
 

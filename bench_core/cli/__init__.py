@@ -184,12 +184,12 @@ def result_file(name: str | None, config: Path) -> Path:
     from bench_core.analysis.compare import run_of
     from bench_core.asv_config import asv_config
     from bench_core.results.commits import resolved
-    from bench_core.results.store import WITHOUT_COMMIT, newest, read_store
+    from bench_core.results.store import newest, read_store
 
     path = Path(name or "")
     if name is None:
         settings = asv_config(config)
-        return newest(settings.results, outside=settings.environments.parent / WITHOUT_COMMIT)
+        return newest(settings.results, outside=settings.outside)
     if path.is_dir():
         return newest(path)
     if path.exists() or path.suffix == ".json":

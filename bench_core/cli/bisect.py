@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from bench_core.asv_config import naming
 from bench_core.cli.gate import OUTPUT, Duration, gate_settings, requested
 from bench_core.cli.terminal import CONFIG, console, write_page
 from bench_core.errors import BenchCoreError, require_writable
@@ -71,6 +72,6 @@ def bisect(good: str, bad: str, cell: str, json_file: Path | None, **options: An
         raise BenchCoreError(
             f"the search cannot go on: {error}. Once that is mended, the same command goes on from what is known."
         ) from error
-    out.print(report.summary(found, search.naming(asked["config"])), crop=False, soft_wrap=True)
+    out.print(report.summary(found, naming(asked["config"])), crop=False, soft_wrap=True)
     content = {"schema": 1, **as_json(found)}
     write_page(json_file, json.dumps(content, indent=1, allow_nan=False) + "\n" if json_file else "")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from bench_core.cli.gate import OUTPUT
-from bench_core.cli.terminal import CONFIG, console, write_page
+from bench_core.cli.terminal import CONFIG, console, report_left_out, write_page
 
 
 @click.command()
@@ -45,8 +45,7 @@ def compare(
     store = Store(()) if files else read_store(asv_config(config).results)
     results = analysis.chosen(store, (first, second), machine=machine, resolve=lambda name: resolved(config, name))
     found = analysis.compare(*results)
-    for left_out in store.left_out:
-        click.echo(f"bench-core: left out: {left_out.source}: {left_out.reason}", err=True)
+    report_left_out(store.left_out)
     console().print(report.summary(found, verbose=verbose), crop=False)
     write_page(json_file, json.dumps(report.to_json(found), indent=1, allow_nan=False) + "\n")
     write_page(csv_file, report.to_csv(found))

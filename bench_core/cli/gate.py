@@ -17,6 +17,7 @@ import click
 from click.core import ParameterSource
 from rich.console import Console
 
+from bench_core.asv_config import naming
 from bench_core.cli.terminal import CONFIG, console, write_page
 from bench_core.errors import BenchCoreError, require_writable
 from bench_core.records import CellEvidence, GateRecord, GateSettings, GateVerdict
@@ -406,10 +407,9 @@ def measuring(record: GateRecord, config: Path) -> str:
         ("--noise-floor", f"{100 * asked.noise_floor:g}%", asked.noise_floor == usual.noise_floor),
         ("--limit", f"{100 * asked.limit:g}%", asked.limit == usual.limit),
         ("--start", asked.start, asked.start == usual.start or record.code is not None),
-        ("--suite", str(config), config == Path("asv.conf.json")),
     ):
         words += [] if default else [option, found]
-    return shlex.join(words)
+    return shlex.join([*words, *naming(config)])
 
 
 def written(record: GateRecord, verdict: GateVerdict, code: int, command: Commands, options: dict[str, Any]) -> None:

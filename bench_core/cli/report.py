@@ -13,7 +13,7 @@ import click
 
 from bench_core import __version__, clock
 from bench_core.analysis.records import Report
-from bench_core.cli.terminal import CONFIG
+from bench_core.cli.terminal import CONFIG, report_left_out
 from bench_core.errors import BenchCoreError
 from bench_core.files import write_whole
 
@@ -58,8 +58,7 @@ def report(
         output = output or PAGE
         begin()
     found = _answers(folder, config, machines, output)
-    for left_out in found.left_out:
-        click.echo(f"bench-core: left out: {left_out.source}: {left_out.reason}", err=True)
+    report_left_out(found.left_out)
     text = _formatted(found, form)
     if output is None:
         click.echo(text, nl=not text.endswith("\n"))
@@ -75,11 +74,11 @@ def _answers(folder: Path | None, config: Path, machines: tuple[str, ...], outpu
     from bench_core.analysis import build
     from bench_core.asv_config import asv_config
     from bench_core.results.commits import Commits, read_commits
-    from bench_core.results.store import WITHOUT_COMMIT, read_store
+    from bench_core.results.store import read_store
 
     if folder is None:
         settings = asv_config(config)
-        store = read_store(settings.results, outside=settings.environments.parent / WITHOUT_COMMIT)
+        store = read_store(settings.results, outside=settings.outside)
     else:
         store = read_store(folder)
     hashes = {run.commit for run in store.runs} | {gate.summary.head.commit for gate in store.gates}

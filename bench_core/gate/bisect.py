@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench_core import clock
+from bench_core.asv_config import naming
 from bench_core.errors import BenchCoreError, did_you_mean, shortened
 from bench_core.gate import revisions
 from bench_core.gate.discover import NoCellError
@@ -171,11 +172,6 @@ def _require_ancestor(project: revisions.Project, request: Request, good: Commit
     raise BenchCoreError(
         f"{request.base} is no ancestor of {request.head}, so no commit on the way made it slower.{hint}"
     )
-
-
-def naming(config: Path) -> list[str]:
-    """What names the suite in a command, where it is not the usual one."""
-    return [] if config == Path("asv.conf.json") else ["--suite", str(config)]
 
 
 @dataclass(frozen=True)

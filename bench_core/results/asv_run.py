@@ -30,9 +30,10 @@ from asv.results import Results
 from asv.runner import run_benchmarks
 from asv.util import UserError
 
+from bench_core.asv_config import WITHOUT_COMMIT, asv_config
 from bench_core.errors import BenchCoreError, require_writable
 from bench_core.files import is_report
-from bench_core.results.store import WITHOUT_COMMIT, Circumstances, append_circumstances
+from bench_core.results.store import Circumstances, append_circumstances
 from bench_core.timing.cells import Cell, SuiteDirectory
 
 REPORTED = ("torch", "numpy")
@@ -106,8 +107,7 @@ def commit_to_pin(config: Path) -> tuple[str | None, str]:
         (hash, "") or (None, reason). Whatever may be timed counts, new files included; asv's own folders,
         documentation and reports do not.
     """
-    folder = config.resolve().parent
-    conf = Config.load(str(config))
+    folder, named = config.resolve().parent, asv_config(config)
 
     def git(*arguments: str) -> str | None:
         try:
@@ -117,10 +117,10 @@ def commit_to_pin(config: Path) -> tuple[str | None, str]:
         return done.stdout.rstrip()  # the first column of `status` may be a space
 
     commit, top = git("rev-parse", "HEAD"), git("rev-parse", "--show-toplevel")
-    if commit is None or top is None or Path(top).resolve() != (folder / str(conf.repo)).resolve():
+    if commit is None or top is None or Path(top).resolve() != (folder / named.repo).resolve():
         return None, "this folder is not a git checkout"
     root = Path(top).resolve()
-    own = [(folder / name).resolve() for name in (conf.results_dir, conf.env_dir, conf.html_dir)]
+    own = [path.resolve() for path in (named.results, named.environments, named.html)]
     # git refuses a pathspec outside the tree, where asv's folders may lie.
     excluded = [f":(exclude,top){path.relative_to(root)}" for path in own if path.is_relative_to(root)]
     changed = git("status", "--porcelain", "--", ":/", *excluded, ":(exclude,top)docs", ":(exclude,top,glob)**/*.md")

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,6 @@ from bench_core.results.trials import SUMMARY, Tried, read_trials
 
 CIRCUMSTANCES = "doctor.jsonl"
 CIRCUMSTANCES_SCHEMA = 1
-
-WITHOUT_COMMIT = "no-commit.json"
-"""The result file of `bench-core run` where there is no commit to store results under; beside asv's environments."""
 
 
 @dataclass(frozen=True)
@@ -112,14 +109,23 @@ class Store:
     def machines(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(run.machine for run in self.runs))
 
+    def of(self, machines: Collection[str]) -> Store:
+        """What these machines have measured, judged and tried."""
+        return replace(
+            self,
+            runs=tuple(run for run in self.runs if run.machine in machines),
+            gates=tuple(gate for gate in self.gates if gate.machine in machines),
+            tried=tuple(tried for tried in self.tried if tried.machine in machines),
+        )
+
 
 def read_store(folder: Path, machines: Sequence[str] = (), *, outside: Path | None = None) -> Store:
     """Read asv's results folder.
 
     Args:
         machines: only these, by asv's names; all without any.
-        outside: a result file that is kept elsewhere since it is of no commit (`WITHOUT_COMMIT`), to be read as well if
-            it is there.
+        outside: a result file that is kept elsewhere since it is of no commit (`AsvConfig.outside`), to be read as well
+            if it is there.
 
     Raises:
         BenchCoreError: if there is no result in it that can be read, or no machine of one of these names.
@@ -137,25 +143,21 @@ def read_store(folder: Path, machines: Sequence[str] = (), *, outside: Path | No
         reader.add(outside, home=True)
     if not machines:
         reader.leave_out_gpu()
-    runs = [run for run in reader.runs if not machines or run.machine in machines]
-    if not runs:
-        raise BenchCoreError(f"there are no results in {folder}{_why(reader.left_out)}. `make bench` writes some.")
     tried = reader.tried()
     for home in chosen:
         reader.add_history(home)
-    return Store(
-        runs=tuple(sorted(runs, key=lambda run: (run.machine, run.committed, str(run.path)))),
-        gates=tuple(
-            sorted(
-                (gate for gate in _once(reader.gates) if not machines or gate.machine in machines),
-                key=lambda gate: (gate.summary.date, str(gate.path)),
-            )
-        ),
+    store = Store(
+        runs=tuple(sorted(reader.runs, key=lambda run: (run.machine, run.committed, str(run.path)))),
+        gates=tuple(sorted(_once(reader.gates), key=lambda gate: (gate.summary.date, str(gate.path)))),
         ledgers={name: tally for home, name in chosen.items() if (tally := reader.ledger(home)) is not None},
         circumstances={name: found for home, name in chosen.items() if (found := reader.circumstances(home))},
-        tried=tuple(each for each in tried if not machines or each.machine in machines),
+        tried=tried,
         left_out=(*reader.left_out, *reader.unused()),
     )
+    store = store.of(machines) if machines else store
+    if not store.runs:
+        raise BenchCoreError(f"there are no results in {folder}{_why(reader.left_out)}. `make bench` writes some.")
+    return store
 
 
 def newest(folder: Path, *, outside: Path | None = None) -> Path:

@@ -119,8 +119,15 @@ def begin() -> subprocess.Popen[str]:
     """Put the charts' library together in a process of its own: it takes a second, and results are read meanwhile."""
     bundle = f"import sys, vl_convert; sys.stdout.write(vl_convert.javascript_bundle({VEGA!r}))"
     process = subprocess.Popen([sys.executable, "-P", "-c", bundle], stdout=subprocess.PIPE, encoding="utf-8")
-    atexit.register(process.kill)  # where there is nothing to be shown
+    atexit.register(_end, process)
     return process
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Where there was nothing to be shown, nobody has waited for it."""
+    if process.returncode is None:
+        process.kill()
+        process.communicate()
 
 
 @functools.cache
