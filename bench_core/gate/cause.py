@@ -271,9 +271,13 @@ def _more_operators(base: Profile, head: Profile) -> Iterator[_Suspect]:
 
 def _more_calls(base: Profile, head: Profile, packages: Sequence[str]) -> Iterator[_Suspect]:
     added = max(0.0, head.seconds - base.seconds)
-    for name, now in head.calls.items():
-        before = base.calls.get(name, Called())
-        if not _grown(before.count, now.count):
+    more = {
+        name: (base.calls.get(name, Called()), now)
+        for name, now in head.calls.items()
+        if _grown(base.calls.get(name, Called()).count, now.count)
+    }
+    for name, (before, now) in more.items():
+        if name.rpartition(".<locals>.")[0] in more:  # it runs inside that one, a comprehension for instance
             continue
         adds = max(0.0, now.own - before.own)
         kind: _Kind = "python" if now.python else "native"

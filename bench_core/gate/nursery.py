@@ -295,9 +295,8 @@ def _who_was_lost(codes: Mapping[str, int | None]) -> dict[str, Any]:
 def _exit_status(process: _Forked | _Spawned) -> int | None:
     """Of one that has closed its pipes, as ending does; None if it goes on. (To `join` it with a timeout would wait for
     ever: that waits for a pipe, too.)"""
-    for _ in range(50):
-        if process.status is not None:
-            break
+    until = clock.host() + 0.5  # and not so many waits, each of which is longer on a busy machine
+    while process.status is None and clock.host() < until:
         connection.wait([], timeout=0.01)
     return process.status
 

@@ -58,6 +58,12 @@ def test_a_function_of_the_version_is_named_before_what_it_calls():
     assert found.sentence == "10 more calls of thing.watch (0 → 10); 10 more aten::mean (0 → 10)"
 
 
+def test_what_runs_inside_a_function_that_runs_more_often_is_not_named_instead_of_it():
+    # The function took longer than the call as a whole did without the profiler: by that, it would wrap what was there.
+    head = profile({"thing.table": (1, 1e-6, 1e-3), "thing.table.<locals>.<listcomp>": (1, 9e-4, 9e-4)})
+    assert caused(profile(), head).sentence == "1 more call of thing.table (0 → 1)"
+
+
 def test_a_hook_is_named_though_the_calling_of_hooks_costs_more():
     head = profile({"thing.watch": (10, 1e-5, 1e-5), "torch.nn.Module.inner": (10, 1e-4)})
     expected = "10 more calls of thing.watch (0 → 10); 10 more calls of torch.nn.Module.inner (0 → 10)"
