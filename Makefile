@@ -44,7 +44,7 @@ gpu:
 test: $(VENV)/installed
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target tests-of-the-gate tests-of-the-rest checks-of-the-cells
 
-GATE := tests/gate tests/test_cli_gate.py
+GATE := tests/gate tests/cli/test_cli_gate.py
 tests-of-the-gate:
 	$(BIN)/python -m pytest --quiet $(GATE)
 
@@ -59,6 +59,7 @@ check: $(VENV)/checkers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 	$(MAKE) test
 
 # Remade when the project's requirements change, or TORCH.

@@ -24,23 +24,3 @@ def draining(synchronize: Callable[[], None], clock: Clock = host) -> Clock:
         return clock()
 
     return read
-
-
-class FakeClock:
-    """A clock for tests: time passes only when told to.
-
-    Attributes:
-        now: seconds since its start.
-        reads: how many times it was read.
-    """
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.reads = 0
-
-    def __call__(self) -> float:
-        self.reads += 1
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        self.now += seconds

@@ -10,7 +10,10 @@ import random
 import statistics
 from collections.abc import Sequence
 
-from bench_core.records import Interval
+from bench_core.records.run import Interval
+
+DEVIATION = 1.4826
+"""A standard deviation over the median absolute deviation, where the noise is normal."""
 
 
 def median_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:

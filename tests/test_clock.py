@@ -1,4 +1,5 @@
-from bench_core.clock import FakeClock, draining
+from bench_core.clock import draining
+from bench_core.testing import FakeClock
 
 
 def test_a_draining_clock_waits_for_the_device_before_every_reading():

@@ -12,11 +12,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench_core import clock
-from bench_core.gate import revisions
-from bench_core.gate.discover import Subjects
-from bench_core.gate.explain import explain
-from bench_core.gate.instructions import count
-from bench_core.gate.versions import Store
+from bench_core.gate.measure.discover import Subjects
+from bench_core.gate.versions import revisions
+from bench_core.gate.versions.store import Store
+from bench_core.gate.why.explain import explain
+from bench_core.gate.why.instructions import count
 from trials import plants, repositories
 from trials.aa import other_core_busy
 from trials.files import Trial, today

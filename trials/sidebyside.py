@@ -15,8 +15,8 @@ from typing import Any
 
 from bench_core import clock
 from bench_core.errors import BenchCoreError
-from bench_core.gate import revisions
-from bench_core.gate.versions import Store
+from bench_core.gate.versions import revisions
+from bench_core.gate.versions.store import Store
 from trials import plants
 from trials.files import Trial, today
 from trials.gates import environment, gate

@@ -5,7 +5,7 @@ A real gate stops a cell once it is decided, so what is drawn from is selected: 
 looked slower there are more pairs of it, and these are drawn more often than such gates come. Pairs come in two
 lengths: a cell that is noisy gets longer ones later. They scatter less, and are drawn where a gate would have them.
 
-The rule is that of `bench_core.gate.judge.judge_cell`, after every pair, for many gates at once;
+The rule is that of `bench_core.gate.judge.cell.judge_cell`, after every pair, for many gates at once;
 tests/trials/test_simulate.py holds both against each other.
 """
 
@@ -26,9 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench_core.errors import BenchCoreError
-from bench_core.gate import judge
-from bench_core.gate.judge import Rule
-from bench_core.records import GateSettings
+from bench_core.gate.judge import cell as judge_cells
+from bench_core.gate.judge import rule as rules
+from bench_core.gate.judge.rule import Rule
+from bench_core.records.gate import GateSettings
 from bench_core.statistics import confidence_sequence, intraclass_correlation, least_successes
 from trials.files import of_one_protocol, raw, today, write_json
 
@@ -67,7 +68,7 @@ class End:
 def outcome(low: float, middle: float, high: float, parents: int, rule: Rule) -> str:
     """The verdict on an interval, as `judge_cell` gives it; its ends are in order."""
     if low > rule.floor:
-        return "regression" if parents >= judge.MIN_PARENTS else "inconclusive"
+        return "regression" if parents >= rules.MIN_PARENTS else "inconclusive"
     if high < -rule.floor:
         return "improvement"
     return "pass" if high < rule.limit and middle <= rule.floor else "inconclusive"
@@ -95,7 +96,7 @@ def sequences(logs: NDArray[np.float64], parents: NDArray[np.int64], rule: Rule)
         middles = (ordered[:, (n - 1) // 2] + ordered[:, n // 2]) / 2
         bottom, top = bounds = np.sort([low[open_rows], high[open_rows]], axis=0)  # they exclude each other if it moved
         decided = (
-            ((bottom > rule.floor) & (begun[open_rows, n - 1] >= judge.MIN_PARENTS))
+            ((bottom > rule.floor) & (begun[open_rows, n - 1] >= rules.MIN_PARENTS))
             | (top < -rule.floor)
             | ((top < rule.limit) & (np.abs(middles) <= rule.floor))
         )
@@ -128,11 +129,11 @@ def _by_parents(found: End, logs: NDArray[np.float64], parents: NDArray[np.int64
     """Judged again by the parents' medians, if pairs of one parent are alike."""
     groups = [logs[parents == parent].tolist() for parent in dict.fromkeys(parents.tolist())]
     repeated = sum(len(group) > 1 for group in groups)
-    if len(groups) < judge.MIN_PARENTS or 2 * repeated <= len(groups):
+    if len(groups) < rules.MIN_PARENTS or 2 * repeated <= len(groups):
         return found
     likeness = intraclass_correlation(groups)
-    chance = judge.ALIKE_P_OF_RED if found.verdict == "regression" else judge.ALIKE_P
-    if not (likeness > judge.ALIKE and likeness_p(groups, judge.PERMUTATION_SEED) < chance):
+    chance = judge_cells.ALIKE_P_OF_RED if found.verdict == "regression" else judge_cells.ALIKE_P
+    if not (likeness > judge_cells.ALIKE and likeness_p(groups, judge_cells.PERMUTATION_SEED) < chance):
         return found
     medians = confidence_sequence([statistics.median(group) for group in groups], rule.error)
     low, high = sorted((medians.low, medians.high))
@@ -205,7 +206,7 @@ def recorded(lines: Sequence[Mapping[str, Any]]) -> dict[str, Pool]:
     cells: dict[str, Pool] = {}
     for line in lines:
         for name, cell in line["cells"].items():
-            if cell["error"] is not None or cell["kind"] not in judge.TIMED or not cell["effects"]:
+            if cell["error"] is not None or cell["kind"] not in rules.TIMED or not cell["effects"]:
                 continue
             if len(cell["effects"][0]) < 4:
                 raise BenchCoreError(
@@ -242,8 +243,8 @@ def run(folder: Path, tool: str, gates: int, planted_gates: int, say: Callable[[
         raise BenchCoreError(f"there are no A/A gates in {folder} to draw from: `python -m trials aa` runs them.")
     cells = recorded(lines)
     settings = GateSettings()
-    rule, most = judge.cell_rule(settings, len(cells)), typical_most(lines)
-    fewest = judge.pairs_needed(len(cells), settings)
+    rule, most = rules.cell_rule(settings, len(cells)), typical_most(lines)
+    fewest = rules.pairs_needed(len(cells), settings)
     found = []
     for shift in (0.0, *PLANTS):
         count = planted_gates if shift else gates

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from bench_core.errors import BenchCoreError
+from bench_core.records.results import bounds, in_percent
 from bench_core.report.table import described
 from bench_core.results.asv_run import description
-from bench_core.results.trials import SCHEMA, SUMMARY, bounds, in_percent
+from bench_core.results.trials import SCHEMA, SUMMARY
 from bench_core.statistics import clopper_pearson
 from trials import causes, plants, versus
 from trials.files import Line, of_one_protocol, raw, write_json

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from bench_core.errors import BenchCoreError
-from bench_core.gate import revisions
-from bench_core.gate.installs import environments
-from bench_core.gate.judge import judge
-from bench_core.gate.lane import ONE_THREAD
-from bench_core.gate.versions import Store
-from bench_core.records import CellEvidence, GateRecord, GateVerdict, Judgement
+from bench_core.gate.judge.gate import judge
+from bench_core.gate.versions import revisions
+from bench_core.gate.versions.installs import environments
+from bench_core.gate.versions.store import Store
+from bench_core.gate.workers.child import ONE_THREAD
+from bench_core.records.gate import CellEvidence, GateRecord, GateVerdict, Judgement
 from bench_core.report.gate import effect, value
 from bench_core.report.markup import code, plain
 from bench_core.report.table import described

@@ -11,13 +11,13 @@ from bench_core.analysis.growth import growths
 from bench_core.analysis.history import histories
 from bench_core.analysis.idioms import jobs
 from bench_core.analysis.limits import limits
-from bench_core.analysis.records import Report, Subject
 from bench_core.analysis.series import series
 from bench_core.analysis.subjects import subjects
 from bench_core.analysis.trust import trust
 from bench_core.errors import UnknownNameError
-from bench_core.records import Commit
-from bench_core.results.store import Store
+from bench_core.records.bisect import Commit
+from bench_core.records.report import Report, Subject
+from bench_core.records.results import Store
 
 Found = TypeVar("Found")
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from bench_core.analysis.build import is_called
 from bench_core.analysis.ratios import ratio
-from bench_core.analysis.records import Compared, Subject
 from bench_core.analysis.subjects import subjects
 from bench_core.errors import BenchCoreError, shortened
-from bench_core.results.read import CellResult, read
-from bench_core.results.store import Run, Store
+from bench_core.records.report import Compared, Subject
+from bench_core.records.results import CellResult, Run, Store
+from bench_core.results.read import read
 
 BETWEEN_RUNS = 0.10
 """What two runs of the same code may well differ by, whatever their intervals say. In the trials beside the gate

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bench_core.analysis.ratios import by_at_least, excludes_one, where, within_run
-from bench_core.analysis.records import Crossing, Measured, Subject
 from bench_core.analysis.series import axes, quantity
-from bench_core.records import Interval
+from bench_core.records.report import Crossing, Measured, Subject
+from bench_core.records.run import Interval
 
 FIRST = {"device": "cpu", "dtype": "float32", "threads": "1"}
 """The parameters that are looked at, and the value that every other one is held to."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bench_core.analysis.records import Growth, Point, Residual, RunKey, Series, Subject
+from bench_core.records.report import Growth, Point, Residual, RunKey, Series, Subject
 
 SLACK = 0.05
 """The standard deviation that the law leaves open, relative: alignment, layout, how the work divides among vectors."""

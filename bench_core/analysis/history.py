@@ -8,10 +8,13 @@ import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from bench_core.analysis.records import Apart, ChangePoint, History, Moment, Track
 from bench_core.analysis.subjects import version_key
-from bench_core.records import Commit, Interval, VerdictName
-from bench_core.results.store import Run, Store, StoredGate
+from bench_core.records.bisect import Commit
+from bench_core.records.gate import VerdictName
+from bench_core.records.report import Apart, ChangePoint, History, Moment, Track
+from bench_core.records.results import Run, Store, StoredGate
+from bench_core.records.run import Interval
+from bench_core.statistics import DEVIATION
 
 NOISE_FLOOR = 0.01
 """Smaller steps are not reported: the gate's own floor."""
@@ -197,7 +200,9 @@ def step_places(logs: Sequence[float], noise: float) -> list[int]:
 def _noise(logs: Sequence[float]) -> float:
     """The standard deviation from commit to commit, from the median difference of neighbours: a step is one of them,
     and a wild value two."""
-    return 1.4826 / math.sqrt(2) * statistics.median(abs(after - before) for before, after in itertools.pairwise(logs))
+    return (
+        DEVIATION / math.sqrt(2) * statistics.median(abs(after - before) for before, after in itertools.pairwise(logs))
+    )
 
 
 def _within(values: Iterable[Interval]) -> float:

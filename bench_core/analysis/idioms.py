@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench_core.analysis.ratios import by_at_least, where, within_run
-from bench_core.analysis.records import Job, Measured, Ranking, Rival, Subject
 from bench_core.analysis.series import axes, quantity
-from bench_core.records import Interval
-from bench_core.results.read import CellResult
+from bench_core.records.report import Job, Measured, Ranking, Rival, Subject
+from bench_core.records.results import CellResult
+from bench_core.records.run import Interval
 
 LOWER_IS_BETTER = ("time", "peakmem", "mem")
 """How the kinds of cell begin whose best value is the lowest. Of a tracked value nobody has said which end is the good

@@ -27,10 +27,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from bench_core.analysis.ratios import ratio, unsure
-from bench_core.analysis.records import Bound, Limit, Subject
 from bench_core.analysis.series import quantity
-from bench_core.records import Interval
-from bench_core.results.read import CellResult
+from bench_core.records.report import Bound, Limit, Subject
+from bench_core.records.results import CellResult
+from bench_core.records.run import Interval
 
 FAMILY = "limits"
 WRITERS = ("limits.Memory.time_fill",)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from bench_core.analysis.records import Measured
 from bench_core.analysis.series import quantity
-from bench_core.records import Interval
+from bench_core.records.report import Measured
+from bench_core.records.run import Interval
 
 
 def ratio(numerator: Interval, denominator: Interval) -> Interval:

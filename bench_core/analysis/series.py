@@ -6,8 +6,8 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from bench_core.analysis.records import Point, Series, Subject
-from bench_core.results.read import ITEM_BYTES, CellResult
+from bench_core.records.report import Point, Series, Subject
+from bench_core.records.results import ITEM_BYTES, CellResult
 
 _PRODUCT = re.compile(r"\d+(x\d+)+")
 

@@ -7,9 +7,9 @@ import shlex
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from bench_core.analysis.records import Measured, RunKey, Subject
-from bench_core.results.read import CellResult
-from bench_core.results.store import Circumstances, Run, Store, iso_date
+from bench_core.records.report import Measured, RunKey, Subject
+from bench_core.records.results import CellResult, Circumstances, Run, Store
+from bench_core.results.store import iso_date
 
 HARDWARE = ("machine", "os", "arch", "cpu", "num_cpu", "ram")
 """What asv describes of a machine. The rest of a result's description is the environment's."""

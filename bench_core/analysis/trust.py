@@ -7,9 +7,8 @@ import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from bench_core.analysis.records import Subject, Trust, TrustedRun
-from bench_core.results.read import CellResult
-from bench_core.results.store import Store
+from bench_core.records.report import Subject, Trust, TrustedRun
+from bench_core.records.results import CellResult, Store
 
 UNSURE_ABOVE = 0.10
 """Half width of a 99 % interval, as a share of the value, from which a figure is uncertain; `make bench` marks it."""

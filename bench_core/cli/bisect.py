@@ -10,10 +10,11 @@ from typing import Any
 import click
 
 from bench_core.asv_config import naming
-from bench_core.cli.gate import OUTPUT, Duration, gate_settings, requested
-from bench_core.cli.terminal import CONFIG, console, write_page
+from bench_core.cli.gate import gate_settings, requested
+from bench_core.cli.options import CONFIG, OUTPUT, Duration
+from bench_core.cli.terminal import console, write_page
 from bench_core.errors import BenchCoreError, require_writable
-from bench_core.records import GateRecord
+from bench_core.records.gate import GateRecord
 
 
 @click.command()
@@ -35,7 +36,7 @@ def bisect(good: str, bad: str, cell: str, json_file: Path | None, **options: An
     goes on.
     """
     from bench_core.gate import bisect as search
-    from bench_core.gate.run import interruptible
+    from bench_core.gate.measure.supervise import interruptible
     from bench_core.gate.session import Request
     from bench_core.report import bisect as report
     from bench_core.report.gate_live import Live

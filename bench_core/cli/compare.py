@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from bench_core.cli.gate import OUTPUT
-from bench_core.cli.terminal import CONFIG, console, report_left_out, write_page
+from bench_core.cli.options import CONFIG, OUTPUT
+from bench_core.cli.terminal import console, report_left_out, write_page
 
 
 @click.command()
@@ -37,9 +37,10 @@ def compare(
     """
     from bench_core.analysis import compare as analysis
     from bench_core.asv_config import asv_config
+    from bench_core.records.results import Store
     from bench_core.report import compare as report
     from bench_core.results.commits import resolved
-    from bench_core.results.store import Store, read_store
+    from bench_core.results.store import read_store
 
     files = all(Path(name).is_file() for name in (first, second))  # they need no project around them
     store = Store(()) if files else read_store(asv_config(config).results)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -18,45 +17,13 @@ from click.core import ParameterSource
 from rich.console import Console
 
 from bench_core.asv_config import naming
-from bench_core.cli.terminal import CONFIG, console, write_page
+from bench_core.cli.options import CONFIG, OUTPUT, Duration, Percent
+from bench_core.cli.terminal import console, write_page
 from bench_core.errors import BenchCoreError, require_writable
-from bench_core.records import CellEvidence, GateRecord, GateSettings, GateVerdict
+from bench_core.records.gate import CellEvidence, GateRecord, GateSettings, GateVerdict
 
 if TYPE_CHECKING:
     from bench_core.report.gate import Commands
-
-
-class Percent(click.ParamType[float]):
-    """``1%``, ``1 %`` or ``0.01``."""
-
-    name = "percent"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        text = str(value).strip()
-        try:
-            found = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-        except ValueError:
-            found = -1.0
-        if not 0 < found < (10 if text.endswith("%") else 1):  # a bare 5 means 5 % more often than 500 %
-            self.fail(f"{value!r} is not a share such as 5% or 0.05.", param, ctx)
-        return found
-
-
-class Duration(click.ParamType[float]):
-    """``90``, ``90s`` or ``2m``."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        text = str(value).strip()
-        parts = re.fullmatch(r"(\d+(?:\.\d+)?)([sm]?)", text)
-        found = float(parts[1]) * (60 if parts[2] == "m" else 1) if parts else -1.0
-        if not 0 < found < 1e6:
-            self.fail(f"{value!r} is not a time such as 90s or 2m.", param, ctx)
-        return found
-
-
-OUTPUT = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command()
@@ -131,7 +98,7 @@ def gate(
         raise BenchCoreError("--creep compares a third revision, and --versus compares none: give one of them.")
     if options["fresh"] and options["resume"]:
         raise BenchCoreError("--fresh forgets what --resume goes on from: give one of them.")
-    from bench_core.gate.run import interruptible
+    from bench_core.gate.measure.supervise import interruptible
     from bench_core.gate.session import Request, Session
     from bench_core.report.gate_live import Live
     from bench_core.results.asv_run import description
@@ -194,7 +161,7 @@ def self_tested(out: Console, record: GateRecord, plants: Mapping[str, float]) -
     Returns:
         The exit code: 0 if every planted cell was found and no other was, 130 after Ctrl-C, else 1.
     """
-    from bench_core.gate.judge import judge
+    from bench_core.gate.judge.gate import judge
     from bench_core.report import gate as report
 
     verdict = judge(record)
@@ -239,7 +206,7 @@ def finished(out: Console, record: GateRecord, options: dict[str, Any], session:
     Returns:
         The exit code.
     """
-    from bench_core.gate.judge import judge
+    from bench_core.gate.judge.gate import judge
     from bench_core.report import gate as report
     from bench_core.results import asv_gate, gate_file
 
@@ -276,7 +243,7 @@ def looked_into(
 ) -> GateRecord:
     """The record with causes and instruction counts, as far as asked for. Whatever stops that, Ctrl-C or an error,
     leaves them out, and nothing else."""
-    from bench_core.gate.judge import TIMED
+    from bench_core.gate.judge.rule import TIMED
 
     if record.interrupted or session.found is None:
         return record
@@ -321,7 +288,7 @@ def suspects(record: GateRecord, verdict: GateVerdict, say: Callable[[str], None
     Returns:
         Name to value, head over base.
     """
-    from bench_core.gate.judge import TIMED
+    from bench_core.gate.judge.rule import TIMED
 
     judged = list(zip(record.cells, verdict.cells, strict=True))
     if red := {cell.name: one.ratio.middle for cell, one in judged if one.verdict == "regression"}:
@@ -341,7 +308,7 @@ def suspects(record: GateRecord, verdict: GateVerdict, say: Callable[[str], None
 
 def replayed(path: Path, options: dict[str, Any]) -> int:
     """Judge a stored gate again; needs neither torch nor the versions."""
-    from bench_core.gate.judge import judge
+    from bench_core.gate.judge.gate import judge
     from bench_core.report import gate as report
     from bench_core.results import gate_file
 
@@ -364,7 +331,9 @@ def replayed(path: Path, options: dict[str, Any]) -> int:
 
 def outcome(record: GateRecord, verdict: GateVerdict, strict: bool) -> tuple[int, str]:
     """The exit code, and what is to be said where it is 2 because the budget let no cell be decided."""
-    from bench_core.gate.judge import MIN_READINGS, TIMED, exit_code, pairs_needed, sharing
+    from bench_core.gate.judge.cell import MIN_READINGS
+    from bench_core.gate.judge.exit_code import exit_code
+    from bench_core.gate.judge.rule import TIMED, pairs_needed, sharing
 
     code = exit_code(verdict, record, strict)
     timed = pairs_needed(max(record.settings.family, sharing(record.cells)), record.settings)
@@ -394,7 +363,7 @@ def commands(record: GateRecord, config: Path) -> Commands:
 
 def measuring(record: GateRecord, config: Path) -> str:
     """The command that measures what a record holds again, but for ``--bench``."""
-    from bench_core.gate.revisions import WORKING_TREE
+    from bench_core.gate.versions.revisions import WORKING_TREE
 
     asked, usual = record.settings, GateSettings()
     words = ["bench-core", "gate"]
@@ -431,7 +400,7 @@ def harmless(what: str) -> Iterator[None]:
     Args:
         what: there is not, then.
     """
-    from bench_core.gate.worker import cause
+    from bench_core.gate.workers.worker import cause
 
     try:
         yield

@@ -12,10 +12,11 @@ from urllib.parse import quote
 import click
 
 from bench_core import __version__, clock
-from bench_core.analysis.records import Report
-from bench_core.cli.terminal import CONFIG, report_left_out
+from bench_core.cli.options import CONFIG
+from bench_core.cli.terminal import report_left_out
 from bench_core.errors import BenchCoreError
 from bench_core.files import write_whole
+from bench_core.records.report import Report
 
 PAGE = Path("bench-core-report.html")
 

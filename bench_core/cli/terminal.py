@@ -1,25 +1,17 @@
-"""What all commands share: the terminal, and options."""
+"""What the commands print, and the files that they write."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 
-from bench_core.asv_config import USUAL
+from bench_core import clock
 from bench_core.errors import BenchCoreError
-from bench_core.records import LeftOut
-
-CONFIG = click.option(
-    "--suite",
-    "config",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=USUAL,
-    show_default=True,
-    help="The asv configuration that names the suite.",
-)
+from bench_core.records.run import LeftOut
 
 
 def console() -> Console:
@@ -40,3 +32,53 @@ def write_page(path: Path | None, text: str) -> None:
             path.write_text(text)
         except OSError as error:
             raise BenchCoreError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def report_broken(broken: Any) -> None:
+    for module in broken:
+        click.echo(f"bench-core: {module.name} does not import and is left out: {module.error}", err=True)
+
+
+def show_file(out: Console, path: Path, declared: Any = None, names: Collection[str] | None = None) -> None:
+    from bench_core.report import table
+    from bench_core.results.read import read
+
+    file = read(path, declared)
+    out.print()
+    out.print(table.results(file, names))
+    out.print()
+    out.print(table.legend())
+    out.print(f"On {table.described(file.machine)}; commit {(file.commit or 'none')[:10]}.")
+    unsure = table.unsure(file, names)
+    if unsure:
+        out.print(f"{unsure} times are uncertain by over 10 %: `bench-core doctor` says what disturbs them.")
+    for name in file.failed:
+        if names is None or name in names:
+            out.print(f"[red]failed:[/] {name}")
+
+
+def this_machine() -> str:
+    """The machine in one line, as it stands in pages and below tables."""
+    from bench_core.report.table import described
+    from bench_core.results.asv_run import description
+
+    return described(description())
+
+
+def progress(out: Console) -> Callable[[str, float], None]:
+    """A line a benchmark, with how far it is and how long the rest takes."""
+    started = clock.host()
+    done = 0.0
+
+    def advance(name: str, share: float) -> None:
+        nonlocal done
+        done += share
+        spent = clock.host() - started
+        left = spent * max(0.0, 1 - done) / done
+        out.print(f"[dim]{100 * done:4.0f} %  {spent:4.0f} s, about {left:3.0f} s left[/]  {name}")
+
+    return advance
+
+
+def relative(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -19,22 +19,14 @@ from typing import Any
 from bench_core import clock
 from bench_core.asv_config import naming
 from bench_core.errors import BenchCoreError, did_you_mean, shortened
-from bench_core.gate import revisions
-from bench_core.gate.discover import NoCellError
-from bench_core.gate.judge import judge
+from bench_core.gate.judge.gate import judge
+from bench_core.gate.measure.discover import NoCellError
 from bench_core.gate.session import Request, Session
-from bench_core.gate.versions import Store
-from bench_core.records import (
-    Bisection,
-    BisectStep,
-    BisectVerdict,
-    Commit,
-    GateRecord,
-    GateSettings,
-    Interval,
-    Side,
-    VerdictName,
-)
+from bench_core.gate.versions import revisions
+from bench_core.gate.versions.store import Store
+from bench_core.records.bisect import Bisection, BisectStep, BisectVerdict, Commit
+from bench_core.records.gate import GateRecord, GateSettings, Side, VerdictName
+from bench_core.records.run import Interval
 
 Measure = Callable[[Session], GateRecord]
 """Measures a session and shows how far it is; `measured` is one that shows nothing."""

@@ -19,18 +19,18 @@ import psutil
 
 from bench_core import clock
 from bench_core.errors import BenchCoreError
-from bench_core.gate import revisions
-from bench_core.gate.cause import meaning
-from bench_core.gate.discover import Found, Subjects, find_cells
-from bench_core.gate.evidence import Journal
-from bench_core.gate.explain import explain
-from bench_core.gate.installs import environments
-from bench_core.gate.instructions import count, require_valgrind
-from bench_core.gate.judge import pairs_needed, sharing
-from bench_core.gate.run import CREEP_SHARE, Comparison, Gate
-from bench_core.gate.versions import Store
-from bench_core.gate.worker import PROTOCOL
-from bench_core.records import SIDES, GateRecord, GateSettings, Instructions, Progress, Version
+from bench_core.gate.judge.rule import pairs_needed, sharing
+from bench_core.gate.measure.discover import Found, Subjects, find_cells
+from bench_core.gate.measure.evidence import Journal
+from bench_core.gate.measure.supervise import CREEP_SHARE, Comparison, Gate
+from bench_core.gate.versions import revisions
+from bench_core.gate.versions.installs import environments
+from bench_core.gate.versions.store import Store
+from bench_core.gate.why.cause import meaning
+from bench_core.gate.why.explain import explain
+from bench_core.gate.why.instructions import count, require_valgrind
+from bench_core.gate.workers.worker import PROTOCOL
+from bench_core.records.gate import SIDES, GateRecord, GateSettings, Instructions, Progress, Version
 
 LEAST_BUDGET, SMALL_SUITE, BUDGET_OF_A_CELL = 50.0, 40, 1.8
 """Seconds of measuring that are allowed by default: the first, which 40 cells need on two lanes, and the last for each

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from bench_core.analysis.records import (
+from bench_core import units
+from bench_core.analysis.series import axes, quantity
+from bench_core.records.report import (
     Crossing,
     Growth,
     Limit,
@@ -22,13 +24,11 @@ from bench_core.analysis.records import (
     Track,
     TrustedRun,
 )
-from bench_core.analysis.series import axes, quantity
-from bench_core.records import Interval
-from bench_core.report import units
+from bench_core.records.results import CellResult
+from bench_core.records.run import Interval
 from bench_core.report.gate import value
 from bench_core.report.markup import code, plain
 from bench_core.report.table import described
-from bench_core.results.read import CellResult
 
 SCHEMA = 2
 """Raised when a key goes, or changes its meaning. Keys may be added without."""

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from bench_core.records import Bisection, Commit
-from bench_core.report import units
+from bench_core import units
+from bench_core.records.bisect import Bisection, Commit
 from bench_core.report.gate import effect, reproducing
 
 

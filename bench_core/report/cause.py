@@ -9,8 +9,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from bench_core.records import Cause, Change
-from bench_core.report import units
+from bench_core import units
+from bench_core.records.gate import Cause, Change
 from bench_core.report.markup import code, plain
 
 LONGEST = 6

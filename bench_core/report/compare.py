@@ -12,10 +12,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from bench_core import units
 from bench_core.analysis.compare import BETWEEN_RUNS, Comparison, Stored
-from bench_core.analysis.records import Compared
-from bench_core.records import Interval
-from bench_core.report import units
+from bench_core.records.report import Compared
+from bench_core.records.run import Interval
 from bench_core.report.gate import value
 from bench_core.report.markup import code, plain
 

@@ -11,8 +11,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from bench_core.records import GateSettings, Interval, Progress
-from bench_core.report import units
+from bench_core import units
+from bench_core.records.gate import GateSettings, Progress
+from bench_core.records.run import Interval
 from bench_core.report.gate import effect
 
 EVERY = 0.25

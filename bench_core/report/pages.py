@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from bench_core.records import Agreement, Interval, Slowdown
-from bench_core.report import units
+from bench_core import units
+from bench_core.records.run import Agreement, Interval, Slowdown
 
 STILL_SLOW = 1.1
 """The ratio from which a reported slowdown is still called one: the lower end of its interval must lie above."""

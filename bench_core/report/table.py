@@ -10,10 +10,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from bench_core import units
 from bench_core.analysis.limits import limits_of
-from bench_core.records import Interval
-from bench_core.report import units
-from bench_core.results.read import CellResult, ResultFile
+from bench_core.records.results import CellResult, ResultFile
+from bench_core.records.run import Interval
 
 WARN_ABOVE = 0.10
 """Half width of a 99 % interval, as a share of the time, from which a figure is marked as uncertain."""

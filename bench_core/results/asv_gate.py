@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench_core.errors import BenchCoreError, require_writable
-from bench_core.records import SIDES, CellEvidence, GateRecord, Side
+from bench_core.records.gate import SIDES, CellEvidence, GateRecord, Side
 from bench_core.results.gate_file import middle
 
 TOOL = "gate"

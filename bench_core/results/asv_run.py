@@ -33,7 +33,8 @@ from asv.util import UserError
 from bench_core.asv_config import WITHOUT_COMMIT, asv_config
 from bench_core.errors import BenchCoreError, require_writable
 from bench_core.files import is_report
-from bench_core.results.store import Circumstances, append_circumstances
+from bench_core.records.results import Circumstances
+from bench_core.results.store import append_circumstances
 from bench_core.timing.cells import Cell, SuiteDirectory
 
 REPORTED = ("torch", "numpy")

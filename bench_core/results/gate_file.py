@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from bench_core.errors import BenchCoreError
 from bench_core.files import append_line, write_whole
-from bench_core.records import (
+from bench_core.records.gate import (
     SIDES,
     CellEvidence,
     Effect,
@@ -29,6 +29,7 @@ from bench_core.records import (
     VerdictName,
     Version,
 )
+from bench_core.records.results import SideName, Summary, Tally
 from bench_core.statistics import clopper_pearson, median_interval
 
 SCHEMA = 1
@@ -138,42 +139,6 @@ def stored_verdict(path: Path) -> VerdictName:
     return verdict
 
 
-@dataclass(frozen=True)
-class SideName:
-    """What a history needs of `bench_core.records.Version`."""
-
-    name: str
-    commit: str | None
-    changed: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class CellVerdict:
-    """A cell of a gate, and the verdict on it."""
-
-    name: str
-    verdict: VerdictName
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a gate's file says at its top, and of each cell the verdict.
-
-    Attributes:
-        machine: asv's description of the machine, with the versions of what the environment holds.
-        date: when it began, ISO 8601, UTC.
-        verdict, reason: as they were reached when the file was written.
-    """
-
-    base: SideName
-    head: SideName
-    machine: Mapping[str, str]
-    date: str
-    verdict: VerdictName
-    reason: str
-    cells: tuple[CellVerdict, ...]
-
-
 def is_gate(content: Mapping[str, Any]) -> bool:
     """The content of a JSON file is a gate's, of whatever schema."""
     return str(content.get("schema")).startswith("bench-core/gate/")
@@ -190,28 +155,6 @@ def summary(path: Path, content: Mapping[str, Any]) -> Summary:
     except ValueError as error:
         raise _damaged(path, error) from error
     return found
-
-
-@dataclass(frozen=True)
-class Tally:
-    """What the controls of all gates so far say about how often a cell is called changed that is not.
-
-    Attributes:
-        gates: gates that measured controls.
-        controls: controls that could have rejected. Those of one gate share its pairs and its weather, so they count
-            for somewhat less than as many independent ones, and the true bounds are somewhat wider. So does one that
-            a later gate has gone on with: it is there twice.
-        rejected: those that did.
-        low, high: 95 % bounds on the share that rejects.
-        damaged: lines that were cut off, e.g. by a power cut; they are not counted.
-    """
-
-    gates: int
-    controls: int
-    rejected: int
-    low: float
-    high: float
-    damaged: int = 0
 
 
 def append_controls(results: Path, record: GateRecord, verdict: GateVerdict) -> None:

@@ -5,112 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench_core.errors import BenchCoreError
-from bench_core.records import Interval
-
-
-@dataclass(frozen=True)
-class CellResult:
-    """What is stored of one cell.
-
-    Attributes:
-        benchmark: asv's name of it, without parameters.
-        params: parameter name to value, as asv prints them.
-        kind: ``time``, ``peakmem``, ``track`` and so on.
-        unit: of the value; seconds for times, bytes for memory.
-        value: the median with asv's 99 % interval; NaN where the benchmark failed.
-        samples: how many there are.
-        number: calls in each.
-        reads, writes: how often the job reads and writes its weight (see `bench_core.suite.traffic`); 0 if undeclared.
-        rivals: the parameter whose values do the same job, if the benchmark names one.
-        unties: this way of doing the job leaves tied parameters untied.
-        draws: random numbers that the job must draw for each element of its weight; 0 if undeclared.
-        begun: when asv began to measure the benchmark, in milliseconds since 1970; 0 where it did not store that.
-    """
-
-    benchmark: str
-    params: Mapping[str, str]
-    kind: str
-    unit: str
-    value: Interval
-    samples: int
-    number: int
-    reads: int
-    writes: int
-    rivals: str | None
-    unties: bool = False
-    draws: float = 0
-    begun: int = 0
-
-    @property
-    def name(self) -> str:
-        return f"{self.benchmark}({', '.join(self.params.values())})" if self.params else self.benchmark
-
-    @property
-    def family(self) -> str:
-        return self.benchmark.split(".", 1)[0]
-
-    @property
-    def elements(self) -> int | None:
-        """Elements of its weight, where a parameter `size` such as ``8x4`` says so."""
-        size = self.params.get("size", "")
-        return math.prod(map(int, size.split("x"))) if _PRODUCT.fullmatch(size) else None
-
-    @property
-    def drawn(self) -> float | None:
-        """Random numbers that the job cannot do without drawing, where they are declared."""
-        return self.draws * self.elements if self.draws and self.elements is not None else None
-
-    @property
-    def moved_bytes(self) -> int | None:
-        """Bytes that the job cannot do without moving, where they are declared and the dtype is one of `ITEM_BYTES`."""
-        item = ITEM_BYTES.get(self.params.get("dtype", "float32"))
-        if not self.reads + self.writes or self.elements is None or item is None:
-            return None
-        return (self.reads + self.writes) * self.elements * item
-
-    @property
-    def bandwidth(self) -> float | None:
-        """Bytes a second, where bytes are declared."""
-        moved = self.moved_bytes
-        return None if moved is None or not self.value.middle > 0 else moved / self.value.middle
-
-
-_PRODUCT = re.compile(r"[0-9]+(x[0-9]+)*")
-
-ITEM_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
-
-
-@dataclass(frozen=True)
-class ResultFile:
-    """One asv result file: what one machine and environment measured of one commit.
-
-    Attributes:
-        machine: asv's description of the machine, and of the environment: the versions of what it holds, and as
-            ``env-NAME`` (so asv's own pages call them) the variables that were set.
-        failed: cells, or benchmarks as a whole, that have no value because they failed, or because it is infinite.
-        date: of the commit, in milliseconds since 1970; 0 without a commit.
-        environment: asv's name of it.
-        outdated: benchmarks that the suite no longer has, or has in another version; their values are not read.
-        infinite: those of `failed` with an infinite value, as a tracked one may be: nothing can be made of it.
-    """
-
-    path: Path
-    commit: str | None
-    machine: Mapping[str, str]
-    cells: tuple[CellResult, ...]
-    failed: tuple[str, ...]
-    date: int = 0
-    environment: str = ""
-    outdated: tuple[str, ...] = ()
-    infinite: tuple[str, ...] = ()
-
+from bench_core.records.results import CellResult, ResultFile
+from bench_core.records.run import Interval
 
 YEAR_9999 = 253_370_764_800_000
 """In asv's milliseconds; later ones no calendar of Python has."""

@@ -8,115 +8,22 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from bench_core.errors import BenchCoreError, UnknownNameError
 from bench_core.files import append_line
-from bench_core.records import LeftOut
+from bench_core.records.results import Circumstances, Run, Store, StoredGate, Tally, Tried
+from bench_core.records.run import LeftOut
 from bench_core.results import gate_file
-from bench_core.results.read import CellResult, declarations, load, parsed
-from bench_core.results.trials import SUMMARY, Tried, read_trials
+from bench_core.results.read import declarations, load, parsed
+from bench_core.results.trials import SUMMARY, read_trials
 
 CIRCUMSTANCES = "doctor.jsonl"
 CIRCUMSTANCES_SCHEMA = 1
-
-
-@dataclass(frozen=True)
-class Circumstances:
-    """How a machine was when it measured: a line of its ``doctor.jsonl``.
-
-    Attributes:
-        date: when the run began, ISO 8601, UTC.
-        commit: that it was stored under.
-        caches: name to bytes, smallest first, e.g. ``{"L1d": 32768}``.
-        findings: what `bench-core doctor` said: (level, sentence, what to do) each.
-    """
-
-    date: str
-    commit: str
-    caches: Mapping[str, int]
-    findings: tuple[tuple[str, str, str], ...]
-
-
-@dataclass(frozen=True)
-class Run:
-    """What one machine has measured of one commit with one set of installed versions: a result file of asv's.
-
-    Attributes:
-        machine: asv's name of it.
-        commit: the full hash; None outside the history.
-        committed: when the commit was made, ISO 8601, UTC; "" without a commit.
-        measured: when the last of its cells was begun, likewise; "" where asv did not store that.
-        environment: asv's name of it, e.g. ``installed-py3.11-torch2.13.0``.
-        description: asv's description of the machine, and the versions of what the environment holds.
-        failed: cells, or benchmarks as a whole, that have no value because they failed, or because it is infinite.
-    """
-
-    path: Path
-    machine: str
-    commit: str | None
-    committed: str
-    measured: str
-    environment: str
-    description: Mapping[str, str]
-    cells: tuple[CellResult, ...]
-    failed: tuple[str, ...]
-
-    @property
-    def torch(self) -> str:
-        """The version that was measured with; "" where the environment names none."""
-        return self.description.get("torch", "")
-
-
-@dataclass(frozen=True)
-class StoredGate:
-    """A gate, and the file that tells of it: its own, or the history that it added a line to."""
-
-    path: Path
-    summary: gate_file.Summary
-
-    @property
-    def machine(self) -> str:
-        """asv's name of it."""
-        return self.summary.machine.get("machine", "")
-
-
-@dataclass(frozen=True)
-class Store:
-    """What a results folder holds.
-
-    Attributes:
-        runs: in the order of machine, date of the commit, and file.
-        gates: in the order of their dates.
-        ledgers: machine to the tally of its gates' controls; a machine without a ledger is missing.
-        circumstances: machine to what is known of it, in the order in which it was written.
-        tried: trials of the gate, a machine each.
-        left_out: files, lines and benchmarks that could not be used, and why.
-    """
-
-    runs: tuple[Run, ...]
-    gates: tuple[StoredGate, ...] = ()
-    ledgers: Mapping[str, gate_file.Tally] = field(default_factory=dict)
-    circumstances: Mapping[str, tuple[Circumstances, ...]] = field(default_factory=dict)
-    tried: tuple[Tried, ...] = ()
-    left_out: tuple[LeftOut, ...] = ()
-
-    @property
-    def machines(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(run.machine for run in self.runs))
-
-    def of(self, machines: Collection[str]) -> Store:
-        """What these machines have measured, judged and tried."""
-        return replace(
-            self,
-            runs=tuple(run for run in self.runs if run.machine in machines),
-            gates=tuple(gate for gate in self.gates if gate.machine in machines),
-            tried=tuple(tried for tried in self.tried if tried.machine in machines),
-        )
 
 
 def read_store(folder: Path, machines: Sequence[str] = (), *, outside: Path | None = None) -> Store:
@@ -228,7 +135,7 @@ class _Reader:
             )
         )
 
-    def ledger(self, home: Path) -> gate_file.Tally | None:
+    def ledger(self, home: Path) -> Tally | None:
         """The tally of a machine's ledger; None where there is none, or it cannot be read."""
         path = home / gate_file.LEDGER
         if not path.is_file():

@@ -2,71 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench_core.errors import BenchCoreError
+from bench_core.records.results import Trial, TrialFigure, Tried
 from bench_core.results.read import load
 
 SUMMARY = "summary.jsonl"
 """One line, and no ``.json``: asv takes every one of those below results for its own."""
 
 SCHEMA = 1
-
-
-@dataclass(frozen=True)
-class TrialFigure:
-    """One figure of a trial.
-
-    Attributes:
-        what: in words.
-        value: as it is printed; of a count, ``k of n``.
-        low, high: the bounds of a share, Clopper-Pearson 95 %; None for what is no count.
-    """
-
-    what: str
-    value: str
-    low: float | None
-    high: float | None
-
-    @property
-    def bounds(self) -> str:
-        return bounds(self.low, self.high)
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One trial.
-
-    Attributes:
-        command: that measures it again.
-        date: ISO 8601, or two with ``to`` between them.
-        tool: the version of bench_core that was tried.
-    """
-
-    title: str
-    command: str
-    date: str
-    tool: str
-    figures: tuple[TrialFigure, ...]
-
-
-@dataclass(frozen=True)
-class Tried:
-    """All trials on one machine."""
-
-    machine: str
-    trials: tuple[Trial, ...]
-
-
-def bounds(low: float | None, high: float | None) -> str:
-    """``0.5 % to 2 %``; "" where there are none."""
-    return "" if low is None or high is None else f"{in_percent(low)} to {in_percent(high)}"
-
-
-def in_percent(share: float) -> str:
-    return f"{100 * share:.3g} %"
 
 
 def read_trials(path: Path) -> Tried:

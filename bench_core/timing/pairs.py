@@ -12,7 +12,7 @@ from typing import Any
 
 from bench_core.clock import host
 from bench_core.errors import BenchCoreError
-from bench_core.records import Agreement, Interval, LeftOut, Slowdown
+from bench_core.records.run import Agreement, Interval, LeftOut, Slowdown
 from bench_core.statistics import ratio_interval
 from bench_core.timing.cells import Cell, OpenCell, SkippedError, SuiteDirectory
 from bench_core.timing.sampling import (

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bench_core.clock import Clock
-from bench_core.records import Samples
+from bench_core.records.run import Samples
 
 
 def time_sample(call: Callable[[], object], number: int, clock: Clock) -> float:

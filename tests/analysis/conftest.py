@@ -2,9 +2,9 @@
 
 import pytest
 
-from bench_core.analysis.records import Measured, RunKey, Subject
-from bench_core.records import Interval
-from bench_core.results.read import CellResult
+from bench_core.records.report import Measured, RunKey, Subject
+from bench_core.records.results import CellResult
+from bench_core.records.run import Interval
 
 CACHES = {"L1d": 32 << 10, "L2": 1 << 20, "L3": 32 << 20}
 

@@ -5,8 +5,9 @@ import pytest
 
 from bench_core.analysis.build import chosen, report
 from bench_core.errors import BenchCoreError
-from bench_core.records import Commit, LeftOut
-from bench_core.results.store import Run, Store
+from bench_core.records.bisect import Commit
+from bench_core.records.results import Run, Store
+from bench_core.records.run import LeftOut
 
 LEFT_OUT = LeftOut("box/broken.json", "not JSON")
 

@@ -7,8 +7,7 @@ import pytest
 
 from bench_core.analysis.compare import BETWEEN_RUNS, Stored, chosen, compare, run_of
 from bench_core.errors import BenchCoreError
-from bench_core.results.gate_file import SideName, Summary
-from bench_core.results.store import Run, Store, StoredGate
+from bench_core.records.results import Run, SideName, Store, StoredGate, Summary
 
 
 def stored(cells, *, machine="box", commit="a" * 40, torch="2.13.0", name="one"):

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from bench_core.analysis.crossings import crossings
-from bench_core.analysis.records import RunKey
+from bench_core.records.report import RunKey
 
 BENCHMARK = "edits.Edit.time_add"
 SIZES = ["10x10", "100x100", "1000x1000", "10000x10000"]

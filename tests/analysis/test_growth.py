@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from bench_core.analysis.growth import growths, time
-from bench_core.analysis.records import RunKey
 from bench_core.analysis.series import series
+from bench_core.records.report import RunKey
 
 SIZES = ["8x4", "64x64", "256x256", "1024x1024", "4096x4096", "8192x8192"]
 

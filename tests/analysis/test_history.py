@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 
 from bench_core.analysis.history import SHORTEST, histories, step_places
-from bench_core.records import Commit
-from bench_core.results.gate_file import SideName, Summary
-from bench_core.results.store import Run, Store, StoredGate
+from bench_core.records.bisect import Commit
+from bench_core.records.results import Run, SideName, Store, StoredGate, Summary
 
 
 def commit(number):

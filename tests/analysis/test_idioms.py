@@ -5,8 +5,8 @@ import pytest
 
 from bench_core.analysis.idioms import jobs
 from bench_core.analysis.ratios import ratio
-from bench_core.analysis.records import RunKey
-from bench_core.records import Interval
+from bench_core.records.report import RunKey
+from bench_core.records.run import Interval
 
 BENCHMARK = "edits.Edit.time_add"
 

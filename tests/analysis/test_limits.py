@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from bench_core.analysis.limits import level, limits
-from bench_core.analysis.records import RunKey
-from bench_core.records import Interval
+from bench_core.records.report import RunKey
+from bench_core.records.run import Interval
 
 GIGA = 1e9
 SIZES = ("8x4", "64x64", "256x256", "1024x1024", "4096x4096")

@@ -9,7 +9,7 @@ import pytest
 
 from bench_core.analysis.ratios import within_run
 from bench_core.analysis.subjects import PAUSE, reproduce, subjects, version_key
-from bench_core.results.store import Circumstances, Run, Store
+from bench_core.records.results import Circumstances, Run, Store
 
 
 @pytest.fixture

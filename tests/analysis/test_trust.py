@@ -1,10 +1,9 @@
 import math
 from dataclasses import replace
 
-from bench_core.analysis.records import RunKey, TrustedRun
 from bench_core.analysis.trust import trust
-from bench_core.results.gate_file import Tally
-from bench_core.results.store import Circumstances, Store
+from bench_core.records.report import RunKey, TrustedRun
+from bench_core.records.results import Circumstances, Store, Tally
 
 NOTHING = Store(())
 

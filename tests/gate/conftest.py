@@ -7,10 +7,10 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from bench_core.gate.discover import Subjects, find_cells
-from bench_core.gate.evidence import Journal
-from bench_core.gate.run import Gate
-from bench_core.records import GateSettings, Version
+from bench_core.gate.measure.discover import Subjects, find_cells
+from bench_core.gate.measure.evidence import Journal
+from bench_core.gate.measure.supervise import Gate
+from bench_core.records.gate import GateSettings, Version
 
 PYPROJECT = """
 [build-system]

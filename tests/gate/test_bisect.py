@@ -10,11 +10,13 @@ from click.testing import CliRunner
 
 from bench_core.cli import main
 from bench_core.errors import BenchCoreError
-from bench_core.gate import bisect, versions
-from bench_core.gate.revisions import project
-from bench_core.gate.run import Gate
+from bench_core.gate import bisect
+from bench_core.gate.measure.supervise import Gate
 from bench_core.gate.session import Request
-from bench_core.records import BisectStep, Commit, Effect, GateSettings
+from bench_core.gate.versions import store as stores
+from bench_core.gate.versions.revisions import project
+from bench_core.records.bisect import BisectStep, Commit
+from bench_core.records.gate import Effect, GateSettings
 
 CELL = "calls.Call.time_value"
 LOOP = "def value():\n    for _ in range(LENGTH):\n        pass\n"
@@ -391,7 +393,7 @@ def test_a_commit_is_not_to_blame_for_what_good_cannot_do_either(three, monkeypa
     plain, good, between, bad = three
 
     def then_the_disk_is_full(session):
-        monkeypatch.setattr(versions, "export", failing_git)
+        monkeypatch.setattr(stores, "export", failing_git)
         return bisect.measured(session)
 
     with pytest.raises(BenchCoreError) as caught:
@@ -457,7 +459,7 @@ def test_a_search_that_starts_anew_drops_what_is_damaged(three):
 
 def test_a_full_disk_is_named_and_ends_the_search(three, monkeypatch):
     plain, good, _, bad = three
-    monkeypatch.setattr(versions.shutil, "copy2", full_disk)
+    monkeypatch.setattr(stores.shutil, "copy2", full_disk)
     done = run(plain, good, bad)
     assert done.exit_code == 2
     assert (

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from bench_core.gate.evidence import COMPARED, CONTROL, CREEP
-from bench_core.gate.judge import exit_code, judge
-from bench_core.records import CellEvidence, Effect, GateRecord, GateSettings, Version
+from bench_core.gate.judge.exit_code import exit_code
+from bench_core.gate.judge.gate import judge
+from bench_core.gate.measure.evidence import COMPARED, CONTROL, CREEP
+from bench_core.records.gate import CellEvidence, Effect, GateRecord, GateSettings, Version
 
 VALUE = """
 import thing

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench_core.analysis.records import (
+from bench_core.records.bisect import Commit
+from bench_core.records.report import (
     ChangePoint,
     Crossing,
     Growth,
@@ -27,11 +28,9 @@ from bench_core.analysis.records import (
     Trust,
     TrustedRun,
 )
-from bench_core.records import Commit, Interval, LeftOut
+from bench_core.records.results import CellResult, Tally, Trial, TrialFigure, Tried
+from bench_core.records.run import Interval, LeftOut
 from bench_core.report.answers import csv, markdown, to_json
-from bench_core.results.gate_file import Tally
-from bench_core.results.read import CellResult
-from bench_core.results.trials import Trial, TrialFigure, Tried
 
 HASH = "4e6b7ac4" + "0" * 32
 

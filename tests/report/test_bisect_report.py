@@ -1,6 +1,8 @@
 from rich.console import Console
 
-from bench_core.records import Bisection, BisectStep, Commit, GateSettings, Interval
+from bench_core.records.bisect import Bisection, BisectStep, Commit
+from bench_core.records.gate import GateSettings
+from bench_core.records.run import Interval
 from bench_core.report.bisect import summary
 
 GOOD, SKIPPED, SLOW = (Commit(letter * 40, f"Commit {letter}", "Someone", "2026-01-02") for letter in "abc")

@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from bench_core.records import Cause, Change
+from bench_core.records.gate import Cause, Change
 from bench_core.report import cause as report
 
 CAUSE = Cause(

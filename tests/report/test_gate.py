@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from bench_core.records import (
+from bench_core.records.gate import (
     Cause,
     CellEvidence,
     Change,
@@ -17,14 +17,14 @@ from bench_core.records import (
     GateSettings,
     GateVerdict,
     Instructions,
-    Interval,
     Judgement,
     Noise,
     Version,
 )
+from bench_core.records.results import Tally
+from bench_core.records.run import Interval
 from bench_core.report import gate
 from bench_core.report.gate.words import LARGEST, version
-from bench_core.results.gate_file import Tally
 
 COMMAND = gate.Commands("bench-core gate main --full")
 NOISE = Noise(0.004, 0.005, 0.02, 0.001, 0.0, 0.3)

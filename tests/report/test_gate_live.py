@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from bench_core.records import GateSettings, Progress
+from bench_core.records.gate import GateSettings, Progress
 from bench_core.report.gate_live import Live
 
 STATE = Progress(

@@ -1,6 +1,6 @@
 import pytest
 
-from bench_core.records import Agreement, Interval, Slowdown
+from bench_core.records.run import Agreement, Interval, Slowdown
 from bench_core.report import pages
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench_core.records import Interval
+from bench_core.records.results import CellResult, ResultFile
+from bench_core.records.run import Interval
 from bench_core.report import table
-from bench_core.results.read import CellResult, ResultFile
 
 
 def cell(benchmark, params, seconds, *, spread=0.01, reads=0, writes=0, rivals=None, kind="time", unit="seconds"):

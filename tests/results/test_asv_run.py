@@ -14,9 +14,10 @@ from asv.util import UserError
 
 from bench_core.asv_config import asv_config
 from bench_core.errors import BenchCoreError
+from bench_core.records.results import Circumstances
 from bench_core.results import asv_run
 from bench_core.results.read import read
-from bench_core.results.store import Circumstances, read_store
+from bench_core.results.store import read_store
 from bench_core.timing.cells import SuiteDirectory
 
 FAST = {"rounds": 1, "warmup_time": 0, "sample_time": 0.0005}

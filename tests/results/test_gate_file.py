@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench_core.errors import BenchCoreError
-from bench_core.records import (
+from bench_core.records.gate import (
     Cause,
     CellEvidence,
     Change,
@@ -17,11 +17,11 @@ from bench_core.records import (
     GateSettings,
     GateVerdict,
     Instructions,
-    Interval,
     Judgement,
     Noise,
     Version,
 )
+from bench_core.records.run import Interval
 from bench_core.results import gate_file
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "gate-json.md"

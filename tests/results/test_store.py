@@ -7,16 +7,12 @@ from dataclasses import replace
 import pytest
 
 from bench_core.errors import BenchCoreError
-from bench_core.records import CellEvidence, Effect, GateRecord, GateSettings, GateVerdict, Interval, Judgement, Noise
-from bench_core.records import Version as GateSide
+from bench_core.records.gate import CellEvidence, Effect, GateRecord, GateSettings, GateVerdict, Judgement, Noise
+from bench_core.records.gate import Version as GateSide
+from bench_core.records.results import Circumstances
+from bench_core.records.run import Interval
 from bench_core.results import gate_file
-from bench_core.results.store import (
-    CIRCUMSTANCES,
-    Circumstances,
-    append_circumstances,
-    newest,
-    read_store,
-)
+from bench_core.results.store import CIRCUMSTANCES, append_circumstances, newest, read_store
 
 NAME = "fills.Fill.time_fill"
 DECLARED = {

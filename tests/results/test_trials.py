@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from bench_core.errors import BenchCoreError
-from bench_core.results.trials import SCHEMA, Trial, TrialFigure, read_trials
+from bench_core.records.results import Trial, TrialFigure
+from bench_core.results.trials import SCHEMA, read_trials
 
 COUNT = {"trial": "aa", "what": "gates that are red", "value": "0 of 60 (0 %)", "count": 0, "of": 60, "low": 0.0}
 ORIGIN = {"title": "A/A", "date": "2026-11-25", "tool": "13d8d3210048", "command": "python -m trials aa"}

@@ -5,15 +5,15 @@ from types import SimpleNamespace
 import pytest
 
 from bench_core.asv_config import asv_config
-from bench_core.clock import FakeClock
 from bench_core.errors import BenchCoreError
-from bench_core.records import Agreement, Interval, LeftOut
+from bench_core.records.run import Agreement, Interval, LeftOut
+from bench_core.testing import FakeClock
 from bench_core.timing import pairs
 from bench_core.timing.cells import SuiteDirectory
 from bench_core.timing.pairs import Enough, agreement, slowdowns, spread_over_time
 
 CASES = '''
-from bench_core.clock import FakeClock
+from bench_core.testing import FakeClock
 from bench_core.suite import Report, Suite, labels
 
 CLOCK = FakeClock()

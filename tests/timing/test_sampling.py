@@ -2,7 +2,7 @@ import gc
 
 import pytest
 
-from bench_core.clock import FakeClock
+from bench_core.testing import FakeClock
 from bench_core.timing.sampling import Subject, choose_number, no_garbage_collection, subject, take_turns, time_sample
 
 

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from bench_core.errors import BenchCoreError
-from bench_core.gate.judge import cell_rule, judge_cell
-from bench_core.records import Effect, GateSettings
+from bench_core.gate.judge.cell import judge_cell
+from bench_core.gate.judge.rule import cell_rule
+from bench_core.records.gate import Effect, GateSettings
 from bench_core.statistics import likeness_p
 from trials import simulate
 from trials.files import raw

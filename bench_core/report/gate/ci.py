@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from xml.etree import ElementTree
 
-from bench_core.records import GateRecord, GateVerdict
+from bench_core.records.gate import GateRecord, GateVerdict
 from bench_core.report.gate.words import Row, effect, grouped, version
 
 ANNOTATIONS = 10

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bench_core.records import GateRecord, GateVerdict
+from bench_core.records.gate import GateRecord, GateVerdict
 from bench_core.report import cause
 from bench_core.report.gate.words import (
     LARGEST,

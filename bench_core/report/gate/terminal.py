@@ -10,7 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bench_core.records import GateRecord, GateVerdict, VerdictName
+from bench_core.records.gate import GateRecord, GateVerdict, VerdictName
+from bench_core.records.results import Tally
 from bench_core.report import cause
 from bench_core.report.gate.words import (
     LARGEST,
@@ -29,7 +30,6 @@ from bench_core.report.gate.words import (
     reproducing,
     version,
 )
-from bench_core.results.gate_file import Tally
 
 _STYLES: dict[VerdictName, str] = {
     "regression": "bold red",

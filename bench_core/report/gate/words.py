@@ -9,19 +9,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from bench_core.records import (
-    SIDES,
-    CellEvidence,
-    GateRecord,
-    GateVerdict,
-    Interval,
-    Judgement,
-    Noise,
-    VerdictName,
-    Version,
-)
-from bench_core.report import units
-from bench_core.results.gate_file import Tally, middle
+from bench_core import units
+from bench_core.records.gate import SIDES, CellEvidence, GateRecord, GateVerdict, Judgement, Noise, VerdictName, Version
+from bench_core.records.results import Tally
+from bench_core.records.run import Interval
+from bench_core.results.gate_file import middle
 
 LONGEST = 20
 """Rows of a list; the rest is counted."""

@@ -20,9 +20,10 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from bench_core.analysis.records import ChangePoint, History, Report, Track
+from bench_core import units
 from bench_core.errors import BenchCoreError
-from bench_core.report import compare, units
+from bench_core.records.report import ChangePoint, History, Report, Track
+from bench_core.report import compare
 from bench_core.report.page import charts, numbers, views
 from bench_core.report.page.charts import Chart
 from bench_core.report.page.findings import anchor, findings

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench_core.analysis.records import Bound, Crossing, Job, Limit, Series
+from bench_core.records.report import Bound, Crossing, Job, Limit, Series
 from bench_core.report.page import numbers
 
 Spec = dict[str, Any]

@@ -10,9 +10,9 @@ from itertools import islice
 from typing import TypeVar
 from urllib.parse import quote
 
+from bench_core import units
 from bench_core.analysis.limits import FAMILY as LIMITS
-from bench_core.analysis.records import Job, Report, Rival
-from bench_core.report import units
+from bench_core.records.report import Job, Report, Rival
 from bench_core.report.page import numbers
 
 Row = TypeVar("Row")

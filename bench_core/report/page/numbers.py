@@ -1,12 +1,12 @@
-"""Values as the page shows them: beyond `bench_core.report.units`, what depends on a unit or on a bound."""
+"""Values as the page shows them: beyond `bench_core.units`, what depends on a unit or on a bound."""
 
 from __future__ import annotations
 
 import math
 
-from bench_core.analysis.records import Bound, Measured
-from bench_core.records import Interval
-from bench_core.report import units
+from bench_core import units
+from bench_core.records.report import Bound, Measured
+from bench_core.records.run import Interval
 
 RATES: dict[Bound, str] = {"memory": "B/s", "generator": "numbers/s", "interpreter": "items/s"}
 

@@ -9,7 +9,8 @@ from itertools import groupby
 
 from bench_core.analysis.compare import compared
 from bench_core.analysis.limits import FAMILY, level
-from bench_core.analysis.records import (
+from bench_core.analysis.series import quantity
+from bench_core.records.report import (
     Bound,
     Compared,
     Crossing,
@@ -24,11 +25,10 @@ from bench_core.analysis.records import (
     Series,
     Subject,
 )
-from bench_core.analysis.series import quantity
-from bench_core.records import Interval
+from bench_core.records.results import CellResult
+from bench_core.records.run import Interval
 from bench_core.report.page import charts, numbers
 from bench_core.report.page.charts import Chart, Yardstick
-from bench_core.results.read import CellResult
 
 BOUNDS: dict[Bound, str] = {
     "memory": "Bound by memory",

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from bench_core.analysis.records import (
+from bench_core.records.bisect import Commit
+from bench_core.records.report import (
     ChangePoint,
     Crossing,
     Growth,
@@ -30,11 +31,9 @@ from bench_core.analysis.records import (
     Trust,
     TrustedRun,
 )
-from bench_core.records import Commit, Interval, LeftOut
+from bench_core.records.results import CellResult, Tally, Trial, TrialFigure, Tried
+from bench_core.records.run import Interval, LeftOut
 from bench_core.report.page import html
-from bench_core.results.gate_file import Tally
-from bench_core.results.read import CellResult
-from bench_core.results.trials import Trial, TrialFigure, Tried
 
 SIZES = {"8x4": 32, "256x256": 65_536, "1024x1024": 1_048_576, "4096x4096": 16_777_216}
 RUN = RunKey("7b13ed90-installed.json", "2026-03-01T09:58:00+00:00")

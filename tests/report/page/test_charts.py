@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench_core.records import Interval
+from bench_core.records.run import Interval
 from bench_core.report.page import charts, numbers, views
 from bench_core.report.page.findings import anchor, findings
 

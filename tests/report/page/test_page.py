@@ -11,8 +11,8 @@ from dataclasses import replace
 import pytest
 from markupsafe import escape
 
-from bench_core.analysis.records import Apart
-from bench_core.records import Interval, LeftOut
+from bench_core.records.report import Apart
+from bench_core.records.run import Interval, LeftOut
 from bench_core.report.page import SECTIONS, changes_of, html, numbers, prose
 from bench_core.report.page.findings import anchor
 

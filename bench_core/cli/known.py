@@ -1,0 +1,42 @@
+"""`bench-core known`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bench_core.cli.options import CONFIG, MARKDOWN
+from bench_core.cli.terminal import console, this_machine, write_page
+from bench_core.errors import BenchCoreError
+
+
+@click.command()
+@CONFIG
+@MARKDOWN
+def known(config: Path, markdown: Path | None) -> None:
+    """Measure the known slowdowns here: each slow way in turn with the way round it."""
+    from bench_core.asv_config import asv_config
+    from bench_core.records.run import LeftOut
+    from bench_core.report import pages
+    from bench_core.timing.cells import SuiteDirectory
+    from bench_core.timing.pairs import pinned, slowdowns
+
+    out = console()
+    out.print("Each pair of cells is set up seven times and sampled in turn; in all that takes about three minutes.")
+    rows = []
+    with pinned():
+        for row in slowdowns(SuiteDirectory(asv_config(config).suite)):
+            if isinstance(row, LeftOut):
+                click.echo(f"bench-core: {row.source} is left out: {row.reason}", err=True)
+                continue
+            if out.is_terminal:  # somebody waits; in a log, the table says it all
+                out.print(f"{row.source}: {row.what}: {row.ratio.middle:.2f}x", markup=False, style="dim")
+            rows.append(row)
+    if not rows:
+        raise BenchCoreError("no case of this suite names a known slowdown (see `reports` of bench_core.suite.Suite).")
+    out.print()
+    out.print(pages.slowdowns_table(rows))
+    out.print(pages.SLOWDOWNS_LEGEND)
+    out.print(f"On {this_machine()}.")
+    write_page(markdown, pages.slowdowns_page(rows, this_machine()))

@@ -1,0 +1,43 @@
+"""`bench-core list`."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+
+import click
+
+from bench_core.cli.options import CONFIG, PARAMS, PROFILE, chosen
+from bench_core.cli.terminal import report_broken
+
+
+@click.command("list")
+@click.argument("pattern", required=False)
+@CONFIG
+@PROFILE
+@PARAMS
+@click.option("--runnable", is_flag=True, help="Leave out what cannot run here.")
+def list_cells(pattern: str | None, config: Path, quick: bool, params: tuple[str, ...], runnable: bool) -> None:
+    """Print the cells whose name holds the regular expression PATTERN, and why one cannot run here."""
+    from bench_core.asv_config import asv_config
+    from bench_core.timing.cells import SuiteDirectory
+
+    suite = SuiteDirectory(asv_config(config).suite)
+    report_broken(suite.broken)
+    reasons = Counter[str]()
+    cells = suite.select(pattern, quick=quick, params=chosen(params))
+    for cell in cells:
+        reason = cell.why_not
+        if reason:
+            reasons[reason] += 1
+        if not (reason and runnable):
+            click.echo(f"{cell.name}{f'  [n/a: {reason}]' if reason else ''}")
+    running = len(cells) - reasons.total()
+    click.echo(
+        f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'}, {running} of them {'runs' if running == 1 else 'run'} "
+        "here.",
+        err=True,
+    )
+    if suite.broken:
+        sys.exit(1)

@@ -1,0 +1,75 @@
+"""Options and types of values that several commands share."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench_core.asv_config import USUAL
+from bench_core.errors import BenchCoreError
+
+
+class Percent(click.ParamType[float]):
+    """``1%``, ``1 %`` or ``0.01``."""
+
+    name = "percent"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        text = str(value).strip()
+        try:
+            found = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            found = -1.0
+        if not 0 < found < (10 if text.endswith("%") else 1):  # a bare 5 means 5 % more often than 500 %
+            self.fail(f"{value!r} is not a share such as 5% or 0.05.", param, ctx)
+        return found
+
+
+class Duration(click.ParamType[float]):
+    """``90``, ``90s`` or ``2m``."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        text = str(value).strip()
+        parts = re.fullmatch(r"(\d+(?:\.\d+)?)([sm]?)", text)
+        found = float(parts[1]) * (60 if parts[2] == "m" else 1) if parts else -1.0
+        if not 0 < found < 1e6:
+            self.fail(f"{value!r} is not a time such as 90s or 2m.", param, ctx)
+        return found
+
+
+OUTPUT = click.Path(path_type=Path, dir_okay=False)
+
+CONFIG = click.option(
+    "--suite",
+    "config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=USUAL,
+    show_default=True,
+    help="The asv configuration that names the suite.",
+)
+
+PARAMS = click.option(
+    "--param",
+    "params",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Only cells with this value of a parameter, e.g. device=cpu or size=8x4; may be repeated.",
+)
+
+PROFILE = click.option("--quick/--full", default=False, help="Only the few cells that tell most, or all (default).")
+
+MARKDOWN = click.option(
+    "--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Also write the page of the documentation."
+)
+
+
+def chosen(params: tuple[str, ...]) -> dict[str, str]:
+    for param in params:
+        if "=" not in param:
+            raise BenchCoreError(f"--param {param!r} is not NAME=VALUE, such as device=cpu.")
+    return dict(param.split("=", 1) for param in params)

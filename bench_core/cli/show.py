@@ -1,0 +1,47 @@
+"""`bench-core show`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bench_core.cli.options import CONFIG
+from bench_core.cli.terminal import console, relative, show_file
+
+
+@click.command()
+@click.argument("result", required=False)
+@CONFIG
+def show(result: str | None, config: Path) -> None:
+    """Print the table of a RESULT: a file of asv's, a folder of them, or a commit.
+
+    Of several, as of all without RESULT, it is the run measured last. A commit is named by the beginning of its hash,
+    or as git knows it.
+    """
+    out = console()
+    file = result_file(result, config)
+    show_file(out, file)
+    out.print(f"Stored in {relative(file)}", markup=False, soft_wrap=True)
+
+
+def result_file(name: str | None, config: Path) -> Path:
+    """The result file that a person means.
+
+    Raises:
+        BenchCoreError: if there is none.
+    """
+    from bench_core.analysis.compare import run_of
+    from bench_core.asv_config import asv_config
+    from bench_core.results.commits import resolved
+    from bench_core.results.store import newest, read_store
+
+    path = Path(name or "")
+    if name is None:
+        settings = asv_config(config)
+        return newest(settings.results, outside=settings.outside)
+    if path.is_dir():
+        return newest(path)
+    if path.exists() or path.suffix == ".json":
+        return path
+    return run_of(read_store(asv_config(config).results), name, resolve=lambda name: resolved(config, name)).path

@@ -1,0 +1,430 @@
+"""What on this machine will disturb timings, in order of importance, and what to do about it.
+
+The facts are `bench_core.doctor.machine`'s. Here they are judged and put into words; effects are stated with figures
+only where they follow from the facts or were measured (docs/design.md).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+from bench_core import units
+from bench_core.doctor.machine import Machine
+
+
+class Severity(IntEnum):
+    """How much a finding matters."""
+
+    SPOILS = 0
+    """Figures taken now are wrong; mend this first."""
+    DISTURBS = 1
+    """Figures scatter, and differ from one run to the next."""
+    MINOR = 2
+    """Worth mending where small differences matter."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that disturbs timings.
+
+    Attributes:
+        severity: how much.
+        what: what was found, with its numbers.
+        effect: what it does to timings.
+        action: the next step, in words.
+        command: the next step, to copy; empty where there is none to give.
+    """
+
+    severity: Severity
+    what: str
+    effect: str
+    action: str
+    command: str = ""
+
+
+LARGEST_CELL = 2 << 30
+"""No cell of the suite holds more memory than this at once, in bytes."""
+
+STOLEN = 0.01
+"""The share of stolen time worth naming: the gate's noise floor."""
+
+SLACK = 0.25
+"""Load that a machine has while nobody uses it, this command included."""
+
+BUSY = 0.25
+"""The share of busy cores from which caches, memory bus and power are no longer the benchmark's alone. A choice:
+two versions sampled in turn on one core hardly noticed a neighbour (docs/design.md); single figures do."""
+
+
+def findings(machine: Machine) -> tuple[Finding, ...]:
+    """What disturbs timings, most important first; empty where nothing known does."""
+    found = [finding for check in _CHECKS if (finding := check(machine)) is not None]
+    return tuple(sorted(found, key=lambda finding: finding.severity))  # stable: `_CHECKS` orders equals
+
+
+def stored(finding: Finding) -> tuple[str, str, str]:
+    """A finding as it is kept beside results: (level, sentence, what to do)."""
+    return level(finding.severity), finding.what, f"{finding.action} {finding.command}".strip()
+
+
+def unseen(machine: Machine) -> tuple[str, ...]:
+    """What could not be read, so that silence about it is no good news."""
+    looked_for = {
+        "load": machine.load,
+        "cores this process may use": machine.usable,
+        "memory": machine.memory_available,
+        "virtual machine or not": machine.virtual,
+        "scaling governor": machine.governors,
+        "turbo": machine.turbo,
+        "hardware threads of a core": machine.smt,
+        "slowing down by heat": machine.hot,
+        "transparent huge pages": machine.huge_pages,
+    }
+    return tuple(name for name, fact in looked_for.items() if fact is None)
+
+
+def best_core(machine: Machine) -> int | None:
+    """The core to pin to, or None where there is no choice or no way to tell.
+
+    An isolated one if there is any, and never a slow one of a processor with two kinds of cores; of these the last,
+    so that it is the same one every time.
+    """
+    if machine.system != "Linux" or not machine.usable:
+        return None
+    isolated = machine.isolated or frozenset()
+    if machine.container:  # a container's cpuset holds whatever list the host has
+        isolated &= machine.usable
+    candidates = isolated or machine.usable
+    return max(candidates - machine.efficiency or candidates)
+
+
+def level(severity: Severity) -> str:
+    return severity.name.lower()
+
+
+# The checks. Each judges one thing and says nothing where its facts are unknown or harmless.
+
+
+def _load(machine: Machine) -> Finding | None:
+    cores = machine.physical or machine.logical  # a free sibling of a busy core is no free core
+    if machine.load is None or not cores:
+        return None
+    command = {"Linux": "top -o %CPU", "Darwin": "top -o cpu"}.get(machine.system or "", "")
+    end = ":" if command else "."
+    here = f"The load is {machine.load:.1f} on {counted(cores, 'core')} (average of the last minute)."
+    if machine.load > cores - 1 + SLACK:
+        return Finding(
+            Severity.SPOILS,
+            here,
+            "No core is left for the benchmark alone, and its clock goes on while others have its core.",
+            f"See what is running, end it or wait for it, and start again when a minute has passed{end}",
+            command,
+        )
+    if machine.load > BUSY * cores + SLACK:
+        return Finding(
+            Severity.DISTURBS,
+            here,
+            "The others share the last cache, the memory bus and the power budget with the benchmark; large weights "
+            "suffer most.",
+            f"See what is running and end what can wait{end}",
+            command,
+        )
+    return None
+
+
+def _small_quota(machine: Machine) -> Finding | None:
+    if machine.quota is None or machine.quota >= 1:
+        return None
+    command = "cat /proc/self/cgroup"  # names the group
+    if machine.container:
+        starts = machine.container in ("docker", "podman")
+        command = f"{machine.container} run --cpuset-cpus 0-1 IMAGE" if starts else ""
+    return Finding(
+        Severity.SPOILS,
+        f"A CPU quota grants {machine.quota:g} of one core.{_stopped(machine)}",
+        f"The kernel stops even a single thread for {100 * (1 - machine.quota):.0f} % of the time, in the middle of "
+        "samples.",
+        f"{_cores_of_its_own(machine)}{':' if command else '.'}",
+        command,
+    )
+
+
+def _quota(machine: Machine) -> Finding | None:
+    if machine.quota is None or machine.quota < 1 or not machine.usable or machine.quota >= len(machine.usable):
+        return None
+    whole = sorted(machine.usable - machine.efficiency or machine.usable)[-math.floor(machine.quota) :]
+    return Finding(
+        Severity.DISTURBS,
+        f"A CPU quota grants {machine.quota:g} cores, and {len(machine.usable)} are visible.{_stopped(machine)}",
+        "What runs a thread on every visible core uses the quota up and is then stopped for the rest of the period. "
+        "Cells with one thread run undisturbed as long as nothing else in the group runs.",
+        f"{_cores_of_its_own(machine)}. Until then use no more cores than the quota covers:",
+        f"taskset --cpu-list {spans(whole)} make bench",
+    )
+
+
+def _stopped(machine: Machine) -> str:
+    if not machine.quota_stopped or not machine.quota_periods:
+        return ""
+    return f" It has stopped somebody in {machine.quota_stopped:,} of {machine.quota_periods:,} periods."
+
+
+def _cores_of_its_own(machine: Machine) -> str:
+    if machine.container == "kubernetes":
+        return (
+            "Use nodes with the static CPU manager policy and give the pod the same whole number of CPUs as request "
+            "and as limit: it then has cores of its own"
+        )
+    if machine.container:
+        return "Start the container with cores of its own (--cpuset-cpus) instead of a quota (--cpus)"
+    return "Raise the quota (CPUQuota in systemd) of the control group that this process is in"
+
+
+def _memory(machine: Machine) -> Finding | None:
+    known = [size for size in (machine.memory_available, machine.memory_limit) if size is not None]
+    if not known or min(known) >= LARGEST_CELL:
+        return None
+    limited = machine.memory_limit is not None and machine.memory_limit == min(known)
+    swapped = f", and {units.size(machine.swap_used)} lie in swap" if machine.swap_used else ""
+    return Finding(
+        Severity.SPOILS,
+        f"Only {units.size(min(known))} of memory can be had"
+        f"{' (the limit of the control group)' if limited else ''}{swapped}.",
+        f"The largest cells need up to {units.size(LARGEST_CELL)}. What does not fit is n/a, and close to the edge "
+        "the system swaps or kills.",
+        "Raise the limit, or leave the large cells out; this shows which are n/a:"
+        if limited
+        else "End what holds the memory, or leave the large cells out; this shows which are n/a:",
+        "bench-core list",
+    )
+
+
+def _stolen(machine: Machine) -> Finding | None:
+    if not machine.virtual or machine.stolen is None or machine.stolen < STOLEN:
+        return None
+    return Finding(
+        Severity.DISTURBS,
+        f"{_virtual_machine(machine)}. Of the CPU time that it wanted, {100 * machine.stolen:.1f} % went to others "
+        "(steal, since boot).",
+        f"Stolen time is counted in whatever sample it falls into. {_cannot_be_seen(machine)}",
+        "Take a machine type with dedicated cores. On this one believe only what was timed in turn in one run, and "
+        "repeat it:",
+        "bench-core gate main",
+    )
+
+
+def _virtual(machine: Machine) -> Finding | None:
+    if not machine.virtual or (machine.stolen is not None and machine.stolen >= STOLEN):
+        return None
+    stolen = (
+        ""
+        if machine.stolen is None
+        else f" Of the CPU time that it wanted, {100 * machine.stolen:.1f} % went to others (steal, since boot)."
+    )
+    return Finding(
+        Severity.DISTURBS,
+        f"{_virtual_machine(machine)}.{stolen}",
+        f"Other guests use the same caches, memory bus and power budget. {_cannot_be_seen(machine)}",
+        "Compare what was timed in turn in one run, not the figures of different days, and repeat what surprises:",
+        "bench-core gate main",
+    )
+
+
+def _virtual_machine(machine: Machine) -> str:
+    return f"This is a virtual machine ({machine.hypervisor or 'of unknown kind'})"
+
+
+def _cannot_be_seen(machine: Machine) -> str:
+    if machine.governors is not None:
+        return "Governor and turbo are the guest's view; the host decides."
+    return (
+        "Governor, turbo and temperature are the host's and cannot be seen from inside: the speed may change and "
+        "nothing here would show it."
+    )
+
+
+def _unpinned(machine: Machine) -> Finding | None:
+    core = best_core(machine)
+    if core is None or machine.usable is None or len(machine.usable) == 1:
+        return None
+    kinds, note = "", ""
+    slow = machine.usable & machine.efficiency
+    if slow and slow != machine.usable:
+        kinds = f", {len(slow)} of which are slow ones"
+        note = f"; {core} is a fast one"
+    if core in (machine.isolated or ()):
+        note = f"; {core} is isolated, so the kernel puts nobody else there"
+    return Finding(
+        Severity.DISTURBS,
+        f"This process is not pinned: it may run on {cpus(machine, len(machine.usable))}{kinds}.",
+        "On a noisy two-core virtual machine the ratio of two identical versions, sampled in turn, scattered by 5 to "
+        "39 % unpinned and by 1 to 3 % with both on the same core.",
+        f"Pin every run to the same core{note}. Cells with threads=all then have one thread; time those unpinned:",
+        f"taskset --cpu-list {core} make bench",
+    )
+
+
+def _governor(machine: Machine) -> Finding | None:
+    # "userspace" holds the frequency that somebody chose, which is as steady as "performance".
+    slow = {name: n for name, n in (machine.governors or {}).items() if name not in ("performance", "userspace")}
+    if not slow:
+        return None
+    names = " and ".join(f"{name} on {cpus(machine, number)}" for name, number in sorted(slow.items()))
+    lowest = "powersave" in slow and not (machine.driver or "").startswith(("intel_pstate", "amd-pstate"))
+    return Finding(
+        Severity.DISTURBS,
+        f"The scaling governor is {names}{f' (driver {machine.driver})' if machine.driver else ''}.",
+        "It holds cores at their lowest frequency."
+        if lowest
+        else "The frequency follows the load: a core that was idle starts slow, so the same call takes longer in a "
+        "short sample than in a long one.",
+        _on_host(
+            machine,
+            "set the governor that keeps the frequency up, until the next boot (cpupower is in the package "
+            "linux-cpupower, linux-tools or kernel-tools):",
+        ),
+        "sudo cpupower frequency-set --governor performance",
+    )
+
+
+def _battery(machine: Machine) -> Finding | None:
+    if not machine.on_battery:
+        return None
+    return Finding(
+        Severity.DISTURBS,
+        "The machine runs on battery.",
+        "To save power the system holds the frequency down, and changes it as the battery empties.",
+        "Plug it in, and look again:",
+        "bench-core doctor",
+    )
+
+
+def _threads(machine: Machine) -> Finding | None:
+    build = machine.software.torch if machine.software else None
+    if build is None or not machine.usable or build.threads <= len(machine.usable):
+        return None
+    asked = machine.variables.get("OMP_NUM_THREADS") or machine.variables.get("MKL_NUM_THREADS")
+    return Finding(
+        Severity.DISTURBS,
+        f"torch starts {build.threads} threads by default and may use {cpus(machine, len(machine.usable))}"
+        f"{f' ({asked} were asked for in the environment)' if asked else ''}.",
+        "Threads that share a core wait for each other at the end of every operation. The cells of this suite set "
+        "their own number; other suites run with this one.",
+        "Ask for one thread a core:",
+        f"export OMP_NUM_THREADS={len(machine.usable)} MKL_NUM_THREADS={len(machine.usable)}",
+    )
+
+
+def _hot(machine: Machine) -> Finding | None:
+    if not machine.hot:
+        return None
+    return Finding(
+        Severity.MINOR,
+        f"Cores have slowed down because of heat {machine.hot:,} times since boot.",
+        "What is timed on hot cores reads slower than the same on cool ones.",
+        "Look again after a run. If the number has grown, the run was affected: cool the machine, or run less at once:",
+        "bench-core doctor",
+    )
+
+
+def _smt(machine: Machine) -> Finding | None:
+    if not machine.smt:
+        return None
+    switchable = machine.smt_switch == "on" and not machine.virtual
+    core = best_core(machine)
+    siblings = next((group for group in machine.groups or () if core in group), frozenset()) - {core}
+    keep = f"keep core {spans(siblings)} idle, the sibling of {core}" if siblings else "keep siblings idle"
+    return Finding(
+        Severity.MINOR,
+        f"Hardware threads share cores (SMT): {machine.logical} threads on {machine.physical} cores.",
+        "What runs on the sibling takes part of the core's caches and execution units from the benchmark.",
+        _on_host(machine, f"{keep}, or switch SMT off (`echo on` switches it on again):")
+        if switchable
+        else f"In a pinned run {keep}.",
+        f"echo off | sudo tee /{_SYS_CPU}/smt/control" if switchable else "",
+    )
+
+
+def _turbo(machine: Machine) -> Finding | None:
+    if not machine.turbo or machine.turbo_switch is None:
+        return None
+    off = 1 if machine.turbo_switch.endswith("no_turbo") else 0
+    switch = machine.turbo_switch.replace("policy0", "policy*")
+    return Finding(
+        Severity.MINOR,
+        "Turbo is on.",
+        "The frequency depends on the temperature and on how many cores are busy, so a cold or idle machine reads "
+        "faster than a warm or busy one.",
+        _on_host(
+            machine,
+            "switch it off while timing; all figures get slower, and steadier "
+            f"(`echo {1 - off}` switches it on again):",
+        ),
+        f"echo {off} | sudo tee /{_SYS_CPU}/{switch}",
+    )
+
+
+def _huge_pages(machine: Machine) -> Finding | None:
+    if machine.huge_pages != "always":
+        return None
+    return Finding(
+        Severity.MINOR,
+        "Transparent huge pages are given to everybody (always).",
+        "Whether a large weight lies on huge pages depends on how fragmented memory is at that moment: the same cell "
+        "differs between processes, most of all where it writes to fresh memory.",
+        _on_host(machine, "give them only to those who ask, until the next boot:"),
+        "echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled",
+    )
+
+
+_SYS_CPU = "sys/devices/system/cpu"
+
+# In order of importance, within one severity. Battery stands with the governor: it moves the frequency as much.
+_CHECKS: tuple[Callable[[Machine], Finding | None], ...] = (
+    _load,
+    _small_quota,
+    _memory,
+    _unpinned,
+    _governor,
+    _battery,
+    _stolen,
+    _quota,
+    _threads,
+    _virtual,
+    _hot,
+    _smt,
+    _turbo,
+    _huge_pages,
+)
+
+
+def _on_host(machine: Machine, action: str) -> str:
+    """An action that changes the kernel's settings, which nobody can from inside a container."""
+    where = "On the host, outside the container, " if machine.container else ""
+    return where + (action if where else action[0].upper() + action[1:])
+
+
+def cpus(machine: Machine, number: int) -> str:
+    return counted(number, "hardware thread" if machine.smt else "core")
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def spans(cores: Iterable[int]) -> str:
+    """0, 1, 2, 5 -> ``0-2,5``."""
+    spans: list[list[int]] = []
+    for core in sorted(cores):
+        if spans and core == spans[-1][1] + 1:
+            spans[-1][1] = core
+        else:
+            spans.append([core, core])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
+
+
+def joined(*parts: str | None) -> str:
+    return ", ".join(part for part in parts if part)

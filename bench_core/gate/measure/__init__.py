@@ -1,0 +1,1 @@
+"""Which cells there are, which pair comes next, and what two workers report as an effect."""

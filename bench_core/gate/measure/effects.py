@@ -1,0 +1,123 @@
+"""From what two workers report of a cell to one effect, or to the fault of one of them."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench_core.records.gate import SIDES, Effect, Side
+from bench_core.statistics import DEVIATION
+
+CLOCKS_APART = 0.005
+"""By what share a wall clock may differ from ours over the blocks of a pair, some 10 ms at least. It hides a slowdown
+of that size, which is below the noise floor."""
+
+SIDES_APART, INTERRUPTED = 0.1, 0.05
+"""By what share, and what seconds on top, the two sides may differ on how long their common blocks took: somebody else
+on the core may come between the ends that both read. On a busy machine that takes longer; but it does not shorten every
+block for the same side, as a clock does that lies: who reads its end first is drawn for each."""
+
+
+class CellFaultError(Exception):
+    """A cell cannot be compared; its text is the cause, `side` is at fault (None: neither alone)."""
+
+    def __init__(self, cause: str, side: Side | None) -> None:
+        super().__init__(cause)
+        self.side = side
+
+
+def agree(base: Mapping[str, Any], head: Mapping[str, Any]) -> None:
+    """Hold what both sides must have in common against each other.
+
+    Raises:
+        CellFaultError: with what differs.
+    """
+    differ = [
+        f"{name}: {base.get(name)} on base, {head.get(name)} on head"
+        for name in sorted({*base, *head})
+        if base.get(name) != head.get(name)
+    ]
+    if differ:
+        raise CellFaultError(f"the sides do not do the same: {'; '.join(differ)}", None)
+
+
+def effect(
+    base: Mapping[str, Any], head: Mapping[str, Any], *, number: int, pair: int, parent: int, first: Side
+) -> Effect:
+    """The effect of one pair.
+
+    Args:
+        base, head: both sides' `bench_core.gate.workers.worker.Log`, as dictionaries.
+        number: calls a sample.
+
+    Raises:
+        CellFaultError: if a clock cannot be believed.
+    """
+    _same_clock(base, head)
+    if min(*base["spans"], *head["spans"]) <= 0:
+        raise CellFaultError("a sample took no time by the cell's own timer, which is too coarse for it", None)
+    logs = [math.log(theirs / ours) for ours, theirs in zip(base["spans"], head["spans"], strict=True)]
+    middle = statistics.median(logs)
+    # The median's standard error under normal scatter, from the median absolute deviation.
+    within = 1.2533 * DEVIATION * statistics.median(abs(log - middle) for log in logs) / math.sqrt(len(logs))
+    by_order = [
+        statistics.median(log for log, leader in zip(logs, base["order"], strict=True) if leader == side)
+        for side in SIDES
+    ]
+    return Effect(
+        pair=pair,
+        parent=parent,
+        log_ratio=middle,
+        base=statistics.median(base["spans"]) / number,
+        head=statistics.median(head["spans"]) / number,
+        samples=len(logs),
+        within=within,
+        order=(by_order[0] - by_order[1]) / 2,
+        forked_first=first,
+    )
+
+
+def reading(base: float | None, head: float | None, *, pair: int, parent: int, first: Side) -> Effect:
+    """The effect of one pair of memory or tracked values.
+
+    Raises:
+        CellFaultError: if one side tracks nothing.
+    """
+    if base is None or head is None:
+        sides: Sequence[Side] = [side for side, value in (("base", base), ("head", head)) if value is None]  # type: ignore[misc]
+        raise CellFaultError("tracks nothing (None)", sides[0] if len(sides) == 1 else None)
+    positive = base > 0 and head > 0 and math.isfinite(base) and math.isfinite(head)
+    log = math.log(head / base) if positive else math.nan
+    return Effect(pair, parent, log, base, head, samples=1, forked_first=first)
+
+
+def _same_clock(base: Mapping[str, Any], head: Mapping[str, Any]) -> None:
+    """Hold what the samples were timed with against two witnesses: our clock in the same process, and the other
+    side's, which began and ended with it.
+
+    A timer that is no wall clock on base either (a process's own time) has no witness.
+
+    Raises:
+        CellFaultError: naming the side whose time is not the time that passed.
+    """
+    rates: dict[Side, float] = {
+        "base": sum(base["by_timer"]) / sum(base["by_host"]),
+        "head": sum(head["by_timer"]) / sum(head["by_host"]),
+    }
+    near, far = sorted(rates, key=lambda role: abs(rates[role] - 1))
+    # Two processes on one core share its time: what both clocks of processes read does not sum to more than all of it.
+    walls = sum(rates.values()) > 1 + CLOCKS_APART
+    if walls and abs(rates[near] - 1) < CLOCKS_APART < abs(rates[far] - 1):
+        raise CellFaultError(f"its clock cannot be believed: by it, {rates[far]:.3f} s pass in a second", far)
+    lasted: dict[Side, list[float]] = {"base": base["by_host"], "head": head["by_host"]}
+    shorter, longer = sorted(SIDES, key=lambda side: sum(lasted[side]))
+    short, long = sum(lasted[shorter]), sum(lasted[longer])
+    in_every_block = all(
+        one < (1 - SIDES_APART) * other for one, other in zip(lasted[shorter], lasted[longer], strict=True)
+    )
+    if in_every_block and short < (1 - SIDES_APART) * long - INTERRUPTED:
+        raise CellFaultError(
+            f"its clock cannot be believed: it reports {short:.3f} s for what took the other side {long:.3f} s", shorter
+        )

@@ -1,0 +1,1 @@
+"""What git and installs give, as a folder that a worker can import."""

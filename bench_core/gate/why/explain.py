@@ -1,0 +1,63 @@
+"""`--explain`: both versions looked at once more, without a clock, and what differs put into words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from bench_core.errors import BenchCoreError
+from bench_core.gate.measure.discover import Subjects
+from bench_core.gate.why import inspector, instructions
+from bench_core.gate.why.cause import Counts, Profile, cause
+from bench_core.gate.workers import child
+from bench_core.records.gate import SIDES, Cause
+
+
+def explain(
+    subjects: Subjects, cells: Sequence[str], ratios: Mapping[str, float], say: Callable[[str], None]
+) -> dict[str, Cause]:
+    """Why these cells are slower, or larger.
+
+    Args:
+        ratios: cell to its value, head over base.
+        say: is told how it goes.
+
+    Returns:
+        A cause for every cell; where a version could not be looked at, its sentence says why.
+    """
+    if not cells:
+        return {}
+    profiles, failed = _profiled(subjects, cells, say)
+    counts: Mapping[str, tuple[Counts, Counts]] = {}
+    uncounted: Mapping[str, str] = {}
+    timed = [name for name, (base, _) in profiles.items() if base.timed]
+    try:
+        counted = instructions.count(subjects, timed, say) if timed else None
+    except (BenchCoreError, OSError) as error:  # the profiles say enough without
+        uncounted = dict.fromkeys(timed, str(error))
+    else:
+        counts, uncounted = (counted.counts, counted.failed) if counted else ({}, {})
+    packages = subjects.packages
+    causes = {
+        name: cause(name, base, head, counts.get(name), packages, ratios[name], uncounted.get(name, ""))
+        for name, (base, head) in profiles.items()
+    }
+    causes |= {name: Cause(name, f"not explained: {reason}") for name, reason in failed.items()}
+    return {name: causes[name] for name in cells}
+
+
+def _profiled(
+    subjects: Subjects, cells: Sequence[str], say: Callable[[str], None]
+) -> tuple[dict[str, tuple[Profile, Profile]], dict[str, str]]:
+    """Cell to what both sides do, and to why that is not known."""
+    profiles: dict[str, tuple[Profile, Profile]] = {}
+    failed: dict[str, str] = {}
+    say(f"looking at the calls of {len(cells)} {'cell' if len(cells) == 1 else 'cells'}")
+    with child.Watchdog() as watchdog:
+        for name, answers in inspector.look(subjects, cells, "profile", watchdog):
+            reasons = [f"{side}: {answers[side]['failed']}" for side in SIDES if "failed" in answers[side]]
+            if reasons:
+                failed[name] = "; ".join(dict.fromkeys(reasons))
+            else:
+                base, head = (Profile.read(answers[side]) for side in SIDES)
+                profiles[name] = (base, head)
+    return profiles, failed

@@ -1,0 +1,1 @@
+"""Everything that runs in another process, and what crosses the border between processes."""

@@ -1,0 +1,506 @@
+"""The device part of timing: an accelerator's queue, its own clock, and what state it is in.
+
+An accelerator works through a queue. The host's clock is only right if the queue is empty when a sample starts and
+when it ends (`bench_core.clock.draining`). The device's clock is a pair of events in the queue, and it has the
+opposite trouble: if the device reaches the first event before the host has enqueued the calls, the span contains the
+host's launch gaps. So a device sample begins with a head start, work that keeps the device busy while the host
+enqueues, and afterwards it is checked that the head start was long enough. nvbench blocks the queue for the same
+reason; a blocking kernel deadlocks on a call that synchronizes, while a head start merely runs out and is seen to.
+
+Importing this module does not import torch.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import platform
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any, Literal, Protocol
+
+from bench_core.clock import Clock
+from bench_core.errors import BenchCoreError, UnknownNameError
+from bench_core.timing.sampling import time_sample
+
+Call = Callable[[], object]
+L2 = Literal["warm", "cold"]
+Operation = Literal["fill_", "copy_", "normal_"]
+
+SCRATCH_BYTES = 256 << 20
+"""What a flush overwrites: as much as triton's do_bench does, and larger than any L2 that is sold."""
+
+MOST_CALLS = 256
+"""In one device sample. A CUDA stream takes about 1,000 launches before the next one waits for the device."""
+
+MOST_FLUSHES = 256
+"""In one head start: at 85 to 1,300 us each, 20 ms and more for the host to enqueue in."""
+
+
+class Event(Protocol):
+    """A mark in the queue, with the device's time at which it was reached."""
+
+    def record(self) -> None: ...
+
+    def reached(self) -> bool:
+        """Whether the device has come to the mark by now."""
+
+    def seconds_since(self, earlier: Any) -> float:
+        """Device seconds between two marks, both reached."""
+
+
+@dataclass(frozen=True)
+class DeviceState:
+    """What the device's own instruments say at one moment; None is what they do not say.
+
+    Attributes:
+        source: who was asked: ``nvidia-smi``, ``torch`` or ``nobody``.
+        reasons: why the clocks are where they are, in NVML's words; empty where nothing holds them back.
+    """
+
+    source: str
+    driver: str | None = None
+    pstate: str | None = None
+    sm_mhz: float | None = None
+    memory_mhz: float | None = None
+    max_sm_mhz: float | None = None
+    max_memory_mhz: float | None = None
+    power_watts: float | None = None
+    power_limit_watts: float | None = None
+    celsius: float | None = None
+    reasons: tuple[str, ...] | None = None
+
+    @property
+    def slowed_by(self) -> tuple[str, ...]:
+        """The reasons among them that make the device slower than it could be: power, heat, and the board's brake."""
+        return tuple(reason for reason in self.reasons or () if reason in SLOWING)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Device memory in bytes."""
+
+    free: int
+    total: int
+
+
+class Accelerator(Protocol):
+    """What timing needs of a device. `TorchAccelerator` is the real one, `FakeAccelerator` the one for tests."""
+
+    @property
+    def name(self) -> str:
+        """The maker's name of the model."""
+
+    @property
+    def kind(self) -> str:
+        """What torch and the suite's `device` parameter call it, e.g. ``cuda``."""
+
+    def synchronize(self) -> None:
+        """Wait until the queue is empty."""
+
+    def event(self) -> Event: ...
+
+    def flush(self) -> None:
+        """Enqueue an overwrite of SCRATCH_BYTES: nothing older is left in the L2 cache."""
+
+    def job(self, operation: Operation, elements: int, times: int = 1) -> Call:
+        """A call that applies `operation` `times` times to one float32 weight, touched when this returns."""
+
+    def memory(self) -> Memory: ...
+
+    def release(self) -> None:
+        """Give what the caching allocator keeps and nobody uses back to the driver."""
+
+    def allocations(self) -> int:
+        """How often the caching allocator has asked the driver for memory so far."""
+
+    def facts(self) -> Mapping[str, str]:
+        """Versions and the fixed properties of the device, for the record."""
+
+    def state(self) -> DeviceState:
+        """Reads the instruments; may be called from another thread while the device works."""
+
+
+@dataclass(frozen=True)
+class DeviceSample:
+    """A span on the device's own clock.
+
+    Attributes:
+        number: calls in it.
+        seconds: device time of all of them.
+        launch_seconds: host time that it took to enqueue them while the device was busy with the head start.
+        gapless: all calls of each span were in the queue before the device came to the first of them, so `seconds`
+            holds no launch gap. It is False where a call waits for the device itself, or launches more than the queue
+            takes; `seconds` is then the time with these gaps in it.
+    """
+
+    number: int
+    seconds: float
+    launch_seconds: float
+    gapless: bool
+
+
+def device_sample(
+    accelerator: Accelerator, call: Call, number: int, *, l2: L2, head_start: int, clock: Clock
+) -> DeviceSample:
+    """Time `number` calls with the device's events.
+
+    Args:
+        l2: ``warm``: one span around all calls, after one untimed call, so that each finds in the L2 cache what the one
+            before left there. ``cold``: a span around each call, each after a flush, as triton's do_bench does.
+        head_start: flushes before each span, at least 1.
+        clock: the host's, for `launch_seconds`; it must not synchronize.
+    """
+    accelerator.synchronize()
+    marks = []
+    launch_seconds, gapless = 0.0, True
+    for calls in [number] if l2 == "warm" else [1] * number:
+        start, end = accelerator.event(), accelerator.event()
+        for _ in range(head_start):
+            accelerator.flush()
+        if l2 == "warm":
+            call()
+        start.record()
+        launch_seconds += time_sample(call, calls, clock)
+        end.record()
+        gapless = not start.reached() and gapless
+        marks.append((start, end))
+    accelerator.synchronize()
+    return DeviceSample(number, sum(end.seconds_since(start) for start, end in marks), launch_seconds, gapless)
+
+
+def seconds_of_flush(accelerator: Accelerator) -> float:
+    """Device time of one flush."""
+    start, end = accelerator.event(), accelerator.event()
+    accelerator.synchronize()
+    accelerator.flush()  # the head start
+    start.record()
+    for _ in range(8):
+        accelerator.flush()
+    end.record()
+    accelerator.synchronize()
+    return end.seconds_since(start) / 8
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a call's device samples are taken: see `device_sample`."""
+
+    number: int
+    head_start: int
+
+
+def plan(accelerator: Accelerator, call: Call, *, span: float, flush_seconds: float, clock: Clock) -> Plan:
+    """Find a warm device sample that lasts `span` seconds and has no gaps. The calls that find out are the warm-up.
+
+    The number is halved until the sample is gapless. A call that cannot be, because it waits for the device or
+    launches more than the queue takes, ends at one call a sample.
+    """
+    call()
+    first = device_sample(accelerator, call, 1, l2="warm", head_start=1, clock=clock)
+    wanted = math.ceil(span / first.seconds) if first.seconds > 0 else MOST_CALLS
+    number = max(1, min(MOST_CALLS, wanted))
+    while True:
+        # One call more than timed, the untimed one; half as much again, for launches are not equally quick.
+        needed = 1.5 * first.launch_seconds * (number + 1)
+        head_start = min(MOST_FLUSHES, 1 + math.ceil(needed / flush_seconds))
+        sample = device_sample(accelerator, call, number, l2="warm", head_start=head_start, clock=clock)
+        if sample.gapless or number == 1:
+            return Plan(number, head_start)
+        number //= 2
+
+
+@dataclass(frozen=True)
+class Rival:
+    """Another tool that times a call.
+
+    Attributes:
+        seconds: measures one call, in seconds.
+        reason: why it cannot be asked; empty if it can.
+    """
+
+    name: str
+    clock: Literal["host", "device"]
+    l2: L2
+    seconds: Callable[[Call], float]
+    reason: str = ""
+
+
+def rivals(span: float) -> tuple[Rival, ...]:
+    """torch's benchmark timer and triton's do_bench.
+
+    Args:
+        span: seconds that each measures at a time.
+
+    The timer reads the host's clock around blocks of calls, each end synchronized, so the L2 cache is warm. do_bench
+    puts events around each single call after a flush of the L2 cache, enqueues all and waits once. Its mean is taken
+    and not its median: an event tells 0.5 us, so single spans of 10 us are steps of 5 %, which a mean averages out.
+    """
+
+    def timer(call: Call) -> float:
+        from torch.utils.benchmark import Timer
+
+        seconds: float = Timer("call()", globals={"call": call}).blocked_autorange(min_run_time=2 * span).median
+        return seconds
+
+    def bench(call: Call) -> float:
+        from triton.testing import do_bench
+
+        milliseconds: float = do_bench(call, warmup=10, rep=int(1e3 * span), return_mode="mean")
+        return milliseconds / 1e3
+
+    try:
+        import triton.testing  # noqa: F401
+    except ImportError as error:
+        absent = f"triton does not import here: {error}"
+    else:
+        absent = ""
+    return (
+        Rival("torch.utils.benchmark", "host", "warm", timer),
+        Rival("triton.testing.do_bench", "device", "cold", bench, absent),
+    )
+
+
+# NVML's nvmlClocksEventReasons (nvmlClocksThrottleReasons before driver 535), bit by bit.
+REASONS = {
+    0x001: "gpu idle",
+    0x002: "applications clocks setting",
+    0x004: "software power cap",
+    0x008: "hardware slowdown",
+    0x010: "sync boost",
+    0x020: "software thermal slowdown",
+    0x040: "hardware thermal slowdown",
+    0x080: "hardware power brake",
+    0x100: "display clock setting",
+}
+SLOWING = frozenset(REASONS[bit] for bit in (0x004, 0x008, 0x010, 0x020, 0x040, 0x080))
+
+Ask = Callable[[Sequence[str]], str | None]
+"""Runs nvidia-smi with these arguments: its output, or None if it is not there or refuses."""
+
+
+def ask_nvidia_smi(arguments: Sequence[str]) -> str | None:
+    try:
+        done = subprocess.run(
+            ["nvidia-smi", *arguments], capture_output=True, text=True, timeout=30, check=True, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout
+
+
+_FIELDS = (
+    "driver_version",
+    "pstate",
+    "clocks.sm",
+    "clocks.mem",
+    "clocks.max.sm",
+    "clocks.max.mem",
+    "power.draw",
+    "power.limit",
+    "temperature.gpu",
+)
+
+
+def nvidia_state(uuid: str, ask: Ask = ask_nvidia_smi) -> DeviceState | None:
+    """What nvidia-smi says of the GPU, or None if it says nothing.
+
+    Args:
+        uuid: as torch gives it, without the ``GPU-`` in front. nvidia-smi counts all GPUs of the machine and torch only
+            the visible ones, so an index will not do.
+    """
+    row = _row(uuid, _FIELDS, ask)
+    if row is None:
+        return None
+    driver, pstate, *numbers = (None if value.startswith("[") else value for value in row)
+    sm, memory, max_sm, max_memory, power, limit, celsius = map(_number, numbers)
+    return DeviceState(
+        "nvidia-smi", driver, pstate, sm, memory, max_sm, max_memory, power, limit, celsius, _reasons(uuid, ask)
+    )
+
+
+def _reasons(uuid: str, ask: Ask) -> tuple[str, ...] | None:
+    # Asked for alone: nvidia-smi refuses the whole query for one field that it does not know, and driver 535 has
+    # renamed this one.
+    for name in ("clocks_event_reasons.active", "clocks_throttle_reasons.active"):
+        row = _row(uuid, (name,), ask)
+        if row is not None:
+            try:
+                mask = int(row[0], 16)
+            except ValueError:  # [N/A]
+                return None
+            return tuple(reason for bit, reason in REASONS.items() if mask & bit)
+    return None
+
+
+def _row(uuid: str, fields: Sequence[str], ask: Ask) -> list[str] | None:
+    said = ask([f"--query-gpu=uuid,{','.join(fields)}", "--format=csv,noheader,nounits"])
+    rows = [[value.strip() for value in line.split(",")] for line in (said or "").splitlines() if line.strip()]
+    rows = [row for row in rows if len(row) == 1 + len(fields)]
+    mine = [row for row in rows if uuid and row[0].lower().endswith(uuid.lower())] or rows
+    return mine[0][1:] if len(mine) == 1 else None
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text or "")
+    except ValueError:
+        return None
+
+
+class TorchEvent:
+    """An event of `torch.cuda`, `torch.xpu` or `torch.mps`, in the current stream."""
+
+    def __init__(self, event: Any) -> None:
+        self.event = event
+        self.record: Callable[[], None] = event.record
+        self.reached: Callable[[], bool] = event.query
+
+    def seconds_since(self, earlier: TorchEvent) -> float:
+        milliseconds: float = earlier.event.elapsed_time(self.event)
+        return milliseconds / 1e3
+
+
+class TorchAccelerator:
+    """The current device of torch's accelerator.
+
+    Args:
+        kind: ``cuda``, ``xpu`` or ``mps``; it must be available (see `open_accelerator`).
+    """
+
+    def __init__(self, kind: str) -> None:
+        import torch
+
+        self.kind = kind
+        self._torch = torch
+        self._module: Any = torch.get_device_module(kind)
+        describe = getattr(self._module, "get_device_properties", None)
+        self._properties: Any = None if describe is None else describe(self._module.current_device())
+        self.name = str(getattr(self._properties, "name", kind))
+        self._scratch = torch.empty(SCRATCH_BYTES // 4, dtype=torch.int32, device=kind)
+
+    def synchronize(self) -> None:
+        self._torch.accelerator.synchronize()
+
+    def event(self) -> TorchEvent:
+        return TorchEvent(self._module.Event(enable_timing=True))
+
+    def flush(self) -> None:
+        self._scratch.zero_()
+
+    def job(self, operation: Operation, elements: int, times: int = 1) -> Call:
+        weight = self._torch.zeros(elements, device=self.kind)
+        if operation == "copy_":
+            source = self._torch.ones(elements, device=self.kind)
+            return repeated(lambda: weight.copy_(source), times)
+        return repeated(weight.normal_ if operation == "normal_" else lambda: weight.fill_(1.0), times)
+
+    def memory(self) -> Memory:
+        ask = getattr(self._module, "mem_get_info", None)
+        if ask is None:  # mps: the memory is the machine's
+            import psutil
+
+            found = psutil.virtual_memory()
+            return Memory(int(found.available), int(found.total))
+        free, total = ask()
+        return Memory(int(free), int(total))
+
+    def release(self) -> None:
+        self._module.empty_cache()
+
+    def allocations(self) -> int:
+        ask = getattr(self._module, "memory_stats", None)
+        return 0 if ask is None else int(ask().get("num_device_alloc", 0))
+
+    def facts(self) -> Mapping[str, str]:
+        version = self._torch.version
+        found = {
+            "torch": self._torch.__version__,
+            "cuda": version.cuda,
+            "rocm": getattr(version, "hip", None),
+            "triton": _installed("triton"),
+            "bench_core": _installed("bench_core"),
+            "python": platform.python_version(),
+            "memory_bytes": self.memory().total,
+        }
+        if self.kind == "cuda":
+            found["capability"] = f"{self._properties.major}.{self._properties.minor}"
+            found["multiprocessors"] = self._properties.multi_processor_count
+            found["l2_bytes"] = getattr(self._properties, "L2_cache_size", None)
+            found["allocator"] = self._module.get_allocator_backend()
+        return {name: str(value) for name, value in found.items() if value is not None}
+
+    def state(self) -> DeviceState:
+        if self.kind == "cuda" and self._torch.version.cuda is not None:
+            found = nvidia_state(str(getattr(self._properties, "uuid", "")))
+            if found is not None:
+                return found
+        clock, heat = self._instrument("clock_rate"), self._instrument("temperature")
+        source = "nobody" if clock is None and heat is None else "torch"
+        return DeviceState(source, sm_mhz=clock, celsius=heat)
+
+    def _instrument(self, name: str) -> float | None:
+        """A reading of torch's own, which needs pynvml or amdsmi. Its power_draw is left out: its unit differs between
+        makers."""
+        try:
+            return float(getattr(self._module, name)())
+        except Exception:  # noqa: BLE001 - a missing package, library, driver or permission, each with its own error
+            return None
+
+
+def repeated(call: Call, times: int) -> Call:
+    if times == 1:
+        return call
+
+    def repeated() -> None:
+        for _ in itertools.repeat(None, times):
+            call()
+
+    return repeated
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def open_accelerator(device: str | None = None) -> TorchAccelerator:
+    """The accelerator that torch finds here.
+
+    Args:
+        device: the kind that is wanted; None for whatever there is.
+
+    Raises:
+        BenchCoreError: if there is none, with what torch was built for and what to do.
+    """
+    import torch
+
+    from bench_core.suite.base import missing_device
+
+    built_for = torch.accelerator.current_accelerator(check_available=False)
+    kind = device or ("cuda" if built_for is None else built_for.type)
+    if kind in ("cpu", "meta"):
+        raise BenchCoreError(f"{kind} is no accelerator; `make bench` times the CPU.")
+    if ":" in kind:
+        raise BenchCoreError(
+            f"device {kind!r} names one of several; choose it from outside, e.g. with CUDA_VISIBLE_DEVICES="
+            f"{kind.partition(':')[2]}, and ask for {kind.partition(':')[0]!r}."
+        )
+    try:
+        torch.device(kind)
+    except RuntimeError as error:  # torch's own list of device types is in its text, and nowhere else
+        raise UnknownNameError("accelerator", kind, ("cuda", "mps", "xpu")) from error
+    reason = missing_device(kind)
+    if reason is None:
+        return TorchAccelerator(kind)
+    if built_for is None:
+        cure = "Install a build of torch for the accelerator of this machine (https://pytorch.org/get-started)."
+    elif built_for.type != kind:
+        cure = f"Ask for {built_for.type!r}, or install a build of torch for {kind}."
+    else:
+        cure = "See whether its driver is loaded (nvidia-smi lists NVIDIA's) and no *_VISIBLE_DEVICES hides it."
+    raise BenchCoreError(f"{reason}. {cure}")

@@ -1,0 +1,89 @@
+import math
+
+import pytest
+
+from bench_core.gate.measure.effects import CellFaultError, agree, effect, reading
+
+WHERE = {"pair": 3, "parent": 2, "first": "head"}
+
+
+def log(spans, order=None, *, rate=1.0, lasted=(0.1, 0.1, 0.1, 0.1)):
+    """Args:
+    lasted: of each block, in seconds by our clock.
+    """
+    order = order or ["base", "head"] * (len(spans) // 2)
+    return {"spans": spans, "order": order, "by_timer": [rate * block for block in lasted], "by_host": list(lasted)}
+
+
+def test_an_effect_is_the_median_of_the_log_ratios_of_neighbours():
+    found = effect(log([1.0, 2.0, 4.0, 8.0]), log([1.1, 2.2, 4.4, 80.0]), number=10, **WHERE)
+    assert found.log_ratio == pytest.approx(math.log(1.1))
+    assert (found.base, found.head) == pytest.approx((0.3, 0.33))
+    assert (found.samples, found.pair, found.parent, found.forked_first) == (4, 3, 2, "head")
+
+
+def test_the_scatter_inside_a_pair_is_that_of_its_median():
+    calm = effect(log([1.0] * 4), log([1.1] * 4), number=1, **WHERE)
+    wild = effect(log([1.0] * 4), log([1.0, 1.1, 1.2, 1.3]), number=1, **WHERE)
+    assert calm.within == 0
+    assert 0.02 < wild.within < 0.2
+
+
+def test_what_the_first_side_loses_shows_as_the_effect_of_order():
+    base = log([1.2, 1.0, 1.2, 1.0])  # whoever is first is slower
+    head = log([1.0, 1.2, 1.0, 1.2])
+    assert effect(base, head, number=1, **WHERE).order == pytest.approx(-math.log(1.2))
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.97, 1.03])
+@pytest.mark.parametrize("side", ["base", "head"])
+def test_a_clock_that_runs_at_another_rate_is_not_believed(side, rate):
+    logs = {"base": log([1.0, 1.0]), "head": log([1.0, 1.0]), side: log([1.0, 1.0], rate=rate)}
+    with pytest.raises(CellFaultError, match=f"its clock cannot be believed: by it, {rate:.3f} s pass") as found:
+        effect(logs["base"], logs["head"], number=1, **WHERE)
+    assert found.value.side == side
+
+
+@pytest.mark.parametrize("rates", [(0.5, 0.5), (0.3, 0.7), (0.997, 0.002), (0.002, 0.997), (1.001, 0.999)])
+def test_an_honest_clock_of_a_process_or_of_the_wall_is_believed(rates):
+    base, head = (log([1.0, 1.0], rate=rate) for rate in rates)
+    assert effect(base, head, number=1, **WHERE).log_ratio == 0
+
+
+def test_a_side_whose_clocks_all_lie_is_found_by_the_other():
+    with pytest.raises(CellFaultError, match="it reports 0.200 s for what took the other side 0.400 s") as found:
+        effect(log([1.0, 1.0]), log([0.5, 0.5], lasted=[0.05] * 4), number=1, **WHERE)
+    assert found.value.side == "head"
+
+
+def test_a_side_that_somebody_came_before_in_some_blocks_does_not_lie():
+    base, head = (log([1.0, 1.0], lasted=lasted) for lasted in ([0.1, 0.1, 0.3, 0.3], [0.1, 0.11, 0.08, 0.08]))
+    assert effect(base, head, number=1, **WHERE).log_ratio == 0
+
+
+def test_a_sample_without_time_is_an_error():
+    with pytest.raises(CellFaultError, match="too coarse"):
+        effect(log([1.0, 0.0]), log([1.0, 1.0]), number=1, **WHERE)
+
+
+def test_sides_that_do_not_do_the_same_are_told_apart_by_what_differs():
+    same = {"returns": "Tensor of 2x3 float32", "threads": 1}
+    agree(same, dict(same))
+    with pytest.raises(CellFaultError, match="^the sides do not do the same: threads: 1 on base, 8 on head$") as found:
+        agree(same, same | {"threads": 8})
+    assert found.value.side is None
+    with pytest.raises(CellFaultError, match="torch: None on base, 2.6 on head"):
+        agree(same, same | {"torch": "2.6"})
+
+
+def test_a_reading_is_a_ratio_where_there_is_one():
+    assert reading(2.0, 3.0, **WHERE).log_ratio == pytest.approx(math.log(1.5))
+    assert math.isnan(reading(0.0, 3.0, **WHERE).log_ratio)
+    assert math.isnan(reading(1.0, math.inf, **WHERE).log_ratio)
+
+
+@pytest.mark.parametrize(("base", "head", "side"), [(None, 1.0, "base"), (1.0, None, "head"), (None, None, None)])
+def test_no_reading_is_an_error_of_the_side_that_has_none(base, head, side):
+    with pytest.raises(CellFaultError, match="tracks nothing") as found:
+        reading(base, head, **WHERE)
+    assert found.value.side == side
