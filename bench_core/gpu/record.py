@@ -1,6 +1,6 @@
 """The record of `bench-core gpu`, and its file.
 
-A record holds raw samples; whatever follows from them is computed when it is read. It is stored as lines of JSON and not
+A record holds raw samples; whatever follows from them is computed when it is read. It is stored as lines of JSON, not
 as one ``.json`` file: asv takes every ``*.json`` under its `results_dir` for one of its own, and `asv publish` warns
 about a folder of them without a ``machine.json``.
 """

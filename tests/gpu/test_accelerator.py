@@ -2,6 +2,7 @@ import pytest
 
 from bench_core.clock import draining
 from bench_core.errors import BenchCoreError
+from bench_core.gpu import accelerator as accelerators
 from bench_core.gpu.accelerator import (
     MOST_CALLS,
     SCRATCH_BYTES,
@@ -15,7 +16,6 @@ from bench_core.gpu.accelerator import (
     seconds_of_flush,
 )
 from bench_core.testing import FakeAccelerator, FakeClock
-from bench_core.timing import accelerator as accelerators
 from bench_core.timing.sampling import time_sample
 
 
