@@ -1,0 +1,174 @@
+"""Records to JSON and back, by their types: for files and for messages between processes.
+
+JSON has neither NaN nor infinity: NaN becomes null, infinity the text ``"inf"`` or ``"-inf"``. Reading is strict: a
+number is no text, ``1`` is no ``true``, and no field may be missing. Keys that a record does not have are ignored, so
+that older readers can read newer files.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar, get_args, get_origin
+
+from cattrs import BaseValidationError, Converter, transform_error
+from cattrs.cols import homogenous_tuple_structure_factory, mapping_structure_factory
+from cattrs.gen import make_dict_structure_fn
+from cattrs.strategies import configure_tagged_union
+
+T = TypeVar("T")
+
+Hook = Callable[[Any, Any], Any]
+"""How cattrs reads a value of some type: value and type to what is read."""
+
+LATER = "later"
+"""Names, in a field's metadata, that it was added when files without it existed: its default is taken then."""
+
+
+class MalformedError(ValueError):
+    """A content is not of the type that is wanted; the text names the place and what was found there."""
+
+
+def to_json(value: object) -> Any:
+    """What `json.dumps` takes, with ``allow_nan=False`` too. Tuples become lists."""
+    return _CONVERTER.unstructure(value)
+
+
+def from_json(kind: type[T], content: Any) -> T:
+    """The inverse of `to_json`.
+
+    Args:
+        kind: a dataclass, or a type that is built from them.
+        content: what `json.loads` returned.
+
+    Raises:
+        MalformedError: if the content is not of that type.
+    """
+    try:
+        return _CONVERTER.structure(content, kind)
+    except BaseValidationError as error:
+        raise MalformedError(_first(error)) from error
+    except (ValueError, TypeError) as error:  # of what is no class, cattrs tells no place
+        raise MalformedError(f"at its top: {error}") from error
+
+
+class Tagged:
+    """One of several dataclasses, told apart by a tag: a message.
+
+    Args:
+        kinds: the union, ``One | Other``. The name of the class is the tag.
+    """
+
+    def __init__(self, kinds: Any) -> None:
+        self._kinds = kinds
+        configure_tagged_union(kinds, _CONVERTER, tag_name=TAG)
+
+    def line(self, message: Any) -> str:
+        """A message as one line of JSON, without its end."""
+        return json.dumps(_CONVERTER.unstructure(message, unstructure_as=self._kinds), allow_nan=False)
+
+    def read(self, line: str | bytes) -> Any:
+        """The inverse of `line`.
+
+        Raises:
+            MalformedError: if the line is none of these messages.
+        """
+        try:
+            content = json.loads(line)
+        except ValueError as error:
+            raise MalformedError(f"not JSON: {error}") from error
+        known = [kind.__name__ for kind in get_args(self._kinds)]
+        tag = content.get(TAG) if isinstance(content, dict) else None
+        if tag not in known:
+            raise MalformedError(f"{TAG} is {json.dumps(tag)[:40]}, and not one of {', '.join(known)}")
+        return from_json(self._kinds, content)
+
+
+TAG = "message"
+"""The key that holds the name of a message's class."""
+
+
+def _first(error: BaseException) -> str:
+    """The first thing that is wrong, with its place."""
+    found: list[str] = transform_error(error, path="", format_exception=lambda one, _: str(one))
+    said, _, place = found[0].partition(" @ ")
+    return f"{place.lstrip('.') or 'its top level'}: {said}"
+
+
+def _wrong(value: Any, wanted: str) -> ValueError:
+    return ValueError(f"{json.dumps(value, default=str)[:40]} is not of type {wanted}")
+
+
+def _exactly(value: Any, kind: type[T]) -> T:
+    if type(value) is not kind:
+        raise _wrong(value, kind.__name__)
+    return value
+
+
+def _float(value: Any, _: object) -> float:
+    if value is None:
+        return math.nan
+    if value in ("inf", "-inf") or type(value) in (int, float):
+        return float(value)
+    raise _wrong(value, "float")
+
+
+def _json_float(value: float) -> float | str | None:
+    if math.isfinite(value):
+        return value
+    return None if math.isnan(value) else str(value)
+
+
+def _converter() -> Converter:
+    made = Converter(unstruct_collection_overrides={tuple: list, frozenset: sorted})
+    for kind in (str, int, bool):
+        made.register_structure_hook(kind, _exactly)
+    made.register_structure_hook(float, _float)
+    made.register_unstructure_hook(float, _json_float)
+    # cattrs takes every iterable for a tuple, a text among them, and fills fields that are missing with their defaults.
+    made.register_structure_hook_factory(_is_tuple, _only(list, homogenous_tuple_structure_factory))
+    made.register_structure_hook_factory(_is_mapping, _only(dict, mapping_structure_factory))
+    made.register_structure_hook_factory(is_dataclass, _only(dict, _whole))
+    return made
+
+
+def _is_tuple(kind: Any) -> bool:
+    return get_origin(kind) is tuple
+
+
+def _is_mapping(kind: Any) -> bool:
+    return get_origin(kind) in (Mapping, dict)
+
+
+def _only(of_json: type, made_by: Callable[[Any, Any], Any]) -> Any:
+    """The hooks of `made_by`, for that type of JSON alone."""
+
+    def factory(kind: Any, converter: Converter) -> Any:
+        usual = made_by(kind, converter)
+
+        def read(value: Any, kind: Any) -> Any:
+            if not isinstance(value, of_json):
+                raise _wrong(value, getattr(kind, "__name__", str(kind)))
+            return usual(value, kind)
+
+        return read
+
+    return factory
+
+
+def _whole(kind: Any, converter: Converter) -> Hook:
+    """A dataclass with all its fields, but for those that were added when there were files already (`LATER`)."""
+    needed = [field.name for field in fields(kind) if not field.metadata.get(LATER)]
+    usual: Hook = make_dict_structure_fn(kind, converter)
+
+    def read(value: Any, kind: Any) -> Any:
+        if missing := [name for name in needed if name not in value]:
+            raise ValueError(f"lacks {', '.join(missing)}")
+        return usual(value, kind)
+
+    return read
+
+
+_CONVERTER = _converter()
