@@ -12,9 +12,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench_core import clock
-from bench_core.gate.measure.discover import Subjects
 from bench_core.gate.versions import revisions
 from bench_core.gate.versions.store import Store
+from bench_core.gate.versions.subjects import Subjects
 from bench_core.gate.why.explain import explain
 from bench_core.gate.why.instructions import count
 from trials import plants, repositories

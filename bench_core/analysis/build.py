@@ -15,7 +15,7 @@ from bench_core.analysis.series import series
 from bench_core.analysis.subjects import subjects
 from bench_core.analysis.trust import trust
 from bench_core.errors import UnknownNameError
-from bench_core.records.bisect import Commit
+from bench_core.records.commit import Commit
 from bench_core.records.report import Report, Subject
 from bench_core.records.results import Store
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from bench_core.analysis.subjects import version_key
-from bench_core.records.bisect import Commit
+from bench_core.records.commit import Commit
 from bench_core.records.gate import VerdictName
 from bench_core.records.report import Apart, ChangePoint, History, Moment, Track
 from bench_core.records.results import Run, Store, StoredGate

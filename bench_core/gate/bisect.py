@@ -24,7 +24,8 @@ from bench_core.gate.measure.discover import NoCellError
 from bench_core.gate.session import Request, Session
 from bench_core.gate.versions import revisions
 from bench_core.gate.versions.store import Store
-from bench_core.records.bisect import Bisection, BisectStep, BisectVerdict, Commit
+from bench_core.records.bisect import Bisection, BisectStep, BisectVerdict
+from bench_core.records.commit import Commit
 from bench_core.records.gate import GateRecord, GateSettings, Side, VerdictName
 from bench_core.records.run import Interval
 

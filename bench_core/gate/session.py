@@ -20,17 +20,19 @@ import psutil
 from bench_core import clock
 from bench_core.errors import BenchCoreError
 from bench_core.gate.judge.rule import pairs_needed, sharing
-from bench_core.gate.measure.discover import Found, Subjects, find_cells
+from bench_core.gate.measure.discover import Found, find_cells
 from bench_core.gate.measure.evidence import Journal
 from bench_core.gate.measure.supervise import CREEP_SHARE, Comparison, Gate
 from bench_core.gate.versions import revisions
 from bench_core.gate.versions.installs import environments
 from bench_core.gate.versions.store import Store
+from bench_core.gate.versions.subjects import Subjects
 from bench_core.gate.why.cause import meaning
 from bench_core.gate.why.explain import explain
 from bench_core.gate.why.instructions import count, require_valgrind
 from bench_core.gate.workers.worker import PROTOCOL
-from bench_core.records.gate import SIDES, GateRecord, GateSettings, Instructions, Progress, Version
+from bench_core.records.gate import SIDES, GateRecord, GateSettings, Instructions, Progress
+from bench_core.records.version import Version
 
 LEAST_BUDGET, SMALL_SUITE, BUDGET_OF_A_CELL = 50.0, 40, 1.8
 """Seconds of measuring that are allowed by default: the first, which 40 cells need on two lanes, and the last for each

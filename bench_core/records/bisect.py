@@ -5,25 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from bench_core.records.commit import Commit
 from bench_core.records.gate import GateSettings
 from bench_core.records.run import Interval
-
-
-@dataclass(frozen=True)
-class Commit:
-    """A commit, as a person knows it.
-
-    Attributes:
-        hash: in full.
-        subject, author: of its message.
-        date: of its author, ISO 8601.
-    """
-
-    hash: str
-    subject: str
-    author: str
-    date: str
-
 
 BisectVerdict = Literal["good", "bad", "skipped"]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from bench_core.records.run import Interval
+from bench_core.records.version import Version
 
 Side = Literal["base", "head"]
 
@@ -51,29 +52,6 @@ class GateSettings:
     profile: str = "full"
     start: str = "fork"
     family: int = 0
-
-
-@dataclass(frozen=True)
-class Version:
-    """One side of a comparison: something that a worker can import.
-
-    Attributes:
-        name: as it was asked for, e.g. ``main``, or ``torch==2.11.0``; ``working tree`` for what is not committed.
-        commit: the full hash that it was made from; for a working tree, the one that it stands on.
-        changed: files that differ from that commit; () for a commit.
-        digest: of the content that matters: package and build configuration.
-        benchmarks: of the benchmark folder's content.
-        path: the folder to put in front of the import path; "" where an interpreter is all that differs.
-        packages: the top-level names that it provides.
-    """
-
-    name: str
-    commit: str | None
-    changed: tuple[str, ...]
-    digest: str
-    benchmarks: str
-    path: str
-    packages: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from bench_core.records.bisect import Commit
+from bench_core.records.commit import Commit
 from bench_core.records.gate import VerdictName
 from bench_core.records.results import CellResult, Tally, Tried
 from bench_core.records.run import Interval, LeftOut

@@ -165,7 +165,7 @@ def in_percent(share: float) -> str:
 
 @dataclass(frozen=True)
 class SideName:
-    """What a history needs of `bench_core.records.gate.Version`."""
+    """What a history needs of `bench_core.records.version.Version`."""
 
     name: str
     commit: str | None

@@ -9,7 +9,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from bench_core import units
-from bench_core.records.bisect import Bisection, Commit
+from bench_core.records.bisect import Bisection
+from bench_core.records.commit import Commit
 from bench_core.report.gate import effect, reproducing
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from bench_core.asv_config import asv_config
-from bench_core.records.bisect import Commit
+from bench_core.records.commit import Commit
 
 
 @dataclass(frozen=True)

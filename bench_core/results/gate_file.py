@@ -18,18 +18,9 @@ from typing import Any, Literal
 
 from bench_core.errors import BenchCoreError
 from bench_core.files import append_line, write_whole
-from bench_core.records.gate import (
-    SIDES,
-    CellEvidence,
-    Effect,
-    GateRecord,
-    GateVerdict,
-    Judgement,
-    Side,
-    VerdictName,
-    Version,
-)
+from bench_core.records.gate import SIDES, CellEvidence, Effect, GateRecord, GateVerdict, Judgement, Side, VerdictName
 from bench_core.records.results import SideName, Summary, Tally
+from bench_core.records.version import Version
 from bench_core.statistics import clopper_pearson, median_interval
 
 SCHEMA = 1

@@ -5,7 +5,7 @@ import pytest
 
 from bench_core.analysis.build import chosen, report
 from bench_core.errors import BenchCoreError
-from bench_core.records.bisect import Commit
+from bench_core.records.commit import Commit
 from bench_core.records.results import Run, Store
 from bench_core.records.run import LeftOut
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from bench_core.analysis.history import SHORTEST, histories, step_places
-from bench_core.records.bisect import Commit
+from bench_core.records.commit import Commit
 from bench_core.records.results import Run, SideName, Store, StoredGate, Summary
 
 

@@ -28,7 +28,8 @@ from bench_core.gate.judge.gate import judge
 from bench_core.gate.versions.revisions import WORKING_TREE
 from bench_core.gate.why.cause import Counts
 from bench_core.gate.why.instructions import Counted
-from bench_core.records.gate import Cause, CellEvidence, Effect, GateRecord, GateSettings, Version
+from bench_core.records.gate import Cause, CellEvidence, Effect, GateRecord, GateSettings
+from bench_core.records.version import Version
 from bench_core.results.gate_file import LEDGER
 
 CASES = """

@@ -7,10 +7,12 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from bench_core.gate.measure.discover import Subjects, find_cells
+from bench_core.gate.measure.discover import find_cells
 from bench_core.gate.measure.evidence import Journal
 from bench_core.gate.measure.supervise import Gate
-from bench_core.records.gate import GateSettings, Version
+from bench_core.gate.versions.subjects import Subjects
+from bench_core.records.gate import GateSettings
+from bench_core.records.version import Version
 
 PYPROJECT = """
 [build-system]

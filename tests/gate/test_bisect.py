@@ -15,7 +15,8 @@ from bench_core.gate.measure.supervise import Gate
 from bench_core.gate.session import Request
 from bench_core.gate.versions import store as stores
 from bench_core.gate.versions.revisions import project
-from bench_core.records.bisect import BisectStep, Commit
+from bench_core.records.bisect import BisectStep
+from bench_core.records.commit import Commit
 from bench_core.records.gate import Effect, GateSettings
 
 CELL = "calls.Call.time_value"

@@ -8,7 +8,8 @@ import pytest
 from bench_core.gate.judge.exit_code import exit_code
 from bench_core.gate.judge.gate import judge
 from bench_core.gate.measure.evidence import COMPARED, CONTROL, CREEP
-from bench_core.records.gate import CellEvidence, Effect, GateRecord, GateSettings, Version
+from bench_core.records.gate import CellEvidence, Effect, GateRecord, GateSettings
+from bench_core.records.version import Version
 
 VALUE = """
 import thing

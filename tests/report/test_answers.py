@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench_core.records.bisect import Commit
+from bench_core.records.commit import Commit
 from bench_core.records.report import (
     ChangePoint,
     Crossing,

@@ -1,6 +1,7 @@
 from rich.console import Console
 
-from bench_core.records.bisect import Bisection, BisectStep, Commit
+from bench_core.records.bisect import Bisection, BisectStep
+from bench_core.records.commit import Commit
 from bench_core.records.gate import GateSettings
 from bench_core.records.run import Interval
 from bench_core.report.bisect import summary

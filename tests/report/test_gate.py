@@ -19,10 +19,10 @@ from bench_core.records.gate import (
     Instructions,
     Judgement,
     Noise,
-    Version,
 )
 from bench_core.records.results import Tally
 from bench_core.records.run import Interval
+from bench_core.records.version import Version
 from bench_core.report import gate
 from bench_core.report.gate.words import LARGEST, version
 

@@ -11,7 +11,8 @@ from asv.results import Results
 
 from bench_core.asv_config import asv_config
 from bench_core.errors import BenchCoreError
-from bench_core.records.gate import CellEvidence, Effect, GateRecord, GateSettings, Version
+from bench_core.records.gate import CellEvidence, Effect, GateRecord, GateSettings
+from bench_core.records.version import Version
 from bench_core.results import asv_gate, asv_run
 from bench_core.results.read import read
 from bench_core.timing.cells import SuiteDirectory

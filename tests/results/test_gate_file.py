@@ -19,9 +19,9 @@ from bench_core.records.gate import (
     Instructions,
     Judgement,
     Noise,
-    Version,
 )
 from bench_core.records.run import Interval
+from bench_core.records.version import Version
 from bench_core.results import gate_file
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "gate-json.md"

@@ -8,9 +8,9 @@ import pytest
 
 from bench_core.errors import BenchCoreError
 from bench_core.records.gate import CellEvidence, Effect, GateRecord, GateSettings, GateVerdict, Judgement, Noise
-from bench_core.records.gate import Version as GateSide
 from bench_core.records.results import Circumstances
 from bench_core.records.run import Interval
+from bench_core.records.version import Version as GateSide
 from bench_core.results import gate_file
 from bench_core.results.store import CIRCUMSTANCES, append_circumstances, newest, read_store
 

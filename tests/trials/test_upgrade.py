@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from bench_core.gate.judge.gate import judge
-from bench_core.records.gate import Cause, CellEvidence, Effect, GateRecord, GateSettings, Version
+from bench_core.records.gate import Cause, CellEvidence, Effect, GateRecord, GateSettings
+from bench_core.records.version import Version
 from bench_core.results import gate_file
 from trials import upgrade
 

@@ -16,13 +16,7 @@ from typing import Literal
 
 from bench_core.gate.judge.parents import by_parent, in_order
 from bench_core.gate.judge.rule import MIN_PARENTS, TIMED, Rule, cell_rule, fewest
-from bench_core.records.gate import (
-    CellEvidence,
-    Effect,
-    GateSettings,
-    Judgement,
-    VerdictName,
-)
+from bench_core.records.gate import CellEvidence, Effect, GateSettings, Judgement, VerdictName
 from bench_core.records.run import Interval
 from bench_core.statistics import DEVIATION, confidence_sequence, intraclass_correlation, likeness_p
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from bench_core.gate.judge.gate import failing_with_head, was_measured
-from bench_core.records.gate import (
-    GateRecord,
-    GateVerdict,
-)
+from bench_core.records.gate import GateRecord, GateVerdict
 
 
 def exit_code(verdict: GateVerdict, record: GateRecord, strict: bool) -> int:

@@ -11,12 +11,7 @@ from bench_core.gate.judge.cell import _count, judge_evidence, percent
 from bench_core.gate.judge.noise import noise
 from bench_core.gate.judge.rule import sharing
 from bench_core.gate.judge.suite import suite_shift
-from bench_core.records.gate import (
-    GateRecord,
-    GateVerdict,
-    Judgement,
-    VerdictName,
-)
+from bench_core.records.gate import GateRecord, GateVerdict, Judgement, VerdictName
 
 
 def judge(record: GateRecord) -> GateVerdict:

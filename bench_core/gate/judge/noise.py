@@ -9,11 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from bench_core.gate.judge.parents import by_parent, in_order
 from bench_core.gate.judge.rule import TIMED
-from bench_core.records.gate import (
-    Effect,
-    GateRecord,
-    Noise,
-)
+from bench_core.records.gate import Effect, GateRecord, Noise
 from bench_core.statistics import DEVIATION, intraclass_correlation
 
 

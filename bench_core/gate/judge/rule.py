@@ -7,10 +7,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bench_core.records.gate import (
-    CellEvidence,
-    GateSettings,
-)
+from bench_core.records.gate import CellEvidence, GateSettings
 from bench_core.statistics import least_successes
 
 TIMED = ("time", "timeraw")

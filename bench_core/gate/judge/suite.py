@@ -10,11 +10,7 @@ from dataclasses import replace
 from bench_core.gate.judge.cell import judge_sequence
 from bench_core.gate.judge.noise import median
 from bench_core.gate.judge.rule import CELLS_SHARE, TIMED, cell_rule
-from bench_core.records.gate import (
-    CellEvidence,
-    GateSettings,
-    Judgement,
-)
+from bench_core.records.gate import CellEvidence, GateSettings, Judgement
 
 MIN_CELLS = 5
 """Timed cells below which there is no suite to speak of."""

@@ -5,46 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from bench_core import clock
 from bench_core.errors import BenchCoreError
-from bench_core.gate.measure.evidence import VersionName
+from bench_core.gate.versions.subjects import Subjects, source
 from bench_core.gate.workers import child
 from bench_core.gate.workers.probe import TOOLKIT
-from bench_core.records.gate import SIDES, CellEvidence, Version
-
-
-@dataclass(frozen=True)
-class Subjects:
-    """What is compared, as workers need it.
-
-    Attributes:
-        suite: the folder of the benchmarks, head's for both.
-        code: what both sides have besides, behind their own: the project, where two installs are compared.
-        pythons: the interpreter of each side; "" for ours.
-        past: a third version, which head is compared with, too.
-    """
-
-    base: Version
-    head: Version
-    suite: Path
-    code: Version | None = None
-    pythons: tuple[str, str] = ("", "")
-    past: Version | None = None
-
-    @property
-    def named(self) -> dict[VersionName, Version]:
-        """What workers load."""
-        both: dict[VersionName, Version] = {"base": self.base, "head": self.head}
-        return both if self.past is None else {**both, "past": self.past}
-
-    @property
-    def packages(self) -> tuple[str, ...]:
-        """What is compared, and what is compared with its help."""
-        versions = (*self.named.values(), *([self.code] if self.code else []))
-        return tuple(sorted({name for version in versions for name in version.packages}))
+from bench_core.records.gate import SIDES, CellEvidence
+from bench_core.records.version import VersionName
 
 
 @dataclass(frozen=True)
@@ -197,21 +166,3 @@ def compare(base: Mapping[str, Any], head: Mapping[str, Any]) -> Found:
 def _declares(module: str, benchmark: str) -> bool:
     """Whether the module (``benchmarks.a.b``) is the one of the benchmark (``a.b.Class.time_x``)."""
     return benchmark.startswith(module.partition(".")[2] + ".")
-
-
-def source(subjects: Subjects, name: VersionName, caches: Path) -> dict[str, Any]:
-    """What a worker of one version loads, see `bench_core.gate.workers.worker.Source`."""
-    version = subjects.named[name]
-    code = subjects.code
-    if code is None:
-        # What only one side has must not come from elsewhere on the other.
-        folders, packages = [version], subjects.packages
-    else:
-        # A dependency that only one side's install has brought along, the other takes from what is installed here.
-        folders, packages = [version, code], tuple(sorted({*version.packages, *code.packages}))
-    return {
-        "paths": [one.path for one in folders if one.path],
-        "packages": packages,
-        "caches": str(caches / name),
-        "python": "" if name == "past" else subjects.pythons[SIDES.index(name)],
-    }

@@ -7,12 +7,11 @@ import json
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from bench_core.errors import BenchCoreError
 from bench_core.records.gate import CellEvidence, Effect, Judgement, Side
-
-VersionName = Literal["base", "head", "past"]
+from bench_core.records.version import VersionName
 
 Versions = tuple[VersionName, VersionName]
 """What the roles base and head of a pair load."""

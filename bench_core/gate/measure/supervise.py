@@ -14,12 +14,14 @@ from bench_core import clock
 from bench_core.errors import BenchCoreError
 from bench_core.gate.judge.cell import judge_cell
 from bench_core.gate.judge.rule import TIMED, pairs_needed, sharing
-from bench_core.gate.measure.discover import Found, Subjects, source
+from bench_core.gate.measure.discover import Found
 from bench_core.gate.measure.effects import CellFaultError, agree, effect, reading
-from bench_core.gate.measure.evidence import COMPARED, CONTROL, CREEP, Dossier, Journal, VersionName, Versions
+from bench_core.gate.measure.evidence import COMPARED, CONTROL, CREEP, Dossier, Journal, Versions
+from bench_core.gate.versions.subjects import Subjects, source
 from bench_core.gate.workers import child
 from bench_core.gate.workers.plan import FEWEST_ALTERNATIONS
 from bench_core.records.gate import SIDES, CellEvidence, GateSettings, Progress, Side, other_side
+from bench_core.records.version import VersionName
 
 PAIRS_OF_A_PARENT, MOST_PAIRS_OF_A_PARENT = 4, 8
 """Pairs that are forked from one parent: an even number, so that each side is forked first as often; more where they

@@ -30,7 +30,7 @@ from packaging.version import InvalidVersion
 from bench_core.errors import BenchCoreError
 from bench_core.gate.versions.store import BuildError, Store, hash16, keep_newest, packages_in, pip, tail
 from bench_core.gate.workers import child
-from bench_core.records.gate import Version
+from bench_core.records.version import Version
 
 KEPT_INSTALLS = 4
 """What the cache holds at most; one with torch takes about a GB, or several with CUDA."""

@@ -44,7 +44,7 @@ from bench_core.gate.versions.revisions import (
     git,
     matters,
 )
-from bench_core.records.gate import Version
+from bench_core.records.version import Version
 
 KEPT_VERSIONS, KEPT_SUITES = 20, 5
 """What the cache holds at most. A suite is a whole tree of the repository, and so weighs more than a version."""

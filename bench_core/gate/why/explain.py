@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from bench_core.errors import BenchCoreError
-from bench_core.gate.measure.discover import Subjects
+from bench_core.gate.versions.subjects import Subjects
 from bench_core.gate.why import inspector, instructions
 from bench_core.gate.why.cause import Counts, Profile, cause
 from bench_core.gate.workers import child

@@ -28,7 +28,7 @@ from types import CodeType, FrameType
 from typing import Any, Literal
 
 from bench_core import clock
-from bench_core.gate.measure.discover import Subjects, source
+from bench_core.gate.versions.subjects import Subjects, source
 from bench_core.gate.why.cause import Called, Operator
 from bench_core.gate.workers import child, worker
 from bench_core.gate.workers.plan import same_random_numbers

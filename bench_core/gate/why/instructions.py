@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench_core.errors import BenchCoreError
-from bench_core.gate.measure.discover import Subjects
+from bench_core.gate.versions.subjects import Subjects
 from bench_core.gate.why import inspector
 from bench_core.gate.why.cause import Counts
 from bench_core.gate.workers import child

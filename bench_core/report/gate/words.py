@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from bench_core import units
-from bench_core.records.gate import SIDES, CellEvidence, GateRecord, GateVerdict, Judgement, Noise, VerdictName, Version
+from bench_core.records.gate import SIDES, CellEvidence, GateRecord, GateVerdict, Judgement, Noise, VerdictName
 from bench_core.records.results import Tally
 from bench_core.records.run import Interval
+from bench_core.records.version import Version
 from bench_core.results.gate_file import middle
 
 LONGEST = 20

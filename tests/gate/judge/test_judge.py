@@ -10,7 +10,8 @@ from bench_core.gate.judge.gate import judge
 from bench_core.gate.judge.noise import noise
 from bench_core.gate.judge.rule import MIN_PARENTS, pairs_needed, sharing
 from bench_core.gate.judge.suite import suite_shift
-from bench_core.records.gate import CellEvidence, Effect, GateRecord, GateSettings, Version
+from bench_core.records.gate import CellEvidence, Effect, GateRecord, GateSettings
+from bench_core.records.version import Version
 
 SETTINGS = GateSettings(noise_floor=0.01, limit=0.05, error_rate=0.01, seed=0)
 UP, DOWN = math.log(1.03), math.log(0.97)

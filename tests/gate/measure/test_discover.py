@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from bench_core.errors import BenchCoreError
-from bench_core.gate.measure.discover import Subjects, find_cells
-from bench_core.records.gate import Version
+from bench_core.gate.measure.discover import find_cells
+from bench_core.gate.versions.subjects import Subjects
+from bench_core.records.version import Version
 
 CASES = {
     "same.py": """

@@ -19,13 +19,14 @@ from click.testing import CliRunner
 from bench_core.cli import main
 from bench_core.errors import BenchCoreError
 from bench_core.gate import session
-from bench_core.gate.measure.discover import Found, Subjects, find_cells, source
+from bench_core.gate.measure.discover import Found, find_cells
 from bench_core.gate.measure.supervise import interruptible
 from bench_core.gate.versions import installs
 from bench_core.gate.versions import store as stores
 from bench_core.gate.versions.installs import environments, pin_of
 from bench_core.gate.versions.revisions import project
 from bench_core.gate.versions.store import Store
+from bench_core.gate.versions.subjects import Subjects, source
 from bench_core.gate.workers import child
 from bench_core.records.gate import GateSettings
 

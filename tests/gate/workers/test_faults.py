@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from bench_core.gate.judge.cell import judge_cell
-from bench_core.gate.measure.discover import source
+from bench_core.gate.versions.subjects import source
 from bench_core.gate.workers import child
 
 CASES = """

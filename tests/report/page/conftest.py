@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench_core.records.bisect import Commit
+from bench_core.records.commit import Commit
 from bench_core.records.report import (
     ChangePoint,
     Crossing,
