@@ -1,4 +1,7 @@
-"""Tables in Markdown and in the terminal. Columns are described by letters: ``lrr`` is one of text and two of numbers."""
+"""Tables in Markdown and in the terminal.
+
+A letter describes each column: ``lrr`` is a column of text and two of numbers.
+"""
 
 from __future__ import annotations
 

@@ -14,15 +14,15 @@ _TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"), (1e-12, "ps"))
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
-def time(seconds: float, digits: int = 3) -> str:
+def time(seconds: float, significant: int = 3) -> str:
     """A time with that many significant digits, from picoseconds to seconds: ``1.23 ms``."""
     if math.isnan(seconds):
         return "n/a"
     if seconds == 0:
         return "0 ns"
-    rounds_up = 1 - 0.5 * 10**-digits
+    rounds_up = 1 - 0.5 * 10**-significant
     scale, unit = next(((scale, unit) for scale, unit in _TIMES if abs(seconds) >= rounds_up * scale), _TIMES[-1])
-    return f"{_digits(seconds / scale, digits)} {unit}"
+    return f"{digits(seconds / scale, significant)} {unit}"
 
 
 def duration(seconds: float) -> str:
@@ -44,7 +44,7 @@ def size(count: float) -> str:
         return "n/a"
     for unit in ("B", "KiB", "MiB", "GiB"):
         if abs(count) < 1024 or unit == "GiB":
-            return f"{_digits(count)} {unit}" if unit != "B" else f"{count:.0f} B"
+            return f"{digits(count)} {unit}" if unit != "B" else f"{count:.0f} B"
         count /= 1024
     raise AssertionError("unreachable")
 
@@ -60,7 +60,7 @@ def value(number: float, unit: str) -> str:
 
 def bandwidth(bytes_a_second: float) -> str:
     """Decimal gigabytes a second, as hardware is specified, without the unit."""
-    return _digits(bytes_a_second / 1e9)
+    return digits(bytes_a_second / 1e9)
 
 
 def rate(number: float, unit: str) -> str:
@@ -97,6 +97,11 @@ def percent(share: float, decimals: int | None = None) -> str:
     return f"{100 * share:.3g} %" if decimals is None else f"{100 * share:.{decimals}f} %"
 
 
+def share(part: float) -> str:
+    """A part of a limit, in whole percents, and with one decimal below 1 %: ``73 %``, ``0.4 %``."""
+    return percent(part, 0 if abs(part) >= 0.01 else 1)
+
+
 def signed_percent(share: float, decimals: int = 1) -> str:
     """With its sign, and never ``-0.0 %``: ``+5.2 %``."""
     return "n/a" if math.isnan(share) else f"{round(100 * share, decimals) + 0.0:+.{decimals}f} %"
@@ -116,6 +121,19 @@ def ratio(found: float) -> str:
     if 0 < found < 0.0995:
         return f"{found:.{1 - math.floor(math.log10(found))}f}x"
     return f"{found:.2f}x" if found < 9.995 else f"{found:.0f}x"
+
+
+def step(found: float, unit: str) -> str:
+    """A ratio as what the value did: ``1.25x faster``, ``2.00x more``."""
+    return f"{ratio(max(found, 1 / found))} {direction(unit, grew=found > 1)}"
+
+
+def estimate(found: Interval) -> str:
+    """A ratio with the ends of its interval: ``1.23x (1.20 to 1.27)``. Ends that read the same are left out."""
+    middle = ratio(found.middle)
+    if not found.known:
+        return f"{middle} (interval unknown)"
+    return middle if ends(found) == f"{middle} to {middle}".replace("x", "") else f"{middle} ({ends(found)})"
 
 
 def ends(found: Interval) -> str:
@@ -170,7 +188,8 @@ def spans(numbers: Iterable[int]) -> str:
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in found)
 
 
-def _digits(number: float, digits: int = 3) -> str:
-    if number == 0 or abs(number) >= 10**digits - 0.5:
+def digits(number: float, significant: int = 3) -> str:
+    """So many significant digits, without an exponent: ``1.20``, ``1234``."""
+    if number == 0 or abs(number) >= 10**significant - 0.5:
         return f"{number:.0f}"
-    return f"{number:#.{digits}g}".rstrip(".")
+    return f"{number:#.{significant}g}".rstrip(".")

@@ -108,6 +108,10 @@ def test_percent_has_three_digits_or_the_decimals_asked_for():
     assert units.percent(math.nan) == "n/a"
 
 
+def test_a_share_has_a_decimal_only_where_it_is_small():
+    assert [units.share(part) for part in (0.734, 0.05, 0.004, math.nan)] == ["73 %", "5 %", "0.4 %", "n/a"]
+
+
 def test_a_signed_percentage_has_its_sign_and_no_negative_zero():
     assert [units.signed_percent(share) for share in (0.052, -0.0321, -0.0001)] == ["+5.2 %", "-3.2 %", "+0.0 %"]
     assert units.signed_percent(math.nan) == "n/a"
@@ -120,6 +124,26 @@ def test_a_change_is_a_percentage_until_it_is_tenfold():
 def test_the_ends_of_a_ratio_are_unknown_where_one_is_open():
     assert units.ends(Interval(1.2, 1.23, 1.27, 0.99)) == "1.20 to 1.27"
     assert units.ends(Interval(-math.inf, 1.23, 1.27, 0.99)) == "?"
+
+
+@pytest.mark.parametrize(
+    ("ends", "text"),
+    [
+        ((1.2, 1.234, 1.27), "1.23x (1.20 to 1.27)"),
+        ((-math.inf, 2, math.inf), "2.00x (interval unknown)"),
+        ((1, 1, 1), "1.00x"),
+    ],
+)
+def test_an_estimate_shows_how_sure_it_is(ends, text):
+    assert units.estimate(Interval(*ends, 0.99)) == text
+
+
+@pytest.mark.parametrize(
+    ("ratio", "unit", "text"),
+    [(0.8, "seconds", "1.25x faster"), (2, "bytes", "2.00x more"), (0.5, "loss", "2.00x lower")],
+)
+def test_a_step_says_how_much_and_which_way(ratio, unit, text):
+    assert units.step(ratio, unit) == text
 
 
 def test_one_thing_is_singular_and_all_other_numbers_are_plural():

@@ -127,7 +127,7 @@ def _law(points: Sequence[Point]) -> _Law:
     """The best law by the criterion; a point that stands apart does not pull it."""
     n = np.array([point.n for point in points])
     y = np.array([point.value.middle for point in points])
-    weights = 1 / np.array([math.hypot(_deviation(point), SLACK) for point in points])
+    weights = 1 / np.array([math.hypot(deviation(point), SLACK) for point in points])
     kept = np.vstack([np.ones_like(n), 1 - np.eye(len(n))])  # all points, and all but each one
     best, found = math.inf, None
     for bend in [None, *_knots(n)]:
@@ -198,7 +198,7 @@ def _nonnegative(designs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, 
     return found / lengths, best
 
 
-def _deviation(point: Point) -> float:
+def deviation(point: Point) -> float:
     """The relative standard deviation that its interval stands for."""
     value = point.value
     return (value.high - value.low) / 2 / NORMAL_99 / value.middle if value.known else UNSURE

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from bench_core import units
 from bench_core.analysis.ratios import by_at_least, where, within_run
 from bench_core.analysis.series import axes, quantity
 from bench_core.records.report import Job, Measured, Ranking, Rival, Subject
@@ -204,7 +205,7 @@ def _said(stretch: _Stretch, everything: Sequence[_Place], axis: str, words: _Wo
     somewhere = where(labels, known, axis).replace(" every ", " any ")
     if not clear and all(set(place.candidates) == set(place.ways) for place in stretch.places):
         return f"no way can be told from the others{somewhere}"
-    said = f"nothing is {words.better} {_quoted(names, "or")}{somewhere}"
+    said = f"nothing is {words.better} {_quoted(names, 'or')}{somewhere}"
     if clear:
         ahead = where([place.label for place in clear], [], axis)
         said += f", and `{best}` is {words.ahead}{ahead}{_by_at_least(clear, best)}"

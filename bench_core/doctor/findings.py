@@ -7,7 +7,7 @@ only where they follow from the facts or were measured (docs/design.md).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -145,8 +145,8 @@ def _small_quota(machine: Machine) -> Finding | None:
     return Finding(
         Severity.SPOILS,
         f"A CPU quota grants {machine.quota:g} of one core.{_stopped(machine)}",
-        f"The kernel stops even a single thread for {units.percent(1 - machine.quota, 0)} of the time, in the middle of "
-        "samples.",
+        f"The kernel stops even a single thread for {units.percent(1 - machine.quota, 0)} of the time, in the middle "
+        "of samples.",
         f"{_cores_of_its_own(machine)}{':' if command else '.'}",
         command,
     )
@@ -207,8 +207,7 @@ def _stolen(machine: Machine) -> Finding | None:
         return None
     return Finding(
         Severity.DISTURBS,
-        f"{_virtual_machine(machine)}. Of the CPU time that it wanted, {units.percent(machine.stolen, 1)} went to others "
-        "(steal, since boot).",
+        f"{_virtual_machine(machine)}.{_went_to_others(machine)}",
         f"Stolen time is counted in whatever sample it falls into. {_cannot_be_seen(machine)}",
         "Take a machine type with dedicated cores. On this one believe only what was timed in turn in one run, and "
         "repeat it:",
@@ -219,14 +218,9 @@ def _stolen(machine: Machine) -> Finding | None:
 def _virtual(machine: Machine) -> Finding | None:
     if not machine.virtual or (machine.stolen is not None and machine.stolen >= STOLEN):
         return None
-    stolen = (
-        ""
-        if machine.stolen is None
-        else f" Of the CPU time that it wanted, {units.percent(machine.stolen, 1)} went to others (steal, since boot)."
-    )
     return Finding(
         Severity.DISTURBS,
-        f"{_virtual_machine(machine)}.{stolen}",
+        f"{_virtual_machine(machine)}.{_went_to_others(machine)}",
         f"Other guests use the same caches, memory bus and power budget. {_cannot_be_seen(machine)}",
         "Compare what was timed in turn in one run, not the figures of different days, and repeat what surprises:",
         "bench-core gate main",
@@ -235,6 +229,12 @@ def _virtual(machine: Machine) -> Finding | None:
 
 def _virtual_machine(machine: Machine) -> str:
     return f"This is a virtual machine ({machine.hypervisor or 'of unknown kind'})"
+
+
+def _went_to_others(machine: Machine) -> str:
+    if machine.stolen is None:
+        return ""
+    return f" Other guests took {units.percent(machine.stolen, 1)} of the CPU time that it wanted (steal, since boot)."
 
 
 def _cannot_be_seen(machine: Machine) -> str:
