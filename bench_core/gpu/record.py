@@ -17,10 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench_core.errors import BenchCoreError
-from bench_core.gpu.accelerator import (
-    DeviceState,
-    Operation,
-)
+from bench_core.gpu.accelerator import DeviceState, Operation
 from bench_core.records.run import Interval, Samples
 from bench_core.statistics import median_interval, ratio_interval
 
@@ -115,10 +112,6 @@ class CellTimes:
         return "device" if device.low > launch.high else "even"
 
     @property
-    def launch_bound(self) -> bool:
-        return self.bound == "launch"
-
-    @property
     def bandwidth(self) -> float | None:
         """Bytes a device second, where bytes are declared."""
         middle = self.device_seconds.middle
@@ -154,7 +147,7 @@ class Yardstick:
 
 
 @dataclass(frozen=True)
-class Agreement:
+class TimerComparison:
     """Our time of one piece of work against that of another tool, taken in turn.
 
     Attributes:
@@ -225,7 +218,7 @@ class GpuRun:
     before: DeviceState
     after: DeviceState | None = None
     yardsticks: tuple[Yardstick, ...] = ()
-    agreements: tuple[Agreement, ...] = ()
+    agreements: tuple[TimerComparison, ...] = ()
     cells: tuple[CellTimes, ...] = ()
     not_timed: tuple[NotTimed, ...] = ()
     finished: bool = False
@@ -238,7 +231,7 @@ def file_name(device: str, date: str) -> str:
 
 _ROWS: Mapping[str, Any] = {
     "yardsticks": Yardstick,
-    "agreements": Agreement,
+    "agreements": TimerComparison,
     "cells": CellTimes,
     "not_timed": NotTimed,
 }

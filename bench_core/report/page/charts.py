@@ -297,7 +297,7 @@ def cost(
 
 
 @dataclass(frozen=True)
-class Yardstick:
+class CeilingPoint:
     """A cell that the others are held to: a point of a ceiling.
 
     Attributes:
@@ -316,7 +316,7 @@ class Yardstick:
 def roofline(
     bound: Bound,
     rows: Sequence[tuple[Limit, float]],
-    yardsticks: Sequence[Yardstick],
+    yardsticks: Sequence[CeilingPoint],
     cells: Mapping[str, int],
     alt: str,
 ) -> Chart:

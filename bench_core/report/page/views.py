@@ -29,7 +29,7 @@ from bench_core.records.report import (
 from bench_core.records.results import CellResult
 from bench_core.records.run import Interval
 from bench_core.report.page import charts
-from bench_core.report.page.charts import Chart, Yardstick
+from bench_core.report.page.charts import CeilingPoint, Chart
 
 BOUNDS: dict[Bound, str] = {
     "memory": "Bound by memory",
@@ -224,7 +224,7 @@ def rooflines(report: Report, figures: Figures) -> list[Roofline]:
     return found
 
 
-def _yardsticks(subject: Subject, bound: Bound) -> Iterator[Yardstick]:
+def _yardsticks(subject: Subject, bound: Bound) -> Iterator[CeilingPoint]:
     """What the subject's own yardsticks of this bound reach."""
     for measured in subject.cells.values():
         cell = measured.cell
@@ -235,7 +235,7 @@ def _yardsticks(subject: Subject, bound: Bound) -> Iterator[Yardstick]:
                 where = level(work / (cell.reads + cell.writes), subject.caches) if cached else ""
                 line = cell.benchmark.rsplit(".", 1)[-1].removeprefix("time_")
                 others = [value for name, value in cell.params.items() if name != size]
-                yield Yardstick(
+                yield CeilingPoint(
                     f"{line}({', '.join(others)})" if others else line, work, work / cell.value.middle, where
                 )
 
