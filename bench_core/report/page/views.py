@@ -28,7 +28,7 @@ from bench_core.records.report import (
 )
 from bench_core.records.results import CellResult
 from bench_core.records.run import Interval
-from bench_core.report.page import charts
+from bench_core.report.page import charts, vega
 from bench_core.report.page.charts import CeilingPoint, Chart
 
 BOUNDS: dict[Bound, str] = {
@@ -380,18 +380,18 @@ def _law(growth: Growth, cells: Mapping[str, int]) -> dict[str, object]:
         "sentence": growth.sentence,
         "unit": series.unit,
         "counts": series.counts,
-        "ticks": charts.ticks(ends, series.unit).get("values"),
+        "ticks": vega.ticks(ends, series.unit).get("values"),
         "law": [
-            *map(charts.kept, (growth.fixed, growth.each)),
-            None if growth.bend is None else charts.kept(growth.bend),
-            charts.kept(growth.each_beyond),
+            *map(vega.kept, (growth.fixed, growth.each)),
+            None if growth.bend is None else vega.kept(growth.bend),
+            vega.kept(growth.each_beyond),
         ],
         "rows": [
             [
                 residual.point.label,
                 residual.point.n,
-                *map(charts.kept, _ends(residual.point.value)),
-                *map(charts.kept, (residual.fitted, residual.relative)),
+                *map(vega.kept, _ends(residual.point.value)),
+                *map(vega.kept, (residual.fitted, residual.relative)),
                 residual.departs,
                 residual.why,
                 cells[residual.point.cell],
