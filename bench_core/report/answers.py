@@ -320,8 +320,8 @@ def _trust(report: Report) -> Iterator[str]:
             tally = trust.controls
             yield (
                 f"- {tally.rejected} of {units.plural(tally.controls, 'control')} found base to differ from itself, in "
-                f"{units.plural(tally.gates, 'gate')} on this machine (95 % bounds: {units.percent(tally.low)} to "
-                f"{units.percent(tally.high)})."
+                f"{units.plural(tally.gates, 'gate')} on this machine (95 % bounds: "
+                f"{units.bounds(tally.low, tally.high)})."
             )
         for run in trust.runs:
             yield f"- {run.cells} of {cells} cells in {_run(run)}"
@@ -336,7 +336,7 @@ def _trust(report: Report) -> Iterator[str]:
             yield from (f"{_advice(trial.title)} ({code(trial.command)}, {plain(trial.date)}):", "")
             yield from _table(
                 ["figure", "value", "bounds, 95 %"],
-                ([plain(each.what), plain(each.value), each.bounds] for each in trial.figures),
+                ([plain(each.what), plain(each.value), units.bounds(each.low, each.high)] for each in trial.figures),
                 2,
             )
     example = next((each for subject in report.subjects for each in subject.cells.values()), None)

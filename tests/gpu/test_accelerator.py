@@ -309,9 +309,7 @@ def test_a_device_that_is_hidden_or_has_no_driver_is_told_so_with_the_cure(monke
 
     monkeypatch.setattr(torch.accelerator, "current_accelerator", built_for)
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
-    with pytest.raises(
-        BenchCoreError, match=r"finds no such device on this machine\. Check that its driver is loaded"
-    ):
+    with pytest.raises(BenchCoreError, match=r"finds no such device on this machine\. Check that its driver is loaded"):
         open_accelerator()
     with pytest.raises(BenchCoreError, match=r"no xpu: .*Pass 'cuda'"):
         open_accelerator("xpu")

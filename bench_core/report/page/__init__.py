@@ -172,6 +172,7 @@ def _environment() -> jinja2.Environment:
         "rate": charts.rate,
         "ratio": units.estimate,
         "share": units.share,
+        "bounds": units.bounds,
         "change": units.signed_percent,
         "step": units.step,
         "count": units.count,

@@ -158,7 +158,7 @@ def test_how_many_cells_have_no_interval_and_how_many_controls_there_were_is_sai
     assert "Half of the 27 cells that have an interval are uncertain by at most" in trust
     assert "1 of 28 cells have no interval" in trust
     assert "1 of 60 controls, in 12 gates" in trust
-    assert "0.0 % to 9 %" in trust
+    assert "% to 8.9" in trust
 
 
 def test_trials_of_the_gate_stand_beside_what_they_say_about(page):
