@@ -1,4 +1,4 @@
-"""Stand-ins for a clock and an accelerator, for tests: nothing in them takes time."""
+"""A clock and an accelerator for tests. They do not take time."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import math
 from collections import deque
 from collections.abc import Mapping
 
-from bench_core.gpu.accelerator import SCRATCH_BYTES, Call, DeviceState, Memory, Operation, repeated
+from bench_core.gpu.accelerator import SCRATCH_BYTES, Call, DeviceMemory, DeviceState, Operation, repeated
 
 
 class FakeClock:
-    """A clock for tests: time passes only when told to.
+    """A clock whose time passes only by `advance`.
 
     Attributes:
         now: seconds since its start.
@@ -30,7 +30,7 @@ class FakeClock:
 
 
 class FakeEvent:
-    """An event of FakeAccelerator."""
+    """An event of `FakeAccelerator`."""
 
     def __init__(self, accelerator: FakeAccelerator) -> None:
         self.accelerator = accelerator
@@ -44,27 +44,27 @@ class FakeEvent:
 
     def seconds_since(self, earlier: FakeEvent) -> float:
         if not (self.reached() and earlier.reached()):
-            raise RuntimeError("an event was read before the device came to it")  # as torch does
+            raise RuntimeError("an event was read before the device reached it")  # as torch does
         return self.at - earlier.at
 
 
 class FakeAccelerator:
-    """An accelerator for tests: an asynchronous queue on a FakeClock.
+    """An accelerator for tests: an asynchronous queue on a `FakeClock`.
 
-    To launch costs host time and the work costs device time; the two overlap until the queue is full or somebody
+    Launches take host time, and work takes device time. The two overlap until the queue is full or the host
     synchronizes.
 
     Args:
         clock: the host's clock.
         launch: host seconds to enqueue one piece of work.
         least: device seconds of the smallest piece of work.
-        bandwidth: bytes a second of its memory; drawing normals goes at a third of it.
-        depth: how many launches wait in the queue before the next one waits for the device.
+        bandwidth: of its memory, in bytes per second. Drawing normals reaches a third of it.
+        depth: launches that fit into the queue. The next one waits for the device.
 
     Attributes:
-        free_at: when the device will have worked off its queue, on the host's clock.
+        free_at: the time on the host's clock when the queue will be empty.
         flushes: how often the L2 cache was flushed.
-        reports: the state that its instruments show.
+        reports: what `state` returns.
     """
 
     name = "Fake accelerator"
@@ -114,8 +114,8 @@ class FakeAccelerator:
         passes = {"fill_": 1, "copy_": 2, "normal_": 3}[operation]
         return repeated(lambda: self.submit(passes * 4 * elements / self.bandwidth), times)
 
-    def memory(self) -> Memory:
-        return Memory(free=8 << 30, total=8 << 30)
+    def memory(self) -> DeviceMemory:
+        return DeviceMemory(free=8 << 30, total=8 << 30)
 
     def release(self) -> None:
         pass

@@ -1,4 +1,4 @@
-"""CPU against accelerator, float32 against bfloat16, 1 thread against all: which is faster, and where that changes."""
+"""CPU against accelerator, float32 against bfloat16, one thread against all: which is faster, and at which size."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from bench_core import units
 from bench_core.analysis.ratios import by_at_least, excludes_one, where, within_run
 from bench_core.analysis.series import axes, quantity
 from bench_core.records.report import Crossing, Measured, Subject
 from bench_core.records.run import Interval
 
 FIRST = {"device": "cpu", "dtype": "float32", "threads": "1"}
-"""The parameters that are looked at, and the value that every other one is held to."""
+"""The parameters whose values are compared, and the value that all others are compared with."""
 
 
 def crossings(subject: Subject) -> tuple[Crossing, ...]:
-    """Every pair of lines that differ in one of these parameters alone, with at least two common places.
+    """Every pair of lines that differ in one parameter of `FIRST` alone, with at least two common sizes.
 
-    Times only: of memory, and of what is tracked, nothing crosses over that one could choose by.
+    Only times are compared.
     """
     by_benchmark: dict[str, list[Measured]] = {}
     for measured in subject.cells.values():
@@ -37,8 +38,8 @@ def crossings(subject: Subject) -> tuple[Crossing, ...]:
 
 
 @dataclass(frozen=True)
-class _Place:
-    """One value of the axis: the second over the first."""
+class _RatioAt:
+    """The ratio of second to first at one value of the axis."""
 
     n: float
     label: str
@@ -61,7 +62,7 @@ def _pairs(subject: str, cells: Sequence[Measured], parameter: str, first: str, 
             common = sorted((label for label in start if label in line), key=lambda label: quantity(label) or 0)
             if second == first or len(common) < 2:
                 continue
-            places = [_Place(quantity(label) or 0, label, within_run(line[label], start[label])) for label in common]
+            places = [_RatioAt(quantity(label) or 0, label, within_run(line[label], start[label])) for label in common]
             found = _crossed(places)
             yield Crossing(
                 subject=subject,
@@ -77,9 +78,9 @@ def _pairs(subject: str, cells: Sequence[Measured], parameter: str, first: str, 
             )
 
 
-def _crossed(places: Sequence[_Place]) -> list[tuple[float, tuple[_Place, _Place]]]:
-    """Where the faster one changes: between two places whose intervals exclude 1 on opposite sides, with none between
-    them that excludes it, too. Each with the two places."""
+def _crossed(places: Sequence[_RatioAt]) -> list[tuple[float, tuple[_RatioAt, _RatioAt]]]:
+    """Where the faster one changes: between two values of the axis whose intervals exclude 1 on opposite sides, with
+    no other such value between them. Each n comes with these two."""
     decided = [index for index, place in enumerate(places) if place.decided]
     return [
         (_interpolated(places[left : right + 1]), (places[left], places[right]))
@@ -88,9 +89,9 @@ def _crossed(places: Sequence[_Place]) -> list[tuple[float, tuple[_Place, _Place
     ]
 
 
-def _interpolated(places: Sequence[_Place]) -> float:
-    """The n where the line through the middles, straight on log axes, crosses 1; where it does so several times, which
-    only undecided places can make it do, their geometric mean."""
+def _interpolated(places: Sequence[_RatioAt]) -> float:
+    """The n at which the line through the estimates, straight on log axes, crosses 1. If undecided places make it cross
+    several times, it is their geometric mean."""
     found = []
     for left, right in itertools.pairwise(places):
         before, after = math.log(left.ratio.middle), math.log(right.ratio.middle)
@@ -101,8 +102,8 @@ def _interpolated(places: Sequence[_Place]) -> float:
 
 
 def _sentence(
-    places: Sequence[_Place],
-    found: Sequence[tuple[float, tuple[_Place, _Place]]],
+    places: Sequence[_RatioAt],
+    found: Sequence[tuple[float, tuple[_RatioAt, _RatioAt]]],
     first: str,
     second: str,
     axis: str,
@@ -110,9 +111,8 @@ def _sentence(
     labels = [place.label for place in places]
     decided = [place for place in places if place.decided]
     if not decided:
-        return (
-            f"`{first}` and `{second}` cannot be told apart{where(labels, labels, axis).replace(' every ', ' any ')}."
-        )
+        anywhere = where(labels, labels, axis).replace(" every ", " any ")
+        return f"No difference between `{first}` and `{second}` was found{anywhere}."
     if found:
         claim = _changes(places, decided, found, first, second, axis)
     else:
@@ -120,18 +120,18 @@ def _sentence(
         sure = where([place.label for place in decided], labels, axis)
         claim = f"`{_faster(decided[0], first, second)}` is faster{sure}{by_at_least(lead)}"
     open_ = [place.label for place in places if not place.decided]
-    return f"{claim}{f'; it cannot be told{where(open_, labels, axis)}' if open_ else ''}."
+    return f"{claim}{f'; inconclusive{where(open_, labels, axis)}' if open_ else ''}."
 
 
 def _changes(
-    places: Sequence[_Place],
-    decided: Sequence[_Place],
-    found: Sequence[tuple[float, tuple[_Place, _Place]]],
+    places: Sequence[_RatioAt],
+    decided: Sequence[_RatioAt],
+    found: Sequence[tuple[float, tuple[_RatioAt, _RatioAt]]],
     first: str,
     second: str,
     axis: str,
 ) -> str:
-    """Which is faster from where to where: from the first decided place to the last, since nothing is known beyond."""
+    """Which is faster between which sizes, from the first decided place to the last."""
     opening, last = decided[0], decided[-1]
     winners = [opening, *(after for _, (_, after) in found)]
     starts = [
@@ -145,17 +145,11 @@ def _changes(
     )
 
 
-def _faster(place: _Place, first: str, second: str) -> str:
+def _faster(place: _RatioAt, first: str, second: str) -> str:
     return first if place.ratio.middle > 1 else second
 
 
-def _until(found: tuple[float, tuple[_Place, _Place]], axis: str) -> str:
+def _until(found: tuple[float, tuple[_RatioAt, _RatioAt]], axis: str) -> str:
     n, (left, right) = found
     counted = "elements" if "x" in left.label else axis
-    return f" up to about {_about(n)} {counted} (between {left.label} and {right.label})"
-
-
-def _about(n: float) -> str:
-    """Two digits: a crossing is no better known."""
-    digits = 1 - math.floor(math.log10(n))
-    return f"{round(n, digits):,.{max(0, digits)}f}"
+    return f" up to about {units.about(n)} {counted} (between {left.label} and {right.label})"

@@ -1,4 +1,4 @@
-"""The table at the end of `make bench`: per family and cell, the time, how sure it is, and how far from the limit."""
+"""The table at the end of `make bench`: each cell's time, its uncertainty, and its distance from the limit."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bench_core import units
+from bench_core import tables, units
 from bench_core.analysis.limits import limits_of
 from bench_core.records.results import CellResult, ResultFile
 from bench_core.records.run import Interval
 
 WARN_ABOVE = 0.10
-"""Half width of a 99 % interval, as a share of the time, from which a figure is marked as uncertain."""
+"""Half the width of a 99 % interval, relative to the time, above which a time is marked as uncertain."""
 
 
 def results(file: ResultFile, names: Collection[str] | None = None) -> RenderableType:
-    """The cells of a result file, a table a family.
+    """The cells of a result file, with a table for each family.
 
     Args:
-        names: the cells to show; None for all. A file gathers what several runs of one commit have timed.
+        names: the cells to show; None for all. A file holds the cells of several runs of one commit.
     """
     shown = [cell for cell in file.cells if names is None or cell.name in names]
     shares = {limit.cell: limit.share for limit in limits_of(file.cells)}
@@ -32,10 +32,10 @@ def results(file: ResultFile, names: Collection[str] | None = None) -> Renderabl
 
 def legend() -> Text:
     return Text(
-        "±: half the 99 % interval of the median.  GB/s: the bytes that the job must move, over the time.  "
-        "of limit: over the most that this machine does of what binds the job: bytes, random numbers, or turns of a "
-        "Python loop (family limits); ~ where nothing says how sure that is.  vs best: over the fastest way of doing "
-        "the same job.  (unties): leaves tied parameters untied.",
+        "±: half the 99 % interval of the median.  GB/s: the bytes that the job must move, divided by the time.  "
+        "of limit: the rate relative to the most that this machine reaches of what limits the job: bytes, random "
+        "numbers, or turns of a Python loop (family limits); ~ without a known interval.  vs best: relative to the "
+        "fastest way to do the same job.  (unties): leaves tied parameters untied.",
         style="dim",
     )
 
@@ -55,10 +55,7 @@ def described(machine: Mapping[str, str]) -> str:
 
 
 def _family(name: str, cells: Sequence[CellResult], shares: Mapping[str, Interval]) -> Table:
-    table = Table(title=name, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
-    table.add_column("")
-    for heading in ("value", "±", "GB/s", "of limit", "vs best"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = tables.terminal("lrrrrr", ["", "value", "±", "GB/s", "of limit", "vs best"], title=name)
     for benchmark, group in _by(cells, lambda c: c.benchmark):
         rows = list(group)
         table.add_row(Text(benchmark.split(".", 1)[-1], style="cyan"))
@@ -76,7 +73,7 @@ def _row(cell: CellResult, share: Interval | None, best: dict[tuple[str, ...], f
     wide = _is_unsure(cell)
     return [
         label,
-        value(cell),
+        units.value(cell.value.middle, cell.unit),
         Text(units.uncertainty(cell.value) if cell.kind == "time" else "", style="yellow" if wide else ""),
         "" if cell.bandwidth is None else units.bandwidth(cell.bandwidth),
         "" if share is None else _share(share),
@@ -85,8 +82,7 @@ def _row(cell: CellResult, share: Interval | None, best: dict[tuple[str, ...], f
 
 
 def _share(share: Interval) -> str:
-    text = f"{100 * share.middle:.0f} %" if share.middle >= 0.01 else "< 1 %"
-    return text if share.known else f"~{text}"
+    return f"{'' if share.known else '~'}{units.share(share.middle)}"
 
 
 def _is_unsure(cell: CellResult) -> bool:
@@ -94,17 +90,8 @@ def _is_unsure(cell: CellResult) -> bool:
 
 
 def unsure(file: ResultFile, names: Collection[str] | None = None) -> int:
-    """How many of the times are uncertain by more than `WARN_ABOVE`."""
+    """The number of times that are uncertain by more than `WARN_ABOVE`."""
     return sum(_is_unsure(cell) for cell in file.cells if names is None or cell.name in names)
-
-
-def value(cell: CellResult) -> str:
-    """The value with its unit."""
-    if cell.kind == "time":
-        return units.time(cell.value.middle)
-    if cell.unit == "bytes":
-        return units.size(cell.value.middle)
-    return f"{cell.value.middle:.4g} {cell.unit}"
 
 
 def _job(cell: CellResult) -> tuple[str, ...]:

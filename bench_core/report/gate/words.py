@@ -51,8 +51,8 @@ class Row:
     @property
     def times(self) -> tuple[str, str]:
         """Base and head."""
-        base, head = (value(middle(self.cell, side), self.cell.unit) for side in SIDES)
-        return base, head
+        base, head = (middle(self.cell, side) for side in SIDES)
+        return units.before_and_after(base, head, self.judged.ratio.middle, self.cell.unit)
 
     @property
     def pairs(self) -> str:

@@ -1,4 +1,4 @@
-"""The handful of things that a reader should know before anything else."""
+"""The few things that a reader of the report should know first."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from urllib.parse import quote
 from bench_core import units
 from bench_core.analysis.limits import FAMILY as LIMITS
 from bench_core.records.report import Job, Report, Rival
-from bench_core.report.page import numbers
 
 Row = TypeVar("Row")
 
 LONGEST_REASON = 100
+"""Characters of a reason, at most."""
 
 OF_A_KIND = 2
-"""Findings of each kind, at most: with five kinds, a list that is read to its end."""
+"""The most highlights of each kind. With six kinds the list stays short enough to be read."""
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One sentence, and where its evidence is.
+class Highlight:
+    """One sentence with a link to its evidence.
 
     Attributes:
         kind: in a word or two, e.g. ``to gain``.
-        figure: the number that makes it one; "" without.
+        figure: the number behind it; "" without one.
         link: the anchor of the evidence.
     """
 
@@ -40,14 +40,14 @@ class Finding:
 
 
 def anchor(cell: str) -> str:
-    """The id of a cell's row, and its address in the page: as JavaScript's `encodeURI` writes it, without spaces, which
-    cannot be in an id."""
+    """The id of a cell's row, and its address in the page: as JavaScript's `encodeURI` writes it, and without spaces,
+    which an id cannot contain."""
     return "cell=" + quote("_".join(cell.split()), safe=";,/?:@&=+$#!*'()")
 
 
-def findings(report: Report) -> list[Finding]:
-    """What gates found last, the largest distances, the clearest advice, the oddest departures, the newest steps, what
-    was left out."""
+def findings(report: Report) -> list[Highlight]:
+    """The last regressions, the largest distances from limits, the clearest advice, the largest departures from laws,
+    the newest steps, and what was left out."""
     return [
         *_reds(report),
         *_gains(report),
@@ -62,8 +62,8 @@ def _on(report: Report, subject: str) -> str:
     return f" on {subject}" if len(report.subjects) > 1 else ""
 
 
-def _reds(report: Report) -> Iterator[Finding]:
-    """Regressions that the last gates on each machine found: on its newest judged commit, and on what is no commit."""
+def _reds(report: Report) -> Iterator[Highlight]:
+    """Regressions of the last gates on each machine: of its newest judged commit, and of the last head without one."""
     for number, history in enumerate(report.histories):
         judged = next((moment for moment in reversed(history.moments) if moment.verdicts), None)
         said = [] if judged is None else [(judged.commit.hash[:8], *verdict) for verdict in judged.verdicts]
@@ -71,34 +71,34 @@ def _reds(report: Report) -> Iterator[Finding]:
         for head, base, verdict, reason in said:
             if verdict == "regression":
                 on = f" on {history.machine}" if len(report.histories) > 1 else ""
-                yield Finding("slower, says the gate", head, f"Against {base}{on}: {reason}.", f"#history-{number}")
+                yield Highlight("regression", head, f"Against {base}{on}: {reason}.", f"#history-{number}")
 
 
-def _gains(report: Report) -> Iterator[Finding]:
+def _gains(report: Report) -> Iterator[Highlight]:
     limits = sorted(report.limits, key=lambda limit: -limit.to_gain)
     certain = (limit for limit in limits if limit.share.high < 1 and limit.to_gain)
     for limit in _first_of_each(certain, lambda limit: limit.cell):
-        yield Finding(
+        yield Highlight(
             "to gain",
-            numbers.time(limit.to_gain),
-            f"`{limit.cell}` reaches {numbers.percent(limit.share.middle)} of what `{limit.yardstick}` does"
+            units.time(limit.to_gain),
+            f"`{limit.cell}` reaches {units.share(limit.share.middle)} of what `{limit.yardstick}` does"
             f"{_on(report, limit.subject)}.",
             f"#{anchor(limit.cell)}",
         )
 
 
-def _advice(report: Report) -> Iterator[Finding]:
+def _advice(report: Report) -> Iterator[Highlight]:
     worst = [(_worst(job), number, job) for number, job in enumerate(report.jobs)]
     certain = [(rival, number, job) for rival, number, job in worst if rival is not None and rival.ratio.low > 1]
-    # Advice that names one way, the same at every size, comes first.
+    # Advice that names the same single way at every size comes first.
     certain.sort(key=lambda row: (bool(row[2].flips) or _is_shared(row[2]), -row[0].ratio.low))
     for rival, number, job in _first_of_each(certain, lambda row: row[2].benchmark):
         sentence = f"`{job.benchmark}`{_on(report, job.subject)}: {job.advice}"
-        yield Finding("slowest over fastest way", units.ratio(rival.ratio.middle), sentence, f"#job-{number}")
+        yield Highlight("slowest over fastest way", units.ratio(rival.ratio.middle), sentence, f"#job-{number}")
 
 
 def _is_shared(job: Job) -> bool:
-    """Somewhere the best way has company that cannot be told from it."""
+    """Whether another way is tied with the best one at some size."""
     return any(sum(rival.tied for rival in ranking.rivals[1:]) for ranking in job.rankings)
 
 
@@ -107,7 +107,7 @@ def _worst(job: Job) -> Rival | None:
     return max(rivals, key=lambda rival: rival.ratio.low, default=None)
 
 
-def _departures(report: Report) -> Iterator[Finding]:
+def _departures(report: Report) -> Iterator[Highlight]:
     found = [
         (residual, number, growth.series.subject)
         for number, growth in enumerate(report.growths)
@@ -118,10 +118,10 @@ def _departures(report: Report) -> Iterator[Finding]:
     found.sort(key=lambda row: -abs(math.log1p(row[0].relative)))
     for residual, number, subject in _first_of_each(found, lambda row: row[0].point.cell):
         sentence = f"`{residual.point.cell}`{_on(report, subject)}: {residual.why or 'unexplained'}."
-        yield Finding("off its law", numbers.change(residual.relative), sentence, f"#law-{number}")
+        yield Highlight("off its law", units.signed_percent(residual.relative), sentence, f"#law-{number}")
 
 
-def _steps(report: Report) -> Iterator[Finding]:
+def _steps(report: Report) -> Iterator[Highlight]:
     found = [
         (change, track, history, number)
         for number, history in enumerate(report.histories)
@@ -132,7 +132,7 @@ def _steps(report: Report) -> Iterator[Finding]:
     for change, track, history, number in _first_of_each(found, lambda row: row[1].cell):
         commit = history.moments[change.moment].commit
         on = f" on {history.machine}" if len(report.histories) > 1 else ""
-        yield Finding(
+        yield Highlight(
             units.direction(track.unit, grew=change.ratio > 1),
             units.ratio(max(change.ratio, 1 / change.ratio)),
             f"`{track.cell}`{on}, since `{commit.hash[:8]}` {commit.subject}".rstrip() + ".",
@@ -141,17 +141,17 @@ def _steps(report: Report) -> Iterator[Finding]:
 
 
 def _first_of_each(rows: Iterable[Row], name: Callable[[Row], str]) -> Iterator[Row]:
-    """The first rows of different benchmarks: the sizes of one tell one story."""
+    """The first rows of different benchmarks, since the sizes of one benchmark are alike."""
     found = dict[str, Row]()
     for row in rows:
         found.setdefault(name(row).split("(")[0], row)
     return islice(found.values(), OF_A_KIND)
 
 
-def _left_out(report: Report) -> Iterator[Finding]:
+def _left_out(report: Report) -> Iterator[Highlight]:
     if report.left_out:
         first, *others = report.left_out
         more = f", and {len(others)} more" if others else ""
         source = first.source if " " in first.source else f"`{first.source}`"
         reason = textwrap.shorten(first.reason, LONGEST_REASON, placeholder=" ...")
-        yield Finding("left out", str(len(report.left_out)), f"{source}: {reason}{more}.", "#left-out")
+        yield Highlight("left out", str(len(report.left_out)), f"{source}: {reason}{more}.", "#left-out")

@@ -1,4 +1,4 @@
-"""The records, regrouped as the page shows them."""
+"""The records, grouped as the page shows them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from bench_core import units
 from bench_core.analysis.compare import compared
 from bench_core.analysis.limits import FAMILY, level
 from bench_core.analysis.series import quantity
@@ -27,8 +28,8 @@ from bench_core.records.report import (
 )
 from bench_core.records.results import CellResult
 from bench_core.records.run import Interval
-from bench_core.report.page import charts, numbers
-from bench_core.report.page.charts import Chart, Yardstick
+from bench_core.report.page import charts, vega
+from bench_core.report.page.charts import CeilingPoint, Chart
 
 BOUNDS: dict[Bound, str] = {
     "memory": "Bound by memory",
@@ -43,7 +44,7 @@ class Figure:
 
     Attributes:
         key: its number among the charts.
-        title: "" where what stands above says all.
+        title: "" where the heading above is enough.
     """
 
     key: int
@@ -52,7 +53,7 @@ class Figure:
 
 
 class Figures:
-    """Gathers the charts of a page, and the numbers of its cells."""
+    """Collects the charts of a page, and numbers its cells."""
 
     def __init__(self, report: Report) -> None:
         names = dict.fromkeys(name for subject in report.subjects for name in subject.cells)
@@ -85,9 +86,9 @@ class Cost:
     """One benchmark along one axis.
 
     Attributes:
-        common: what all of its lines share, in words.
-        lines: that can be chosen; () where they are few enough.
-        first: those that are chosen at first.
+        common: parameters with one value in all lines, as text.
+        lines: the names of lines that can be chosen; () where all are shown.
+        first: the lines that are chosen at first.
     """
 
     number: int
@@ -162,15 +163,14 @@ def _cost(number: int, report: Report, group: Sequence[Series], figures: Figures
 
 
 def _spread_out(names: Sequence[str], count: int) -> list[str]:
-    """The first, the last, and what lies evenly between."""
+    """The first, the last, and evenly spaced ones between."""
     if len(names) <= count:
         return list(names)
     return [names[round(index * (len(names) - 1) / (count - 1))] for index in range(count)]
 
 
 def _edges(caches: Mapping[str, int], lines: Iterable[Series]) -> list[tuple[str, float, int]]:
-    """The n from which the elements of a line are larger than a cache of the CPU, with a row for each width of an
-    element."""
+    """Caches of the CPU as (name, the n from which the elements of a line outgrow it, a row for each element size)."""
     on_cpu = (series for series in lines if series.fixed.get("device", "cpu") == "cpu")
     widths = sorted({series.item_bytes for series in on_cpu if series.item_bytes})
     return [
@@ -186,7 +186,7 @@ def _cost_in_words(lines: Mapping[str, Series]) -> str:
     last = lines[ends[0]].points[-1]
 
     def said(name: str) -> str:
-        return f"{name} with {numbers.value(lines[name].points[-1].value.middle, one.unit)}"
+        return f"{name} with {units.value(lines[name].points[-1].value.middle, one.unit)}"
 
     extremes = f"the least is {said(ends[0])}" + (f", the most {said(ends[-1])}" if len(ends) > 1 else "")
     return (
@@ -223,8 +223,8 @@ def rooflines(report: Report, figures: Figures) -> list[Roofline]:
     return found
 
 
-def _yardsticks(subject: Subject, bound: Bound) -> Iterator[Yardstick]:
-    """What the subject's own yardsticks of this bound reach."""
+def _yardsticks(subject: Subject, bound: Bound) -> Iterator[CeilingPoint]:
+    """The rates of the subject's own yardsticks of this bound."""
     for measured in subject.cells.values():
         cell = measured.cell
         if cell.family == FAMILY and cell.kind == "time" and cell.value.middle > 0:
@@ -234,13 +234,13 @@ def _yardsticks(subject: Subject, bound: Bound) -> Iterator[Yardstick]:
                 where = level(work / (cell.reads + cell.writes), subject.caches) if cached else ""
                 line = cell.benchmark.rsplit(".", 1)[-1].removeprefix("time_")
                 others = [value for name, value in cell.params.items() if name != size]
-                yield Yardstick(
+                yield CeilingPoint(
                     f"{line}({', '.join(others)})" if others else line, work, work / cell.value.middle, where
                 )
 
 
 def _work(cell: CellResult) -> tuple[Bound, float | None, str]:
-    """What a yardstick is for, how much it does in a call, and the parameter that says so."""
+    """The bound of a yardstick, the work of a call, and the parameter that sets it."""
     if cell.drawn:
         return "generator", cell.drawn, "size"
     if cell.moved_bytes:
@@ -254,7 +254,7 @@ def _limits_in_words(limits: Sequence[Limit]) -> str:
     return (
         f"Scatter chart on logarithmic axes: the rate of {len(limits)} cells against the work of a call, with the "
         f"ceilings as lines. {near} of them reach 80 % of their ceiling or more; the median is "
-        f"{numbers.percent(shares[len(shares) // 2])}, the least {numbers.percent(shares[0])}."
+        f"{units.share(shares[len(shares) // 2])}, the least {units.share(shares[0])}."
     )
 
 
@@ -263,7 +263,7 @@ class JobView:
     """A job with its chart.
 
     Attributes:
-        names: of the ways, those that are fast at the largest size first.
+        names: the ways, the fastest at the largest size first.
         rows: for each of the names, its rank and rival in each ranking, or None.
     """
 
@@ -329,7 +329,7 @@ class InSubject:
     """A cell on one machine.
 
     Attributes:
-        share: of its limit; None without one.
+        share: of its limit; None without a limit.
     """
 
     measured: Measured
@@ -341,8 +341,8 @@ class CellRow:
     """A cell in every subject.
 
     Attributes:
-        subjects: None where one has not measured it.
-        compared: the second subject held against the first; None unless there are two that have measured it.
+        subjects: one for each subject; None where it has not measured the cell.
+        compared: the second subject compared with the first; None unless exactly two have measured it.
         reproduce: the command that measures it again, the same on every machine.
     """
 
@@ -367,7 +367,7 @@ def cell_rows(report: Report) -> list[CellRow]:
 
 
 def laws(report: Report, cells: Mapping[str, int]) -> list[dict[str, object]]:
-    """What the charts of the laws are drawn from, one for each of the report's growths."""
+    """The data for the charts of the laws, one for each of the report's growths."""
     return [_law(growth, cells) for growth in report.growths]
 
 
@@ -379,18 +379,18 @@ def _law(growth: Growth, cells: Mapping[str, int]) -> dict[str, object]:
         "sentence": growth.sentence,
         "unit": series.unit,
         "counts": series.counts,
-        "ticks": charts.ticks(ends, series.unit).get("values"),
+        "ticks": vega.ticks(ends, series.unit).get("values"),
         "law": [
-            *map(numbers.kept, (growth.fixed, growth.each)),
-            None if growth.bend is None else numbers.kept(growth.bend),
-            numbers.kept(growth.each_beyond),
+            *map(vega.kept, (growth.fixed, growth.each)),
+            None if growth.bend is None else vega.kept(growth.bend),
+            vega.kept(growth.each_beyond),
         ],
         "rows": [
             [
                 residual.point.label,
                 residual.point.n,
-                *map(numbers.kept, _ends(residual.point.value)),
-                *map(numbers.kept, (residual.fitted, residual.relative)),
+                *map(vega.kept, _ends(residual.point.value)),
+                *map(vega.kept, (residual.fitted, residual.relative)),
                 residual.departs,
                 residual.why,
                 cells[residual.point.cell],
@@ -405,7 +405,7 @@ def _ends(interval: Interval) -> tuple[float, float, float]:
 
 
 def histories(report: Report, cells: Mapping[str, int]) -> list[dict[str, object]]:
-    """What the charts of the history are drawn from, one for each of the report's histories."""
+    """The data for the charts of the history, one for each of the report's histories."""
     return [
         {
             "commits": [moment.commit.hash[:8] for moment in history.moments],
@@ -420,7 +420,7 @@ def histories(report: Report, cells: Mapping[str, int]) -> list[dict[str, object
 
 
 def _marks(moment: Moment) -> list[tuple[str, str]]:
-    """Kind and words of what is marked at a commit, for every cell."""
+    """(Kind, text) of each mark at a commit."""
     upgrade = [("torch upgrade", f"torch {moment.upgraded} to {moment.torch}")] if moment.upgraded else []
     return upgrade + [
         (
@@ -432,11 +432,14 @@ def _marks(moment: Moment) -> list[tuple[str, str]]:
 
 
 TINIEST = 1e-300
-"""Far below whatever is measured, and far enough above 0 to divide by."""
+"""Far below every measured value, and large enough to divide by."""
 
 
 def _track(history: History, number: int, cells: Mapping[str, int]) -> dict[str, object]:
-    """Values as whole numbers of a tick, a thousandth or less of the smallest: 50,000 of them take half a megabyte."""
+    """A track with its values as multiples of a tick, which keeps 50,000 values at half a megabyte.
+
+    The tick is at most a thousandth of the smallest value.
+    """
     track = history.tracks[number]
     middles = [interval.middle for _, interval in track.values]
     smallest = min((abs(middle) for middle in middles if middle), default=1.0)
@@ -449,7 +452,7 @@ def _track(history: History, number: int, cells: Mapping[str, int]) -> dict[str,
         "value": [round(middle / tick) for middle in middles],
         "less": [_ticks(one.middle - one.low, tick) for _, one in track.values],
         "more": [_ticks(one.high - one.middle, tick) for _, one in track.values],
-        "changes": [[change.moment, numbers.step(change.ratio, track.unit)] for change in track.changes],
+        "changes": [[change.moment, units.step(change.ratio, track.unit)] for change in track.changes],
     }
     if at != list(range(len(history.moments))):
         content["at"] = at

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from bench_core import units
 from bench_core.records.run import Interval
-from bench_core.report.page import charts, numbers, views
+from bench_core.report.page import charts, vega, views
 from bench_core.report.page.findings import anchor, findings
 
 
@@ -22,7 +23,7 @@ def test_every_specification_is_valid_vega_lite(schema, small, two):
     specs = [chart.spec for report in (small, two, one_size) for chart in drawn(report)]
     specs += [spec() for spec in charts.SHARED.values()]
     for spec in specs:
-        wrong = [error.message for error in schema.iter_errors({**spec, "config": charts.STYLE})]
+        wrong = [error.message for error in schema.iter_errors({**spec, "config": vega.STYLE})]
         assert wrong == []
 
 
@@ -32,9 +33,10 @@ def test_a_row_has_a_value_for_every_column(small):
 
 
 def test_what_has_a_colour_has_a_shape_of_its_own():
-    slots = charts._slots(20)
-    assert len(set(zip(slots["colour"], slots["shape"], strict=True))) == 20
-    assert len(set(slots["shape"][:8])) == 8
+    found = vega.told_apart("field", [str(number) for number in range(20)])
+    colours, shapes = (found[channel]["scale"]["range"] for channel in ("color", "shape"))
+    assert len(set(zip(colours, shapes, strict=True))) == 20
+    assert len(set(shapes[:8])) == 8
 
 
 def test_a_cache_is_marked_where_the_elements_of_a_line_fill_it(small):
@@ -92,8 +94,8 @@ def test_a_ceiling_has_no_level_where_caches_are_not_known_or_do_not_matter(smal
 
 
 def test_ceilings_differ_in_dash_or_in_grey():
-    lines = [str(number) for number in range(3 * len(charts.DASHES))]
-    drawn_as = list(zip(map(str, charts._over(charts.DASHES, lines)), charts._greys(lines), strict=True))
+    lines = [str(number) for number in range(3 * len(vega.DASHES))]
+    drawn_as = list(zip(map(str, vega.repeated(vega.DASHES, lines)), vega.greys(lines), strict=True))
     assert len(set(drawn_as)) == len(lines)
 
 
@@ -121,42 +123,13 @@ def test_an_unknown_end_of_an_interval_is_nothing_in_the_data(small):
     ],
 )
 def test_an_axis_has_few_round_ticks(values, unit, ticks):
-    assert charts.ticks(values, unit).get("values") == (ticks and pytest.approx(ticks))
-
-
-@pytest.mark.parametrize(
-    ("shown", "text"),
-    [
-        (numbers.value(1.5e-6, "seconds"), "1.50 µs"),
-        (numbers.value(2.5e-12, "seconds"), "2.5 ps"),
-        (numbers.value(3 * 2**20, "bytes"), "3.00 MiB"),
-        (numbers.value(0.25, "ratio"), "0.25 ratio"),
-        (numbers.rate(12.34e9, "memory"), "12.3 GB/s"),
-        (numbers.rate(306e6, "generator"), "306 M numbers/s"),
-        (numbers.rate(950, "interpreter"), "950 items/s"),
-        (numbers.ratio(Interval(1.2, 1.234, 1.27, 0.99)), "1.23x (1.20 to 1.27)"),
-        (numbers.ratio(Interval(-math.inf, 2, math.inf, 0.99)), "2.00x (interval unknown)"),
-        (numbers.ratio(Interval(1, 1, 1, 0.99)), "1.00x"),
-        (numbers.percent(0.004), "0.4\u00a0%"),
-        (numbers.percent(0.05), "5\u00a0%"),
-        (numbers.percent(math.nan), "?"),
-        (numbers.change(-0.25), "-25 %"),
-        (numbers.step(0.8, "seconds"), "1.25x faster"),
-        (numbers.step(2, "bytes"), "2.00x more"),
-        (numbers.step(0.5, "loss"), "2.00x lower"),
-        (numbers.count(65_536), "65,536"),
-        (numbers.count(16_777_216), "16.8 M"),
-        (numbers.sortable(math.nan), ""),
-    ],
-)
-def test_numbers_are_shown_as_a_person_reads_them(shown, text):
-    assert shown == text
+    assert vega.ticks(values, unit).get("values") == (ticks and pytest.approx(ticks))
 
 
 def test_a_benchmark_gives_one_finding_of_a_kind(small):
     gains = [finding for finding in findings(small) if finding.kind == "to gain"]
     assert len({finding.sentence.split("(")[0] for finding in gains}) == len(gains) == 2
-    assert gains[0].figure == numbers.time(max(limit.to_gain for limit in small.limits))
+    assert gains[0].figure == units.time(max(limit.to_gain for limit in small.limits))
 
 
 def test_a_limit_with_nothing_to_gain_is_no_finding(small):
@@ -195,7 +168,7 @@ def test_a_regression_that_the_last_gate_found_comes_first_and_an_older_one_not_
     green = replace(quiet[2], verdicts=(("main", "pass", ""),))
     last = replace(small, histories=(replace(history, moments=(quiet[0], red, *quiet[2:])),))
     first = findings(last)[0]
-    assert (first.kind, first.figure) == ("slower, says the gate", red.commit.hash[:8])
+    assert (first.kind, first.figure) == ("regression", red.commit.hash[:8])
     assert first.sentence == "Against main: 2 cells slower."
     older = replace(small, histories=(replace(history, moments=(quiet[0], red, green, *quiet[3:])),))
     assert "gate" not in findings(older)[0].kind
@@ -216,7 +189,7 @@ def test_a_step_is_said_in_the_words_of_its_unit(small):
         for number, (unit, ratio) in enumerate((("bytes", 0.25), ("steps", 4.5)))
     )
     found = findings(replace(small, histories=(replace(history, tracks=tracks),)))
-    assert [(one.kind, one.figure) for one in found if one.link == "#history-0" and "gate" not in one.kind] == [
+    assert [(one.kind, one.figure) for one in found if one.link == "#history-0" and one.kind != "regression"] == [
         ("higher", "4.50x"),
         ("less", "4.00x"),
     ]
