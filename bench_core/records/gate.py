@@ -10,6 +10,10 @@ from typing import Literal
 from bench_core.records.run import Interval
 from bench_core.records.version import Version
 
+ADDED_LATER = {"later": True}
+"""Marks a field that the first files do not have, as `bench_core.codec.LATER` does. It is spelled out because workers
+import this module, and must not import the codec's library."""
+
 Side = Literal["base", "head"]
 
 SIDES: tuple[Side, Side] = ("base", "head")
@@ -262,12 +266,12 @@ class GateRecord:
     interrupted: bool = False
     resumed: int = 0
     first_pair: int = 0
-    causes: tuple[Cause, ...] = ()
-    instructions: tuple[Instructions, ...] = ()
-    code: Version | None = None
-    unfair: tuple[str, ...] = ()
-    besides: tuple[str, ...] = ()
-    creep: GateRecord | None = None
+    causes: tuple[Cause, ...] = field(default=(), metadata=ADDED_LATER)
+    instructions: tuple[Instructions, ...] = field(default=(), metadata=ADDED_LATER)
+    code: Version | None = field(default=None, metadata=ADDED_LATER)
+    unfair: tuple[str, ...] = field(default=(), metadata=ADDED_LATER)
+    besides: tuple[str, ...] = field(default=(), metadata=ADDED_LATER)
+    creep: GateRecord | None = field(default=None, metadata=ADDED_LATER)
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import math
 import re
-import types
-import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from bench_core import codec
+from bench_core.codec import MalformedError
 from bench_core.errors import BenchCoreError
 from bench_core.files import append_line, write_whole
 from bench_core.records.gate import SIDES, CellEvidence, Effect, GateRecord, GateVerdict, Judgement, Side, VerdictName
@@ -25,9 +25,6 @@ from bench_core.statistics import clopper_pearson, median_interval
 
 SCHEMA = 1
 """Raised when a key goes, or changes its meaning. Keys may be added without: readers ignore what they do not know."""
-
-LATER: Mapping[str, Any] = {"causes": [], "instructions": [], "code": None, "unfair": [], "besides": [], "creep": None}
-"""Keys that the first files did not have."""
 
 LEDGER = "gate-controls.jsonl"
 
@@ -51,15 +48,15 @@ def _content(record: GateRecord, verdict: GateVerdict) -> dict[str, Any]:
         "verdict": verdict.verdict,
         "reason": verdict.reason,
         "date": record.date,
-        "seconds": as_json(record.seconds),
+        "seconds": codec.to_json(record.seconds),
         "seed": record.settings.seed,
-        "base": _without_path(as_json(record.base)),
-        "head": _without_path(as_json(record.head)),
-        "machine": as_json(record.machine),
-        "settings": as_json(record.settings),
-        "code": None if record.code is None else _without_path(as_json(record.code)),
-        "unfair": as_json(record.unfair),
-        "besides": as_json(record.besides),
+        "base": _without_path(codec.to_json(record.base)),
+        "head": _without_path(codec.to_json(record.head)),
+        "machine": codec.to_json(record.machine),
+        "settings": codec.to_json(record.settings),
+        "code": None if record.code is None else _without_path(codec.to_json(record.code)),
+        "unfair": codec.to_json(record.unfair),
+        "besides": codec.to_json(record.besides),
         "identical": record.identical,
         "interrupted": record.interrupted,
         "resumed": record.resumed,
@@ -70,10 +67,10 @@ def _content(record: GateRecord, verdict: GateVerdict) -> dict[str, Any]:
             "cells": [_cell(*both) for both in zip(record.controls, verdict.controls, strict=True)],
         },
         "noise": {name: _finite(value) for name, value in vars(verdict.noise).items()},
-        "left_out": as_json(record.left_out),
+        "left_out": codec.to_json(record.left_out),
         "cells": [_cell(*both) for both in zip(record.cells, verdict.cells, strict=True)],
-        "causes": as_json(record.causes),
-        "instructions": as_json(record.instructions),
+        "causes": codec.to_json(record.causes),
+        "instructions": codec.to_json(record.instructions),
         "creep": creep,
     }
 
@@ -102,18 +99,17 @@ def read(path: Path) -> GateRecord:
     """
     content = _load(path)
     try:
-        found: GateRecord = _read_as(GateRecord, _as_recorded(content), "")
-    except ValueError as error:
+        return codec.from_json(GateRecord, _as_recorded(content))
+    except MalformedError as error:
         raise _damaged(path, error) from error
-    return found
 
 
 def _as_recorded(content: Mapping[str, Any]) -> dict[str, Any]:
     """What follows from the record has been added to it in the file; what tells nobody anything was left out."""
     code = ["code"] if content.get("code") is not None else []
     versions = {name: {**_object(content, name), "path": ""} for name in (*SIDES, *code)}
-    creep = None if content.get("creep") is None else _as_recorded(_object(content, "creep"))
-    return {**LATER, **content, **versions, "controls": _object(content, "control").get("cells"), "creep": creep}
+    creep = {} if content.get("creep") is None else {"creep": _as_recorded(_object(content, "creep"))}
+    return {**content, **versions, "controls": _object(content, "control").get("cells"), **creep}
 
 
 def stored_verdict(path: Path) -> VerdictName:
@@ -124,10 +120,16 @@ def stored_verdict(path: Path) -> VerdictName:
     """
     content = _load(path)
     try:
-        verdict: VerdictName = _read_as(VerdictName, content.get("verdict"), "verdict")
-    except ValueError as error:
+        return codec.from_json(_Verdict, content).verdict
+    except MalformedError as error:
         raise _damaged(path, error) from error
-    return verdict
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """The part of the file that `stored_verdict` reads."""
+
+    verdict: VerdictName
 
 
 def is_gate(content: Mapping[str, Any]) -> bool:
@@ -142,10 +144,9 @@ def summary(path: Path, content: Mapping[str, Any]) -> Summary:
         BenchCoreError: if `write` does not write such a file.
     """
     try:
-        found: Summary = _read_as(Summary, _known(path, content), "")
-    except ValueError as error:
+        return codec.from_json(Summary, _known(path, content))
+    except MalformedError as error:
         raise _damaged(path, error) from error
-    return found
 
 
 def append_controls(results: Path, record: GateRecord, verdict: GateVerdict) -> None:
@@ -199,7 +200,7 @@ def append_summary(results: Path, record: GateRecord, verdict: GateVerdict) -> N
         "schema": f"bench-core/gate/{SCHEMA}",
         "base": _named(record.base),
         "head": _named(record.head),
-        "machine": as_json(record.machine),
+        "machine": codec.to_json(record.machine),
         "date": record.date,
         "verdict": verdict.verdict,
         "reason": verdict.reason,
@@ -227,7 +228,7 @@ def summaries(path: Path) -> Iterator[Summary | None]:
 
 
 def _named(version: Version) -> Any:
-    return as_json(SideName(version.name, version.commit, version.changed))
+    return codec.to_json(SideName(version.name, version.commit, version.changed))
 
 
 def _append(path: Path, line: Mapping[str, Any], what: str) -> None:
@@ -278,7 +279,7 @@ def _ledger(path: Path) -> Iterator[_Counts | None]:
             yield None
             continue
         try:
-            counts: _Counts = _read_as(_Counts, found, "the line")
+            counts = codec.from_json(_Counts, found)
             if not 0 <= counts.rejected <= counts.controls:
                 raise ValueError(f"{counts.rejected} of {counts.controls} rejected")
         except ValueError as error:
@@ -289,7 +290,7 @@ def _ledger(path: Path) -> Iterator[_Counts | None]:
 
 
 def _cell(cell: CellEvidence, judged: Judgement) -> dict[str, Any]:
-    kept = as_json(cell)
+    kept = codec.to_json(cell)
     kept["effects"] = [_effect(effect) for effect in cell.effects]
     return {
         **{name: kept[name] for name in ("name", "benchmark", "params", "kind", "unit")},
@@ -321,7 +322,7 @@ def _effect(effect: Effect) -> dict[str, Any]:
         ratio = math.exp(effect.log_ratio)
     except OverflowError:
         ratio = math.inf
-    kept = as_json(effect)
+    kept = codec.to_json(effect)
     return {"pair": kept.pop("pair"), "parent": kept.pop("parent"), "ratio": _finite(ratio), **kept}
 
 
@@ -330,59 +331,10 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def as_json(value: Any) -> Any:
-    """What the record holds, so that `_read_as` finds it again: NaN as null, infinity as a text."""
-    if is_dataclass(value):
-        return {field.name: as_json(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, Mapping):
-        return {name: as_json(item) for name, item in value.items()}
-    if isinstance(value, tuple):
-        return [as_json(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else str(value)
-    return value
-
-
-def _read_as(hint: Any, value: Any, where: str) -> Any:
-    """The inverse of `as_json`, by the type that is wanted.
-
-    Args:
-        where: the place in the file, for the error.
-
-    Raises:
-        ValueError: if `value` is not of that type.
-    """
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):  # all of ours are optional
-        (wanted,) = (argument for argument in arguments if argument is not type(None))
-        return None if value is None else _read_as(wanted, value, where)
-    if origin is Literal and value in arguments:
-        return value
-    if origin is tuple and isinstance(value, list):
-        return tuple(_read_as(arguments[0], item, f"{where}[{index}]") for index, item in enumerate(value))
-    if origin is Mapping and isinstance(value, dict):
-        return {name: _read_as(arguments[1], item, f"{where}.{name}") for name, item in value.items()}
-    if is_dataclass(hint) and isinstance(value, dict):
-        hints = typing.get_type_hints(hint)
-        missing = sorted(hints.keys() - value.keys())
-        if missing:
-            raise ValueError(f"{where or 'its top level'} lacks {', '.join(missing)}")
-        return hint(**{name: _read_as(hints[name], value[name], f"{where}.{name}".lstrip(".")) for name in hints})  # type: ignore[operator]
-    if hint is float:
-        if value is None:
-            return math.nan
-        if value in ("inf", "-inf") or (isinstance(value, (int, float)) and not isinstance(value, bool)):
-            return float(value)
-    elif type(value) is hint:
-        return value
-    name = getattr(hint, "__name__", str(hint)) if origin is None else str(hint)
-    raise ValueError(f"{where} is {json.dumps(value)[:40]}, and not of type {name}")
-
-
 def _object(content: Mapping[str, Any], name: str) -> dict[str, Any]:
     found = content.get(name)
     if not isinstance(found, dict):
-        raise ValueError(f"{name} is no object")
+        raise MalformedError(f"{name} is no object")
     return found
 
 
@@ -420,5 +372,5 @@ def _known(path: Path, content: Any) -> dict[str, Any]:
     return content
 
 
-def _damaged(path: Path, error: ValueError) -> BenchCoreError:
+def _damaged(path: Path, error: MalformedError) -> BenchCoreError:
     return BenchCoreError(f"{path} is damaged: {error}. `bench-core gate --json FILE` writes it anew.")

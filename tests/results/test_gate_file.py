@@ -24,6 +24,9 @@ from bench_core.records.run import Interval
 from bench_core.records.version import Version
 from bench_core.results import gate_file
 
+LATER = ("causes", "instructions", "code", "unfair", "besides", "creep")
+"""Keys that the first files do not have."""
+
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "gate-json.md"
 
 FILL = CellEvidence(
@@ -117,7 +120,7 @@ def test_what_crept_in_is_read_back_as_exactly(tmp_path):
 
 
 def test_a_file_from_before_anything_was_looked_into_is_read_too(tmp_path):
-    older = changed(stored(tmp_path), lambda content: [content.pop(name) for name in gate_file.LATER])
+    older = changed(stored(tmp_path), lambda content: [content.pop(name) for name in LATER])
     found = gate_file.read(older)
     assert (found.causes, found.instructions, found.code, found.unfair) == ((), (), None, ())
 
@@ -230,20 +233,18 @@ def test_another_file_is_one_clear_error(tmp_path, text, complaint):
             read(path)
 
 
-DAMAGES = {
-    "is damaged: its top level lacks left_out": lambda c: c.pop("left_out"),
+DAMAGES = {  # the place, what was found there, and what is wanted
+    "gate.json is damaged: its top level: lacks left_out": lambda c: c.pop("left_out"),
     "is damaged: control is no object": lambda c: c.pop("control"),
     "is damaged: base is no object": lambda c: c.update(base=3),
-    r'cells\[0\].effects\[1\].log_ratio is "a", and not of type float': lambda c: c["cells"][0]["effects"][1].update(
+    r'cells\[0\].effects\[1\].log_ratio: "a" is not of type float': lambda c: c["cells"][0]["effects"][1].update(
         log_ratio="a"
     ),
-    r"cells\[1\].effects\[0\].pair is true, and not of type int": lambda c: c["cells"][1]["effects"][0].update(
-        pair=True
-    ),
-    r"settings lacks limit": lambda c: c["settings"].pop("limit"),
-    r'cells\[0\].error_side is "left", and not of type': lambda c: c["cells"][0].update(error_side="left"),
-    r"cells is \{\}, and not of type": lambda c: c.update(cells={}),
-    r"cells\[0\].params.size is 8, and not of type str": lambda c: c["cells"][0]["params"].update(size=8),
+    r"cells\[1\].effects\[0\].pair: true is not of type int": lambda c: c["cells"][1]["effects"][0].update(pair=True),
+    r"settings: lacks limit": lambda c: c["settings"].pop("limit"),
+    r'cells\[0\].error_side: "left" is not of type "base" or "head"': lambda c: c["cells"][0].update(error_side="left"),
+    r"cells: \{\} is not of type": lambda c: c.update(cells={}),
+    r"cells\[0\].params\['size'\]: 8 is not of type str": lambda c: c["cells"][0]["params"].update(size=8),
 }
 
 
@@ -254,7 +255,7 @@ def test_a_damaged_part_is_named(tmp_path, complaint):
 
 
 def test_a_verdict_that_there_is_not_is_an_error(tmp_path):
-    with pytest.raises(BenchCoreError, match='verdict is "fine", and not of type'):
+    with pytest.raises(BenchCoreError, match='verdict: "fine" is not of type'):
         gate_file.stored_verdict(changed(stored(tmp_path), lambda content: content.update(verdict="fine")))
 
 

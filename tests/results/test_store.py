@@ -374,8 +374,10 @@ def test_a_line_goes_after_what_a_power_cut_has_left(folder):
     ("change", "reason"),
     [
         ({"schema": 2}, "a newer bench_core wrote it (schema 2): upgrade"),
-        ({"caches": None}, "AttributeError"),
-        ({"caches": {"L1d": math.inf}}, "OverflowError"),
+        ({"schema": None}, "its schema is null"),
+        ({"caches": None}, "caches: null is not of type"),
+        ({"caches": {"L1d": math.inf}}, "caches['L1d']: Infinity is not of type int"),
+        ({"findings": [["minor", "It is hot."]]}, "findings[0]: 2 items, and not 3"),
     ],
 )
 def test_a_line_of_circumstances_that_is_newer_or_damaged_is_left_out(folder, change, reason):
