@@ -1,57 +1,195 @@
-"""Numbers as a person reads them."""
+"""Numbers as text: the one place that chooses digits, units, signs and plurals.
+
+Every function returns text without markup. A value that is not a number is ``n/a``.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 
 from bench_core.records.run import Interval
 
-_TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+_TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"), (1e-12, "ps"))
+_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
-def time(seconds: float) -> str:
-    """Three significant digits with the fitting unit: ``1.23 ms``."""
+def time(seconds: float, significant: int = 3) -> str:
+    """A time with that many significant digits, from picoseconds to seconds: ``1.23 ms``."""
     if math.isnan(seconds):
         return "n/a"
-    scale, unit = next(((scale, unit) for scale, unit in _TIMES if abs(seconds) >= 0.9995 * scale), _TIMES[-1])
-    return f"{_three_digits(seconds / scale)} {unit}"
+    if seconds == 0:
+        return "0 ns"
+    rounds_up = 1 - 0.5 * 10**-significant
+    scale, unit = next(((scale, unit) for scale, unit in _TIMES if abs(seconds) >= rounds_up * scale), _TIMES[-1])
+    return f"{digits(seconds / scale, significant)} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """How long something took or may take, in whole units: ``38 s``, ``4 min 12 s``, ``2 h 5 min``."""
+    if not math.isfinite(seconds):
+        return "n/a"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def size(count: float) -> str:
-    """Bytes in binary units: ``64 MiB``."""
+    """Bytes in binary units: ``64.0 MiB``."""
+    if math.isnan(count):
+        return "n/a"
     for unit in ("B", "KiB", "MiB", "GiB"):
         if abs(count) < 1024 or unit == "GiB":
-            return f"{_three_digits(count)} {unit}" if unit != "B" else f"{count:.0f} B"
+            return f"{digits(count)} {unit}" if unit != "B" else f"{count:.0f} B"
         count /= 1024
     raise AssertionError("unreachable")
 
 
+def value(number: float, unit: str) -> str:
+    """A time, a size or a tracked value with its unit: ``1.23 ms``, ``64.0 MiB``, ``0.5 ratio``."""
+    if unit == "seconds":
+        return time(number)
+    if unit == "bytes":
+        return size(number)
+    return "n/a" if math.isnan(number) else f"{number:.4g} {unit}".strip()
+
+
 def bandwidth(bytes_a_second: float) -> str:
-    """Decimal gigabytes a second, as hardware is specified."""
-    return _three_digits(bytes_a_second / 1e9)
+    """Decimal gigabytes a second, as hardware is specified, without the unit."""
+    return digits(bytes_a_second / 1e9)
+
+
+def rate(number: float, unit: str) -> str:
+    """Three digits with a decimal prefix: ``12.3 GB/s``, ``306 M numbers/s``."""
+    space = "" if unit == "B/s" else " "
+    for scale, prefix in _PREFIXES:
+        if abs(number) >= 0.9995 * scale:
+            return f"{number / scale:.3g} {prefix}{space}{unit}"
+    return f"{number:.3g} {unit}"
+
+
+def count(number: float) -> str:
+    """``1,024``; from ten million on ``16.8 M``."""
+    for scale, suffix in ((1e9, "G"), (1e6, "M")):
+        if number >= 10 * scale:
+            return f"{number / scale:.3g} {suffix}"
+    return f"{number:,.0f}" if number == round(number) else f"{number:,.4g}"
+
+
+def about(number: float) -> str:
+    """A positive number to two significant digits, written out: ``1,200``."""
+    decimals = 1 - math.floor(math.log10(number))
+    return f"{round(number, decimals):,.{max(0, decimals)}f}"
+
+
+def percent(share: float, decimals: int | None = None) -> str:
+    """``12.3 %``.
+
+    Args:
+        decimals: digits after the point; None for three significant digits without trailing zeros.
+    """
+    if math.isnan(share):
+        return "n/a"
+    return f"{100 * share:.3g} %" if decimals is None else f"{100 * share:.{decimals}f} %"
+
+
+def share(part: float) -> str:
+    """A part of a limit, in whole percents, and with one decimal below 1 %: ``73 %``, ``0.4 %``."""
+    return percent(part, 0 if abs(part) >= 0.01 else 1)
+
+
+def signed_percent(share: float, decimals: int = 1) -> str:
+    """With its sign, and never ``-0.0 %``: ``+5.2 %``."""
+    return "n/a" if math.isnan(share) else f"{round(100 * share, decimals) + 0.0:+.{decimals}f} %"
+
+
+def change(found: float) -> str:
+    """A ratio as a relative change: ``+5.2 %``. A ratio of 10 or more stays one: ``12x``."""
+    if not math.isfinite(found):
+        return "n/a"
+    return ratio(found) if found >= 10 else signed_percent(found - 1)
+
+
+def ratio(found: float) -> str:
+    """Two significant digits at least: ``0.0033x``, ``0.45x``, ``1.23x``, ``12x``."""
+    if math.isnan(found):
+        return "n/a"
+    if 0 < found < 0.0995:
+        return f"{found:.{1 - math.floor(math.log10(found))}f}x"
+    return f"{found:.2f}x" if found < 9.995 else f"{found:.0f}x"
+
+
+def step(found: float, unit: str) -> str:
+    """A ratio as what the value did: ``1.25x faster``, ``2.00x more``."""
+    return f"{ratio(max(found, 1 / found))} {direction(unit, grew=found > 1)}"
+
+
+def estimate(found: Interval) -> str:
+    """A ratio with the ends of its interval: ``1.23x (1.20 to 1.27)``. Ends that read the same are left out."""
+    middle = ratio(found.middle)
+    if not found.known:
+        return f"{middle} (interval unknown)"
+    return middle if ends(found) == f"{middle} to {middle}".replace("x", "") else f"{middle} ({ends(found)})"
+
+
+def ends(found: Interval) -> str:
+    """The ends of an interval of a ratio: ``1.20 to 1.27``; ``?`` where they are not known."""
+    if not found.known:
+        return "?"
+    return " to ".join(ratio(end).removesuffix("x") for end in (found.low, found.high))
 
 
 def uncertainty(interval: Interval) -> str:
     """Half the width of the interval in percent of its middle; ``?`` where the samples are too few to say."""
     if not interval.known or interval.middle == 0:
         return "?"
-    return f"±{100 * (interval.high - interval.low) / 2 / abs(interval.middle):.1f} %"
-
-
-def ratio(value: float) -> str:
-    """Two significant digits at least: ``0.0033x``, ``0.45x``, ``1.23x``, ``12x``."""
-    if 0 < value < 0.0995:
-        return f"{value:.{1 - math.floor(math.log10(value))}f}x"
-    return f"{value:.2f}x" if value < 9.995 else f"{value:.0f}x"
+    return f"±{percent((interval.high - interval.low) / 2 / abs(interval.middle), 1)}"
 
 
 _DIRECTIONS = {"seconds": ("faster", "slower"), "bytes": ("less", "more")}
 
 
 def direction(unit: str, *, grew: bool) -> str:
-    """The word for what a value did: of a tracked one, nobody has said which end is the good one."""
+    """The word for what a value did. A tracked value is ``lower`` or ``higher``: neither is known to be better."""
     return _DIRECTIONS.get(unit, ("lower", "higher"))[grew]
 
 
-def _three_digits(value: float) -> str:
-    return f"{value:.0f}" if value == 0 or abs(value) >= 999.5 else f"{value:#.3g}".rstrip(".")
+def plural(number: int, noun: str, several: str = "") -> str:
+    """``1 cell``, ``1,024 cells``.
+
+    Args:
+        several: the plural, where it is not the noun with an s.
+    """
+    return f"{number:,} {noun if number == 1 else several or f'{noun}s'}"
+
+
+def listed(names: Sequence[str], last: str = "and") -> str:
+    """``a``, ``a and b``, ``a, b and c``; "" without a name."""
+    return f" {last} ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
+
+
+def joined(*parts: str | None) -> str:
+    """The parts that there are, with commas."""
+    return ", ".join(part for part in parts if part)
+
+
+def spans(numbers: Iterable[int]) -> str:
+    """Whole numbers in order, neighbours as a span: ``0-2,5``."""
+    found: list[list[int]] = []
+    for number in sorted(numbers):
+        if found and number == found[-1][1] + 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in found)
+
+
+def digits(number: float, significant: int = 3) -> str:
+    """So many significant digits, without an exponent: ``1.20``, ``1234``."""
+    if number == 0 or abs(number) >= 10**significant - 0.5:
+        return f"{number:.0f}"
+    return f"{number:#.{significant}g}".rstrip(".")

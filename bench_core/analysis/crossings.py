@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from bench_core import units
 from bench_core.analysis.ratios import by_at_least, excludes_one, where, within_run
 from bench_core.analysis.series import axes, quantity
 from bench_core.records.report import Crossing, Measured, Subject
@@ -152,10 +153,4 @@ def _faster(place: _Place, first: str, second: str) -> str:
 def _until(found: tuple[float, tuple[_Place, _Place]], axis: str) -> str:
     n, (left, right) = found
     counted = "elements" if "x" in left.label else axis
-    return f" up to about {_about(n)} {counted} (between {left.label} and {right.label})"
-
-
-def _about(n: float) -> str:
-    """Two digits: a crossing is no better known."""
-    digits = 1 - math.floor(math.log10(n))
-    return f"{round(n, digits):,.{max(0, digits)}f}"
+    return f" up to about {units.about(n)} {counted} (between {left.label} and {right.label})"

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bench_core import units
 from bench_core.records.report import Growth, Point, Residual, RunKey, Series, Subject
 
 SLACK = 0.05
@@ -126,7 +127,7 @@ def _law(points: Sequence[Point]) -> _Law:
     """The best law by the criterion; a point that stands apart does not pull it."""
     n = np.array([point.n for point in points])
     y = np.array([point.value.middle for point in points])
-    weights = 1 / np.array([math.hypot(_deviation(point), SLACK) for point in points])
+    weights = 1 / np.array([math.hypot(deviation(point), SLACK) for point in points])
     kept = np.vstack([np.ones_like(n), 1 - np.eye(len(n))])  # all points, and all but each one
     best, found = math.inf, None
     for bend in [None, *_knots(n)]:
@@ -178,9 +179,9 @@ def _nonnegative(designs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, 
         targets: design, point.
     """
     lengths = np.maximum(np.linalg.norm(designs, axis=1), np.finfo(float).tiny)
-    units = designs / lengths[:, None, :]
-    turned = units.swapaxes(1, 2)
-    gram, right = turned @ units, turned @ targets[:, :, None]
+    columns_of_one = designs / lengths[:, None, :]
+    turned = columns_of_one.swapaxes(1, 2)
+    gram, right = turned @ columns_of_one, turned @ targets[:, :, None]
     best, found = (targets**2).sum(axis=1), np.zeros_like(lengths)
     every = range(designs.shape[2])
     sets = itertools.chain.from_iterable(itertools.combinations(every, len(every) - fewer) for fewer in every)
@@ -188,7 +189,7 @@ def _nonnegative(designs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, 
         columns = np.array(chosen)
         normal = gram[:, columns[:, None], columns] + RIDGE * np.eye(len(columns))
         part = np.linalg.solve(normal, right[:, columns])[:, :, 0]
-        squares = ((targets - (units[:, :, columns] @ part[:, :, None])[:, :, 0]) ** 2).sum(axis=1)
+        squares = ((targets - (columns_of_one[:, :, columns] @ part[:, :, None])[:, :, 0]) ** 2).sum(axis=1)
         better = (part >= 0).all(axis=1) & (squares < best)
         best[better], found[better] = squares[better], 0
         found[np.ix_(better, columns)] = part[better]
@@ -197,7 +198,7 @@ def _nonnegative(designs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, 
     return found / lengths, best
 
 
-def _deviation(point: Point) -> float:
+def deviation(point: Point) -> float:
     """The relative standard deviation that its interval stands for."""
     value = point.value
     return (value.high - value.low) / 2 / NORMAL_99 / value.middle if value.known else UNSURE
@@ -249,13 +250,13 @@ def _sentence(line: Series, law: _Law, caches: Mapping[str, int], residuals: Seq
     last = line.points[-1].n
     if law.at(last) <= (1 + SLACK) * law.fixed:
         counted = f"number of {line.counts}" if line.counts.endswith("s") else line.counts
-        said = f"{time(law.fixed)}, whatever the {counted}"
+        said = f"{_time(law.fixed)}, whatever the {counted}"
     elif law.fixed == 0:
-        said = f"{time(law.each)} for each {each}, and no fixed cost that shows"
+        said = f"{_time(law.each)} for each {each}, and no fixed cost that shows"
     else:
-        said = f"{time(law.fixed)}, and {time(law.each)} for each {each}"
+        said = f"{_time(law.fixed)}, and {_time(law.each)} for each {each}"
     if law.bend is not None:
-        said += f"; beyond about {_rounded(law.bend)} it is {time(law.each_beyond)}{_at_edge(line, law, caches)}"
+        said += f"; beyond about {units.about(law.bend)} it is {_time(law.each_beyond)}{_at_edge(line, law, caches)}"
     apart = [residual for residual in residuals if residual.departs]
     if apart:
         shown = (f"{residual.point.label} {_by(residual.relative)} ({residual.why})" for residual in apart)
@@ -277,26 +278,12 @@ def _at_edge(line: Series, law: _Law, caches: Mapping[str, int]) -> str:
     return f", where the weight leaves {left}" if left else ""
 
 
-def _rounded(n: float) -> str:
-    """To two significant digits: where a bend lies is not known better than the points are apart."""
-    return f"{float(f'{n:.2g}'):,.0f}"
-
-
 def _by(relative: float) -> str:
     if relative >= 1:
         return f"takes {1 + relative:.1f} times as long"
-    return f"takes {100 * abs(relative):.0f} % {'more' if relative > 0 else 'less'}"
+    return f"takes {units.percent(abs(relative), 0)} {'more' if relative > 0 else 'less'}"
 
 
-def time(seconds: float) -> str:
-    """Two significant digits at least, with the fitting unit, down to picoseconds: ``2.1 ms``."""
-    scale, unit = next(
-        (
-            (scale, unit)
-            for scale, unit in ((1, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
-            if seconds >= 0.995 * scale
-        ),
-        (1e-12, "ps"),
-    )
-    value = seconds / scale
-    return f"{value:.0f} {unit}" if value >= 9.95 else f"{value:.2g} {unit}"
+def _time(seconds: float) -> str:
+    """Two digits: the fitted numbers are known no better."""
+    return units.time(seconds, 2)

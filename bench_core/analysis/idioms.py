@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from bench_core import units
 from bench_core.analysis.ratios import by_at_least, where, within_run
 from bench_core.analysis.series import axes, quantity
 from bench_core.records.report import Job, Measured, Ranking, Rival, Subject
@@ -170,7 +171,7 @@ def _advice(places: Sequence[_Place], axis: str, ordered: bool, words: _Words) -
     unties = sorted({rival.name for place in places for rival in place.ranking.rivals if rival.unties})
     less = [name for name in unties if f"`{name}`" in said]
     if less:
-        said += f"; {_listed(less)} {'unties' if len(less) == 1 else 'untie'} what was tied, so {_it(less)} less"
+        said += f"; {_quoted(less)} {'unties' if len(less) == 1 else 'untie'} what was tied, so {_it(less)} less"
         rest = [left for place in places if (left := place.without(unties)) is not None]
         said += f"; of the others, {_sentence(rest, axis, ordered, words)}" if rest else ""
     return f"{said[0].upper()}{said[1:]}."
@@ -204,7 +205,7 @@ def _said(stretch: _Stretch, everything: Sequence[_Place], axis: str, words: _Wo
     somewhere = where(labels, known, axis).replace(" every ", " any ")
     if not clear and all(set(place.candidates) == set(place.ways) for place in stretch.places):
         return f"no way can be told from the others{somewhere}"
-    said = f"nothing is {words.better} {_listed(names, ' or ')}{somewhere}"
+    said = f"nothing is {words.better} {_quoted(names, 'or')}{somewhere}"
     if clear:
         ahead = where([place.label for place in clear], [], axis)
         said += f", and `{best}` is {words.ahead}{ahead}{_by_at_least(clear, best)}"
@@ -221,9 +222,8 @@ def _by_at_least(places: Sequence[_Place], name: str) -> str:
     return by_at_least(min(place.lead(name) for place in places))
 
 
-def _listed(names: Sequence[str], last: str = " and ") -> str:
-    quoted = [f"`{name}`" for name in names]
-    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])}{last}{quoted[-1]}"
+def _quoted(names: Sequence[str], last: str = "and") -> str:
+    return units.listed([f"`{name}`" for name in names], last)
 
 
 def _read(places: Sequence[_Place], axis: str, words: _Words) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from bench_core import units
 from bench_core.analysis.series import quantity
 from bench_core.records.report import Measured
 from bench_core.records.run import Interval
@@ -82,7 +83,7 @@ def where(labels: Sequence[str], everything: Sequence[str], axis: str) -> str:
         counted = number and axis.endswith("s")
         return f" {'at' if number else 'with'} every {f'number of {axis}' if counted else axis}"
     if not number:
-        return f" with {_listed(labels)}"
+        return f" with {units.listed(labels)}"
     before = "" if axis == "size" or axis.endswith("s") else f"{axis} "
     after = f" {axis}" if axis.endswith("s") else ""
     first, last = labels[0], labels[-1]
@@ -92,8 +93,4 @@ def where(labels: Sequence[str], everything: Sequence[str], axis: str) -> str:
         return f" up to {before}{last}{after}"
     if neighbours and last == everything[-1]:
         return f" from {before}{first}{after} on"
-    return f" from {before}{first} to {last}{after}" if neighbours else f" at {before}{_listed(labels)}{after}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return f" from {before}{first} to {last}{after}" if neighbours else f" at {before}{units.listed(labels)}{after}"

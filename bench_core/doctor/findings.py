@@ -7,7 +7,7 @@ only where they follow from the facts or were measured (docs/design.md).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -114,7 +114,7 @@ def _load(machine: Machine) -> Finding | None:
         return None
     command = {"Linux": "top -o %CPU", "Darwin": "top -o cpu"}.get(machine.system or "", "")
     end = ":" if command else "."
-    here = f"The load is {machine.load:.1f} on {counted(cores, 'core')} (average of the last minute)."
+    here = f"The load is {machine.load:.1f} on {units.plural(cores, 'core')} (average of the last minute)."
     if machine.load > cores - 1 + SLACK:
         return Finding(
             Severity.SPOILS,
@@ -145,8 +145,8 @@ def _small_quota(machine: Machine) -> Finding | None:
     return Finding(
         Severity.SPOILS,
         f"A CPU quota grants {machine.quota:g} of one core.{_stopped(machine)}",
-        f"The kernel stops even a single thread for {100 * (1 - machine.quota):.0f} % of the time, in the middle of "
-        "samples.",
+        f"The kernel stops even a single thread for {units.percent(1 - machine.quota, 0)} of the time, in the middle "
+        "of samples.",
         f"{_cores_of_its_own(machine)}{':' if command else '.'}",
         command,
     )
@@ -162,7 +162,7 @@ def _quota(machine: Machine) -> Finding | None:
         "What runs a thread on every visible core uses the quota up and is then stopped for the rest of the period. "
         "Cells with one thread run undisturbed as long as nothing else in the group runs.",
         f"{_cores_of_its_own(machine)}. Until then use no more cores than the quota covers:",
-        f"taskset --cpu-list {spans(whole)} make bench",
+        f"taskset --cpu-list {units.spans(whole)} make bench",
     )
 
 
@@ -207,8 +207,7 @@ def _stolen(machine: Machine) -> Finding | None:
         return None
     return Finding(
         Severity.DISTURBS,
-        f"{_virtual_machine(machine)}. Of the CPU time that it wanted, {100 * machine.stolen:.1f} % went to others "
-        "(steal, since boot).",
+        f"{_virtual_machine(machine)}.{_went_to_others(machine)}",
         f"Stolen time is counted in whatever sample it falls into. {_cannot_be_seen(machine)}",
         "Take a machine type with dedicated cores. On this one believe only what was timed in turn in one run, and "
         "repeat it:",
@@ -219,14 +218,9 @@ def _stolen(machine: Machine) -> Finding | None:
 def _virtual(machine: Machine) -> Finding | None:
     if not machine.virtual or (machine.stolen is not None and machine.stolen >= STOLEN):
         return None
-    stolen = (
-        ""
-        if machine.stolen is None
-        else f" Of the CPU time that it wanted, {100 * machine.stolen:.1f} % went to others (steal, since boot)."
-    )
     return Finding(
         Severity.DISTURBS,
-        f"{_virtual_machine(machine)}.{stolen}",
+        f"{_virtual_machine(machine)}.{_went_to_others(machine)}",
         f"Other guests use the same caches, memory bus and power budget. {_cannot_be_seen(machine)}",
         "Compare what was timed in turn in one run, not the figures of different days, and repeat what surprises:",
         "bench-core gate main",
@@ -235,6 +229,12 @@ def _virtual(machine: Machine) -> Finding | None:
 
 def _virtual_machine(machine: Machine) -> str:
     return f"This is a virtual machine ({machine.hypervisor or 'of unknown kind'})"
+
+
+def _went_to_others(machine: Machine) -> str:
+    if machine.stolen is None:
+        return ""
+    return f" Other guests took {units.percent(machine.stolen, 1)} of the CPU time that it wanted (steal, since boot)."
 
 
 def _cannot_be_seen(machine: Machine) -> str:
@@ -336,7 +336,7 @@ def _smt(machine: Machine) -> Finding | None:
     switchable = machine.smt_switch == "on" and not machine.virtual
     core = best_core(machine)
     siblings = next((group for group in machine.groups or () if core in group), frozenset()) - {core}
-    keep = f"keep core {spans(siblings)} idle, the sibling of {core}" if siblings else "keep siblings idle"
+    keep = f"keep core {units.spans(siblings)} idle, the sibling of {core}" if siblings else "keep siblings idle"
     return Finding(
         Severity.MINOR,
         f"Hardware threads share cores (SMT): {machine.logical} threads on {machine.physical} cores.",
@@ -408,23 +408,4 @@ def _on_host(machine: Machine, action: str) -> str:
 
 
 def cpus(machine: Machine, number: int) -> str:
-    return counted(number, "hardware thread" if machine.smt else "core")
-
-
-def counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def spans(cores: Iterable[int]) -> str:
-    """0, 1, 2, 5 -> ``0-2,5``."""
-    spans: list[list[int]] = []
-    for core in sorted(cores):
-        if spans and core == spans[-1][1] + 1:
-            spans[-1][1] = core
-        else:
-            spans.append([core, core])
-    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
-
-
-def joined(*parts: str | None) -> str:
-    return ", ".join(part for part in parts if part)
+    return units.plural(number, "hardware thread" if machine.smt else "core")

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench_core import units
-from bench_core.doctor.findings import Finding, Severity, counted, findings, joined, level, spans, unseen
+from bench_core.doctor.findings import Finding, Severity, findings, level, unseen
 from bench_core.doctor.machine import Machine
 
 
@@ -76,13 +76,13 @@ def _facts(machine: Machine) -> Iterator[tuple[str, str | None]]:
         yield "python", software.python
         yield "torch", _torch(machine)
         versions.pop("torch", None)
-        yield "packages", joined(*(f"{name} {version}" for name, version in versions.items()))
+        yield "packages", units.joined(*(f"{name} {version}" for name, version in versions.items()))
         if software.torch:
-            yield "accelerators", joined(*software.torch.accelerators) or "none"
-    yield "system", joined(machine.os, f"kernel {machine.kernel}" if machine.kernel else None)
+            yield "accelerators", units.joined(*software.torch.accelerators) or "none"
+    yield "system", units.joined(machine.os, f"kernel {machine.kernel}" if machine.kernel else None)
     yield "processor", machine.cpu
     yield "cores", _cores(machine)
-    yield "caches", joined(*(f"{name} {units.size(size)}" for name, size in machine.caches.items()))
+    yield "caches", units.joined(*(f"{name} {units.size(size)}" for name, size in machine.caches.items()))
     yield "memory", _memory_line(machine)
     yield "load", None if machine.load is None else f"{machine.load:.2f}"
     yield "frequency", _frequency(machine)
@@ -94,7 +94,7 @@ def _facts(machine: Machine) -> Iterator[tuple[str, str | None]]:
         ),
     )
     yield "runs on", _runs_on(machine)
-    threads = joined(*(f"{name}={value}" for name, value in machine.variables.items()))
+    threads = units.joined(*(f"{name}={value}" for name, value in machine.variables.items()))
     yield "thread variables", threads or "none set"
 
 
@@ -108,30 +108,30 @@ def _torch(machine: Machine) -> str | None:
     build = software.torch
     if build is None:
         return version
-    return joined(
+    return units.joined(
         version,
         f"built for {build.built_for}",
         build.capability,
         f"BLAS {build.blas}" if build.blas else None,
         f"oneDNN {build.onednn}" if build.onednn else None,
-        f"{counted(build.threads, 'thread')} by default",
+        f"{units.plural(build.threads, 'thread')} by default",
     )
 
 
 def _cores(machine: Machine) -> str:
     slow = machine.efficiency
-    return joined(
-        f"{counted(machine.physical, 'core')}" if machine.physical else None,
-        f"{counted(machine.logical, 'hardware thread')}" if machine.logical else None,
-        f"slow ones {spans(slow)}" if slow else None,
-        f"usable {spans(machine.usable)}" if machine.usable else None,
-        f"isolated {spans(machine.isolated) or 'none'}" if machine.isolated is not None else None,
+    return units.joined(
+        f"{units.plural(machine.physical, 'core')}" if machine.physical else None,
+        f"{units.plural(machine.logical, 'hardware thread')}" if machine.logical else None,
+        f"slow ones {units.spans(slow)}" if slow else None,
+        f"usable {units.spans(machine.usable)}" if machine.usable else None,
+        f"isolated {units.spans(machine.isolated) or 'none'}" if machine.isolated is not None else None,
         f"quota {machine.quota:g} cores" if machine.quota is not None else None,
     )
 
 
 def _memory_line(machine: Machine) -> str:
-    return joined(
+    return units.joined(
         *(
             f"{units.size(size)} {name}".strip()
             for name, size in (
@@ -147,7 +147,7 @@ def _memory_line(machine: Machine) -> str:
 
 def _frequency(machine: Machine) -> str:
     governors = machine.governors
-    return joined(
+    return units.joined(
         f"governor {' and '.join(sorted(governors))}" if governors else None,
         f"driver {machine.driver}" if machine.driver else None,
         None if machine.turbo is None else f"turbo {'on' if machine.turbo else 'off'}",
@@ -162,9 +162,9 @@ def _runs_on(machine: Machine) -> str:
         kind = f"virtual machine ({machine.hypervisor or 'unknown kind'})"
     else:
         kind = "hardware"
-    return joined(
+    return units.joined(
         kind,
         f"container ({machine.container})" if machine.container else None,
-        f"{100 * machine.stolen:.1f} % stolen" if machine.virtual and machine.stolen is not None else None,
+        f"{units.percent(machine.stolen, 1)} stolen" if machine.virtual and machine.stolen is not None else None,
         None if machine.on_battery is None else f"{'battery' if machine.on_battery else 'mains'} power",
     )

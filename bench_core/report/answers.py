@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from bench_core import units
+from bench_core import tables, units
 from bench_core.analysis.series import axes, quantity
 from bench_core.records.report import (
     Crossing,
@@ -26,7 +26,6 @@ from bench_core.records.report import (
 )
 from bench_core.records.results import CellResult
 from bench_core.records.run import Interval
-from bench_core.report.gate import value
 from bench_core.report.markup import code, plain
 from bench_core.report.table import described
 
@@ -74,10 +73,7 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[str]], numbers: int)
     """Args:
     numbers: columns at the end that are aligned to the right.
     """
-    left = len(headings) - numbers
-    yield f"| {' | '.join(headings)} |"
-    yield f"| {' | '.join(['---'] * left + ['---:'] * numbers)} |"
-    yield from (f"| {' | '.join(row)} |" for row in rows)
+    yield from tables.markdown("l" * (len(headings) - numbers) + "r" * numbers, headings, rows)
     yield ""
 
 
@@ -135,7 +131,7 @@ def _widest(cells: Sequence[CellResult]) -> str:
 
 def _figure(cell: CellResult) -> str:
     sure = f" {units.uncertainty(cell.value)}" if cell.value.known else ""
-    return plain(value(cell.value.middle, cell.unit)) + sure
+    return plain(units.value(cell.value.middle, cell.unit)) + sure
 
 
 _BOUNDS = {
@@ -162,8 +158,8 @@ def _limits(report: Report) -> Iterator[str]:
                     _cell(report, each.subject, each.cell),
                     plain(each.level),
                     code(each.yardstick),
-                    _three(each.achieved / scale),
-                    _three(each.ceiling / scale),
+                    units.digits(each.achieved / scale),
+                    units.digits(each.ceiling / scale),
                     _share(each.share),
                     units.time(each.to_gain) if each.to_gain > 0 else "",
                 ]
@@ -174,10 +170,6 @@ def _limits(report: Report) -> Iterator[str]:
         yield from _more(len(found))
 
 
-def _three(number: float) -> str:
-    return f"{number:.0f}" if number >= 999.5 else f"{number:.3g}"
-
-
 def _more(count: int) -> Iterator[str]:
     if count > LONGEST:
         yield from (f"And {count - LONGEST} more: `bench-core report --format csv` has them all.", "")
@@ -185,7 +177,7 @@ def _more(count: int) -> Iterator[str]:
 
 def _share(share: Interval) -> str:
     ends = f" ({100 * share.low:.0f} … {100 * share.high:.0f})" if share.known else ""
-    return f"{100 * share.middle:.0f} %{ends}" if share.middle >= 0.01 else "< 1 %"
+    return f"{units.share(share.middle)}{ends}"
 
 
 def _cell(report: Report, subject: str, cell: str) -> str:
@@ -314,13 +306,12 @@ def _trust(report: Report) -> Iterator[str]:
     yield from ("## How far to believe it", "")
     for trust in report.trust:
         yield from (f"### {plain(trust.subject)}", "")
-        low, middle, high = trust.noise
+        low, middle, high = (f"±{units.percent(half, 1)}" for half in trust.noise)
         cells = trust.known + trust.unknown
-        if not math.isnan(middle):
+        if trust.known:
             yield (
-                f"- Half of the {trust.known} figures that have an interval are known to within ±{100 * middle:.1f} % "
-                f"(quartiles ±{100 * low:.1f} and ±{100 * high:.1f} %, of 99 % intervals); {len(trust.unsure)} are "
-                "uncertain by over 10 %."
+                f"- Half of the {trust.known} figures that have an interval are known to within {middle} (quartiles "
+                f"{low} and {high}, of 99 % intervals); {len(trust.unsure)} are uncertain by over 10 %."
             )
         if trust.unknown:
             yield f"- {trust.unknown} of {cells} figures have no interval: how uncertain they are is not known."
@@ -328,7 +319,7 @@ def _trust(report: Report) -> Iterator[str]:
             tally = trust.controls
             yield (
                 f"- {tally.rejected} of {tally.controls} controls differed from themselves, in {tally.gates} gates on "
-                f"this machine (95 % bounds: {100 * tally.low:.1f} to {100 * tally.high:.1f} %)."
+                f"this machine (95 % bounds: {units.percent(tally.low)} to {units.percent(tally.high)})."
             )
         for run in trust.runs:
             yield f"- {run.cells} of {cells} cells in {_run(run)}"

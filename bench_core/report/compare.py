@@ -12,11 +12,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bench_core import units
+from bench_core import tables, units
 from bench_core.analysis.compare import BETWEEN_RUNS, Comparison, Stored
 from bench_core.records.report import Compared
 from bench_core.records.run import Interval
-from bench_core.report.gate import value
 from bench_core.report.markup import code, plain
 
 SCHEMA = "bench-core/compare/1"
@@ -47,31 +46,17 @@ def summary(found: Comparison, *, verbose: bool = False) -> RenderableType:
 
 
 def _table(cells: Iterable[Compared]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("", overflow="fold")
-    for heading in ("A", "B", "B over A", "interval"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = tables.terminal("lrrrr", ["", "A", "B", "B over A", "interval"])
     for cell in cells:
         style = "" if not cell.differs else "red" if cell.ratio.middle > 1 else "green"
-        table.add_row(Text(cell.cell), *_values(cell), Text(over(cell), style=style), _ends(cell.ratio))
+        table.add_row(
+            Text(cell.cell), *_values(cell), Text(units.ratio(cell.ratio.middle), style=style), units.ends(cell.ratio)
+        )
     return table
 
 
 def _values(cell: Compared) -> tuple[str, str]:
-    return value(cell.first.middle, cell.unit), value(cell.second.middle, cell.unit)
-
-
-def over(cell: Compared) -> str:
-    """The second over the first; ``n/a`` where one of them is not positive."""
-    return "n/a" if math.isnan(cell.ratio.middle) else units.ratio(cell.ratio.middle)
-
-
-def _ends(ratio: Interval) -> str:
-    """``1.21 … 1.34``; ``?`` where there is no interval."""
-    if not ratio.known:
-        return "?"
-    low, high = (units.ratio(end).removesuffix("x") for end in (ratio.low, ratio.high))
-    return f"{low} … {high}"
+    return units.value(cell.first.middle, cell.unit), units.value(cell.second.middle, cell.unit)
 
 
 def _counted(found: Comparison) -> Iterator[str]:
@@ -94,8 +79,8 @@ def caution(found: Comparison) -> str:
     """What such a comparison cannot know, and what can."""
     said = (
         "The two were not measured side by side: whatever else was different then is in the ratios, too. Told apart is "
-        f"what the 99 % intervals put beyond {100 * BETWEEN_RUNS:g} %; two runs of the same code can differ by more "
-        "where the machine was busy."
+        f"what the 99 % intervals put beyond {units.percent(BETWEEN_RUNS)}; two runs of the same code can differ by "
+        "more where the machine was busy."
     )
     if found.gate:
         return f"{said} What would tell {found.tells}:"
@@ -116,8 +101,7 @@ def markdown(found: Comparison) -> str:
     if found.differences:
         lines += [f"Differs, too: {plain(', '.join(found.differences))}.", ""]
     if found.cells:
-        lines += ["| cell | A | B | B over A | interval | |", "| --- | ---: | ---: | ---: | ---: | --- |"]
-        lines += [f"| {' | '.join(_fields(cell))} |" for cell in found.cells]
+        lines += tables.markdown("lrrrrl", ["cell", "A", "B", "B over A", "interval", ""], map(_fields, found.cells))
         lines.append("")
     lines.append(caution(found))
     if found.gate:
@@ -126,7 +110,13 @@ def markdown(found: Comparison) -> str:
 
 
 def _fields(cell: Compared) -> Sequence[str]:
-    return code(cell.cell), *(plain(text) for text in _values(cell)), over(cell), _ends(cell.ratio), told(cell)
+    return (
+        code(cell.cell),
+        *(plain(text) for text in _values(cell)),
+        units.ratio(cell.ratio.middle),
+        units.ends(cell.ratio),
+        told(cell),
+    )
 
 
 def told(cell: Compared) -> str:

@@ -1,4 +1,4 @@
-"""Pages of the documentation that are drawn from measurements: each names its command and its machine."""
+"""Documentation pages made from measurements. Each page names the command that made it and the machine."""
 
 from __future__ import annotations
 
@@ -7,45 +7,54 @@ from collections.abc import Iterable, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from bench_core import units
+from bench_core import tables, units
 from bench_core.records.run import Agreement, Interval, Slowdown
 
+AGREEMENT_HEADINGS = ("cell", "our time", "ours / torch's", "95 % interval", "")
+
 STILL_SLOW = 1.1
-"""The ratio from which a reported slowdown is still called one: the lower end of its interval must lie above."""
+"""A reported slowdown counts as one while the lower end of its interval is above this ratio."""
 
 SECTIONS = {
-    "torch": ("In torch as installed", "What the installed torch does, against a way round it."),
-    "usage": ("In how code uses torch", "No release will mend these: the slow way does more work than the job needs."),
-    "mended": ("Mended in torch", "What an older torch did, done again, against the installed one."),
+    "torch": (
+        "In torch as installed",
+        "Slow operations of the installed torch, each with a faster way to do the same job.",
+    ),
+    "usage": (
+        "In how code uses torch",
+        "Slow ways of using torch. They do more work than the job needs, so no release of torch will fix them.",
+    ),
+    "mended": ("Fixed in torch", "What an older torch did, reproduced and compared with the installed torch."),
 }
+"""Title and introduction for each value of `Slowdown.where`."""
 
-SLOWDOWNS_LEGEND = "still slow: torch as installed is; slow: this way of using torch is; mended: an older torch was."
-"""What `verdict` says, in one line."""
+SLOWDOWNS_LEGEND = (
+    "still slow: the installed torch is slow; slow: this use of torch is slow; fixed: an older torch was slow."
+)
 
 
 def verdict(found: Slowdown) -> str:
     """What the interval allows to say of the slowdown, and no more."""
     if found.ratio.low > STILL_SLOW:
-        return {"torch": "still slow", "usage": "slow", "mended": "mended"}[found.where]
-    return "not slow here" if found.ratio.high < STILL_SLOW else "cannot be told from noise here"
+        return {"torch": "still slow", "usage": "slow", "mended": "fixed"}[found.where]
+    return "not slow here" if found.ratio.high < STILL_SLOW else "inconclusive here"
 
 
 def slowdowns_table(rows: Sequence[Slowdown]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("what is slow, and the way round it")
-    for heading in ("slow", "instead", "ratio", "95 % interval"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("here", no_wrap=True)
+    """For the terminal: two lines for each slowdown, the largest ratio first."""
+    table = tables.terminal(
+        "lrrrrl", ["what is slow, and a faster way", "slow", "fast", "ratio", "95 % interval", "here"]
+    )
     for row in _slowest_first(rows):
+        times = units.time(row.slow_seconds), units.time(row.fast_seconds)
         table.add_row(
             Text(f"{row.what} ({row.source})"),
-            units.time(row.slow_seconds),
-            units.time(row.fast_seconds),
+            *times,
             units.ratio(row.ratio.middle),
-            _ratios(row),
-            verdict(row),
+            units.ends(row.ratio),
+            Text(verdict(row), no_wrap=True),
         )
-        table.add_row(Text(f"  instead: {row.instead}", style="green"))
+        table.add_row(Text(f"  faster: {row.instead}", style="green"))
     return table
 
 
@@ -54,28 +63,21 @@ def slowdowns_page(rows: Sequence[Slowdown], machine: str) -> str:
     parts = [
         "# Known slowdowns of parameter operations",
         "",
-        "Users of public projects met these. Each is a pair of cells of this suite, measured in turn in one process:",
-        "the slow way, and the way round it for the same job.",
+        "Users of public projects reported these slowdowns. Each row compares two cells of this suite: the slow way,",
+        "and a faster way to do the same job.",
         "",
-        f"Drawn by `bench-core known --markdown docs/known-slowdowns.md` on {machine}.",
-        "Both sides are set up several times and sampled in turn, in one process; each setup gives one ratio, and the",
-        "intervals are of their median, at 95 %.",
+        f"Made by `bench-core known --markdown docs/known-slowdowns.md` on {machine}.",
+        "Both cells are set up several times and sampled in turn in one process. Each setup gives one ratio. The",
+        "interval is the 95 % interval of their median.",
     ]
     for where, (title, meaning) in SECTIONS.items():
         chosen = _slowest_first(row for row in rows if row.where == where)
         if chosen:
             parts += ["", f"## {title}", "", meaning, ""]
-            parts += [
-                "| what is slow | the way round | slow | instead | ratio | |",
-                "| --- | --- | ---: | ---: | ---: | --- |",
-            ]
-            parts += [
-                f"| {row.what} ({_links(row.source)}) | {row.instead} | "
-                f"{units.time(row.slow_seconds)} | {units.time(row.fast_seconds)} | "
-                f"**{units.ratio(row.ratio.middle)}** ({_ratios(row)}) | {verdict(row)} |"
-                for row in chosen
-            ]
-    parts += ["", "## The cells", "", "`bench-core run 'NAME'` times one again.", ""]
+            parts += tables.markdown(
+                "llrrrl", ["what is slow", "faster way", "slow", "fast", "ratio", ""], map(_slowdown_fields, chosen)
+            )
+    parts += ["", "## The cells", "", "`bench-core run 'NAME'` measures one of them again.", ""]
     parts += [f"- {_links(row.source)}: `{row.slow}` against `{row.fast}`" for row in _slowest_first(rows)]
     return "\n".join(parts) + "\n"
 
@@ -84,58 +86,57 @@ def _slowest_first(rows: Iterable[Slowdown]) -> list[Slowdown]:
     return sorted(rows, key=lambda row: -row.ratio.middle)
 
 
-def _ratios(row: Slowdown) -> str:
-    if not row.ratio.known:
-        return "?"
-    return " to ".join(units.ratio(end).removesuffix("x") for end in (row.ratio.low, row.ratio.high))
+def _slowdown_fields(row: Slowdown) -> Sequence[str]:
+    return (
+        f"{row.what} ({_links(row.source)})",
+        row.instead,
+        units.time(row.slow_seconds),
+        units.time(row.fast_seconds),
+        f"**{units.ratio(row.ratio.middle)}** ({units.ends(row.ratio)})",
+        verdict(row),
+    )
 
 
 def agreement_table(rows: Sequence[Agreement]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("cell", "our time", "ours / torch's", "95 % interval", ""):
-        table.add_column(heading, justify="left" if heading in ("cell", "") else "right", overflow="fold")
+    """For the terminal."""
+    table = tables.terminal("lrrrl", AGREEMENT_HEADINGS)
     for row in rows:
-        table.add_row(
-            row.cell,
-            units.time(row.seconds),
-            f"{row.ratio.middle:.4f}",
-            _range(row.ratio),
-            "agrees" if row.agrees else "[red]differs[/]",
-        )
+        *fields, verdict = _agreement_fields(row)
+        table.add_row(*map(Text, fields), Text(verdict, style="" if row.agrees else "red"))
     return table
 
 
 def agreement_page(rows: Sequence[Agreement], machine: str) -> str:
     """``docs/agreement.md``."""
     agreeing = sum(row.agrees for row in rows)
+    fields = ([f"`{name}`", *others] for name, *others in map(_agreement_fields, rows))
     parts = [
         "# Do our times agree with torch's own timer?",
         "",
-        "Cells from the fastest to over 10 ms, each timed by our sampling and by",
-        "`torch.utils.benchmark.Timer.blocked_autorange` in turn, in one process, set up anew every few rounds. A cell",
-        "agrees if the median of the ratios lies within 0.99 and 1.01. (asv sets a cell up before every sample; times",
-        "through asv are those of the first 5 ms after a setup, when caches may be colder.)",
+        "Each cell is timed in turn by our sampling and by `torch.utils.benchmark.Timer.blocked_autorange`, in one",
+        "process, and set up anew every few rounds. The cells range from the fastest to over 10 ms. A cell agrees if",
+        "the median ratio lies within 0.99 and 1.01. asv sets a cell up before every sample, so its times are those of",
+        "the first 5 ms after a setup, when caches may be colder.",
         "",
-        f"Drawn by `bench-core agree --markdown docs/agreement.md` on {machine}.",
-        f"{agreeing} of {len(rows)} cells agree.",
+        f"Made by `bench-core agree --markdown docs/agreement.md` on {machine}.",
+        f"{agreeing} of {units.plural(len(rows), 'cell')} agree.",
         "",
-        "| cell | our time | ours / torch's | 95 % interval | |",
-        "| --- | ---: | ---: | ---: | --- |",
-    ]
-    parts += [
-        f"| `{row.cell}` | {units.time(row.seconds)} | {row.ratio.middle:.4f} | "
-        f"{_range(row.ratio)} | {'agrees' if row.agrees else 'differs'} |"
-        for row in rows
+        *tables.markdown("lrrrl", AGREEMENT_HEADINGS, fields),
     ]
     return "\n".join(parts) + "\n"
 
 
-def _range(ratio: Interval) -> str:
+def _agreement_fields(row: Agreement) -> Sequence[str]:
+    verdict = "agrees" if row.agrees else "differs"
+    return row.cell, units.time(row.seconds), f"{row.ratio.middle:.4f}", _four_decimals(row.ratio), verdict
+
+
+def _four_decimals(ratio: Interval) -> str:
     return f"{ratio.low:.4f} to {ratio.high:.4f}" if ratio.known else "?"
 
 
 def _links(source: str) -> str:
-    """``pytorch/pytorch#182116`` as a link; a part that is only ``#42941`` belongs to the repository before it."""
+    """``pytorch/pytorch#182116`` as a link. A part that is only ``#42941`` is of the repository before it."""
     repository = ""
     links = []
     for part in source.replace(";", ",").split(","):

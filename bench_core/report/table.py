@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bench_core import units
+from bench_core import tables, units
 from bench_core.analysis.limits import limits_of
 from bench_core.records.results import CellResult, ResultFile
 from bench_core.records.run import Interval
@@ -55,10 +55,7 @@ def described(machine: Mapping[str, str]) -> str:
 
 
 def _family(name: str, cells: Sequence[CellResult], shares: Mapping[str, Interval]) -> Table:
-    table = Table(title=name, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
-    table.add_column("")
-    for heading in ("value", "±", "GB/s", "of limit", "vs best"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = tables.terminal("lrrrrr", ["", "value", "±", "GB/s", "of limit", "vs best"], title=name)
     for benchmark, group in _by(cells, lambda c: c.benchmark):
         rows = list(group)
         table.add_row(Text(benchmark.split(".", 1)[-1], style="cyan"))
@@ -76,7 +73,7 @@ def _row(cell: CellResult, share: Interval | None, best: dict[tuple[str, ...], f
     wide = _is_unsure(cell)
     return [
         label,
-        value(cell),
+        units.value(cell.value.middle, cell.unit),
         Text(units.uncertainty(cell.value) if cell.kind == "time" else "", style="yellow" if wide else ""),
         "" if cell.bandwidth is None else units.bandwidth(cell.bandwidth),
         "" if share is None else _share(share),
@@ -85,8 +82,7 @@ def _row(cell: CellResult, share: Interval | None, best: dict[tuple[str, ...], f
 
 
 def _share(share: Interval) -> str:
-    text = f"{100 * share.middle:.0f} %" if share.middle >= 0.01 else "< 1 %"
-    return text if share.known else f"~{text}"
+    return f"{'' if share.known else '~'}{units.share(share.middle)}"
 
 
 def _is_unsure(cell: CellResult) -> bool:
@@ -96,15 +92,6 @@ def _is_unsure(cell: CellResult) -> bool:
 def unsure(file: ResultFile, names: Collection[str] | None = None) -> int:
     """How many of the times are uncertain by more than `WARN_ABOVE`."""
     return sum(_is_unsure(cell) for cell in file.cells if names is None or cell.name in names)
-
-
-def value(cell: CellResult) -> str:
-    """The value with its unit."""
-    if cell.kind == "time":
-        return units.time(cell.value.middle)
-    if cell.unit == "bytes":
-        return units.size(cell.value.middle)
-    return f"{cell.value.middle:.4g} {cell.unit}"
 
 
 def _job(cell: CellResult) -> tuple[str, ...]:

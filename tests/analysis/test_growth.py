@@ -1,11 +1,12 @@
 """The law behind a series, held against series whose law is known."""
 
+import math
 import random
 from dataclasses import replace
 
 import pytest
 
-from bench_core.analysis.growth import growths, time
+from bench_core.analysis.growth import UNSURE, deviation, growths
 from bench_core.analysis.series import series
 from bench_core.records.report import RunKey
 
@@ -41,7 +42,7 @@ def test_a_straight_law_is_found_with_both_its_numbers(grow):
     assert found.each == found.each_beyond == pytest.approx(2.9e-9, rel=1e-3)
     assert found.bend is None
     assert found.follows
-    assert found.sentence == "3 µs, and 2.9 ns for each element."
+    assert found.sentence == "3.0 µs, and 2.9 ns for each element."
 
 
 def test_noise_of_a_few_percent_does_not_bend_a_law(grow):
@@ -79,7 +80,7 @@ def test_neither_number_is_ever_negative(grow):
 
 def test_a_cost_that_does_not_grow_says_so(grow):
     found = grow(lambda n: 3e-6 + 1e-15 * n)
-    assert found.sentence == "3 µs, whatever the number of elements."
+    assert found.sentence == "3.0 µs, whatever the number of elements."
 
 
 def test_one_point_that_stands_apart_is_pointed_out_and_does_not_pull_the_law(grow):
@@ -177,16 +178,19 @@ def test_a_point_without_an_interval_counts_for_little(make_subject, make_along,
     assert found.each == pytest.approx(2.9e-9, rel=0.05)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (2.14e-3, "2.1 ms"),
-        (0.0000123, "12 µs"),
-        (3.4e-11, "34 ps"),
-        (9.96e-7, "1 µs"),
-        (5.0, "5 s"),
-        (1e-15, "0.001 ps"),
-    ],
-)
-def test_times_are_written_with_two_digits_and_the_fitting_unit(seconds, text):
-    assert time(seconds) == text
+@pytest.mark.parametrize(("odd", "factor"), [(0, 0.5), (-1, 4.0)])
+def test_a_bend_has_two_points_or_more_on_either_side(grow, odd, factor):
+    values = [str(4**k) for k in range(2, 16)]
+    apart = {
+        int(values[6]): 0.5,
+        int(values[odd]): factor,
+    }  # one point may stand apart: a bend would have to explain two
+    found = grow(lambda n: (1e-4 + 1e-6 * n) * apart.get(n, 1), axis="modules", values=values)
+    ns = [point.n for point in found.series.points]
+    assert found.bend is None or ns[1] <= found.bend < ns[-2]
+
+
+def test_an_interval_of_99_percent_is_a_known_number_of_standard_deviations(grow):
+    point = grow(lambda n: 1e-6 + 1e-9 * n, spread=0.0515).series.points[0]
+    assert deviation(point) == pytest.approx(0.02, rel=1e-3)
+    assert deviation(replace(point, value=replace(point.value, high=math.inf))) == UNSURE

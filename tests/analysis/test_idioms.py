@@ -206,3 +206,15 @@ def test_counts_read_like_counts(job):
 def test_all_counts_together_read_like_counts(job):
     found = job({"a": {10: 1, 100: 1}, "b": {10: 2, 100: 2}}, axis="modules")
     assert found.advice == "`a` is fastest at every number of modules, by at least 96 %."
+
+
+def test_one_size_without_an_interval_does_not_make_all_of_them_single_readings(make_along, make_subject):
+    cells = [
+        each
+        for way, seconds in (("data", 1e-6), ("detach", 2e-6))
+        for size, spread in (("8x4", 0.01), ("64x64", math.inf))
+        for each in make_along(BENCHMARK, "size", {size: seconds}, {"way": way}, spread=spread, rivals="way")
+    ]
+    (found,) = jobs(make_subject(cells))
+    assert "read once" not in found.advice
+    assert "`data`" in found.advice

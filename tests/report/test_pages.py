@@ -14,9 +14,9 @@ def slowdown(low, middle, high, where="torch", source="pytorch/pytorch#1"):
     [
         ((1.2, 1.3, 1.4), "torch", "still slow"),
         ((1.2, 1.3, 1.4), "usage", "slow"),
-        ((1.2, 1.3, 1.4), "mended", "mended"),
+        ((1.2, 1.3, 1.4), "mended", "fixed"),
         ((0.9, 1.0, 1.05), "torch", "not slow here"),
-        ((1.0, 1.3, 1.6), "torch", "cannot be told from noise here"),
+        ((1.0, 1.3, 1.6), "torch", "inconclusive here"),
     ],
 )
 def test_the_verdict_is_never_stronger_than_the_interval(ratio, where, words):
@@ -29,7 +29,7 @@ def test_the_page_tells_torch_from_usage_and_orders_by_ratio():
     torch, usage = page.index("## In torch as installed"), page.index("## In how code uses torch")
     assert torch < page.index("**3.00x** (2.90 to 3.10)") < page.index("**2.00x** (1.90 to 2.10)") < usage
     assert usage < page.index("**9.00x** (8.00 to 10)")
-    assert "## Mended" not in page
+    assert "## Fixed" not in page
     assert "on a machine.\n" in page
 
 

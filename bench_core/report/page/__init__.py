@@ -11,6 +11,7 @@ import functools
 import gzip
 import hashlib
 import json
+import math
 import re
 import subprocess
 import sys
@@ -22,9 +23,9 @@ from markupsafe import Markup, escape
 
 from bench_core import units
 from bench_core.errors import BenchCoreError
-from bench_core.records.report import ChangePoint, History, Report, Track
+from bench_core.records.report import ChangePoint, History, Measured, Report, Track
 from bench_core.report import compare
-from bench_core.report.page import charts, numbers, views
+from bench_core.report.page import charts, views
 from bench_core.report.page.charts import Chart
 from bench_core.report.page.findings import anchor, findings
 
@@ -165,23 +166,33 @@ def _environment() -> jinja2.Environment:
     found.filters |= {
         "anchor": anchor,
         "breakable": breakable,
-        "value": numbers.value,
-        "time": numbers.time,
+        "value": units.value,
+        "time": units.time,
         "size": _size,
-        "rate": numbers.rate,
-        "ratio": numbers.ratio,
-        "percent": numbers.percent,
-        "change": numbers.change,
-        "step": numbers.step,
-        "count": numbers.count,
-        "sortable": numbers.sortable,
+        "rate": charts.rate,
+        "ratio": units.estimate,
+        "share": units.share,
+        "change": units.signed_percent,
+        "step": units.step,
+        "count": units.count,
+        "sortable": _sortable,
         "prose": prose,
-        "spread": numbers.spread,
-        "over": compare.over,
+        "spread": _spread,
+        "times": units.ratio,
         "told": compare.told,
         "uncertainty": units.uncertainty,
     }
     return found
+
+
+def _sortable(number: float) -> str:
+    """What a table sorts by: four digits; "" where there is nothing to sort by."""
+    return f"{number:.4g}" if math.isfinite(number) else ""
+
+
+def _spread(measured: Measured) -> str:
+    """How uncertain a cell is; "" for a value that is counted, not timed."""
+    return units.uncertainty(measured.cell.value) if measured.cell.kind == "time" else ""
 
 
 def _size(found: str | int) -> str:

@@ -13,13 +13,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench_core import units
 from bench_core.records.report import Bound, Crossing, Job, Limit, Series
-from bench_core.report.page import numbers
 
 Spec = dict[str, Any]
 
 AT_ONCE = 6
 """Lines of a chart that are told apart at once; the others are drawn in grey until they are chosen."""
+
+RATES: dict[Bound, str] = {"memory": "B/s", "generator": "numbers/s", "interpreter": "items/s"}
+"""The unit of what is achieved under each bound."""
 
 COLOURS = [f"var(--line-{slot})" for slot in range(1, 9)]
 SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left"]
@@ -78,6 +81,16 @@ class Chart:
     columns: Mapping[str, str]
     rows: Sequence[Sequence[Any]]
     alt: str
+
+
+def rate(number: float, bound: Bound) -> str:
+    """``12.3 GB/s``, ``306 M numbers/s``."""
+    return units.rate(number, RATES[bound])
+
+
+def kept(number: float) -> float | None:
+    """A number of a chart's data: five digits, and None where JSON has no number."""
+    return float(f"{number:.5g}") if math.isfinite(number) else None
 
 
 def shown(number: str, unit: str = "unit") -> str:
@@ -194,7 +207,7 @@ def cost(
             name,
             point.label,
             point.n,
-            *map(numbers.kept, (point.value.middle, point.value.low, point.value.high)),
+            *map(kept, (point.value.middle, point.value.low, point.value.high)),
             cells[point.cell],
         ]
         for name, series in lines.items()
@@ -319,8 +332,8 @@ def roofline(
     ceilings = [
         {
             "yardstick": stick.line,
-            "work": numbers.kept(stick.work),
-            "achieved": numbers.kept(stick.rate),
+            "work": kept(stick.work),
+            "achieved": kept(stick.rate),
             "where": _where(stick.level),
         }
         for stick in sorted(yardsticks, key=lambda stick: (stick.line, stick.work))
@@ -329,13 +342,13 @@ def roofline(
     points: list[list[Any]] = [
         [
             cells[limit.cell],
-            *map(numbers.kept, (limit.achieved * seconds, limit.achieved, limit.ceiling)),
-            *map(numbers.kept, (limit.share.middle, limit.to_gain)),
+            *map(kept, (limit.achieved * seconds, limit.achieved, limit.ceiling)),
+            *map(kept, (limit.share.middle, limit.to_gain)),
             _where(limit.level),
         ]
         for limit, seconds in rows
     ]
-    unit = json.dumps(numbers.RATES[bound])
+    unit = json.dumps(RATES[bound])
     told_apart: Spec = {"field": "where", "type": "nominal", "sort": None}
     rate = {"calculate": f"format(datum.achieved, '.3~s') + {unit}", "as": "rate"}
     place_scale = {"domain": [_where(level) for level in levels]}
@@ -402,7 +415,7 @@ def roofline(
                 "field": "achieved",
                 "type": "quantitative",
                 "scale": {"type": "log"},
-                "axis": {"title": numbers.RATES[bound], "format": "~s"}
+                "axis": {"title": RATES[bound], "format": "~s"}
                 | ticks([*(rate for row in points for rate in row[2:4]), *(stick.rate for stick in yardsticks)]),
             },
         },
@@ -410,7 +423,7 @@ def roofline(
     columns = {
         "cell": "cell",
         "work": work,
-        "achieved": numbers.RATES[bound],
+        "achieved": RATES[bound],
         "ceiling": "ceiling",
         "share": "share",
         "gain": "seconds to gain",
@@ -529,8 +542,8 @@ def job(one: Job, unit: str, cells: Mapping[str, int], alt: str) -> Chart:
         [
             ranking.label,
             rival.name,
-            *map(numbers.kept, (rival.ratio.middle, rival.ratio.low, rival.ratio.high)),
-            numbers.kept(rival.value.middle),
+            *map(kept, (rival.ratio.middle, rival.ratio.low, rival.ratio.high)),
+            kept(rival.value.middle),
             "tied with the best" if rival.tied else "",
             cells[rival.cell],
         ]
@@ -606,7 +619,7 @@ def job(one: Job, unit: str, cells: Mapping[str, int], alt: str) -> Chart:
 def crossing(one: Crossing, alt: str) -> Chart:
     """The second value of a parameter over the first one, along the axis."""
     rows: list[list[Any]] = [
-        [label, n, *map(numbers.kept, (ratio.middle, ratio.low, ratio.high))] for label, n, ratio in one.ratios
+        [label, n, *map(kept, (ratio.middle, ratio.low, ratio.high))] for label, n, ratio in one.ratios
     ]
     spec = _base(
         240,

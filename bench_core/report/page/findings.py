@@ -13,7 +13,6 @@ from urllib.parse import quote
 from bench_core import units
 from bench_core.analysis.limits import FAMILY as LIMITS
 from bench_core.records.report import Job, Report, Rival
-from bench_core.report.page import numbers
 
 Row = TypeVar("Row")
 
@@ -80,8 +79,8 @@ def _gains(report: Report) -> Iterator[Finding]:
     for limit in _first_of_each(certain, lambda limit: limit.cell):
         yield Finding(
             "to gain",
-            numbers.time(limit.to_gain),
-            f"`{limit.cell}` reaches {numbers.percent(limit.share.middle)} of what `{limit.yardstick}` does"
+            units.time(limit.to_gain),
+            f"`{limit.cell}` reaches {units.share(limit.share.middle)} of what `{limit.yardstick}` does"
             f"{_on(report, limit.subject)}.",
             f"#{anchor(limit.cell)}",
         )
@@ -118,7 +117,7 @@ def _departures(report: Report) -> Iterator[Finding]:
     found.sort(key=lambda row: -abs(math.log1p(row[0].relative)))
     for residual, number, subject in _first_of_each(found, lambda row: row[0].point.cell):
         sentence = f"`{residual.point.cell}`{_on(report, subject)}: {residual.why or 'unexplained'}."
-        yield Finding("off its law", numbers.change(residual.relative), sentence, f"#law-{number}")
+        yield Finding("off its law", units.signed_percent(residual.relative), sentence, f"#law-{number}")
 
 
 def _steps(report: Report) -> Iterator[Finding]:

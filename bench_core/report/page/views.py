@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from bench_core import units
 from bench_core.analysis.compare import compared
 from bench_core.analysis.limits import FAMILY, level
 from bench_core.analysis.series import quantity
@@ -27,7 +28,7 @@ from bench_core.records.report import (
 )
 from bench_core.records.results import CellResult
 from bench_core.records.run import Interval
-from bench_core.report.page import charts, numbers
+from bench_core.report.page import charts
 from bench_core.report.page.charts import Chart, Yardstick
 
 BOUNDS: dict[Bound, str] = {
@@ -186,7 +187,7 @@ def _cost_in_words(lines: Mapping[str, Series]) -> str:
     last = lines[ends[0]].points[-1]
 
     def said(name: str) -> str:
-        return f"{name} with {numbers.value(lines[name].points[-1].value.middle, one.unit)}"
+        return f"{name} with {units.value(lines[name].points[-1].value.middle, one.unit)}"
 
     extremes = f"the least is {said(ends[0])}" + (f", the most {said(ends[-1])}" if len(ends) > 1 else "")
     return (
@@ -254,7 +255,7 @@ def _limits_in_words(limits: Sequence[Limit]) -> str:
     return (
         f"Scatter chart on logarithmic axes: the rate of {len(limits)} cells against the work of a call, with the "
         f"ceilings as lines. {near} of them reach 80 % of their ceiling or more; the median is "
-        f"{numbers.percent(shares[len(shares) // 2])}, the least {numbers.percent(shares[0])}."
+        f"{units.share(shares[len(shares) // 2])}, the least {units.share(shares[0])}."
     )
 
 
@@ -381,16 +382,16 @@ def _law(growth: Growth, cells: Mapping[str, int]) -> dict[str, object]:
         "counts": series.counts,
         "ticks": charts.ticks(ends, series.unit).get("values"),
         "law": [
-            *map(numbers.kept, (growth.fixed, growth.each)),
-            None if growth.bend is None else numbers.kept(growth.bend),
-            numbers.kept(growth.each_beyond),
+            *map(charts.kept, (growth.fixed, growth.each)),
+            None if growth.bend is None else charts.kept(growth.bend),
+            charts.kept(growth.each_beyond),
         ],
         "rows": [
             [
                 residual.point.label,
                 residual.point.n,
-                *map(numbers.kept, _ends(residual.point.value)),
-                *map(numbers.kept, (residual.fitted, residual.relative)),
+                *map(charts.kept, _ends(residual.point.value)),
+                *map(charts.kept, (residual.fitted, residual.relative)),
                 residual.departs,
                 residual.why,
                 cells[residual.point.cell],
@@ -449,7 +450,7 @@ def _track(history: History, number: int, cells: Mapping[str, int]) -> dict[str,
         "value": [round(middle / tick) for middle in middles],
         "less": [_ticks(one.middle - one.low, tick) for _, one in track.values],
         "more": [_ticks(one.high - one.middle, tick) for _, one in track.values],
-        "changes": [[change.moment, numbers.step(change.ratio, track.unit)] for change in track.changes],
+        "changes": [[change.moment, units.step(change.ratio, track.unit)] for change in track.changes],
     }
     if at != list(range(len(history.moments))):
         content["at"] = at

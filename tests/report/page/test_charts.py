@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from bench_core import units
 from bench_core.records.run import Interval
-from bench_core.report.page import charts, numbers, views
+from bench_core.report.page import charts, views
 from bench_core.report.page.findings import anchor, findings
 
 
@@ -124,39 +125,10 @@ def test_an_axis_has_few_round_ticks(values, unit, ticks):
     assert charts.ticks(values, unit).get("values") == (ticks and pytest.approx(ticks))
 
 
-@pytest.mark.parametrize(
-    ("shown", "text"),
-    [
-        (numbers.value(1.5e-6, "seconds"), "1.50 µs"),
-        (numbers.value(2.5e-12, "seconds"), "2.5 ps"),
-        (numbers.value(3 * 2**20, "bytes"), "3.00 MiB"),
-        (numbers.value(0.25, "ratio"), "0.25 ratio"),
-        (numbers.rate(12.34e9, "memory"), "12.3 GB/s"),
-        (numbers.rate(306e6, "generator"), "306 M numbers/s"),
-        (numbers.rate(950, "interpreter"), "950 items/s"),
-        (numbers.ratio(Interval(1.2, 1.234, 1.27, 0.99)), "1.23x (1.20 to 1.27)"),
-        (numbers.ratio(Interval(-math.inf, 2, math.inf, 0.99)), "2.00x (interval unknown)"),
-        (numbers.ratio(Interval(1, 1, 1, 0.99)), "1.00x"),
-        (numbers.percent(0.004), "0.4\u00a0%"),
-        (numbers.percent(0.05), "5\u00a0%"),
-        (numbers.percent(math.nan), "?"),
-        (numbers.change(-0.25), "-25 %"),
-        (numbers.step(0.8, "seconds"), "1.25x faster"),
-        (numbers.step(2, "bytes"), "2.00x more"),
-        (numbers.step(0.5, "loss"), "2.00x lower"),
-        (numbers.count(65_536), "65,536"),
-        (numbers.count(16_777_216), "16.8 M"),
-        (numbers.sortable(math.nan), ""),
-    ],
-)
-def test_numbers_are_shown_as_a_person_reads_them(shown, text):
-    assert shown == text
-
-
 def test_a_benchmark_gives_one_finding_of_a_kind(small):
     gains = [finding for finding in findings(small) if finding.kind == "to gain"]
     assert len({finding.sentence.split("(")[0] for finding in gains}) == len(gains) == 2
-    assert gains[0].figure == numbers.time(max(limit.to_gain for limit in small.limits))
+    assert gains[0].figure == units.time(max(limit.to_gain for limit in small.limits))
 
 
 def test_a_limit_with_nothing_to_gain_is_no_finding(small):
