@@ -137,7 +137,7 @@ def _record(line: Line, comparisons: int = 1) -> GateRecord:
         seconds=line["seconds"],
         cells=tuple(_cells(line["cells"], 0)),
         controls=tuple(_cells(line["controls"], len(line["cells"]))),
-        creep=None if past is None else _record(past, comparisons),
+        past=None if past is None else _record(past, comparisons),
     )
 
 

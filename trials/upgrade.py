@@ -15,14 +15,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench_core import units
 from bench_core.errors import BenchCoreError
 from bench_core.gate.judge.gate import judge
 from bench_core.gate.versions import revisions
 from bench_core.gate.versions.installs import environments
 from bench_core.gate.versions.store import Store
 from bench_core.gate.workers.child import ONE_THREAD
-from bench_core.records.gate import CellEvidence, GateRecord, GateVerdict, Judgement
-from bench_core.report.gate import effect, value
+from bench_core.records.gate import SIDES, CellEvidence, GateRecord, GateVerdict, Judgement
+from bench_core.report.gate import effect
 from bench_core.report.markup import code, plain
 from bench_core.report.table import described
 from bench_core.results import gate_file
@@ -129,7 +130,7 @@ def page(folder: Path) -> str:
     """``docs/torch-upgrades.md``."""
     record = gate_file.read(folder / GATE)
     verdict = judge(record)
-    rows = list(zip(record.cells, verdict.cells, strict=True))
+    rows = [(one.evidence, one.judgement) for one in verdict.cells]
     timed = [row for row in rows if row[0].kind == "time"]
     return "\n".join(
         [
@@ -201,7 +202,7 @@ def _by_hand(found: Mapping[str, Any], record: GateRecord) -> Iterator[str]:
 
 
 def _spread(seconds: Sequence[float]) -> str:
-    low, middle, high = (value(one, "seconds") for one in (min(seconds), statistics.median(seconds), max(seconds)))
+    low, middle, high = (units.time(one) for one in (min(seconds), statistics.median(seconds), max(seconds)))
     return f"{middle} ({low} … {high})"
 
 
@@ -213,7 +214,7 @@ def _table(title: str, rows: Sequence[Row], *, slowest_first: bool) -> Iterator[
     yield "| operation | before | after | change | |"
     yield "| --- | ---: | ---: | ---: | --- |"
     for cell, judged in sorted(rows, key=lambda row: row[1].ratio.middle, reverse=slowest_first):
-        base, head = (value(gate_file.middle(cell, side), cell.unit) for side in ("base", "head"))
+        base, head = (units.value(cell.median(side), cell.unit) for side in SIDES)
         known = next((where for pattern, where in REPORTED.items() if re.search(pattern, cell.name)), "")
         yield f"| {code(cell.name)} | {base} | {head} | {effect(judged.ratio)} | {known} |"
     yield ""
@@ -238,7 +239,7 @@ def _others(rows: Sequence[Row]) -> Iterator[str]:
     yield f"{len(rows) - len(changed)} of {len(rows)} are as they were, or within the limit."
     yield ""
     yield from itertools.islice(_table("", changed, slowest_first=True), 2, None)
-    more = [gate_file.middle(cell, "head") - gate_file.middle(cell, "base") for cell, _ in rows if cell.unit == "bytes"]
+    more = [cell.median("head") - cell.median("base") for cell, _ in rows if cell.unit == "bytes"]
     if more:
         low, high = (f"{end / 2**20:+.0f} MiB" for end in (min(more), max(more)))
         yield f"A peak is that of a whole process, torch included; over the {len(more)} of them, the differences are"

@@ -7,7 +7,16 @@ from dataclasses import replace
 import pytest
 
 from bench_core.errors import BenchCoreError
-from bench_core.records.gate import CellEvidence, Effect, GateRecord, GateSettings, GateVerdict, Judgement, Noise
+from bench_core.records.gate import (
+    CellEvidence,
+    Effect,
+    GateRecord,
+    GateSettings,
+    GateVerdict,
+    JudgedCell,
+    Judgement,
+    Noise,
+)
 from bench_core.records.results import Circumstances
 from bench_core.records.run import Interval
 from bench_core.records.version import Version as GateSide
@@ -68,9 +77,9 @@ def gate_content(date="2026-01-02T03:04:05+00:00", machine="box"):
     base = GateSide("main", "a" * 40, (), "d" * 64, "b" * 64, "/somewhere", ("fills",))
     head = replace(base, name="faster", commit="c" * 40)
     record = GateRecord(base, head, GateSettings(), {"machine": machine}, date, 5.0, (cell,))
-    judged = Judgement(Interval(1.05, 1.1, 1.2, 0.95), "regression", "", 0.02)
+    judged = (JudgedCell(cell, Judgement(Interval(1.05, 1.1, 1.2, 0.95), "regression", "", 0.02)),)
     noise = Noise(*[math.nan] * 6)
-    return gate_file.to_json(record, GateVerdict("regression", "it is slower", (judged,), (), None, False, noise), 1)
+    return gate_file.to_json(record, GateVerdict("regression", "it is slower", judged, (), None, False, noise), 1)
 
 
 def test_a_run_is_read_with_its_machine_commit_dates_environment_and_cells(folder):
