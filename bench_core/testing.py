@@ -6,7 +6,7 @@ import math
 from collections import deque
 from collections.abc import Mapping
 
-from bench_core.gpu.accelerator import SCRATCH_BYTES, Call, DeviceState, Memory, Operation, repeated
+from bench_core.gpu.accelerator import SCRATCH_BYTES, Call, DeviceMemory, DeviceState, Operation, repeated
 
 
 class FakeClock:
@@ -114,8 +114,8 @@ class FakeAccelerator:
         passes = {"fill_": 1, "copy_": 2, "normal_": 3}[operation]
         return repeated(lambda: self.submit(passes * 4 * elements / self.bandwidth), times)
 
-    def memory(self) -> Memory:
-        return Memory(free=8 << 30, total=8 << 30)
+    def memory(self) -> DeviceMemory:
+        return DeviceMemory(free=8 << 30, total=8 << 30)
 
     def release(self) -> None:
         pass

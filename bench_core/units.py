@@ -58,6 +58,19 @@ def value(number: float, unit: str) -> str:
     return "n/a" if math.isnan(number) else f"{number:.4g} {unit}".strip()
 
 
+def before_and_after(before: float, after: float, change: float, unit: str) -> tuple[str, str]:
+    """Two values that were compared in pairs, as text that agrees with the change shown beside them.
+
+    The two medians can move one way while the median ratio of the pairs moves the other way: a machine that changed its
+    speed while it measured is in the medians, and not in the ratio. So what is shown as `after` follows from the ratio.
+
+    Args:
+        change: the ratio of the pairs. Where it is no positive number, `after` is shown as it is.
+    """
+    follows = before > 0 and 0 < change < math.inf
+    return value(before, unit), value(before * change if follows else after, unit)
+
+
 def bandwidth(bytes_a_second: float) -> str:
     """Decimal gigabytes a second, as hardware is specified, without the unit."""
     return digits(bytes_a_second / 1e9)

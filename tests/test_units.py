@@ -87,6 +87,19 @@ def test_a_value_is_written_with_its_unit(number, unit, text):
 
 
 @pytest.mark.parametrize(
+    ("before", "after", "change", "shown"),
+    [
+        (36.1e-6, 36.2e-6, 0.968, ("36.1 µs", "34.9 µs")),
+        (1e-6, 2e-6, math.nan, ("1.00 µs", "2.00 µs")),
+        (0.0, 2e-6, 3.0, ("0 ns", "2.00 µs")),
+        (1e-6, math.nan, 2.0, ("1.00 µs", "2.00 µs")),
+    ],
+)
+def test_what_is_shown_as_after_follows_from_the_ratio(before, after, change, shown):
+    assert units.before_and_after(before, after, change, "seconds") == shown
+
+
+@pytest.mark.parametrize(
     ("number", "unit", "text"),
     [(12.34e9, "B/s", "12.3 GB/s"), (306e6, "numbers/s", "306 M numbers/s"), (12, "items/s", "12 items/s")],
 )

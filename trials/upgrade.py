@@ -1,9 +1,7 @@
-"""What another torch does to the quick profile: a gate between two installs, its largest findings confirmed by hand
-with torch's own timer, and the page that says so."""
+"""A torch upgrade: a gate between two installs, its largest findings checked with torch's own timer, and their page."""
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import random
@@ -15,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench_core import units
+from bench_core import tables, units
 from bench_core.errors import BenchCoreError
 from bench_core.gate.judge.gate import judge
 from bench_core.gate.versions import revisions
@@ -32,13 +30,13 @@ from trials.files import today, write_json
 from trials.gates import TOOL, environment, tool
 
 GATE, EXPLAINED, BY_HAND = "upgrade.jsonl", "upgrade-explained.jsonl", "upgrade-by-hand.jsonl"
-"""One line each: asv takes every ``.json`` below results for its own."""
+"""Files of one line of JSON. asv takes every ``.json`` below results for its own, so they end in ``.jsonl``."""
 
 WHY = r"InPlace.*\(cpu, trunc_normal_, 256x256, float32\)"
-"""The cell whose cause is looked for: the largest finding, in its smallest size that is no fixed cost."""
+"""The cell that is explained: the largest finding, at its smallest size that is more than a fixed cost."""
 
 ROUNDS = 21
-"""Processes of either install for each finding, in turn."""
+"""Processes of each install for each finding. They take turns."""
 
 STATEMENTS: Mapping[str, tuple[str, str]] = {
     "`trunc_normal_` of a 512x512 weight": ("init.trunc_normal_(weight)", "weight = torch.empty(512, 512)"),
@@ -48,7 +46,7 @@ STATEMENTS: Mapping[str, tuple[str, str]] = {
         "parameters = [torch.nn.Parameter(torch.ones(8, 4)) for _ in range(100)]",
     ),
 }
-"""What a person would type to see whether the largest findings are so: statement and setup."""
+"""What a person would type to check the largest findings: statement and setup."""
 
 TIME = """
 import json, sys, torch
@@ -62,16 +60,16 @@ print(json.dumps([torch.__version__, timer.blocked_autorange(min_run_time=0.3).m
 REPORTED: Mapping[str, str] = {
     r"trunc_normal_|TruncatedNormal.*nn_init": "[pytorch#182116](https://github.com/pytorch/pytorch/issues/182116)",
 }
-"""Cells to the report upstream."""
+"""A pattern of cells to the upstream report of their slowdown."""
 
 
 def measure(folder: Path, base: str, head: str, options: Sequence[str]) -> None:
-    """Run the gate, or go on with it; what it printed goes to the terminal."""
+    """Run the gate, or continue it. Its output goes to the terminal."""
     _gate(folder / GATE, base, head, "--quick", *options)
 
 
 def explain(folder: Path, base: str, head: str) -> None:
-    """Let the gate say why the largest finding is slower."""
+    """Let the gate explain the largest finding."""
     _gate(folder / EXPLAINED, base, head, "--bench", WHY, "--explain")
 
 
@@ -84,7 +82,7 @@ def _gate(path: Path, base: str, head: str, *options: str) -> None:
     if done.returncode not in (0, 1):
         raise BenchCoreError(f"the gate ended with status {done.returncode}.")
     content = json.loads(path.read_text())
-    content["machine"]["machine"] = path.parent.name  # the host's name says nothing to others
+    content["machine"]["machine"] = path.parent.name  # instead of the host's name
     write_json(path, content)
 
 
@@ -139,10 +137,10 @@ def page(folder: Path) -> str:
             *_short(record, verdict, timed),
             *_why(gate_file.read(folder / EXPLAINED)),
             *_by_hand(json.loads((folder / BY_HAND).read_text()), record),
-            *_table("Slower", [row for row in timed if row[1].verdict == "regression"], slowest_first=True),
-            *_table("Faster", [row for row in timed if row[1].verdict == "improvement"], slowest_first=False),
-            *_stayed([row for row in timed if row[1].verdict == "pass"]),
-            *_table("Not told", [row for row in timed if row[1].verdict == "inconclusive"], slowest_first=True),
+            *_section("Slower", [row for row in timed if row[1].verdict == "regression"], slowest_first=True),
+            *_section("Faster", [row for row in timed if row[1].verdict == "improvement"], slowest_first=False),
+            *_passed([row for row in timed if row[1].verdict == "pass"]),
+            *_section("Inconclusive", [row for row in timed if row[1].verdict == "inconclusive"], slowest_first=True),
             *_others([row for row in rows if row[0].kind != "time"]),
             *_how(record),
         ]
@@ -154,19 +152,19 @@ def _name(asked: str) -> str:
 
 
 def _short(record: GateRecord, verdict: GateVerdict, timed: Sequence[Row]) -> Iterator[str]:
-    slower, faster, same = (
-        sum(judged.verdict == name for _, judged in timed) for name in ("regression", "improvement", "pass")
+    slower, faster, passed, open_ = (
+        sum(judged.verdict == name for _, judged in timed)
+        for name in ("regression", "improvement", "pass", "inconclusive")
     )
+    limit = units.percent(record.settings.limit)
     yield f"The same code with two installs of torch, on the CPU: of {len(timed)} timed operations on parameters,"
-    yield f"**{slower} got slower, {faster} got faster, {same} stayed** (slower by less than"
-    untold = len(timed) - slower - faster - same
-    yield f"{100 * record.settings.limit:g} %), and {untold} could not be told in the time. All intervals hold together"
-    yield "with 95 %."
+    yield f"**{slower} became slower, {faster} became faster, {passed} passed** (slower by less than {limit}),"
+    yield f"and {open_} are inconclusive. The 95 % confidence holds for all intervals together."
     yield ""
     if record.unfair:
         yield f"**Not a fair pair**: {plain('; '.join(record.unfair))}."
     else:
-        yield "It is a fair pair: built for the same kind of accelerator, with the same BLAS,"
+        yield "The comparison is fair: both are built for the same kind of accelerator, with the same BLAS, and run"
         yield f"under the same Python ({record.machine.get('python')})."
     if verdict.suite is not None:
         yield f"The median over all operations: {effect(verdict.suite.ratio)}."
@@ -174,92 +172,93 @@ def _short(record: GateRecord, verdict: GateVerdict, timed: Sequence[Row]) -> It
 
 
 def _why(record: GateRecord) -> Iterator[str]:
-    yield "## Why the largest is slower"
-    yield ""
-    yield "What `--explain` says of it:"
-    yield ""
+    yield from ("## Cause of the largest slowdown", "", "The output of `--explain`:", "")
     for cause in record.causes:
         yield f"- {code(cause.cell)}: {plain(cause.sentence)}"
     yield ""
 
 
 def _by_hand(found: Mapping[str, Any], record: GateRecord) -> Iterator[str]:
-    yield "## The largest, by hand"
+    yield "## The largest findings, checked with torch's own timer"
     yield ""
-    yield "The largest findings of different kinds, without anything of this project: with"
-    yield f"`torch.utils.benchmark.Timer.blocked_autorange`, {ROUNDS} processes of either install in turn,"
-    yield f"{found['date']}: the median process, the fastest and the slowest, and the ratio of the medians with its"
-    yield "95 % interval."
+    yield "The largest findings of different kinds, measured without this project, with"
+    yield f"`torch.utils.benchmark.Timer.blocked_autorange`. {ROUNDS} processes of each install took turns,"
+    yield f"{found['date']}. The table shows the median process, the fastest and the slowest, and the ratio of the"
+    yield "medians with its 95 % interval."
     yield ""
-    yield f"| what | {_name(record.base.name)} | {_name(record.head.name)} | ratio |"
-    yield "| --- | ---: | ---: | ---: |"
-    for one in found["timed"]:
-        base, head = one["seconds"]["base"], one["seconds"]["head"]
-        ratio = ratio_interval(head, base)
-        times = (_spread(seconds) for seconds in (base, head))
-        yield f"| {one['what']} | {' | '.join(times)} | {ratio.middle:.2f} ({ratio.low:.2f} … {ratio.high:.2f}) |"
+    fields = ([one["what"], *_timings(one["seconds"]["base"], one["seconds"]["head"])] for one in found["timed"])
+    yield from tables.markdown("lrrr", ["what", _name(record.base.name), _name(record.head.name), "ratio"], fields)
     yield ""
+
+
+def _timings(base: Sequence[float], head: Sequence[float]) -> list[str]:
+    ratio = ratio_interval(head, base)
+    return [_spread(base), _spread(head), f"{ratio.middle:.2f} ({ratio.low:.2f} … {ratio.high:.2f})"]
 
 
 def _spread(seconds: Sequence[float]) -> str:
-    low, middle, high = (units.time(one) for one in (min(seconds), statistics.median(seconds), max(seconds)))
+    low, middle, high = map(units.time, (min(seconds), statistics.median(seconds), max(seconds)))
     return f"{middle} ({low} … {high})"
 
 
-def _table(title: str, rows: Sequence[Row], *, slowest_first: bool) -> Iterator[str]:
-    if not rows:
-        return
-    yield f"## {title}"
-    yield ""
-    yield "| operation | before | after | change | |"
-    yield "| --- | ---: | ---: | ---: | --- |"
-    for cell, judged in sorted(rows, key=lambda row: row[1].ratio.middle, reverse=slowest_first):
-        base, head = (units.value(cell.median(side), cell.unit) for side in SIDES)
-        known = next((where for pattern, where in REPORTED.items() if re.search(pattern, cell.name)), "")
-        yield f"| {code(cell.name)} | {base} | {head} | {effect(judged.ratio)} | {known} |"
+def _section(title: str, rows: Sequence[Row], *, slowest_first: bool) -> Iterator[str]:
+    if rows:
+        yield from (f"## {title}", "", *_table(rows, slowest_first=slowest_first))
+
+
+def _table(rows: Sequence[Row], *, slowest_first: bool) -> Iterator[str]:
+    ordered = sorted(rows, key=lambda row: row[1].ratio.middle, reverse=slowest_first)
+    yield from tables.markdown("lrrrl", ["operation", "before", "after", "change", ""], map(_fields, ordered))
     yield ""
 
 
-def _stayed(rows: Sequence[Row]) -> Iterator[str]:
-    yield "## Stayed"
-    yield ""
-    yield "| family | operations | the largest bound |"
-    yield "| --- | ---: | ---: |"
-    for family in dict.fromkeys(cell.family for cell, _ in rows):
-        chosen = [judged.ratio.high for cell, judged in rows if cell.family == family]
-        yield f"| {family} | {len(chosen)} | at most {100 * (max(chosen) - 1):+.1f} % |"
+def _fields(row: Row) -> list[str]:
+    cell, judged = row
+    base, head = (cell.median(side) for side in SIDES)
+    shown = units.before_and_after(base, head, judged.ratio.middle, cell.unit)
+    known = next((where for pattern, where in REPORTED.items() if re.search(pattern, cell.name)), "")
+    return [code(cell.name), *shown, effect(judged.ratio), known]
+
+
+def _passed(rows: Sequence[Row]) -> Iterator[str]:
+    by_family: dict[str, list[float]] = {}
+    for cell, judged in rows:
+        by_family.setdefault(cell.family, []).append(judged.ratio.high)
+    yield from ("## Passed", "")
+    yield from tables.markdown(
+        "lrr",
+        ["family", "operations", "the largest bound"],
+        ([family, str(len(highs)), f"at most {units.change(max(highs))}"] for family, highs in by_family.items()),
+    )
     yield ""
 
 
 def _others(rows: Sequence[Row]) -> Iterator[str]:
-    """Memory and tracked values: ranges, which claim no coverage."""
+    """Memory and tracked values. Their intervals are ranges, which claim no coverage."""
     changed = [row for row in rows if row[1].verdict in ("regression", "improvement")]
-    yield "## Memory, and tracked values"
+    yield from ("## Memory, and tracked values", "")
+    yield f"{len(rows) - len(changed)} of {len(rows)} are unchanged or within the limit."
     yield ""
-    yield f"{len(rows) - len(changed)} of {len(rows)} are as they were, or within the limit."
-    yield ""
-    yield from itertools.islice(_table("", changed, slowest_first=True), 2, None)
+    yield from _table(changed, slowest_first=True)
     more = [cell.median("head") - cell.median("base") for cell, _ in rows if cell.unit == "bytes"]
     if more:
         low, high = (f"{end / 2**20:+.0f} MiB" for end in (min(more), max(more)))
-        yield f"A peak is that of a whole process, torch included; over the {len(more)} of them, the differences are"
-        yield f"{low} to {high}."
+        yield "Peak memory is that of the whole process, torch included."
+        yield f"Over all {len(more)} cells it differs by {low} to {high}."
         yield ""
 
 
 def _how(record: GateRecord) -> Iterator[str]:
     machine = described({name: text for name, text in record.machine.items() if name != "torch"})
-    yield "## How"
-    yield ""
-    yield "    python -m trials upgrade      # the gate, the timings by hand, and this page"
-    yield ""
+    pairs = sum(len(cell.effects) for cell in record.cells)
+    yield from ("## How", "", "    python -m trials upgrade      # the gate, the timings by hand, and this page", "")
     yield f"The gate is `bench-core gate --versus '{record.base.name}' '{record.head.name}' --quick`,"
     yield f"{record.date[:10]}, on"
     yield f"{machine.removesuffix(', torch None')}, one thread:"
-    pairs = sum(len(cell.effects) for cell in record.cells)
-    yield f"{pairs:,} times a process of either install took turns on one core"
-    yield f"({record.resumed:,} of them and of the controls in earlier runs of the command, which go on from each"
-    yield "other)."
-    yield "What else differs between the installs:"
-    yield f"{plain(', '.join(record.besides)) or 'nothing'}."
+    yield f"{pairs:,} pairs of processes, one of each install, took turns on one core."
+    yield f"{record.resumed:,} of these pairs and of the controls were measured in earlier runs of the command, whose"
+    yield "evidence was reused. `before` is the median of the pairs, and `after` is `before` times their median ratio, so"
+    yield "that it agrees with the change."
+    yield "Other packages that differ between the installs:"
+    yield f"{plain(', '.join(record.besides)) or 'none'}."
     yield ""

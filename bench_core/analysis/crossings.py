@@ -38,7 +38,7 @@ def crossings(subject: Subject) -> tuple[Crossing, ...]:
 
 
 @dataclass(frozen=True)
-class _Place:
+class _RatioAt:
     """One value of the axis: the second over the first."""
 
     n: float
@@ -62,7 +62,7 @@ def _pairs(subject: str, cells: Sequence[Measured], parameter: str, first: str, 
             common = sorted((label for label in start if label in line), key=lambda label: quantity(label) or 0)
             if second == first or len(common) < 2:
                 continue
-            places = [_Place(quantity(label) or 0, label, within_run(line[label], start[label])) for label in common]
+            places = [_RatioAt(quantity(label) or 0, label, within_run(line[label], start[label])) for label in common]
             found = _crossed(places)
             yield Crossing(
                 subject=subject,
@@ -78,7 +78,7 @@ def _pairs(subject: str, cells: Sequence[Measured], parameter: str, first: str, 
             )
 
 
-def _crossed(places: Sequence[_Place]) -> list[tuple[float, tuple[_Place, _Place]]]:
+def _crossed(places: Sequence[_RatioAt]) -> list[tuple[float, tuple[_RatioAt, _RatioAt]]]:
     """Where the faster one changes: between two places whose intervals exclude 1 on opposite sides, with none between
     them that excludes it, too. Each with the two places."""
     decided = [index for index, place in enumerate(places) if place.decided]
@@ -89,7 +89,7 @@ def _crossed(places: Sequence[_Place]) -> list[tuple[float, tuple[_Place, _Place
     ]
 
 
-def _interpolated(places: Sequence[_Place]) -> float:
+def _interpolated(places: Sequence[_RatioAt]) -> float:
     """The n where the line through the middles, straight on log axes, crosses 1; where it does so several times, which
     only undecided places can make it do, their geometric mean."""
     found = []
@@ -102,8 +102,8 @@ def _interpolated(places: Sequence[_Place]) -> float:
 
 
 def _sentence(
-    places: Sequence[_Place],
-    found: Sequence[tuple[float, tuple[_Place, _Place]]],
+    places: Sequence[_RatioAt],
+    found: Sequence[tuple[float, tuple[_RatioAt, _RatioAt]]],
     first: str,
     second: str,
     axis: str,
@@ -125,9 +125,9 @@ def _sentence(
 
 
 def _changes(
-    places: Sequence[_Place],
-    decided: Sequence[_Place],
-    found: Sequence[tuple[float, tuple[_Place, _Place]]],
+    places: Sequence[_RatioAt],
+    decided: Sequence[_RatioAt],
+    found: Sequence[tuple[float, tuple[_RatioAt, _RatioAt]]],
     first: str,
     second: str,
     axis: str,
@@ -146,11 +146,11 @@ def _changes(
     )
 
 
-def _faster(place: _Place, first: str, second: str) -> str:
+def _faster(place: _RatioAt, first: str, second: str) -> str:
     return first if place.ratio.middle > 1 else second
 
 
-def _until(found: tuple[float, tuple[_Place, _Place]], axis: str) -> str:
+def _until(found: tuple[float, tuple[_RatioAt, _RatioAt]], axis: str) -> str:
     n, (left, right) = found
     counted = "elements" if "x" in left.label else axis
     return f" up to about {units.about(n)} {counted} (between {left.label} and {right.label})"

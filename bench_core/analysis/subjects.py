@@ -29,7 +29,7 @@ def subjects(store: Store) -> tuple[Subject, ...]:
     A value is the newest by the date of its commit, and not by when it was measured: older commits may be measured
     later. A cell that failed in the newest run that had it has no value.
     """
-    runs: dict[_Place, list[Run]] = {}
+    runs: dict[_Column, list[Run]] = {}
     for run in store.runs:
         runs.setdefault(_place(run), []).append(run)
     return tuple(
@@ -39,7 +39,7 @@ def subjects(store: Store) -> tuple[Subject, ...]:
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Column:
     """What the values of a column share.
 
     Attributes:
@@ -56,17 +56,17 @@ class _Place:
         return dict(self.environment).get("torch", "")
 
 
-def _place(run: Run) -> _Place:
+def _place(run: Run) -> _Column:
     described = sorted((name, value) for name, value in run.description.items() if name not in HARDWARE)
-    return _Place(run.machine, tuple(described), run.commit is None)
+    return _Column(run.machine, tuple(described), run.commit is None)
 
 
-def _order(place: _Place) -> tuple[object, ...]:
+def _order(place: _Column) -> tuple[object, ...]:
     environment = [(name, version_key(value)) for name, value in place.environment]
     return place.machine, version_key(place.torch), environment, place.outside
 
 
-def _name(place: _Place, places: Collection[_Place]) -> str:
+def _name(place: _Column, places: Collection[_Column]) -> str:
     """The machine and its torch; then what tells it from the machine's other environments with that torch."""
     alike = [
         dict(other.environment) for other in places if (other.machine, other.torch) == (place.machine, place.torch)

@@ -1,7 +1,7 @@
-"""What on this machine will disturb timings, in order of importance, and what to do about it.
+"""What on this machine disturbs timings, in order of importance, and what to do about it.
 
-The facts are `bench_core.doctor.machine`'s. Here they are judged and put into words; effects are stated with figures
-only where they follow from the facts or were measured (docs/design.md).
+`bench_core.doctor.machine` gathers the facts. Here they are judged and put into words. An effect has a figure only
+where the figure follows from the facts or was measured.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from bench_core import units
+from bench_core.doctor.linux import CPU
 from bench_core.doctor.machine import Machine
 
 
@@ -19,11 +20,11 @@ class Severity(IntEnum):
     """How much a finding matters."""
 
     SPOILS = 0
-    """Figures taken now are wrong; mend this first."""
+    """Times measured now are wrong. Fix this first."""
     DISTURBS = 1
-    """Figures scatter, and differ from one run to the next."""
+    """Times scatter, and differ from one run to the next."""
     MINOR = 2
-    """Worth mending where small differences matter."""
+    """Matters only for small differences."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,11 @@ class Finding:
     """One thing that disturbs timings.
 
     Attributes:
-        severity: how much.
+        severity: how much it matters.
         what: what was found, with its numbers.
-        effect: what it does to timings.
+        effect: how it changes timings.
         action: the next step, in words.
-        command: the next step, to copy; empty where there is none to give.
+        command: the next step as a command; empty where there is none.
     """
 
     severity: Severity
@@ -46,32 +47,33 @@ class Finding:
 
 
 LARGEST_CELL = 2 << 30
-"""No cell of the suite holds more memory than this at once, in bytes."""
+"""Bytes of memory that the largest cell of the suite needs."""
 
 STOLEN = 0.01
-"""The share of stolen time worth naming: the gate's noise floor."""
+"""The share of stolen time from which it is reported with an effect: the gate's noise floor."""
 
 SLACK = 0.25
-"""Load that a machine has while nobody uses it, this command included."""
+"""The load of an idle machine that runs this command."""
 
 BUSY = 0.25
-"""The share of busy cores from which caches, memory bus and power are no longer the benchmark's alone. A choice:
-two versions sampled in turn on one core hardly noticed a neighbour (docs/design.md); single figures do."""
+"""The share of busy cores from which the load is reported, since they share caches, memory bus and power. The value is
+a choice. Times of single cells suffer from a busy neighbour. Ratios hardly do: of two versions sampled in turn on one
+core, they scattered by 0.5 to 2.9 % beside a memory-bound loop on the other core, and by 0.5 to 2.5 % without."""
 
 
 def findings(machine: Machine) -> tuple[Finding, ...]:
-    """What disturbs timings, most important first; empty where nothing known does."""
+    """What disturbs timings, most important first; empty where nothing was found."""
     found = [finding for check in _CHECKS if (finding := check(machine)) is not None]
     return tuple(sorted(found, key=lambda finding: finding.severity))  # stable: `_CHECKS` orders equals
 
 
 def stored(finding: Finding) -> tuple[str, str, str]:
-    """A finding as it is kept beside results: (level, sentence, what to do)."""
+    """A finding as it is stored beside results: (level, sentence, what to do)."""
     return level(finding.severity), finding.what, f"{finding.action} {finding.command}".strip()
 
 
 def unseen(machine: Machine) -> tuple[str, ...]:
-    """What could not be read, so that silence about it is no good news."""
+    """Facts that could not be read, and so cannot lead to a finding."""
     looked_for = {
         "load": machine.load,
         "cores this process may use": machine.usable,
@@ -89,8 +91,8 @@ def unseen(machine: Machine) -> tuple[str, ...]:
 def best_core(machine: Machine) -> int | None:
     """The core to pin to, or None where there is no choice or no way to tell.
 
-    An isolated one if there is any, and never a slow one of a processor with two kinds of cores; of these the last,
-    so that it is the same one every time.
+    It is an isolated core if there is one, and never a slow core of a processor with two kinds of cores. Among several
+    it is the last, so that the answer is the same every time.
     """
     if machine.system != "Linux" or not machine.usable:
         return None
@@ -105,7 +107,7 @@ def level(severity: Severity) -> str:
     return severity.name.lower()
 
 
-# The checks. Each judges one thing and says nothing where its facts are unknown or harmless.
+# The checks. Each judges one thing, and gives None where its facts are unknown or harmless.
 
 
 def _load(machine: Machine) -> Finding | None:
@@ -119,16 +121,16 @@ def _load(machine: Machine) -> Finding | None:
         return Finding(
             Severity.SPOILS,
             here,
-            "No core is left for the benchmark alone, and its clock goes on while others have its core.",
-            f"See what is running, end it or wait for it, and start again when a minute has passed{end}",
+            "No core is free for the benchmark, and its clock runs on while other processes use its core.",
+            f"See what is running, end it or wait for it, and start again after a minute{end}",
             command,
         )
     if machine.load > BUSY * cores + SLACK:
         return Finding(
             Severity.DISTURBS,
             here,
-            "The others share the last cache, the memory bus and the power budget with the benchmark; large weights "
-            "suffer most.",
+            "Other processes share the last cache, the memory bus and the power budget with the benchmark. Cells with "
+            "large weights suffer most.",
             f"See what is running and end what can wait{end}",
             command,
         )
@@ -158,9 +160,9 @@ def _quota(machine: Machine) -> Finding | None:
     whole = sorted(machine.usable - machine.efficiency or machine.usable)[-math.floor(machine.quota) :]
     return Finding(
         Severity.DISTURBS,
-        f"A CPU quota grants {machine.quota:g} cores, and {len(machine.usable)} are visible.{_stopped(machine)}",
-        "What runs a thread on every visible core uses the quota up and is then stopped for the rest of the period. "
-        "Cells with one thread run undisturbed as long as nothing else in the group runs.",
+        f"A CPU quota grants {machine.quota:g} of {len(machine.usable)} visible cores.{_stopped(machine)}",
+        "A cell that runs a thread on every visible core uses the quota up, and is then stopped for the rest of the "
+        "period. Cells with one thread are undisturbed as long as nothing else in the group runs.",
         f"{_cores_of_its_own(machine)}. Until then use no more cores than the quota covers:",
         f"taskset --cpu-list {units.spans(whole)} make bench",
     )
@@ -169,7 +171,7 @@ def _quota(machine: Machine) -> Finding | None:
 def _stopped(machine: Machine) -> str:
     if not machine.quota_stopped or not machine.quota_periods:
         return ""
-    return f" It has stopped somebody in {machine.quota_stopped:,} of {machine.quota_periods:,} periods."
+    return f" It stopped a thread in {machine.quota_stopped:,} of {machine.quota_periods:,} periods."
 
 
 def _cores_of_its_own(machine: Machine) -> str:
@@ -188,16 +190,16 @@ def _memory(machine: Machine) -> Finding | None:
     if not known or min(known) >= LARGEST_CELL:
         return None
     limited = machine.memory_limit is not None and machine.memory_limit == min(known)
-    swapped = f", and {units.size(machine.swap_used)} lie in swap" if machine.swap_used else ""
+    swapped = f", and {units.size(machine.swap_used)} of swap is in use" if machine.swap_used else ""
     return Finding(
         Severity.SPOILS,
-        f"Only {units.size(min(known))} of memory can be had"
+        f"Only {units.size(min(known))} of memory is available"
         f"{' (the limit of the control group)' if limited else ''}{swapped}.",
-        f"The largest cells need up to {units.size(LARGEST_CELL)}. What does not fit is n/a, and close to the edge "
-        "the system swaps or kills.",
-        "Raise the limit, or leave the large cells out; this shows which are n/a:"
+        f"The largest cells need up to {units.size(LARGEST_CELL)}. Cells that do not fit are n/a. Close to the limit "
+        "the system swaps, or kills the process.",
+        "Raise the limit, or leave out the large cells. This lists which are n/a:"
         if limited
-        else "End what holds the memory, or leave the large cells out; this shows which are n/a:",
+        else "End the processes that hold the memory, or leave out the large cells. This lists which are n/a:",
         "bench-core list",
     )
 
@@ -208,9 +210,9 @@ def _stolen(machine: Machine) -> Finding | None:
     return Finding(
         Severity.DISTURBS,
         f"{_virtual_machine(machine)}.{_went_to_others(machine)}",
-        f"Stolen time is counted in whatever sample it falls into. {_cannot_be_seen(machine)}",
-        "Take a machine type with dedicated cores. On this one believe only what was timed in turn in one run, and "
-        "repeat it:",
+        f"A sample includes the time that was stolen during it. {_cannot_be_seen(machine)}",
+        "Use a machine type with dedicated cores. On this machine, trust only comparisons that were sampled in turn in "
+        "one run, and repeat them:",
         "bench-core gate main",
     )
 
@@ -222,7 +224,7 @@ def _virtual(machine: Machine) -> Finding | None:
         Severity.DISTURBS,
         f"{_virtual_machine(machine)}.{_went_to_others(machine)}",
         f"Other guests use the same caches, memory bus and power budget. {_cannot_be_seen(machine)}",
-        "Compare what was timed in turn in one run, not the figures of different days, and repeat what surprises:",
+        "Compare what was sampled in turn in one run, not times of different days, and repeat surprising results:",
         "bench-core gate main",
     )
 
@@ -234,15 +236,15 @@ def _virtual_machine(machine: Machine) -> str:
 def _went_to_others(machine: Machine) -> str:
     if machine.stolen is None:
         return ""
-    return f" Other guests took {units.percent(machine.stolen, 1)} of the CPU time that it wanted (steal, since boot)."
+    return f" {units.percent(machine.stolen, 1)} of the CPU time that it asked for went to others (steal, since boot)."
 
 
 def _cannot_be_seen(machine: Machine) -> str:
     if machine.governors is not None:
-        return "Governor and turbo are the guest's view; the host decides."
+        return "Governor and turbo are what the guest sees. The host decides."
     return (
-        "Governor, turbo and temperature are the host's and cannot be seen from inside: the speed may change and "
-        "nothing here would show it."
+        "Governor, turbo and temperature belong to the host and cannot be seen from inside, so the speed may change "
+        "unnoticed."
     )
 
 
@@ -253,22 +255,22 @@ def _unpinned(machine: Machine) -> Finding | None:
     kinds, note = "", ""
     slow = machine.usable & machine.efficiency
     if slow and slow != machine.usable:
-        kinds = f", {len(slow)} of which are slow ones"
-        note = f"; {core} is a fast one"
+        kinds = f", {len(slow)} of them slow"
+        note = f"; core {core} is a fast one"
     if core in (machine.isolated or ()):
-        note = f"; {core} is isolated, so the kernel puts nobody else there"
+        note = f"; core {core} is isolated, so the kernel runs no other process there"
     return Finding(
         Severity.DISTURBS,
         f"This process is not pinned: it may run on {cpus(machine, len(machine.usable))}{kinds}.",
-        "On a noisy two-core virtual machine the ratio of two identical versions, sampled in turn, scattered by 5 to "
-        "39 % unpinned and by 1 to 3 % with both on the same core.",
-        f"Pin every run to the same core{note}. Cells with threads=all then have one thread; time those unpinned:",
+        "On a noisy two-core virtual machine, ratios of two identical versions that were sampled in turn scattered by "
+        "5 to 39 % unpinned, and by 1 to 3 % with both on one core.",
+        f"Pin every run to the same core{note}. Cells with threads=all then have one thread, so time those unpinned:",
         f"taskset --cpu-list {core} make bench",
     )
 
 
 def _governor(machine: Machine) -> Finding | None:
-    # "userspace" holds the frequency that somebody chose, which is as steady as "performance".
+    # "userspace" keeps a chosen frequency, which is as steady as "performance".
     slow = {name: n for name, n in (machine.governors or {}).items() if name not in ("performance", "userspace")}
     if not slow:
         return None
@@ -277,13 +279,13 @@ def _governor(machine: Machine) -> Finding | None:
     return Finding(
         Severity.DISTURBS,
         f"The scaling governor is {names}{f' (driver {machine.driver})' if machine.driver else ''}.",
-        "It holds cores at their lowest frequency."
+        "It keeps cores at their lowest frequency."
         if lowest
-        else "The frequency follows the load: a core that was idle starts slow, so the same call takes longer in a "
+        else "The frequency follows the load. A core that was idle starts slowly, so the same call takes longer in a "
         "short sample than in a long one.",
         _on_host(
             machine,
-            "set the governor that keeps the frequency up, until the next boot (cpupower is in the package "
+            "set a governor that keeps the frequency high until the next boot (cpupower is in the package "
             "linux-cpupower, linux-tools or kernel-tools):",
         ),
         "sudo cpupower frequency-set --governor performance",
@@ -296,8 +298,8 @@ def _battery(machine: Machine) -> Finding | None:
     return Finding(
         Severity.DISTURBS,
         "The machine runs on battery.",
-        "To save power the system holds the frequency down, and changes it as the battery empties.",
-        "Plug it in, and look again:",
+        "To save power the system lowers the frequency, and changes it as the battery empties.",
+        "Connect it to mains power, and run this again:",
         "bench-core doctor",
     )
 
@@ -310,9 +312,9 @@ def _threads(machine: Machine) -> Finding | None:
     return Finding(
         Severity.DISTURBS,
         f"torch starts {build.threads} threads by default and may use {cpus(machine, len(machine.usable))}"
-        f"{f' ({asked} were asked for in the environment)' if asked else ''}.",
-        "Threads that share a core wait for each other at the end of every operation. The cells of this suite set "
-        "their own number; other suites run with this one.",
+        f"{f' (the environment asks for {asked})' if asked else ''}.",
+        "Threads that share a core wait for each other at the end of every operation. Cells of this suite set their "
+        "own number of threads. Other suites use the default.",
         "Ask for one thread a core:",
         f"export OMP_NUM_THREADS={len(machine.usable)} MKL_NUM_THREADS={len(machine.usable)}",
     )
@@ -324,8 +326,9 @@ def _hot(machine: Machine) -> Finding | None:
     return Finding(
         Severity.MINOR,
         f"Cores have slowed down because of heat {machine.hot:,} times since boot.",
-        "What is timed on hot cores reads slower than the same on cool ones.",
-        "Look again after a run. If the number has grown, the run was affected: cool the machine, or run less at once:",
+        "The same cell takes longer on a hot core than on a cool one.",
+        "Run this again after a benchmark. If the number has grown, the times were affected: cool the machine, or run "
+        "less at once:",
         "bench-core doctor",
     )
 
@@ -336,15 +339,15 @@ def _smt(machine: Machine) -> Finding | None:
     switchable = machine.smt_switch == "on" and not machine.virtual
     core = best_core(machine)
     siblings = next((group for group in machine.groups or () if core in group), frozenset()) - {core}
-    keep = f"keep core {units.spans(siblings)} idle, the sibling of {core}" if siblings else "keep siblings idle"
+    keep = f"keep core {units.spans(siblings)}, the sibling of {core}, idle" if siblings else "keep siblings idle"
     return Finding(
         Severity.MINOR,
         f"Hardware threads share cores (SMT): {machine.logical} threads on {machine.physical} cores.",
-        "What runs on the sibling takes part of the core's caches and execution units from the benchmark.",
+        "A process on the sibling takes a part of the core's caches and execution units from the benchmark.",
         _on_host(machine, f"{keep}, or switch SMT off (`echo on` switches it on again):")
         if switchable
         else f"In a pinned run {keep}.",
-        f"echo off | sudo tee /{_SYS_CPU}/smt/control" if switchable else "",
+        f"echo off | sudo tee /{CPU}/smt/control" if switchable else "",
     )
 
 
@@ -356,14 +359,14 @@ def _turbo(machine: Machine) -> Finding | None:
     return Finding(
         Severity.MINOR,
         "Turbo is on.",
-        "The frequency depends on the temperature and on how many cores are busy, so a cold or idle machine reads "
-        "faster than a warm or busy one.",
+        "The frequency depends on the temperature and on the number of busy cores, so a cold or idle machine is faster "
+        "than a warm or busy one.",
         _on_host(
             machine,
-            "switch it off while timing; all figures get slower, and steadier "
+            "switch it off while timing: all times become longer, and steadier "
             f"(`echo {1 - off}` switches it on again):",
         ),
-        f"echo {off} | sudo tee /{_SYS_CPU}/{switch}",
+        f"echo {off} | sudo tee /{CPU}/{switch}",
     )
 
 
@@ -372,17 +375,15 @@ def _huge_pages(machine: Machine) -> Finding | None:
         return None
     return Finding(
         Severity.MINOR,
-        "Transparent huge pages are given to everybody (always).",
-        "Whether a large weight lies on huge pages depends on how fragmented memory is at that moment: the same cell "
+        "Transparent huge pages are used for every process (always).",
+        "Whether a large weight gets huge pages depends on how fragmented memory is at that moment. The same cell "
         "differs between processes, most of all where it writes to fresh memory.",
-        _on_host(machine, "give them only to those who ask, until the next boot:"),
+        _on_host(machine, "use them only for processes that ask for them, until the next boot:"),
         "echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled",
     )
 
 
-_SYS_CPU = "sys/devices/system/cpu"
-
-# In order of importance, within one severity. Battery stands with the governor: it moves the frequency as much.
+# In order of importance within one severity. Battery is next to the governor: it changes the frequency as much.
 _CHECKS: tuple[Callable[[Machine], Finding | None], ...] = (
     _load,
     _small_quota,
@@ -402,7 +403,7 @@ _CHECKS: tuple[Callable[[Machine], Finding | None], ...] = (
 
 
 def _on_host(machine: Machine, action: str) -> str:
-    """An action that changes the kernel's settings, which nobody can from inside a container."""
+    """An action that changes settings of the kernel, which is impossible from inside a container."""
     where = "On the host, outside the container, " if machine.container else ""
     return where + (action if where else action[0].upper() + action[1:])
 

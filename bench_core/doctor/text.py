@@ -1,4 +1,4 @@
-"""The findings and the machine, in words: for the terminal and for a bug report."""
+"""The findings and the facts about the machine as text: for the terminal and for a bug report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench_core.doctor.machine import Machine
 
 
 def report(machine: Machine) -> RenderableType:
-    """For the terminal: the findings, what was not seen, and the facts."""
+    """For the terminal: the findings, the facts that are unknown, and the known ones."""
     found, missing = findings(machine), unseen(machine)
     parts: list[RenderableType] = []
     if found:
@@ -30,7 +30,7 @@ def report(machine: Machine) -> RenderableType:
 
 
 def markdown(machine: Machine) -> str:
-    """For a bug report: facts and findings, without names of hosts, users or folders."""
+    """For a bug report: facts and findings. No names of hosts, users or folders are in it."""
     found, missing = findings(machine), unseen(machine)
     width = max(len(heading) for heading, _ in facts(machine))
     lines = ["```text", *(f"{heading:<{width}}  {text}" for heading, text in facts(machine)), "```", ""]
@@ -42,7 +42,7 @@ def markdown(machine: Machine) -> str:
 
 
 def facts(machine: Machine) -> tuple[tuple[str, str], ...]:
-    """Versions and hardware, as pairs of a heading and a text; what is unknown says so."""
+    """Versions and hardware as pairs of heading and text. An unknown fact reads ``unknown``."""
     return tuple((heading, text or "unknown") for heading, text in _facts(machine))
 
 
@@ -50,7 +50,7 @@ _STYLES = {Severity.SPOILS: "bold red", Severity.DISTURBS: "yellow", Severity.MI
 
 
 def _rows(rows: Iterable[tuple[RenderableType, RenderableType]]) -> Table:
-    """Two columns, so that what wraps stays in its own."""
+    """Two columns. Text that wraps stays in its own column."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")

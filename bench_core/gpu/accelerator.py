@@ -79,7 +79,7 @@ class DeviceState:
 
 
 @dataclass(frozen=True)
-class Memory:
+class DeviceMemory:
     """Device memory in bytes."""
 
     free: int
@@ -108,7 +108,7 @@ class Accelerator(Protocol):
     def job(self, operation: Operation, elements: int, times: int = 1) -> Call:
         """A call that applies `operation` `times` times to one float32 weight, touched when this returns."""
 
-    def memory(self) -> Memory: ...
+    def memory(self) -> DeviceMemory: ...
 
     def release(self) -> None:
         """Give what the caching allocator keeps and nobody uses back to the driver."""
@@ -185,14 +185,14 @@ def seconds_of_flush(accelerator: Accelerator) -> float:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SamplePlan:
     """How a call's device samples are taken: see `device_sample`."""
 
     number: int
     head_start: int
 
 
-def plan(accelerator: Accelerator, call: Call, *, span: float, flush_seconds: float, clock: Clock) -> Plan:
+def plan(accelerator: Accelerator, call: Call, *, span: float, flush_seconds: float, clock: Clock) -> SamplePlan:
     """Find a warm device sample that lasts `span` seconds and has no gaps. The calls that find out are the warm-up.
 
     The number is halved until the sample is gapless. A call that cannot be, because it waits for the device or
@@ -208,12 +208,12 @@ def plan(accelerator: Accelerator, call: Call, *, span: float, flush_seconds: fl
         head_start = min(MOST_FLUSHES, 1 + math.ceil(needed / flush_seconds))
         sample = device_sample(accelerator, call, number, l2="warm", head_start=head_start, clock=clock)
         if sample.gapless or number == 1:
-            return Plan(number, head_start)
+            return SamplePlan(number, head_start)
         number //= 2
 
 
 @dataclass(frozen=True)
-class Rival:
+class OtherTimer:
     """Another tool that times a call.
 
     Attributes:
@@ -228,7 +228,7 @@ class Rival:
     reason: str = ""
 
 
-def rivals(span: float) -> tuple[Rival, ...]:
+def other_timers(span: float) -> tuple[OtherTimer, ...]:
     """torch's benchmark timer and triton's do_bench.
 
     Args:
@@ -258,8 +258,8 @@ def rivals(span: float) -> tuple[Rival, ...]:
     else:
         absent = ""
     return (
-        Rival("torch.utils.benchmark", "host", "warm", timer),
-        Rival("triton.testing.do_bench", "device", "cold", bench, absent),
+        OtherTimer("torch.utils.benchmark", "host", "warm", timer),
+        OtherTimer("triton.testing.do_bench", "device", "cold", bench, absent),
     )
 
 
@@ -397,15 +397,15 @@ class TorchAccelerator:
             return repeated(lambda: weight.copy_(source), times)
         return repeated(weight.normal_ if operation == "normal_" else lambda: weight.fill_(1.0), times)
 
-    def memory(self) -> Memory:
+    def memory(self) -> DeviceMemory:
         ask = getattr(self._module, "mem_get_info", None)
         if ask is None:  # mps: the memory is the machine's
             import psutil
 
             found = psutil.virtual_memory()
-            return Memory(int(found.available), int(found.total))
+            return DeviceMemory(int(found.available), int(found.total))
         free, total = ask()
-        return Memory(int(free), int(total))
+        return DeviceMemory(int(free), int(total))
 
     def release(self) -> None:
         self._module.empty_cache()

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench_core import clock as clocks
+from bench_core import units
 from bench_core.clock import Clock
 from bench_core.errors import BenchCoreError, require_writable
 from bench_core.gpu.accelerator import (
@@ -23,22 +24,22 @@ from bench_core.gpu.accelerator import (
     DeviceSample,
     DeviceState,
     Operation,
-    Plan,
-    Rival,
+    OtherTimer,
+    SamplePlan,
     device_sample,
     open_accelerator,
+    other_timers,
     plan,
-    rivals,
     seconds_of_flush,
 )
 from bench_core.gpu.record import (
     FEWEST_ROUNDS,
     USUAL,
-    Agreement,
     CellTimes,
     GpuRun,
     NotTimed,
     Settings,
+    TimerComparison,
     Yardstick,
     file_name,
     write,
@@ -96,10 +97,10 @@ class _Bench:
         self.drained = clocks.draining(self.accelerator.synchronize, self.clock)
         self.flush_seconds = seconds_of_flush(self.accelerator)
 
-    def plan(self, call: Call, span: float) -> Plan:
+    def plan(self, call: Call, span: float) -> SamplePlan:
         return plan(self.accelerator, call, span=span, flush_seconds=self.flush_seconds, clock=self.clock)
 
-    def device(self, call: Call, how: Plan, l2: L2) -> DeviceSample:
+    def device(self, call: Call, how: SamplePlan, l2: L2) -> DeviceSample:
         return device_sample(self.accelerator, call, how.number, l2=l2, head_start=how.head_start, clock=self.clock)
 
 
@@ -108,7 +109,7 @@ def measurements(
     accelerator: Accelerator,
     *,
     date: str,
-    others: Sequence[Rival],
+    others: Sequence[OtherTimer],
     clock: Clock = clocks.host,
     settings: Settings = USUAL,
     progress: Callable[[str], object] = lambda _: None,
@@ -117,7 +118,7 @@ def measurements(
 
     Args:
         cells: see `quick_cells`.
-        others: the tools to compare with, see `rivals`.
+        others: the tools to compare with, see `other_timers`.
         clock: the host's, without synchronization.
         progress: gets one line before each step.
     """
@@ -136,7 +137,7 @@ def measurements(
     run = replace(run, yardsticks=tuple(_yardstick(bench, operation) for operation in ("fill_", "copy_")))
     yield run
     for operation, target in _targets() if others else ():
-        progress(f"comparing with {' and '.join(rival.name for rival in others)}: {target * 1e3:.3g} ms")
+        progress(f"comparing with {units.listed([timer.name for timer in others])}: {target * 1e3:.3g} ms")
         run = replace(run, agreements=run.agreements + _agreements(bench, operation, target, others))
         yield run
     for index, cell in enumerate(cells, start=1):
@@ -191,7 +192,9 @@ def _targets() -> Iterator[tuple[Operation, float]]:
         yield operations[step % 2], 1e-5 * 1000 ** (step / 5)
 
 
-def _agreements(bench: _Bench, operation: Operation, target: float, others: Sequence[Rival]) -> tuple[Agreement, ...]:
+def _agreements(
+    bench: _Bench, operation: Operation, target: float, others: Sequence[OtherTimer]
+) -> tuple[TimerComparison, ...]:
     """One piece of work of about `target` seconds, timed by us and by each of the others."""
     name, call = sized_job(bench, operation, target)
     span = bench.settings.agreement_span
@@ -199,7 +202,7 @@ def _agreements(bench: _Bench, operation: Operation, target: float, others: Sequ
     warm = bench.plan(call, bench.settings.device_span)
     single = bench.device(call, warm, "warm").seconds / warm.number
     # As many single calls as do_bench makes in that span: each with its flush.
-    cold = Plan(max(1, int(span / (single + bench.flush_seconds))), head_start=1)
+    cold = SamplePlan(max(1, int(span / (single + bench.flush_seconds))), head_start=1)
 
     def host() -> float:
         return statistics.median(time_sample(call, number, bench.drained) / number for _ in range(5))
@@ -214,9 +217,9 @@ def _agreements(bench: _Bench, operation: Operation, target: float, others: Sequ
         )
 
 
-def _in_turn(job: str, rival: Rival, ours: Callable[[], float], call: Call, rounds: int) -> Agreement:
+def _in_turn(job: str, rival: OtherTimer, ours: Callable[[], float], call: Call, rounds: int) -> TimerComparison:
     """Both times once a round, in an order drawn anew for every round."""
-    blank = Agreement(job, rival.name, rival.clock, rival.l2, reason=rival.reason)
+    blank = TimerComparison(job, rival.name, rival.clock, rival.l2, reason=rival.reason)
     if rival.reason:
         return blank
     draw = random.Random(0)
@@ -241,7 +244,7 @@ def sized_job(bench: _Bench, operation: Operation, target: float) -> tuple[str, 
     while True:
         call = bench.accelerator.job(operation, elements, times)
         call()
-        taken = bench.device(call, Plan(number=4, head_start=4), "warm").seconds / 4
+        taken = bench.device(call, SamplePlan(number=4, head_start=4), "warm").seconds / 4
         if taken >= 0.8 * target:
             passes = "" if times == 1 else f" x {times}"
             return f"{operation} of {elements:,} elements{passes}", call
@@ -275,8 +278,8 @@ def _time_open_cell(bench: _Bench, opened: OpenCell) -> CellTimes:
     if once:
         call()  # what torch does once a process, not once an object
         opened.fresh()
-        first = bench.device(call, Plan(1, head_start=1), "cold")
-        how = Plan(1, 1 + math.ceil(1.5 * first.launch_seconds / bench.flush_seconds))
+        first = bench.device(call, SamplePlan(1, head_start=1), "cold")
+        how = SamplePlan(1, 1 + math.ceil(1.5 * first.launch_seconds / bench.flush_seconds))
         number = 1
     else:
         how = bench.plan(call, bench.settings.device_span)
@@ -368,7 +371,7 @@ def run_gpu(
         progress(f"{broken.name} does not import and is left out: {broken.error}")
     try:
         cells = quick_cells(suite, accelerator.kind, pattern)
-        others = rivals(settings.agreement_span)
+        others = other_timers(settings.agreement_span)
         for run in measurements(cells, accelerator, date=date, others=others, settings=settings, progress=progress):
             write(run, path)
     except KeyboardInterrupt:

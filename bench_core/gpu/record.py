@@ -113,10 +113,6 @@ class CellTimes:
         return "device" if device.low > launch.high else "even"
 
     @property
-    def launch_bound(self) -> bool:
-        return self.bound == "launch"
-
-    @property
     def bandwidth(self) -> float | None:
         """Bytes a device second, where bytes are declared."""
         middle = self.device_seconds.middle
@@ -152,7 +148,7 @@ class Yardstick:
 
 
 @dataclass(frozen=True)
-class Agreement:
+class TimerComparison:
     """Our time of one piece of work against that of another tool, taken in turn.
 
     Attributes:
@@ -223,7 +219,7 @@ class GpuRun:
     before: DeviceState
     after: DeviceState | None = None
     yardsticks: tuple[Yardstick, ...] = ()
-    agreements: tuple[Agreement, ...] = ()
+    agreements: tuple[TimerComparison, ...] = ()
     cells: tuple[CellTimes, ...] = ()
     not_timed: tuple[NotTimed, ...] = ()
     finished: bool = False

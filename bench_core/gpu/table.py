@@ -9,9 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bench_core import units
+from bench_core import tables, units
 from bench_core.gpu.accelerator import DeviceState
-from bench_core.gpu.record import AGREES_WITHIN, Agreement, CellTimes, GpuRun, Yardstick
+from bench_core.gpu.record import AGREES_WITHIN, CellTimes, GpuRun, TimerComparison, Yardstick
 
 DRIFT = 0.02
 """Change of speed or of clock between the start and the end of a run that gets a warning."""
@@ -31,9 +31,8 @@ def report(run: GpuRun) -> RenderableType:
 
 
 def cells(run: GpuRun) -> Table:
-    table = _table(
-        f"Cells on {run.device}", "", "host", "±", "device", "±", "L2", "launch", "bound by", "GB/s", "of limit"
-    )
+    headings = ("", "host", "±", "device", "±", "L2", "launch", "bound by", "GB/s", "of limit")
+    table = tables.terminal("lrrrrrrrrr", headings, title=f"Cells on {run.device}")
     limits: dict[str, Yardstick] = {stick.operation: stick for stick in run.yardsticks}
     for benchmark, group in itertools.groupby(run.cells, key=lambda cell: cell.name.partition("(")[0]):
         table.add_row(Text(benchmark, style="cyan"))
@@ -55,7 +54,7 @@ def _cell_row(cell: CellTimes, limits: Mapping[str, Yardstick]) -> Iterator[Text
     yield units.bandwidth(cell.bandwidth)
     limit = limits.get(cell.yardstick or "")
     if limit is not None:
-        yield f"{100 * cell.bandwidth / limit.bandwidth.middle:.0f} %"
+        yield units.percent(cell.bandwidth / limit.bandwidth.middle, 0)
 
 
 def legend() -> Text:
@@ -74,7 +73,8 @@ def legend() -> Text:
 def comparison(run: GpuRun) -> Table:
     low, high = AGREES_WITHIN
     title = f"Our time over that of other tools, taken in turn; agrees: within {low} to {high}"
-    table = _table(title, "", "clock", "L2", "ours", "theirs", "ratio", "95 % interval", "")
+    headings = ("", "clock", "L2", "ours", "theirs", "ratio", "95 % interval", "")
+    table = tables.terminal("lrrrrrrl", headings, title=title)
     for rival, group in itertools.groupby(sorted(run.agreements, key=lambda row: row.rival), key=lambda row: row.rival):
         rows = list(group)
         table.add_row(Text(rival, style="cyan"))
@@ -85,11 +85,11 @@ def comparison(run: GpuRun) -> Table:
     return table
 
 
-def _length(row: Agreement) -> float:
+def _length(row: TimerComparison) -> float:
     return min(row.ours, default=0.0)
 
 
-def _comparison_row(row: Agreement) -> Iterator[Text | str]:
+def _comparison_row(row: TimerComparison) -> Iterator[Text | str]:
     verdict = Text(row.verdict, style=_VERDICT_STYLES[row.verdict])
     yield from (f"  {row.job}", row.clock, row.l2)
     if row.verdict == "not compared":
@@ -103,7 +103,7 @@ def _comparison_row(row: Agreement) -> Iterator[Text | str]:
     yield verdict
 
 
-def tally(rows: list[Agreement]) -> str:
+def tally(rows: list[TimerComparison]) -> str:
     """``5 of 6 agree``."""
     return f"{sum(row.verdict == 'agrees' for row in rows)} of {len(rows)} agree"
 
@@ -111,7 +111,7 @@ def tally(rows: list[Agreement]) -> str:
 def machine(run: GpuRun) -> Table:
     after = run.after or DeviceState("nobody")
     title = f"{run.device} ({run.kind}), {run.date}" + ("" if run.finished else ", interrupted")
-    table = _table(title, "", "at the start", "at the end")
+    table = tables.terminal("lll", ["", "at the start", "at the end"], title=title)
     for name in sorted(run.facts):
         table.add_row(name.replace("_", " "), _fact(name, run.facts[name]), "")
     for stick in run.yardsticks:
@@ -154,7 +154,7 @@ def _warnings(run: GpuRun) -> Iterator[str]:
     for when, state in (("start", run.before), ("end", run.after)):
         if state is not None and state.slowed_by:
             yield (
-                f"At the {when} the device was slowed by {' and '.join(state.slowed_by)}, at "
+                f"At the {when} the device was slowed by {units.listed(state.slowed_by)}, at "
                 f"{_of(state.sm_mhz, state.max_sm_mhz) or 'an unknown number of'} MHz. Cool it, raise its power limit, "
                 "or lock a clock that it can hold (`nvidia-smi --lock-gpu-clocks=MHZ`), and run again."
             )
@@ -162,7 +162,7 @@ def _warnings(run: GpuRun) -> Iterator[str]:
     if before and after and abs(after / before - 1) > DRIFT:
         yield (
             f"The SM clock went from {before:.0f} to {after:.0f} MHz; cells timed early and late are not comparable to "
-            f"better than {100 * abs(after / before - 1):.0f} %. Lock it with `nvidia-smi --lock-gpu-clocks=MHZ`."
+            f"better than {units.percent(abs(after / before - 1), 0)}. Lock it with `nvidia-smi --lock-gpu-clocks=MHZ`."
         )
     for stick in run.yardsticks:
         if stick.drift is not None and abs(stick.drift - 1) > DRIFT:
@@ -202,7 +202,7 @@ def _warnings(run: GpuRun) -> Iterator[str]:
 def _counted(names: list[str], noun: str, what: str) -> Iterator[str]:
     if names:
         shown = "; ".join(names[:3]) + (f"; and {len(names) - 3} more" if len(names) > 3 else "")
-        yield f"{len(names)} {noun}{'' if len(names) == 1 else 's'} {what}: {shown}."
+        yield f"{units.plural(len(names), noun)} {what}: {shown}."
 
 
 def _weight(stick: Yardstick) -> float:
@@ -229,10 +229,3 @@ def _of(value: float | None, most: float | None = None) -> str:
 
 def _reasons(state: DeviceState) -> str:
     return "" if state.reasons is None else ", ".join(state.reasons) or "nothing"
-
-
-def _table(title: str, *headings: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
-    for index, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if index == 0 else "right", no_wrap=0 < index < len(headings) - 1)
-    return table

@@ -186,21 +186,19 @@ def test_a_quota_that_covers_every_usable_core_is_no_finding():
 def test_a_broken_quota_is_answered_with_as_many_cores_as_it_covers():
     finding = findings.findings(replace(CONTAINER, quota=2.5, usable=frozenset(range(4)), logical=4))[-1]
     assert finding.command == "taskset --cpu-list 2-3 make bench"
-    assert finding.what == (
-        "A CPU quota grants 2.5 cores, and 4 are visible. It has stopped somebody in 30 of 200 periods."
-    )
+    assert all(part in finding.what for part in ("2.5 of 4", "30 of 200 periods"))
 
 
 def test_the_limit_of_a_control_group_is_memory_that_cannot_be_had():
     finding = only(replace(TUNED, memory_limit=1 << 30))
-    assert finding.what == "Only 1.00 GiB of memory can be had (the limit of the control group)."
+    assert all(part in finding.what for part in ("1.00 GiB", "control group"))
 
 
 def test_the_governor_that_holds_the_frequency_down_is_told_from_the_one_that_follows_the_load():
     def effect(driver):
         return only(replace(TUNED, driver=driver, governors={"powersave": 1})).effect
 
-    assert effect("acpi-cpufreq") == "It holds cores at their lowest frequency."
+    assert "lowest" in effect("acpi-cpufreq")
     assert effect("intel_pstate").startswith("The frequency follows the load")
     assert findings.findings(replace(TUNED, governors={"userspace": 1})) == ()
 
@@ -239,7 +237,8 @@ def test_settings_of_the_kernel_are_changed_outside_the_container():
 
 def test_a_guest_is_not_told_to_switch_off_what_it_cannot():
     finding = next(f for f in findings.findings(replace(LAPTOP, virtual=True)) if f.what.startswith("Hardware threads"))
-    assert (finding.command, finding.action) == ("", "In a pinned run keep core 3 idle, the sibling of 7.")
+    assert finding.command == ""
+    assert "core 3, the sibling of 7" in finding.action
 
 
 @pytest.mark.parametrize(
@@ -257,9 +256,7 @@ def test_turbo_is_switched_off_by_the_switch_that_this_machine_has(switch, comma
 def test_more_threads_than_usable_cores_names_the_variable_s_number():
     software = replace(SOFTWARE, torch=TorchBuild(threads=16))
     finding = only(replace(TUNED, software=software, variables={"OMP_NUM_THREADS": "16"}))
-    assert finding.what == (
-        "torch starts 16 threads by default and may use 1 core (16 were asked for in the environment)."
-    )
+    assert all(part in finding.what for part in ("16 threads", "1 core (the environment asks for 16)"))
     assert finding.command == "export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1"
 
 

@@ -11,8 +11,8 @@ from rich.console import Console
 from bench_core.errors import BenchCoreError, require_writable
 from bench_core.gpu import protocol, record
 from bench_core.gpu import table as report
-from bench_core.gpu.accelerator import DeviceState, Rival, rivals
-from bench_core.gpu.record import Agreement, CellTimes, GpuRun, NotTimed, Settings, Yardstick
+from bench_core.gpu.accelerator import DeviceState, OtherTimer, other_timers
+from bench_core.gpu.record import CellTimes, GpuRun, NotTimed, Settings, TimerComparison, Yardstick
 from bench_core.records.run import Samples
 from bench_core.testing import FakeAccelerator, FakeClock
 from bench_core.timing.cells import SuiteDirectory
@@ -152,7 +152,7 @@ def exact(device):
         device.synchronize()
         return end.seconds_since(start)
 
-    return (Rival("timer", "host", "warm", host), Rival("events", "device", "cold", events))
+    return (OtherTimer("timer", "host", "warm", host), OtherTimer("events", "device", "cold", events))
 
 
 def measured(suite, device, pattern=None, others=(), settings=SHORT):
@@ -195,7 +195,7 @@ def test_the_suite_here_has_cells_for_an_accelerator():
 
 def test_a_launch_bound_cell_shows_the_launch_as_its_host_time_and_less_on_the_device(suite, device):
     cell = only(measured(suite, device, "fill.*8x4"))
-    assert cell.launch_bound
+    assert cell.bound == "launch"
     assert cell.host_seconds.middle == pytest.approx(device.launch, rel=0.01)
     assert cell.launch_seconds.middle == pytest.approx(device.launch)
     assert cell.device_seconds.middle == pytest.approx(device.least)
@@ -339,13 +339,13 @@ def test_the_comparison_spans_10_us_to_10_ms_in_six_jobs_and_agrees_on_a_fake(su
 )
 def test_a_rival_that_is_off_by_more_than_two_percent_differs(factor, verdict):
     times = (1.0,) * 7
-    assert Agreement("job", "rival", "device", "cold", tuple(factor * t for t in times), times).verdict == verdict
+    assert TimerComparison("job", "rival", "device", "cold", tuple(factor * t for t in times), times).verdict == verdict
 
 
 def test_an_interval_across_the_border_or_without_ends_is_undecided():
     ours = (1.0, 1.01, 1.02, 1.03, 1.04, 1.05, 1.06)
-    assert Agreement("job", "rival", "host", "warm", ours, (1.0,) * 7).verdict == "undecided"
-    assert Agreement("job", "rival", "host", "warm", (1.0,), (1.0,)).verdict == "undecided"
+    assert TimerComparison("job", "rival", "host", "warm", ours, (1.0,) * 7).verdict == "undecided"
+    assert TimerComparison("job", "rival", "host", "warm", (1.0,), (1.0,)).verdict == "undecided"
 
 
 def test_a_rival_that_is_absent_or_fails_costs_its_row_and_not_the_run(suite, device):
@@ -353,8 +353,8 @@ def test_a_rival_that_is_absent_or_fails_costs_its_row_and_not_the_run(suite, de
         raise RuntimeError("no driver")
 
     others = (
-        Rival("absent", "device", "cold", broken, reason="triton does not import here"),
-        Rival("broken", "device", "cold", broken),
+        OtherTimer("absent", "device", "cold", broken, reason="triton does not import here"),
+        OtherTimer("broken", "device", "cold", broken),
     )
     run = measured(suite, device, "Once", others=others)
     assert {(row.rival, row.reason, row.verdict) for row in run.agreements} == {
@@ -366,7 +366,7 @@ def test_a_rival_that_is_absent_or_fails_costs_its_row_and_not_the_run(suite, de
 
 def test_the_real_rivals_are_torchs_timer_and_triton_and_each_says_its_state(monkeypatch):
     monkeypatch.setitem(sys.modules, "triton", None)
-    timer, bench = rivals(span=0.001)
+    timer, bench = other_timers(span=0.001)
     assert (timer.clock, timer.l2, timer.reason) == ("host", "warm", "")
     assert (bench.clock, bench.l2) == ("device", "cold")
     assert bench.reason.startswith("triton does not import here")
@@ -381,7 +381,7 @@ def test_do_bench_is_asked_for_its_mean_and_its_milliseconds_become_seconds(monk
     testing.do_bench = lambda call, **options: asked.update(options, call=call) or 2.5
     monkeypatch.setitem(sys.modules, "triton", types.ModuleType("triton"))
     monkeypatch.setitem(sys.modules, "triton.testing", testing)
-    _, bench = rivals(span=0.05)
+    _, bench = other_timers(span=0.05)
     assert bench.seconds(print) == 0.0025
     assert asked == {"call": print, "warmup": 10, "rep": 50, "return_mode": "mean"}
 
@@ -401,8 +401,8 @@ def full_run():
         after=DeviceState("nobody"),
         yardsticks=(Yardstick("fill_", 4, samples, samples), Yardstick("copy_", 8, samples)),
         agreements=(
-            Agreement("job", "rival", "host", "warm", (1.0,), (2.0,)),
-            Agreement("a", "b", "c", "d", reason="e"),
+            TimerComparison("job", "rival", "host", "warm", (1.0,), (2.0,)),
+            TimerComparison("a", "b", "c", "d", reason="e"),
         ),
         cells=(CellTimes("cell", samples, samples, samples, True, "warm", 0, 12, "fill_"),),
         not_timed=(NotTimed("other", "why", failed=True),),
@@ -450,7 +450,7 @@ def test_asv_reads_its_results_without_a_word_about_the_record(tmp_path, caplog)
 def device_at_hand(device, monkeypatch):
     """run_gpu finds the fake, with its clock and rivals."""
     monkeypatch.setattr(protocol, "open_accelerator", lambda _: device)
-    monkeypatch.setattr(protocol, "rivals", lambda _: exact(device))
+    monkeypatch.setattr(protocol, "other_timers", lambda _: exact(device))
     original = protocol.measurements
     monkeypatch.setattr(protocol, "measurements", lambda *a, **k: original(*a, clock=device.clock, **k))
 
@@ -539,16 +539,16 @@ def test_the_comparison_shows_ratio_interval_verdict_and_how_many_agree():
     run = dataclasses.replace(
         full_run(),
         agreements=(
-            Agreement("fill_ of 9", "do_bench", "device", "cold", (1.01e-5,) * 7, (1e-5,) * 7),
-            Agreement("normal_ of 9", "do_bench", "device", "cold", (1.1e-4,) * 7, (1e-4,) * 7),
-            Agreement("fill_ of 9", "other", "host", "warm", reason="not installed"),
+            TimerComparison("fill_ of 9", "do_bench", "device", "cold", (1.01e-5,) * 7, (1e-5,) * 7),
+            TimerComparison("normal_ of 9", "do_bench", "device", "cold", (1.1e-4,) * 7, (1e-4,) * 7),
+            TimerComparison("fill_ of 9", "other", "host", "warm", reason="not installed"),
         ),
     )
     text = shown(report.comparison(run))
     assert text[2:5] == [
         "do_bench",
-        "  fill_ of 9    device  cold  10.1 µs  10.0 µs  1.0100  1.0100 to 1.0100                       agrees",
-        "  normal_ of 9  device  cold   110 µs   100 µs  1.1000  1.1000 to 1.1000                      differs",
+        "  fill_ of 9    device  cold  10.1 µs  10.0 µs  1.0100  1.0100 to 1.0100  agrees",
+        "  normal_ of 9  device  cold   110 µs   100 µs  1.1000  1.1000 to 1.1000  differs",
     ]
     assert text[5].endswith("1 of 2 agree")
     assert text[7].endswith("not compared: not installed")
@@ -574,7 +574,7 @@ def test_a_quiet_run_has_no_warnings():
         ({"cells": (cell("slow", 1, 1, 1, gapless=False),)}, "1 cell waited for the device inside a call"),
         ({"cells": (cell("big", 1, 1, 1, allocations=3),)}, "1 cell asked the driver for memory"),
         (
-            {"agreements": (Agreement("job", "rival", "host", "warm", (2.0,) * 7, (1.0,) * 7),)},
+            {"agreements": (TimerComparison("job", "rival", "host", "warm", (2.0,) * 7, (1.0,) * 7),)},
             "1 comparison with another tool came out more than 2 % apart",
         ),
         ({"not_timed": (NotTimed("x", "boom", failed=True),)}, "1 cell failed and went untimed: x (boom)."),

@@ -105,9 +105,9 @@ def change(cell: JudgedCell) -> str:
 
 
 def times(cell: JudgedCell) -> tuple[str, str]:
-    """The times, or values, of base and head."""
-    base, head = (units.value(cell.evidence.median(side), cell.evidence.unit) for side in SIDES)
-    return base, head
+    """The times, or values, of base and head. That of head follows from the ratio, so that it agrees with the change."""
+    base, head = (cell.evidence.median(side) for side in SIDES)
+    return units.before_and_after(base, head, cell.judgement.ratio.middle, cell.evidence.unit)
 
 
 def pairs(cell: JudgedCell) -> str:

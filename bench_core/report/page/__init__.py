@@ -25,7 +25,7 @@ from bench_core import units
 from bench_core.errors import BenchCoreError
 from bench_core.records.report import ChangePoint, History, Measured, Report, Track
 from bench_core.report import compare
-from bench_core.report.page import charts, views
+from bench_core.report.page import charts, vega, views
 from bench_core.report.page.charts import Chart
 from bench_core.report.page.findings import anchor, findings
 
@@ -61,16 +61,16 @@ def html(report: Report) -> str:
     }
     data = {
         "cells": list(figures.cells),
-        "style": charts.STYLE,
-        "colours": charts.COLOURS,
-        "shapes": charts.SHAPES,
-        "dashes": charts.DASHES,
+        "style": vega.STYLE,
+        "colours": vega.COLOURS,
+        "shapes": vega.SHAPES,
+        "dashes": vega.DASHES,
         "specs": {name: spec() for name, spec in charts.SHARED.items()},
         "charts": [_chart(chart) for chart in figures.charts],
         "laws": views.laws(report, figures.cells),
         "histories": views.histories(report, figures.cells),
     }
-    script, vega = _asset("page.js"), _library()
+    script, library = _asset("page.js"), _library()
     return (
         _environment()
         .get_template("page.html.j2")
@@ -80,8 +80,8 @@ def html(report: Report) -> str:
             css=Markup(_asset("page.css")),
             early=Markup(EARLY),
             script=Markup(script),
-            vega=_packed(vega),
-            hashes=Markup(" ".join(map(_hash, (EARLY, script, vega)))),
+            vega=_packed(library),
+            hashes=Markup(" ".join(map(_hash, (EARLY, script, library)))),
             data=_packed(json.dumps(data, separators=(",", ":"), allow_nan=False)),
             changes_of=changes_of,
             **shown,

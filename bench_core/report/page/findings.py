@@ -23,7 +23,7 @@ OF_A_KIND = 2
 
 
 @dataclass(frozen=True)
-class Finding:
+class Highlight:
     """One sentence, and where its evidence is.
 
     Attributes:
@@ -44,7 +44,7 @@ def anchor(cell: str) -> str:
     return "cell=" + quote("_".join(cell.split()), safe=";,/?:@&=+$#!*'()")
 
 
-def findings(report: Report) -> list[Finding]:
+def findings(report: Report) -> list[Highlight]:
     """What gates found last, the largest distances, the clearest advice, the oddest departures, the newest steps, what
     was left out."""
     return [
@@ -61,7 +61,7 @@ def _on(report: Report, subject: str) -> str:
     return f" on {subject}" if len(report.subjects) > 1 else ""
 
 
-def _reds(report: Report) -> Iterator[Finding]:
+def _reds(report: Report) -> Iterator[Highlight]:
     """Regressions that the last gates on each machine found: on its newest judged commit, and on what is no commit."""
     for number, history in enumerate(report.histories):
         judged = next((moment for moment in reversed(history.moments) if moment.verdicts), None)
@@ -70,14 +70,14 @@ def _reds(report: Report) -> Iterator[Finding]:
         for head, base, verdict, reason in said:
             if verdict == "regression":
                 on = f" on {history.machine}" if len(report.histories) > 1 else ""
-                yield Finding("slower, says the gate", head, f"Against {base}{on}: {reason}.", f"#history-{number}")
+                yield Highlight("slower, says the gate", head, f"Against {base}{on}: {reason}.", f"#history-{number}")
 
 
-def _gains(report: Report) -> Iterator[Finding]:
+def _gains(report: Report) -> Iterator[Highlight]:
     limits = sorted(report.limits, key=lambda limit: -limit.to_gain)
     certain = (limit for limit in limits if limit.share.high < 1 and limit.to_gain)
     for limit in _first_of_each(certain, lambda limit: limit.cell):
-        yield Finding(
+        yield Highlight(
             "to gain",
             units.time(limit.to_gain),
             f"`{limit.cell}` reaches {units.share(limit.share.middle)} of what `{limit.yardstick}` does"
@@ -86,14 +86,14 @@ def _gains(report: Report) -> Iterator[Finding]:
         )
 
 
-def _advice(report: Report) -> Iterator[Finding]:
+def _advice(report: Report) -> Iterator[Highlight]:
     worst = [(_worst(job), number, job) for number, job in enumerate(report.jobs)]
     certain = [(rival, number, job) for rival, number, job in worst if rival is not None and rival.ratio.low > 1]
     # Advice that names one way, the same at every size, comes first.
     certain.sort(key=lambda row: (bool(row[2].flips) or _is_shared(row[2]), -row[0].ratio.low))
     for rival, number, job in _first_of_each(certain, lambda row: row[2].benchmark):
         sentence = f"`{job.benchmark}`{_on(report, job.subject)}: {job.advice}"
-        yield Finding("slowest over fastest way", units.ratio(rival.ratio.middle), sentence, f"#job-{number}")
+        yield Highlight("slowest over fastest way", units.ratio(rival.ratio.middle), sentence, f"#job-{number}")
 
 
 def _is_shared(job: Job) -> bool:
@@ -106,7 +106,7 @@ def _worst(job: Job) -> Rival | None:
     return max(rivals, key=lambda rival: rival.ratio.low, default=None)
 
 
-def _departures(report: Report) -> Iterator[Finding]:
+def _departures(report: Report) -> Iterator[Highlight]:
     found = [
         (residual, number, growth.series.subject)
         for number, growth in enumerate(report.growths)
@@ -117,10 +117,10 @@ def _departures(report: Report) -> Iterator[Finding]:
     found.sort(key=lambda row: -abs(math.log1p(row[0].relative)))
     for residual, number, subject in _first_of_each(found, lambda row: row[0].point.cell):
         sentence = f"`{residual.point.cell}`{_on(report, subject)}: {residual.why or 'unexplained'}."
-        yield Finding("off its law", units.signed_percent(residual.relative), sentence, f"#law-{number}")
+        yield Highlight("off its law", units.signed_percent(residual.relative), sentence, f"#law-{number}")
 
 
-def _steps(report: Report) -> Iterator[Finding]:
+def _steps(report: Report) -> Iterator[Highlight]:
     found = [
         (change, track, history, number)
         for number, history in enumerate(report.histories)
@@ -131,7 +131,7 @@ def _steps(report: Report) -> Iterator[Finding]:
     for change, track, history, number in _first_of_each(found, lambda row: row[1].cell):
         commit = history.moments[change.moment].commit
         on = f" on {history.machine}" if len(report.histories) > 1 else ""
-        yield Finding(
+        yield Highlight(
             units.direction(track.unit, grew=change.ratio > 1),
             units.ratio(max(change.ratio, 1 / change.ratio)),
             f"`{track.cell}`{on}, since `{commit.hash[:8]}` {commit.subject}".rstrip() + ".",
@@ -147,10 +147,10 @@ def _first_of_each(rows: Iterable[Row], name: Callable[[Row], str]) -> Iterator[
     return islice(found.values(), OF_A_KIND)
 
 
-def _left_out(report: Report) -> Iterator[Finding]:
+def _left_out(report: Report) -> Iterator[Highlight]:
     if report.left_out:
         first, *others = report.left_out
         more = f", and {len(others)} more" if others else ""
         source = first.source if " " in first.source else f"`{first.source}`"
         reason = textwrap.shorten(first.reason, LONGEST_REASON, placeholder=" ...")
-        yield Finding("left out", str(len(report.left_out)), f"{source}: {reason}{more}.", "#left-out")
+        yield Highlight("left out", str(len(report.left_out)), f"{source}: {reason}{more}.", "#left-out")

@@ -28,8 +28,8 @@ from bench_core.records.report import (
 )
 from bench_core.records.results import CellResult
 from bench_core.records.run import Interval
-from bench_core.report.page import charts
-from bench_core.report.page.charts import Chart, Yardstick
+from bench_core.report.page import charts, vega
+from bench_core.report.page.charts import CeilingPoint, Chart
 
 BOUNDS: dict[Bound, str] = {
     "memory": "Bound by memory",
@@ -224,7 +224,7 @@ def rooflines(report: Report, figures: Figures) -> list[Roofline]:
     return found
 
 
-def _yardsticks(subject: Subject, bound: Bound) -> Iterator[Yardstick]:
+def _yardsticks(subject: Subject, bound: Bound) -> Iterator[CeilingPoint]:
     """What the subject's own yardsticks of this bound reach."""
     for measured in subject.cells.values():
         cell = measured.cell
@@ -235,7 +235,7 @@ def _yardsticks(subject: Subject, bound: Bound) -> Iterator[Yardstick]:
                 where = level(work / (cell.reads + cell.writes), subject.caches) if cached else ""
                 line = cell.benchmark.rsplit(".", 1)[-1].removeprefix("time_")
                 others = [value for name, value in cell.params.items() if name != size]
-                yield Yardstick(
+                yield CeilingPoint(
                     f"{line}({', '.join(others)})" if others else line, work, work / cell.value.middle, where
                 )
 
@@ -380,18 +380,18 @@ def _law(growth: Growth, cells: Mapping[str, int]) -> dict[str, object]:
         "sentence": growth.sentence,
         "unit": series.unit,
         "counts": series.counts,
-        "ticks": charts.ticks(ends, series.unit).get("values"),
+        "ticks": vega.ticks(ends, series.unit).get("values"),
         "law": [
-            *map(charts.kept, (growth.fixed, growth.each)),
-            None if growth.bend is None else charts.kept(growth.bend),
-            charts.kept(growth.each_beyond),
+            *map(vega.kept, (growth.fixed, growth.each)),
+            None if growth.bend is None else vega.kept(growth.bend),
+            vega.kept(growth.each_beyond),
         ],
         "rows": [
             [
                 residual.point.label,
                 residual.point.n,
-                *map(charts.kept, _ends(residual.point.value)),
-                *map(charts.kept, (residual.fitted, residual.relative)),
+                *map(vega.kept, _ends(residual.point.value)),
+                *map(vega.kept, (residual.fitted, residual.relative)),
                 residual.departs,
                 residual.why,
                 cells[residual.point.cell],

@@ -7,7 +7,7 @@ import pytest
 
 from bench_core import units
 from bench_core.records.run import Interval
-from bench_core.report.page import charts, views
+from bench_core.report.page import charts, vega, views
 from bench_core.report.page.findings import anchor, findings
 
 
@@ -23,7 +23,7 @@ def test_every_specification_is_valid_vega_lite(schema, small, two):
     specs = [chart.spec for report in (small, two, one_size) for chart in drawn(report)]
     specs += [spec() for spec in charts.SHARED.values()]
     for spec in specs:
-        wrong = [error.message for error in schema.iter_errors({**spec, "config": charts.STYLE})]
+        wrong = [error.message for error in schema.iter_errors({**spec, "config": vega.STYLE})]
         assert wrong == []
 
 
@@ -33,9 +33,10 @@ def test_a_row_has_a_value_for_every_column(small):
 
 
 def test_what_has_a_colour_has_a_shape_of_its_own():
-    slots = charts._slots(20)
-    assert len(set(zip(slots["colour"], slots["shape"], strict=True))) == 20
-    assert len(set(slots["shape"][:8])) == 8
+    found = vega.told_apart("field", [str(number) for number in range(20)])
+    colours, shapes = (found[channel]["scale"]["range"] for channel in ("color", "shape"))
+    assert len(set(zip(colours, shapes, strict=True))) == 20
+    assert len(set(shapes[:8])) == 8
 
 
 def test_a_cache_is_marked_where_the_elements_of_a_line_fill_it(small):
@@ -93,8 +94,8 @@ def test_a_ceiling_has_no_level_where_caches_are_not_known_or_do_not_matter(smal
 
 
 def test_ceilings_differ_in_dash_or_in_grey():
-    lines = [str(number) for number in range(3 * len(charts.DASHES))]
-    drawn_as = list(zip(map(str, charts._over(charts.DASHES, lines)), charts._greys(lines), strict=True))
+    lines = [str(number) for number in range(3 * len(vega.DASHES))]
+    drawn_as = list(zip(map(str, vega.repeated(vega.DASHES, lines)), vega.greys(lines), strict=True))
     assert len(set(drawn_as)) == len(lines)
 
 
@@ -122,7 +123,7 @@ def test_an_unknown_end_of_an_interval_is_nothing_in_the_data(small):
     ],
 )
 def test_an_axis_has_few_round_ticks(values, unit, ticks):
-    assert charts.ticks(values, unit).get("values") == (ticks and pytest.approx(ticks))
+    assert vega.ticks(values, unit).get("values") == (ticks and pytest.approx(ticks))
 
 
 def test_a_benchmark_gives_one_finding_of_a_kind(small):
