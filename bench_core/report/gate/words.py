@@ -105,7 +105,7 @@ def change(cell: JudgedCell) -> str:
 
 
 def times(cell: JudgedCell) -> tuple[str, str]:
-    """The times, or values, of base and head. That of head follows from the ratio, so that it agrees with the change."""
+    """The times, or values, of base and head. Head's follows from the ratio, so that it agrees with the change."""
     base, head = (cell.evidence.median(side) for side in SIDES)
     return units.before_and_after(base, head, cell.judgement.ratio.middle, cell.evidence.unit)
 
