@@ -1,4 +1,4 @@
-"""Stand-ins for a clock and an accelerator, for tests: nothing in them takes time."""
+"""A clock and an accelerator for tests. They do not take time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench_core.gpu.accelerator import SCRATCH_BYTES, Call, DeviceMemory, Device
 
 
 class FakeClock:
-    """A clock for tests: time passes only when told to.
+    """A clock whose time passes only by `advance`.
 
     Attributes:
         now: seconds since its start.
@@ -30,7 +30,7 @@ class FakeClock:
 
 
 class FakeEvent:
-    """An event of FakeAccelerator."""
+    """An event of `FakeAccelerator`."""
 
     def __init__(self, accelerator: FakeAccelerator) -> None:
         self.accelerator = accelerator
@@ -44,27 +44,27 @@ class FakeEvent:
 
     def seconds_since(self, earlier: FakeEvent) -> float:
         if not (self.reached() and earlier.reached()):
-            raise RuntimeError("an event was read before the device came to it")  # as torch does
+            raise RuntimeError("an event was read before the device reached it")  # as torch does
         return self.at - earlier.at
 
 
 class FakeAccelerator:
-    """An accelerator for tests: an asynchronous queue on a FakeClock.
+    """An accelerator for tests: an asynchronous queue on a `FakeClock`.
 
-    To launch costs host time and the work costs device time; the two overlap until the queue is full or somebody
+    Launches take host time, and work takes device time. The two overlap until the queue is full or the host
     synchronizes.
 
     Args:
         clock: the host's clock.
         launch: host seconds to enqueue one piece of work.
         least: device seconds of the smallest piece of work.
-        bandwidth: bytes a second of its memory; drawing normals goes at a third of it.
-        depth: how many launches wait in the queue before the next one waits for the device.
+        bandwidth: of its memory, in bytes per second. Drawing normals reaches a third of it.
+        depth: launches that fit into the queue. The next one waits for the device.
 
     Attributes:
-        free_at: when the device will have worked off its queue, on the host's clock.
+        free_at: the time on the host's clock when the queue will be empty.
         flushes: how often the L2 cache was flushed.
-        reports: the state that its instruments show.
+        reports: what `state` returns.
     """
 
     name = "Fake accelerator"

@@ -110,6 +110,11 @@ def percent(share: float, decimals: int | None = None) -> str:
     return f"{100 * share:.3g} %" if decimals is None else f"{100 * share:.{decimals}f} %"
 
 
+def bounds(low: float | None, high: float | None) -> str:
+    """Bounds on a share: ``0.5 % to 2 %``; "" without them."""
+    return "" if low is None or high is None else f"{percent(low)} to {percent(high)}"
+
+
 def share(part: float) -> str:
     """A part of a limit, in whole percents, and with one decimal below 1 %: ``73 %``, ``0.4 %``."""
     return percent(part, 0 if abs(part) >= 0.01 else 1)

@@ -121,6 +121,10 @@ def test_percent_has_three_digits_or_the_decimals_asked_for():
     assert units.percent(math.nan) == "n/a"
 
 
+def test_bounds_are_in_percent_and_empty_where_there_are_none():
+    assert [units.bounds(low, 0.0596) for low in (0.0, None)] == ["0 % to 5.96 %", ""]
+
+
 def test_a_share_has_a_decimal_only_where_it_is_small():
     assert [units.share(part) for part in (0.734, 0.05, 0.004, math.nan)] == ["73 %", "5 %", "0.4 %", "n/a"]
 

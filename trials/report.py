@@ -1,5 +1,5 @@
-"""The report of a thousand cells over fifty commits: how long it takes to build, how large it is, and how soon it is of
-use in a browser."""
+"""The report of a thousand cells over fifty commits: its build time, its size, and the time until a browser can use
+it."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from trials.files import Trial, today
 from trials.gates import TOOL, environment
 
 COMMITS = 50
+"""Commits of the history that the report shows."""
 
 SCATTER = 0.02
 """The standard deviation of a value from commit to commit."""
@@ -41,16 +42,16 @@ const look = () => {
 };
 look();
 """
-"""Goes to the first chart, and notes when it has been painted and the page can take an input, in milliseconds since the
-navigation: the script that sorts, filters and follows links has run by then."""
+"""A script that scrolls to the first chart and notes the milliseconds from the navigation until the chart is painted
+and the page can take input. The script that sorts, filters and follows links has run by then."""
 
 
 def run(trial: Trial, runs: int, results: Path, say: Callable[[str], None]) -> None:
-    """Build and open the report so many times.
+    """Build and open the report `runs` times.
 
     Args:
-        results: asv's results folder. Its run with most values is stored again for each of the commits, its values
-            scattered and some of them with a step.
+        results: asv's results folder. Its run with most values is copied for each commit, with scattered values, some
+            of which have a step.
 
     Raises:
         BenchCoreError: if playwright or Chromium is missing, the folder holds no run, or the report fails.
@@ -68,7 +69,7 @@ def run(trial: Trial, runs: int, results: Path, say: Callable[[str], None]) -> N
 
 
 def _history(folder: Path, results: Path) -> Path:
-    """A project with fifty commits, and a run of each: its configuration."""
+    """Make a project with `COMMITS` commits and a run of each. Returns its configuration."""
     source = max(results.glob("*/*-*.json"), key=_values, default=None)
     if source is None:
         raise BenchCoreError(f"there is no run of asv in {results}. `make bench-full` makes one.")
@@ -100,12 +101,12 @@ def _history(folder: Path, results: Path) -> Path:
 
 def _values(path: Path) -> int:
     rows = json.loads(path.read_text()).get("results", {}).values()
-    # asv writes NaN for what is skipped, and null for what failed.
+    # asv writes NaN for skipped cells, and null for failed ones.
     return sum(value is not None and not math.isnan(value) for row in rows for value in row[0] or ())
 
 
 def _scaled(row: Mapping[str, Any], factor: float, draw: random.Random) -> dict[str, Any]:
-    """One benchmark's values, each scattered, its interval with it. What is no time scatters as well."""
+    """A benchmark's values and their intervals, each scattered. Values other than times scatter as well."""
     factors = [factor * draw.gauss(1, SCATTER) for _ in row["result"] or ()]
     scaled = {
         name: [value if value is None else value * by for value, by in zip(row[name], factors, strict=True)]
@@ -116,7 +117,7 @@ def _scaled(row: Mapping[str, Any], factor: float, draw: random.Random) -> dict[
 
 
 def _build(config: Path) -> dict[str, Any]:
-    """Seconds from the command to its end, and the bytes of the page."""
+    """Run the command. Returns its seconds, and the size of the page in bytes."""
     command = [sys.executable, "-P", "-m", "bench_core.cli", "report", "--suite", str(config), "-o", "report.html"]
     started = clock.host()
     done = subprocess.run(command, cwd=config.parent, env=environment(), capture_output=True, text=True, check=False)
@@ -135,7 +136,7 @@ def _build(config: Path) -> dict[str, Any]:
 
 
 def _opened(page: Path, browser: str) -> dict[str, Any]:
-    """Seconds until it is of use, in a browser that has just been started."""
+    """Seconds until the page can be used, in a browser that has just started."""
     try:
         from playwright.sync_api import sync_playwright
     except ImportError as error:
@@ -145,7 +146,7 @@ def _opened(page: Path, browser: str) -> dict[str, Any]:
         view = chromium.new_page()
         view.add_init_script(USABLE)
         view.goto(page.as_uri())
-        page_itself = view.locator("html[data-usable]")  # its policy allows no function that waits
+        page_itself = view.locator("html[data-usable]")  # the page's policy forbids waiting functions
         page_itself.wait_for(state="attached")
         milliseconds = float(page_itself.get_attribute("data-usable") or "")
         version = chromium.version

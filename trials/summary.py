@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bench_core import tables, units
 from bench_core.errors import BenchCoreError
-from bench_core.records.results import bounds, in_percent
 from bench_core.report.table import described
 from bench_core.results.asv_run import description
 from bench_core.results.trials import SCHEMA, SUMMARY
@@ -45,15 +45,11 @@ class Figure:
     low: float | None = None
     high: float | None = None
 
-    @property
-    def bounds(self) -> str:
-        return bounds(self.low, self.high)
-
 
 def share(trial: str, what: str, count: int, of: int) -> Figure:
     """A count out of so many, with its bounds."""
     low, high = clopper_pearson(count, of)
-    value = f"{count:,} of {of:,}" + (f" ({in_percent(count / of)})" if of else "")
+    value = f"{count:,} of {of:,}" + (f" ({units.percent(count / of)})" if of else "")
     return Figure(trial, what, value, count, of, low, high)
 
 
@@ -440,9 +436,11 @@ def page(found: Sequence[Figure], origins: Mapping[str, Mapping[str, Any]], mach
         parts += [
             f"\n## {title}\n",
             f"`{by['command']}`, {by['date']}, bench_core at {by['tool']}.{others}\n",
-            "| figure | value | bounds |",
-            "| --- | --- | --- |",
-            *(f"| {figure.what} | {figure.value} | {figure.bounds} |" for figure in own),
+            *tables.markdown(
+                "lll",
+                ["figure", "value", "bounds"],
+                ((one.what, one.value, units.bounds(one.low, one.high)) for one in own),
+            ),
         ]
     return "\n".join(parts) + "\n"
 

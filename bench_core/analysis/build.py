@@ -1,4 +1,4 @@
-"""A report out of what a results folder holds."""
+"""Builds the report from the content of a results folder."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def report(
     published: str,
     machines: Sequence[str] = (),
 ) -> Report:
-    """Everything that is said of the results.
+    """Run all analyses of the results.
 
     Args:
-        store: of all machines.
+        store: the results of all machines.
         date: when the report is made, ISO 8601, UTC.
-        version: of bench_core.
-        git: what git knows of the commits, as of `bench_core.results.commits.read_commits`.
+        version: the version of bench_core.
+        git: hash to commit, from `bench_core.results.commits.read_commits`.
         link: the address of a commit's page, without the hash; "" where none is known.
         published: the address of asv's own pages, relative to the report; "" without.
-        machines: the machines, or versions of torch, to show side by side; all without any.
+        machines: the machines, or versions of torch, to show side by side; empty for all.
 
     Raises:
         UnknownNameError: if nothing was measured on one of `machines`.
@@ -71,13 +71,13 @@ def report(
 
 
 def chosen(known: Sequence[Subject], names: Sequence[str]) -> tuple[Subject, ...]:
-    """The subjects of these names: of a machine, of a version of torch, or a subject's own.
+    """The subjects with these names. A name is that of a machine, of a version of torch, or of a subject.
 
     Args:
-        names: all subjects without any. In their order, then.
+        names: gives the order; empty for all subjects.
 
     Raises:
-        UnknownNameError: if one of the names is of none.
+        UnknownNameError: if no subject has one of the names.
     """
     if not names:
         return tuple(known)
@@ -92,7 +92,8 @@ def chosen(known: Sequence[Subject], names: Sequence[str]) -> tuple[Subject, ...
 
 
 def is_called(subject: Subject, name: str) -> bool:
-    """``torch==2.13.0`` and ``2.13.0`` are every build of it, ``2.13.0+cpu`` is that build alone."""
+    """Whether a subject has this name. ``torch==2.13.0`` and ``2.13.0`` name every build, ``2.13.0+cpu`` only that
+    one."""
     torch = subject.description.get("torch", "")
     version = name.removeprefix("torch==")
     return name in (subject.name, subject.machine) or (bool(torch) and version in (torch, torch.split("+")[0]))

@@ -1,4 +1,4 @@
-"""Two stored results beside each other: commits, machines, versions of torch, or files."""
+"""Compares two stored results: of commits, machines, versions of torch, or files."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from bench_core.records.results import CellResult, Run, Store
 from bench_core.results.read import read
 
 BETWEEN_RUNS = 0.10
-"""What two runs of the same code may well differ by, whatever their intervals say. In the trials beside the gate
-(docs/statistics.md) two runs of asv one after the other differed by over 5 % in 2 of 120 cells, and by over 10 % in
-none; of our two reference runs, an hour apart on a busy machine, 7 of 168 times do."""
+"""The relative difference in time that two runs of the same code may show, whatever their intervals. In the trials of
+docs/statistics.md, two runs of asv one after the other differed by over 5 % in 2 of 120 cells, and by over 10 % in
+none. Two reference runs of this suite, an hour apart on a busy machine, differed by over 10 % in 7 of 168 times."""
 
 BETWEEN_READINGS = 0.01
-"""The same of what is no time, so read once or exact: peak memory of our two reference runs differs by 0.13 % at most,
-and no tracked value does."""
+"""The same for memory and tracked values, which are measured once or exact. In these two reference runs peak memory
+differed by at most 0.13 %, and no tracked value differed."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class Stored:
     """A result that can be compared.
 
     Attributes:
-        name: what it is, for people, e.g. ``4e6b7ac4 on epyc-2core, torch 2.13.0``.
+        name: for people, e.g. ``4e6b7ac4 on epyc-2core, torch 2.13.0``.
         machine: asv's name of it.
-        commit: in full; None for the newest values of a machine, which may be of several.
+        commit: the full hash; None for the newest values of a machine, which may be of several commits.
         description: asv's description of the machine, and the versions of what the environment holds.
-        cells: by name.
+        cells: name to result.
     """
 
     name: str
@@ -48,15 +48,16 @@ class Stored:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two stored results say together.
+    """Two stored results, compared.
 
     Attributes:
-        cells: that both have, the largest ratio first.
-        only_first, only_second: cells that the other one lacks.
-        differences: in what the two differ beyond the code, e.g. ``torch: 2.12.0, 2.13.0``.
-        geometric_mean: of second over first, of the times; NaN without any.
+        cells: those in both results, the largest ratio first.
+        only_first: names of cells that only the first result has.
+        only_second: names of cells that only the second result has.
+        differences: how the two differ beyond the code, e.g. ``torch: 2.12.0, 2.13.0``.
+        geometric_mean: of the ratios of times, second over first; NaN without any.
         gate: the command that measures the two side by side; "" where there is none.
-        tells: what that gate tells apart, in words; "" without one.
+        tells: what that gate compares, in words; "" without a gate.
     """
 
     first: Stored
@@ -71,7 +72,7 @@ class Comparison:
 
     @property
     def slower(self) -> tuple[Compared, ...]:
-        """Cells whose second value is higher, as far as can be told without measuring them side by side."""
+        """Cells whose second value is higher by more than runs usually differ."""
         return tuple(cell for cell in self.cells if cell.differs and cell.ratio.low > 1)
 
     @property
@@ -80,7 +81,7 @@ class Comparison:
 
     @property
     def changed(self) -> tuple[Compared, ...]:
-        """Cells without an interval whose values differ: how sure that is, nothing says."""
+        """Cells without an interval whose values differ. How certain that is, is unknown."""
         return tuple(cell for cell in self.cells if cell.changed)
 
     @property
@@ -89,7 +90,7 @@ class Comparison:
 
 
 def compare(first: Stored, second: Stored) -> Comparison:
-    """Hold the second against the first, cell by cell."""
+    """Compare the second with the first, cell by cell."""
     common = [name for name in first.cells if name in second.cells]
     cells = sorted((compared(first.cells[name], second.cells[name]) for name in common), key=_order)
     logs = [math.log(cell.ratio.middle) for cell in cells if cell.unit == "seconds" and cell.ratio.middle > 0]
@@ -128,8 +129,8 @@ def _differences(first: Mapping[str, str], second: Mapping[str, str]) -> list[st
 
 
 def _gate(first: Stored, second: Stored) -> tuple[str, str]:
-    """The command, and what it tells apart: a gate runs on one machine, and compares two commits, or two installs of
-    one package with the same code."""
+    """The command of a gate between the two, and what it compares. Both are "" where no gate can: it runs on one
+    machine, and compares two commits, or two installs of one package with the same code."""
     if first.machine != second.machine:
         return "", ""
     torch = [result.description.get("torch", "").split("+")[0] for result in (first, second)]
@@ -137,7 +138,7 @@ def _gate(first: Stored, second: Stored) -> tuple[str, str]:
         if not all(torch):
             return "", ""
         same = first.commit is not None and first.commit == second.commit
-        tells = "the two versions of torch" if same else "torch's part in it, with the same code on both sides"
+        tells = "the two versions of torch" if same else "the two versions of torch with the same code"
         return f"bench-core gate --versus torch=={torch[0]} torch=={torch[1]}", tells
     if first.commit is None or second.commit is None or first.commit == second.commit:
         return "", ""
@@ -147,17 +148,17 @@ def _gate(first: Stored, second: Stored) -> tuple[str, str]:
 def chosen(
     store: Store, names: tuple[str, str], *, machine: str | None = None, resolve: Callable[[str], str] = lambda name: ""
 ) -> tuple[Stored, Stored]:
-    """The two results that a person means.
+    """The two results with these names.
 
-    Each name is that of a file, of a machine, of a version of torch, or of a commit: the beginning of its hash, or
-    what git knows it by. Where that is several results, the two are taken that have most in common.
+    A name is that of a file, of a machine, of a version of torch, or of a commit: the beginning of its hash, or a name
+    that git knows. Among several results, the two that have most in common are chosen.
 
     Args:
-        machine: only its results; files are taken as they are.
+        machine: limits the choice to its results, but not files.
         resolve: gives the full hash for a name that git knows, and "" for any other.
 
     Raises:
-        BenchCoreError: if a name is that of no result, or if it is not clear which one is meant.
+        BenchCoreError: if no result has a name, or if a name is ambiguous.
     """
     first, second = (_named(store, name, machine, resolve) for name in names)
     pairs = [(one, other) for one, other in itertools.product(first, second) if one != other]
@@ -212,10 +213,10 @@ def _values(subject: Subject) -> Mapping[str, CellResult]:
 
 
 def run_of(store: Store, name: str, *, resolve: Callable[[str], str] = lambda name: "") -> Run:
-    """The run of a commit that was measured last; the commit is named as in `chosen`.
+    """The run of a commit that was measured last. The commit is named as for `chosen`.
 
     Raises:
-        BenchCoreError: if there is none, or it is not clear which commit is meant.
+        BenchCoreError: if there is none, or if the name is ambiguous.
     """
     runs = _runs(store, name, None, resolve)
     if not runs:
@@ -224,10 +225,10 @@ def run_of(store: Store, name: str, *, resolve: Callable[[str], str] = lambda na
 
 
 def _runs(store: Store, name: str, machine: str | None, resolve: Callable[[str], str]) -> list[Run]:
-    """Those of the commit of that name; none where no commit is called so.
+    """The runs of the commit with that name; empty where no commit has it.
 
     Raises:
-        BenchCoreError: if it is the name of several commits, or of one without results.
+        BenchCoreError: if several commits have the name, or a commit without results.
     """
     runs = [run for run in store.runs if run.commit is not None and machine in (None, run.machine)]
     hashes = {str(run.commit) for run in runs}
@@ -248,13 +249,13 @@ def _runs(store: Store, name: str, machine: str | None, resolve: Callable[[str],
 
 
 def _judged(store: Store, commit: str) -> str:
-    """A sentence on the last gate between this commit, as head, and another; "" without one."""
+    """A sentence about the last gate whose head is this commit; "" without one."""
     for found in reversed(store.gates):
         base, head = found.summary.base, found.summary.head
         if head.commit == commit and base.commit is not None and not (base.changed or head.changed):
             return (
                 f" A gate has judged it ({found.summary.verdict} against {base.name}): `bench-core gate "
-                f"{base.commit[:8]} {commit[:8]}` goes on from what that found out."
+                f"{base.commit[:8]} {commit[:8]}` continues from its evidence."
             )
     return ""
 
@@ -271,7 +272,7 @@ def _file(path: Path) -> Stored:
 
 
 def _there_is(store: Store) -> str:
-    """What could have been named."""
+    """A sentence that lists the names with results."""
     commits = list(dict.fromkeys(str(run.commit)[:8] for run in store.runs if run.commit is not None))
     torch = sorted({run.torch for run in store.runs if run.torch})
     parts = (("commits", commits), ("machines", list(store.machines)), ("torch", torch))

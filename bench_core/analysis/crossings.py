@@ -1,4 +1,4 @@
-"""CPU against accelerator, float32 against bfloat16, 1 thread against all: which is faster, and where that changes."""
+"""CPU against accelerator, float32 against bfloat16, one thread against all: which is faster, and at which size."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from bench_core.records.report import Crossing, Measured, Subject
 from bench_core.records.run import Interval
 
 FIRST = {"device": "cpu", "dtype": "float32", "threads": "1"}
-"""The parameters that are looked at, and the value that every other one is held to."""
+"""The parameters whose values are compared, and the value that all others are compared with."""
 
 
 def crossings(subject: Subject) -> tuple[Crossing, ...]:
-    """Every pair of lines that differ in one of these parameters alone, with at least two common places.
+    """Every pair of lines that differ in one parameter of `FIRST` alone, with at least two common sizes.
 
-    Times only: of memory, and of what is tracked, nothing crosses over that one could choose by.
+    Only times are compared.
     """
     by_benchmark: dict[str, list[Measured]] = {}
     for measured in subject.cells.values():
@@ -39,7 +39,7 @@ def crossings(subject: Subject) -> tuple[Crossing, ...]:
 
 @dataclass(frozen=True)
 class _RatioAt:
-    """One value of the axis: the second over the first."""
+    """The ratio of second to first at one value of the axis."""
 
     n: float
     label: str
@@ -79,8 +79,8 @@ def _pairs(subject: str, cells: Sequence[Measured], parameter: str, first: str, 
 
 
 def _crossed(places: Sequence[_RatioAt]) -> list[tuple[float, tuple[_RatioAt, _RatioAt]]]:
-    """Where the faster one changes: between two places whose intervals exclude 1 on opposite sides, with none between
-    them that excludes it, too. Each with the two places."""
+    """Where the faster one changes: between two values of the axis whose intervals exclude 1 on opposite sides, with
+    no other such value between them. Each n comes with these two."""
     decided = [index for index, place in enumerate(places) if place.decided]
     return [
         (_interpolated(places[left : right + 1]), (places[left], places[right]))
@@ -90,8 +90,8 @@ def _crossed(places: Sequence[_RatioAt]) -> list[tuple[float, tuple[_RatioAt, _R
 
 
 def _interpolated(places: Sequence[_RatioAt]) -> float:
-    """The n where the line through the middles, straight on log axes, crosses 1; where it does so several times, which
-    only undecided places can make it do, their geometric mean."""
+    """The n at which the line through the estimates, straight on log axes, crosses 1. If undecided places make it cross
+    several times, it is their geometric mean."""
     found = []
     for left, right in itertools.pairwise(places):
         before, after = math.log(left.ratio.middle), math.log(right.ratio.middle)
@@ -111,9 +111,8 @@ def _sentence(
     labels = [place.label for place in places]
     decided = [place for place in places if place.decided]
     if not decided:
-        return (
-            f"`{first}` and `{second}` cannot be told apart{where(labels, labels, axis).replace(' every ', ' any ')}."
-        )
+        anywhere = where(labels, labels, axis).replace(" every ", " any ")
+        return f"No difference between `{first}` and `{second}` was found{anywhere}."
     if found:
         claim = _changes(places, decided, found, first, second, axis)
     else:
@@ -121,7 +120,7 @@ def _sentence(
         sure = where([place.label for place in decided], labels, axis)
         claim = f"`{_faster(decided[0], first, second)}` is faster{sure}{by_at_least(lead)}"
     open_ = [place.label for place in places if not place.decided]
-    return f"{claim}{f'; it cannot be told{where(open_, labels, axis)}' if open_ else ''}."
+    return f"{claim}{f'; inconclusive{where(open_, labels, axis)}' if open_ else ''}."
 
 
 def _changes(
@@ -132,7 +131,7 @@ def _changes(
     second: str,
     axis: str,
 ) -> str:
-    """Which is faster from where to where: from the first decided place to the last, since nothing is known beyond."""
+    """Which is faster between which sizes, from the first decided place to the last."""
     opening, last = decided[0], decided[-1]
     winners = [opening, *(after for _, (_, after) in found)]
     starts = [

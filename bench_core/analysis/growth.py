@@ -1,13 +1,15 @@
-"""How a cost grows: the law behind a series, where it bends, and the points that depart from it.
+"""How a cost grows with size: the law behind a series, where it bends, and the points that depart from it.
 
-The law is ``a + b n`` with neither negative, found by least squares of the relative deviations: sizes lie decades
-apart, and absolute ones would see the largest alone. Each point counts by its interval and by `SLACK`, what a law of
-two numbers leaves open of a machine. Two things may be added: a bend, beyond which each further unit costs something
-else (a hinge; a free knot as of Hudson, J. Am. Stat. Assoc. 61, 1966), and one point that stands apart (a mean shift;
-Cook & Weisberg, Residuals and Influence in Regression, 1982, section 2.2.2). They are added where they pay by the
-corrected Akaike information criterion, chi^2 + 2 K + 2 K (K + 1) / (n - K - 1) of K fitted numbers (Hurvich & Tsai,
-Biometrika 76, 1989; Burnham & Anderson, Model Selection and Multimodel Inference, 2nd ed., 2002, section 2.4), which
-no model with too few points behind it wins: a bend and a point apart are two numbers each, so either needs six points.
+The law is ``a + b n``. Neither number is negative. It is fitted by least squares of the relative deviations, since
+sizes lie decades apart and absolute deviations would weigh the largest size alone. Each point is weighted by its
+interval and by `SLACK`.
+
+Two things may be added to the law: a bend, beyond which each further unit has another cost (a hinge with a free knot,
+Hudson, J. Am. Stat. Assoc. 61, 1966), and one outlying point (a mean shift; Cook & Weisberg, Residuals and Influence in
+Regression, 1982, section 2.2.2). They are added where they improve the corrected Akaike information criterion,
+chi^2 + 2 K + 2 K (K + 1) / (n - K - 1) of K fitted numbers (Hurvich & Tsai, Biometrika 76, 1989; Burnham & Anderson,
+Model Selection and Multimodel Inference, 2nd ed., 2002, section 2.4). A bend and an outlier are two numbers each, so
+either needs at least six points.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from bench_core import units
 from bench_core.records.report import Growth, Point, Residual, RunKey, Series, Subject
 
 SLACK = 0.05
-"""The standard deviation that the law leaves open, relative: alignment, layout, how the work divides among vectors."""
+"""The relative standard deviation of a point from its law: alignment, layout, how the work divides among vectors."""
 
 UNSURE = 0.25
 """The relative standard deviation of a point whose interval is not known."""
@@ -32,22 +34,23 @@ NORMAL_99 = 2.5758
 """Half the width of a 99 % interval in standard deviations."""
 
 KNOTS = 8
-"""Places between two neighbouring points at which a bend is looked for."""
+"""Positions between two neighbouring points at which a bend is tried."""
 
 RIDGE = 1e-13
-"""Added to normal equations whose diagonal is 1: columns that are alike then share what they explain."""
+"""Added to the diagonal of normal equations, which is 1. Nearly equal columns then share what they explain."""
 
 FEWEST = 3
+"""Points of a series that a law is fitted to, at least: two would lie on any."""
 
 SLOWEST_MEMORY = 1e-9
-"""Seconds a byte: whatever costs more does not wait for memory alone, and no cache explains it."""
+"""Seconds per byte. What costs more does not wait for memory alone, so no cache explains it."""
 
 
 def growths(series: Iterable[Series], subject: Subject) -> tuple[Growth, ...]:
-    """The law of each series that is a time and has three points or more: two would lie on any.
+    """The law of each series of times with at least `FEWEST` points.
 
-    It is of the points that were measured in one run, the most there are: what two runs differ by would look like a
-    bend, or like a point that stands apart.
+    Only points of one run are used, of the run with most of them: a difference between runs would look like a bend, or
+    like an outlier.
     """
     times = (line for line in series if line.unit == "seconds" and line.subject == subject.name)
     return tuple(
@@ -58,7 +61,7 @@ def growths(series: Iterable[Series], subject: Subject) -> tuple[Growth, ...]:
 
 
 def _together(points: Iterable[Point], subject: Subject) -> tuple[Point, ...]:
-    """Those of the run that most of them are of."""
+    """The points of the run that has most of them."""
     by_run: dict[RunKey, list[Point]] = {}
     for point in points:
         by_run.setdefault(subject.cells[point.cell].run, []).append(point)
@@ -70,13 +73,13 @@ def growth(line: Series, caches: Mapping[str, int]) -> Growth:
     """The law of one series.
 
     Args:
-        caches: name to bytes; those of the CPU.
+        caches: the CPU's caches, name to bytes.
     """
     points = line.points
     law = _law(points)
     fitted = [law.at(point.n) for point in points]
     off = [_departs(point, value) for point, value in zip(points, fitted, strict=True)]
-    # A law that is worth its name describes more points than it has numbers, and three of four at least.
+    # A law must describe more points than it has numbers, and at least three quarters of them.
     kept = len(points) - sum(off)
     follows = kept > law.numbers and 4 * kept >= 3 * len(points)
     edges = caches if line.item_bytes and line.fixed.get("device", "cpu") == "cpu" else {}
@@ -124,7 +127,7 @@ class _Law:
 
 
 def _law(points: Sequence[Point]) -> _Law:
-    """The best law by the criterion; a point that stands apart does not pull it."""
+    """The best law by the criterion. An outlier does not pull it."""
     n = np.array([point.n for point in points])
     y = np.array([point.value.middle for point in points])
     weights = 1 / np.array([math.hypot(deviation(point), SLACK) for point in points])
@@ -151,8 +154,8 @@ def _law(points: Sequence[Point]) -> _Law:
 
 
 def _penalty(numbers: int, points: int) -> float:
-    """What the criterion adds for fitted numbers; infinite where too few points are behind them. Of three points the
-    straight law is the only one, and wins whatever is added."""
+    """The criterion's penalty for fitted numbers; infinite where there are too few points for them. With three points
+    the straight law is the only candidate, so its penalty does not matter."""
     spare = points - numbers - 1
     if spare < 1 and numbers > 2:
         return math.inf
@@ -160,7 +163,7 @@ def _penalty(numbers: int, points: int) -> float:
 
 
 def _knots(n: np.ndarray) -> Iterator[float]:
-    """Where a bend may lie: with two points or more on either side."""
+    """Where a bend may lie. It has two points or more on either side."""
     places = sorted(set(n.tolist()))
     for low, high in itertools.pairwise(places[1:-1]):
         for step in range(KNOTS):
@@ -168,15 +171,18 @@ def _knots(n: np.ndarray) -> Iterator[float]:
 
 
 def _nonnegative(designs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Least squares without negative coefficients, of many designs at once, and the sums of squares that are left.
+    """Non-negative least squares of many designs at once.
 
-    With two or three columns, every set of those that are not 0 is tried: the solution is the best of the sets whose
-    own least squares are not negative (Lawson & Hanson, Solving Least Squares Problems, 1974, chapter 23). They are
-    found from the normal equations of columns of length 1, which are far from alike: one is of small n, one of large.
+    With two or three columns, every subset of non-zero coefficients is tried. The solution is the best subset whose own
+    least-squares coefficients are not negative (Lawson & Hanson, Solving Least Squares Problems, 1974, chapter 23). The
+    normal equations are those of columns scaled to length 1.
 
     Args:
         designs: design, point, column.
         targets: design, point.
+
+    Returns:
+        The coefficients (design, column), and the residual sums of squares (design).
     """
     lengths = np.maximum(np.linalg.norm(designs, axis=1), np.finfo(float).tiny)
     columns_of_one = designs / lengths[:, None, :]
@@ -194,24 +200,24 @@ def _nonnegative(designs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, 
         best[better], found[better] = squares[better], 0
         found[np.ix_(better, columns)] = part[better]
         if len(chosen) == len(every) and better.all():
-            break  # no other set can be better than all
+            break  # no subset is better than all columns
     return found / lengths, best
 
 
 def deviation(point: Point) -> float:
-    """The relative standard deviation that its interval stands for."""
+    """The relative standard deviation that its 99 % interval stands for."""
     value = point.value
     return (value.high - value.low) / 2 / NORMAL_99 / value.middle if value.known else UNSURE
 
 
 def _departs(point: Point, fitted: float) -> bool:
-    """Beyond its interval, and beyond what the law leaves open, at 99 % too."""
+    """Whether the law lies outside the point's interval, widened by `SLACK` at 99 %."""
     low, high = (point.value.low, point.value.high) if point.value.known else (0.0, math.inf)
     return not low * (1 - NORMAL_99 * SLACK) <= fitted <= high * (1 + NORMAL_99 * SLACK)
 
 
 def _exponent(points: Sequence[Point]) -> float:
-    """The slope of log time over log n, from the last point and the one before it; NaN where all n are the same."""
+    """The slope of log time over log n at the last two different n; NaN where all n are the same."""
     last = points[-1]
     before = next((point for point in reversed(points) if point.n < last.n), None)
     if before is None:
@@ -220,27 +226,27 @@ def _exponent(points: Sequence[Point]) -> float:
 
 
 def _why(line: Series, index: int, fitted: float, caches: Mapping[str, int]) -> str:
-    """What may be behind a departure."""
+    """A possible cause of a departure."""
     point = line.points[index]
     if index and point.value.middle > fitted:
         left = _left(line, line.points[index - 1], point, (point.value.middle - fitted) / point.n, caches)
         if left:
-            return f"cache edge: leaves {left}"
-    # torch chooses another kernel by size or alignment, and not by how many modules there are. But whatever else the
-    # machine did while that point was measured looks the same.
-    return "not known; perhaps a kernel switch" if line.counts == "elements" else "not known"
+            return f"cache edge: no longer fits in {left}"
+    # torch chooses kernels by size or alignment, not by the number of modules. But a disturbance of the machine while
+    # that point was measured looks the same.
+    return "unknown, perhaps a kernel switch" if line.counts == "elements" else "unknown"
 
 
 def _left(line: Series, before: Point, after: Point, more: float, caches: Mapping[str, int]) -> str:
-    """The largest cache that has room for the weight of `before` and not for that of `after`, if it may be why.
+    """The largest cache that holds the weight of `before` and not that of `after`, if it may be the cause; else "".
 
     Args:
-        more: seconds that each element costs more after the edge.
+        more: additional seconds per element after the edge.
     """
     item = line.item_bytes or 1
     if not 0 < more < SLOWEST_MEMORY * item:
         return ""
-    # A weight as large as the cache does not fit beside anything else.
+    # A weight as large as the cache does not fit: the cache holds other data, too.
     left = [name for name, size in caches.items() if before.n * item < size <= after.n * item]
     return max(left, key=lambda name: caches[name], default="")
 
@@ -250,32 +256,32 @@ def _sentence(line: Series, law: _Law, caches: Mapping[str, int], residuals: Seq
     last = line.points[-1].n
     if law.at(last) <= (1 + SLACK) * law.fixed:
         counted = f"number of {line.counts}" if line.counts.endswith("s") else line.counts
-        said = f"{_time(law.fixed)}, whatever the {counted}"
+        said = f"{_time(law.fixed)}, independent of the {counted}"
     elif law.fixed == 0:
-        said = f"{_time(law.each)} for each {each}, and no fixed cost that shows"
+        said = f"{_time(law.each)} per {each}, without a measurable fixed cost"
     else:
-        said = f"{_time(law.fixed)}, and {_time(law.each)} for each {each}"
+        said = f"{_time(law.fixed)} plus {_time(law.each)} per {each}"
     if law.bend is not None:
         said += f"; beyond about {units.about(law.bend)} it is {_time(law.each_beyond)}{_at_edge(line, law, caches)}"
     apart = [residual for residual in residuals if residual.departs]
     if apart:
         shown = (f"{residual.point.label} {_by(residual.relative)} ({residual.why})" for residual in apart)
-        said += f"; apart from that: {', '.join(shown)}"
+        said += f"; except: {', '.join(shown)}"
     return f"{said}."
 
 
 def _without_law(points: Sequence[Point], exponent: float) -> str:
     last = points[-1].label
-    return f"No law a + b n describes it; up to its last point, {last}, it goes as n to the power {exponent:.2g}."
+    return f"No law a + b n fits. Up to the last point, {last}, the time grows as n to the power {exponent:.2g}."
 
 
 def _at_edge(line: Series, law: _Law, caches: Mapping[str, int]) -> str:
-    """The cache whose edge lies between the points around the bend."""
+    """The cache that the weight outgrows between the points around the bend."""
     assert law.bend is not None
     before = max((point for point in line.points if point.n <= law.bend), key=lambda point: point.n)
     after = min((point for point in line.points if point.n > law.bend), key=lambda point: point.n)
     left = _left(line, before, after, law.each_beyond - law.each, caches)
-    return f", where the weight leaves {left}" if left else ""
+    return f", where the weight no longer fits in {left}" if left else ""
 
 
 def _by(relative: float) -> str:
@@ -285,5 +291,5 @@ def _by(relative: float) -> str:
 
 
 def _time(seconds: float) -> str:
-    """Two digits: the fitted numbers are known no better."""
+    """Two digits, as precise as fitted numbers are."""
     return units.time(seconds, 2)

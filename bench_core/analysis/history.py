@@ -1,4 +1,4 @@
-"""Since when: the cells of a machine over its commits, and where a cell's level changes for good."""
+"""The cells of a machine over its commits, and the commits since which a cell's level has changed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from bench_core import units
 from bench_core.analysis.subjects import version_key
 from bench_core.records.commit import Commit
 from bench_core.records.gate import VerdictName
@@ -17,37 +18,38 @@ from bench_core.records.run import Interval
 from bench_core.statistics import DEVIATION
 
 NOISE_FLOOR = 0.01
-"""Smaller steps are not reported: the gate's own floor."""
+"""Smaller steps are not reported. It is the gate's default noise floor."""
 
 SHORTEST = 6
-"""Values of a cell from which steps are looked for. With fewer, no step of whatever height is found at this penalty."""
+"""Steps are searched from this number of values on. With fewer, no step is found at `PENALTY`, however high."""
 
 BANDWIDTH = 0.1
-"""gamma of the kernel exp(-gamma d^2), d in units of the noise: two values that are 5 apart have little in common, and
-any further apart have no less, so that one wild value weighs no more than another."""
+"""gamma of the kernel exp(-gamma d^2), with d in units of the noise. Two values that are 5 apart have hardly anything
+in common, and values further apart have no less, so an outlier counts the same however far off it is."""
 
 PENALTY = 2.5
-"""What a step must explain. Measured on simulated histories without one, 2,000 each of 6, 8, 10, 20 and 50 values, of
-normal, t3, lognormal (sigma 0.7) and contaminated noise (a tenth five times as wide), every second one with one value
-20 standard deviations off: at most 0.3 % of those with up to 10 values have a step (lognormal: 0.55 %), at most 0.65 %
-of those with 20 or 50. Noise with memory (autoregressive, 0.5) makes more: 2.4, 8 and 17 % of 10, 20 and 50 values.
+"""The cost of a step in the search. It was chosen on simulated histories.
 
-It finds a step of 5 standard deviations, five commits after it, in 53, 86 and 98 % of histories of 10, 20 and 50
-values; one of 8, three commits after it, in 81, 95 and 98 %."""
+Without a step (2,000 each of 6, 8, 10, 20 and 50 values, of normal, t3, lognormal with sigma 0.7 and contaminated noise
+with a tenth five times as wide, half of them with one value 20 standard deviations off) a step is found in at most 0.3
+% of histories with up to 10 values (lognormal: 0.55 %), and in at most 0.65 % of those with 20 or 50. With
+autoregressive noise (0.5) it is 2.4, 8 and 17 % for 10, 20 and 50 values.
+
+A step of 5 standard deviations is found, five commits after it, in 53, 86 and 98 % of histories of 10, 20 and 50
+values; a step of 8, three commits after it, in 81, 95 and 98 %."""
 
 LEAST_NOISE = 0.001
-"""Values that agree better than this agree by chance or by rounding."""
+"""The least relative noise that is assumed. Smaller differences are chance or rounding."""
 
 
 def histories(store: Store, commits: Mapping[str, Commit], link: str) -> tuple[History, ...]:
-    """The history of each machine: the commits that it has measured, or that a gate on it has judged, oldest first.
+    """The history of each machine: the commits that it measured, or that a gate on it judged, oldest first.
 
-    Where a machine has measured one range of commits with several versions of torch, each version has a history of its
-    own; where one version follows on another, they have one together, with the upgrades marked.
+    Versions of torch that follow one another share a history, in which the upgrades are marked. Where a machine
+    measured the same range of commits with several versions, each version has its own.
 
     Args:
-        commits: what git knows, every commit before those that descend from it. One that it does not know is placed by
-            its date.
+        commits: hash to commit, ancestors first. A commit that is not in it is placed by its date.
         link: the address of a commit's page, without the hash at its end; "" where none is known.
     """
     found = []
@@ -61,7 +63,7 @@ def histories(store: Store, commits: Mapping[str, Commit], link: str) -> tuple[H
         versions = [version for version, _ in itertools.groupby(torch for _, torch in keys)]
         if len(versions) == len(set(versions)):
             found.append(replace(_history(store, machine, machine, runs, order, commits, link), apart=apart))
-        else:  # it went back to a version that it had left
+        else:  # a version came again after another one
             found += [
                 _history(
                     store,
@@ -84,13 +86,13 @@ def _apart(store: Store, machine: str) -> tuple[Apart, ...]:
 
 
 def _placed(gate: StoredGate) -> bool:
-    """Its head is a commit as it is."""
+    """Whether its head is a commit without changes."""
     head = gate.summary.head
     return head.commit is not None and not head.changed
 
 
 def _ordered(store: Store, machine: str, runs: Iterable[Run], commits: Mapping[str, Commit]) -> dict[str, int]:
-    """The place of each commit on the axis."""
+    """The position of each commit on the axis."""
     dates = {str(run.commit): run.committed for run in runs}
     for gate in store.gates:
         if gate.machine == machine and _placed(gate):
@@ -123,7 +125,7 @@ def _history(
     keys = sorted([*measured, *judged], key=lambda key: (order[key[0]], version_key(key[1])))
     moments: list[Moment] = []
     values: dict[str, dict[int, Interval]] = {}
-    units: dict[str, str] = {}
+    unit_of: dict[str, str] = {}
     torch = ""
     for place, (commit, version) in enumerate(keys):
         here = sorted(measured.get((commit, version), ()), key=lambda run: run.measured)
@@ -133,30 +135,28 @@ def _history(
                 link=f"{link}{commit}" if link else "",
                 torch=version,
                 upgraded=torch if torch and version and version != torch else "",
-                verdicts=tuple(verdicts.pop(commit, ())),  # once, where two versions measured it
+                verdicts=tuple(verdicts.pop(commit, ())),  # only once where two versions measured it
             )
         )
         torch = version or torch
-        for run in here:  # of two environments that differ in something else than torch, the one measured last counts
+        for run in here:  # among environments with the same torch, the one measured last counts
             for cell in run.cells:
                 values.setdefault(cell.name, {})[place] = cell.value
-                units[cell.name] = cell.unit
-    tracks = tuple(_track(cell, units[cell], tuple(sorted(found.items()))) for cell, found in sorted(values.items()))
+                unit_of[cell.name] = cell.unit
+    tracks = tuple(_track(cell, unit_of[cell], tuple(sorted(found.items()))) for cell, found in sorted(values.items()))
     return History(machine=name, moments=tuple(moments), tracks=tracks, method=_method(tracks))
 
 
 def _method(tracks: Iterable[Track]) -> str:
     searched = sum(len(track.values) >= SHORTEST for track in tracks)
-    expected = (
-        f", so fewer than {searched / 100:g} of the {searched} cells here would have one by chance" if searched else ""
-    )
+    expected = f", so fewer than {searched / 100:g} of the {searched} cells here have one by chance" if searched else ""
     return (
         "Steps are found by kernel change-point detection (PELT with a Gaussian kernel, ruptures' KernelCPD) on the "
         f"logarithms of a cell's values, from {SHORTEST} values on, in units of the cell's noise from commit to "
-        "commit. In simulated histories of independent noise, of up to 50 values, it finds a step that is none in "
-        f"fewer than 1 of 100{expected}; machines whose state lasts over several commits make more, often in many "
-        f"cells at once. It misses steps below {100 * NOISE_FLOOR:g} %, most below about three times the cell's noise, "
-        "and those that fewer than two commits show: the gate finds those."
+        "commit. In simulated histories of up to 50 values with independent noise, it finds a false step in fewer than "
+        f"1 of 100{expected}. A machine whose state lasts over several commits causes more, often in many cells at "
+        f"once. It misses steps below {units.percent(NOISE_FLOOR)}, most below about three times the cell's noise, "
+        "and those seen in fewer than two commits. The gate finds these."
     )
 
 
@@ -178,19 +178,19 @@ def _steps(values: Sequence[tuple[int, Interval]]) -> Iterator[ChangePoint]:
 
 
 def step_places(logs: Sequence[float], noise: float) -> list[int]:
-    """The indexes of the first values after a step.
+    """The index of the first value after each step.
 
     Kernel change-point detection (Harchaoui & Cappe, IEEE/SP 2007; Arlot, Celisse & Harchaoui, JMLR 20, 2019), of the
     family of the energy distance that E-divisive uses (Sejdinovic et al., Ann. Stat. 41, 2013), with PELT's search
     (Killick, Fearnhead & Eckley, JASA 107, 2012). At 1 % of false steps in the worst of the simulated noises it finds
-    81 % of steps of 4 standard deviations in 20 values, five commits after them; least squares behind a filter for
-    wild values found 46 %, and ranks 56 %, which tell nothing of the last three commits.
+    81 % of steps of 4 standard deviations in 20 values, five commits after them. Least squares after an outlier filter
+    found 46 %. Ranks found 56 %, and nothing within the last three commits.
 
     Args:
         noise: the standard deviation from value to value.
     """
     import numpy as np
-    from ruptures import KernelCPD  # here: it imports scipy, which takes a second
+    from ruptures import KernelCPD  # imported here, since it imports scipy, which takes a second
 
     signal = np.array(logs).reshape(-1, 1) / noise
     search = KernelCPD(kernel="rbf", params={"gamma": BANDWIDTH}).fit(signal)
@@ -198,14 +198,14 @@ def step_places(logs: Sequence[float], noise: float) -> list[int]:
 
 
 def _noise(logs: Sequence[float]) -> float:
-    """The standard deviation from commit to commit, from the median difference of neighbours: a step is one of them,
-    and a wild value two."""
+    """The standard deviation from commit to commit, from the median difference of neighbours. A step is in one of these
+    differences and an outlier in two, so the median ignores both."""
     return (
         DEVIATION / math.sqrt(2) * statistics.median(abs(after - before) for before, after in itertools.pairwise(logs))
     )
 
 
 def _within(values: Iterable[Interval]) -> float:
-    """The standard deviation that the stored 99 % intervals stand for; 0 where there are none."""
+    """The median standard deviation that the stored 99 % intervals stand for; 0 without intervals."""
     widths = [math.log(value.high / value.low) / (2 * 2.5758) for value in values if value.known and value.low > 0]
     return statistics.median(widths) if widths else 0.0

@@ -15,18 +15,18 @@ from bench_core.records.results import CellResult
 from bench_core.records.run import Interval
 
 LOWER_IS_BETTER = ("time", "peakmem", "mem")
-"""How the kinds of cell begin whose best value is the lowest. Of a tracked value nobody has said which end is the good
-one, so ways that differ in one are not ranked."""
+"""The beginnings of the kinds of cell whose lowest value is the best. A tracked value declares no direction, so its
+ways are not ranked."""
 
 CONTEXT = ("device", "dtype", "threads")
-"""Parameters that say where a job is done, and not how large it is: they never tell the rankings of one job apart."""
+"""Parameters that say where a job is done, not how large it is. They are never the axis of a job."""
 
 
 def jobs(subject: Subject) -> tuple[Job, ...]:
     """Every job that has at least two ways with a value, benchmark by benchmark.
 
-    The ways are held to the one with the lowest middle, by `bench_core.analysis.ratios.within_run`; a way is tied with
-    it where that interval does not exclude 1. What the intervals say is what the samples of one run say: a ratio of two
+    The ways are compared with the one of the lowest estimate by `bench_core.analysis.ratios.within_run`. A way is tied
+    with it where that interval does not exclude 1. The intervals contain the noise of one run alone: a ratio of two
     cells that were measured minutes apart on a shared machine can be off by more.
     """
     by_benchmark: dict[str, list[Measured]] = {}
@@ -63,7 +63,7 @@ def _jobs(subject: str, cells: Sequence[Measured]) -> Iterator[Job]:
 
 
 def _axis(cells: Sequence[CellResult], rivals: str) -> str:
-    """The quantity with most values, the last of several; without one, the last parameter that is no context."""
+    """The quantity with most values, the last of several. Without a quantity, the last parameter not in `CONTEXT`."""
     values: dict[str, set[str]] = {}
     for cell in cells:
         for name, value in cell.params.items():
@@ -76,7 +76,7 @@ def _axis(cells: Sequence[CellResult], rivals: str) -> str:
 
 
 def _by_label(cells: Iterable[Measured], axis: str, rivals: str) -> Iterator[tuple[str, dict[str, Measured]]]:
-    """The ways at each value of the axis, in its order; as the suite has them where it is no quantity."""
+    """The ways at each value of the axis, in order; in the order of the suite where the axis is no quantity."""
     places: dict[str, dict[str, Measured]] = {}
     for measured in cells:
         params = measured.cell.params
@@ -88,8 +88,8 @@ class _Place:
     """The ways to do a job at one value of the axis.
 
     Attributes:
-        ways: by name, the one with the lowest middle first.
-        candidates: those that may be the best, in that order.
+        ways: name to cell, the lowest estimate first.
+        candidates: the names of ways that may be the best, in that order.
     """
 
     def __init__(self, label: str, ways: Mapping[str, Measured]) -> None:
@@ -107,30 +107,30 @@ class _Place:
 
     @property
     def known(self) -> bool:
-        """The ways have intervals."""
+        """All ways have intervals."""
         return all(measured.cell.value.known for measured in self.ways.values())
 
     def lead(self, name: str) -> float:
-        """By how much `name` is ahead of every other way at least; not above 0 where it may not be."""
+        """By how much `name` is ahead of every other way, at least. 0 or less where it may not be ahead."""
         others = [measured for other, measured in self.ways.items() if other != name]
         return min(within_run(measured, self.ways[name]).low for measured in others) - 1
 
     def without(self, names: Iterable[str]) -> _Place | None:
-        """The other ways, if there are two."""
+        """The place with the other ways, if there are at least two."""
         left = {name: measured for name, measured in self.ways.items() if name not in names}
         return _Place(self.label, left) if len(left) > 1 else None
 
 
 @dataclass(frozen=True)
 class _Stretch:
-    """Neighbouring places with one best way, as far as can be told: `names` may be the best at all of them."""
+    """Neighbouring places at all of which each of `names` may be the best way."""
 
     places: Sequence[_Place]
     names: Sequence[str]
 
 
 def _stretches(places: Sequence[_Place]) -> list[_Stretch]:
-    """As few as can be: where a new one begins, no way may have been the best all along."""
+    """As few stretches as possible. A new one begins where no way may be the best in all places before and this one."""
     found: list[_Stretch] = []
     for place in places:
         names = [name for name in found[-1].names if name in place.candidates] if found else []
@@ -154,38 +154,38 @@ def _either(names: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class _Words:
+    """Predicates for a way that is the best, one that is better than others, and one that is better than all others."""
+
     best: str
     better: str
     ahead: str
 
 
-_TIME = _Words("is fastest", "measurably faster than", "ahead of all others")
-_MEMORY = _Words("needs least", "measurably leaner than", "leaner than all others")
+_TIME = _Words("is fastest", "is measurably faster than", "is faster than all others")
+_MEMORY = _Words("needs the least memory", "needs measurably less memory than", "needs less memory than all others")
 
 
 def _advice(places: Sequence[_Place], axis: str, ordered: bool, words: _Words) -> str:
-    """One sentence, never stronger than the intervals."""
+    """One sentence that claims no more than the intervals."""
     if not any(place.known for place in places):
-        return f"Each way was read once, so nothing says how sure it is: {_read(places, axis, words)}."
+        return f"Each way was measured once, so the order is uncertain: {_read(places, axis)}."
     said = _sentence(places, axis, ordered, words)
     unties = sorted({rival.name for place in places for rival in place.ranking.rivals if rival.unties})
     less = [name for name in unties if f"`{name}`" in said]
     if less:
-        said += f"; {_quoted(less)} {'unties' if len(less) == 1 else 'untie'} what was tied, so {_it(less)} less"
+        one = len(less) == 1
+        said += f"; {_quoted(less)} {'leaves' if one else 'leave'} tied parameters untied, so "
+        said += f"{'it does' if one else 'they do'} less work"
         rest = [left for place in places if (left := place.without(unties)) is not None]
         said += f"; of the others, {_sentence(rest, axis, ordered, words)}" if rest else ""
     return f"{said[0].upper()}{said[1:]}."
-
-
-def _it(names: Sequence[str]) -> str:
-    return "it does" if len(names) == 1 else "they do"
 
 
 def _sentence(places: Sequence[_Place], axis: str, ordered: bool, words: _Words) -> str:
     if ordered:
         stretches = _stretches(places)
         return "; ".join(_said(one, places, axis, words) for one in stretches)
-    # The places have no order: those with the same candidates are said together.
+    # The places have no order, so those with the same candidates share a clause.
     groups: dict[tuple[str, ...], list[_Place]] = {}
     for place in places:
         groups.setdefault(tuple(sorted(place.candidates)), []).append(place)
@@ -204,16 +204,16 @@ def _said(stretch: _Stretch, everything: Sequence[_Place], axis: str, words: _Wo
         return f"`{best}` {words.best}{where(labels, known, axis)}{_by_at_least(clear, best)}"
     somewhere = where(labels, known, axis).replace(" every ", " any ")
     if not clear and all(set(place.candidates) == set(place.ways) for place in stretch.places):
-        return f"no way can be told from the others{somewhere}"
-    said = f"nothing is {words.better} {_quoted(names, 'or')}{somewhere}"
+        return f"no difference between the ways was found{somewhere}"
+    said = f"no other way {words.better} {_quoted(names, 'or')}{somewhere}"
     if clear:
         ahead = where([place.label for place in clear], [], axis)
-        said += f", and `{best}` is {words.ahead}{ahead}{_by_at_least(clear, best)}"
+        said += f", and `{best}` {words.ahead}{ahead}{_by_at_least(clear, best)}"
     return said
 
 
 def _standing(places: Sequence[_Place], name: str) -> tuple[int, float]:
-    """The fewer the better: places where it is not ahead, and its geometric mean."""
+    """The lower the better: the number of places where it is not ahead, then its geometric mean."""
     middles = [place.ways[name].cell.value.middle for place in places]
     return sum(place.lead(name) <= 0 for place in places), math.fsum(map(math.log, middles))
 
@@ -226,10 +226,10 @@ def _quoted(names: Sequence[str], last: str = "and") -> str:
     return units.listed([f"`{name}`" for name in names], last)
 
 
-def _read(places: Sequence[_Place], axis: str, words: _Words) -> str:
-    """What single readings say."""
+def _read(places: Sequence[_Place], axis: str) -> str:
+    """What single measurements show."""
     groups: dict[str, list[str]] = {}
     for place in places:
         groups.setdefault(next(iter(place.ways)), []).append(place.label)
     labels = [place.label for place in places]
-    return "; ".join(f"`{name}` reads least{where(found, labels, axis)}" for name, found in groups.items())
+    return "; ".join(f"`{name}` has the lowest value{where(found, labels, axis)}" for name, found in groups.items())

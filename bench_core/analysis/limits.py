@@ -1,22 +1,22 @@
 """How far a cell is from what the hardware, or the interpreter, can do.
 
-The yardsticks are cells too, of the family `limits`, timed in the same way on the same machine. A cell is held to the
-time that a yardstick takes for as much of the same:
+The yardsticks are cells of the family `limits`, timed in the same way on the same machine. A cell is compared with the
+time that a yardstick takes for the same amount of work:
 
-- memory: for the bytes that the job must move (`bench_core.suite.traffic`), the fastest of fill where it only writes,
-  and of update in place, copy and triad where it reads as well; of the same device and number of threads, on a weight
-  of the same size, so that each cache, and memory, has a ceiling of its own. This is the roofline of Williams, Waterman
-  & Patterson (Commun. ACM 52, 2009) with the ceiling of the level where the data lie.
-- generator: for the random numbers that the job must draw (`bench_core.suite.Suite.draws`), the fastest generator on
-  the same device, whatever its distribution; with one thread, since torch's generator of the CPU has no more.
-- interpreter: for the modules, parameters or tensors that the job is about, an empty loop of Python over as many. Not
-  where the job, at any number of them, is done before the loop would be: it does not go through them one by one. No
-  job can be an empty loop, so nothing is to gain there.
+- memory: the bytes that the job must move (`bench_core.suite.traffic`). The yardstick is a fill where the job only
+  writes, and the fastest of update in place, copy and triad where it also reads. It has the same device, number of
+  threads and size of the weight, so each cache, and memory, has its own ceiling. This is the roofline of Williams,
+  Waterman & Patterson (Commun. ACM 52, 2009) with the ceiling of the level where the data lie.
+- generator: the random numbers that the job must draw (`bench_core.suite.Suite.draws`). The yardstick is the fastest
+  generator on the same device, whatever its distribution. It has one thread, since torch's CPU generator has no more.
+- interpreter: the modules, parameters or tensors of the job. The yardstick is an empty Python loop over as many. It
+  does not apply where the job is faster than the loop at any number of them, since it does not go through them one by
+  one. No job can be an empty loop, so nothing is "to gain" here.
 
-Between two sizes that the yardstick was timed at, the logarithm of its time is interpolated over that of the size;
-below the smallest its time stays, and above the largest it grows in proportion. Nothing says how sure that is below and
-above, nor, for memory, between two sizes that are not known to lie in one cache: there the share has no ends. A cell
-that several limits bound is held to the one that it is nearest to, its largest share: no other could be reached before.
+Between two sizes of a yardstick, the logarithm of its time is interpolated over the logarithm of the size. Below the
+smallest size the time is constant. Above the largest it grows in proportion. The share has no interval below, above,
+and, for memory, between two sizes that are not known to lie in one cache. A cell with several limits gets the one that
+it is nearest to, with the largest share: it cannot reach any other before.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ LOOP = "limits.EmptyLoop.time_loop"
 STICKS = (*WRITERS, *READERS, GENERATOR, LOOP)
 
 ONE_BY_ONE = ("modules", "parameters", "tensors", "keys")
-"""Parameters that count what Python code goes through."""
+"""Parameters that count what Python code loops over."""
 
 
 def limits(subject: Subject) -> tuple[Limit, ...]:
     """The limit of every timed cell that has one.
 
-    Where its yardsticks are of another run, how sure the share is is not known
-    (`bench_core.analysis.ratios.within_run`).
+    The share has no interval where the yardsticks were measured in another run
+    (see `bench_core.analysis.ratios.within_run`).
     """
     found = limits_of((measured.cell for measured in subject.cells.values()), subject.name, subject.caches)
     return tuple(
@@ -61,10 +61,10 @@ def limits(subject: Subject) -> tuple[Limit, ...]:
 def limits_of(
     cells: Iterable[CellResult], subject: str = "", caches: Mapping[str, int] | None = None
 ) -> tuple[Limit, ...]:
-    """The same, of cells that were measured together.
+    """The limits of cells that were measured together.
 
     Args:
-        subject: the name to give it.
+        subject: the name of their subject.
         caches: name to bytes, smallest first; None where they are not known.
     """
     timed = [cell for cell in cells if cell.kind == "time" and cell.value.middle > 0]
@@ -85,12 +85,12 @@ def limits_of(
 
 @dataclass(frozen=True)
 class _Held:
-    """A cell held to a yardstick.
+    """A cell compared with a yardstick.
 
     Attributes:
         amount: bytes, numbers or items.
-        best: the time that the yardstick takes for them; without its ends where it was not timed at such a size.
-        yardsticks: the cells that it is known from.
+        best: the time that the yardstick takes for this amount; without ends where it was not timed at such a size.
+        yardsticks: names of the cells that this time is taken from.
     """
 
     bound: Bound
@@ -104,10 +104,10 @@ class _Stick:
     """A yardstick along its sizes.
 
     Attributes:
-        passes: what it does for each unit of size: how often it moves its weight; 1 for numbers and iterations.
-        sizes: ascending: bytes of the weight, numbers, or iterations.
+        passes: the work for each unit of size: how often it moves its weight; 1 for numbers and iterations.
+        sizes: bytes of the weight, numbers, or iterations, ascending.
         cells: one for each size.
-        caches: in which its weights may lie; empty where they are not known, or on another device than the CPU.
+        caches: the caches that may hold its weight; empty where they are unknown, and on other devices than the CPU.
     """
 
     passes: float
@@ -116,7 +116,7 @@ class _Stick:
     caches: Mapping[str, int]
 
     def held(self, bound: Bound, size: float, amount: float) -> _Held:
-        """Hold a cell to it that has `amount` to do at `size`."""
+        """Compare a cell that does `amount` at `size` with this yardstick."""
         factor = amount / size / self.passes
         index = bisect.bisect_left(self.sizes, size)
         if index == len(self.sizes):
@@ -142,7 +142,7 @@ class _Sticks:
     def __init__(self, cells: Iterable[CellResult], caches: Mapping[str, int]) -> None:
         groups: dict[tuple[str, ...], list[CellResult]] = {}
         for cell in cells:
-            if cell.benchmark not in STICKS or math.isnan(_size(cell)):  # another suite's may be declared otherwise
+            if cell.benchmark not in STICKS or math.isnan(_size(cell)):  # another suite may declare them differently
                 continue
             if cell.benchmark == GENERATOR:
                 groups.setdefault((GENERATOR, _place(cell)[0], cell.params.get("generator", "")), []).append(cell)
@@ -151,7 +151,7 @@ class _Sticks:
         self._sticks = {key: _stick(group, caches) for key, group in groups.items()}
 
     def held(self, cell: CellResult) -> Iterator[_Held]:
-        """The cell held to the fastest of each kind of yardstick that it has something to do with."""
+        """The cell compared with the fastest yardstick of each kind that applies to it."""
         device, threads = _place(cell)
         weight = _size(cell)
         counted = _counted(cell)
@@ -180,7 +180,7 @@ def _stick(cells: Iterable[CellResult], caches: Mapping[str, int]) -> _Stick:
 
 
 def _size(cell: CellResult) -> float:
-    """Of a yardstick, or a cell that moves bytes: bytes of the weight; numbers, iterations."""
+    """The size of a yardstick, or of a cell that moves bytes: bytes of the weight, numbers, or iterations."""
     if cell.benchmark == LOOP:
         return quantity(cell.params.get("iterations", "")) or math.nan
     if cell.benchmark == GENERATOR:
@@ -189,17 +189,17 @@ def _size(cell: CellResult) -> float:
 
 
 def _place(cell: CellResult) -> tuple[str, str]:
-    """Device and threads; what has no such parameter runs on the CPU, with one."""
+    """Device and threads. Without such a parameter a cell runs on the CPU, with one thread."""
     return cell.params.get("device", "cpu"), cell.params.get("threads", "1")
 
 
 def _counted(cell: CellResult) -> float | None:
-    """The things that the cell is about, where they are such as Python goes through."""
+    """How many things Python code of the cell loops over; None where no parameter counts them."""
     return next((quantity(cell.params[name]) for name in ONE_BY_ONE if name in cell.params), None)
 
 
 def _line(cell: CellResult) -> tuple[str, ...]:
-    """What is the same in all cells that differ in that number alone."""
+    """Equal for all cells that differ in that count alone."""
     return cell.benchmark, *(value for name, value in cell.params.items() if name not in ONE_BY_ONE)
 
 
@@ -230,7 +230,7 @@ def _scaled(value: Interval, factor: float) -> Interval:
 
 
 def _between(one: Interval, other: Interval, weight: float) -> Interval:
-    """Interpolated over the logarithms; an end that one of them does not know stays unknown."""
+    """Interpolated over the logarithms. An end that is unknown in one of them is unknown."""
 
     def end(name: str, unknown: float) -> float:
         first, second = getattr(one, name), getattr(other, name)

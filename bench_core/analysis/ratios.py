@@ -1,4 +1,4 @@
-"""One stored figure over another, and what follows in words that are no stronger."""
+"""Ratios of stored values with their intervals, and words that claim no more than these."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from bench_core.records.run import Interval
 
 
 def ratio(numerator: Interval, denominator: Interval) -> Interval:
-    """The ratio of two positive figures, as far as their intervals allow: from low over high to high over low.
+    """The ratio of two positive values. Its interval reaches from low over high to high over low.
 
-    Both intervals hold at once with the confidences' sum less 1 at least (Bonferroni), 98 % for two of 99 %, whatever
-    the two have to do with each other, and where they hold, so does this one. It is far more careful than that where
-    the two are independent and about equally wide: of normal figures it then covers 99.97 %. That is what makes it
-    fair to read some hundred of them in one report.
+    Both intervals hold at once with at least the sum of the confidences less 1 (Bonferroni), whatever their dependence:
+    98 % for two of 99 %. Where they hold, this one does. For independent normal values of about equal width it covers
+    99.97 %, so a reader may look at a hundred of them in one report.
 
     Returns:
-        The interval; its ends are infinite where an end of the two is not known, or not positive. The middle is NaN
-        where one of the middles is not positive.
+        The interval. Its ends are infinite where an end of the two is unknown or not positive. The middle is NaN where
+        one of the middles is not positive.
     """
     known = numerator.low > 0 and 0 < denominator.high < math.inf
     bounded = denominator.low > 0 and math.isfinite(numerator.high)
@@ -35,17 +34,17 @@ def ratio(numerator: Interval, denominator: Interval) -> Interval:
 
 
 def within_run(numerator: Measured, denominator: Measured) -> Interval:
-    """The ratio of two cells that were measured in one run; of two runs nothing is told, be they of one commit.
+    """The ratio of two cells. Its ends are unknown unless both were measured in one run.
 
-    What two runs an hour apart differ by is in neither interval: on our machine 7 of 168 times by over 10 %, and one
-    that was not changed by 1.6.
+    The intervals do not contain the difference between runs. Two runs of one commit, an hour apart, differed by over
+    10 % in 7 of 168 times, and by a factor of 1.6 in one.
     """
     found = ratio(numerator.cell.value, denominator.cell.value)
     return found if numerator.run == denominator.run else unsure(found)
 
 
 def unsure(found: Interval) -> Interval:
-    """The same without its ends."""
+    """The estimate without its ends."""
     return Interval(-math.inf, found.middle, math.inf, found.confidence)
 
 
@@ -54,14 +53,14 @@ def excludes_one(found: Interval) -> bool:
 
 
 LEAST_LEAD = 0.05
-"""No smaller lead is told. An interval knows the noise of its own samples alone: what a cell's place in memory makes,
-and what a shared machine does in the minutes between two cells, comes to some per cent."""
+"""Smaller leads are not given as a number. An interval contains the noise of its own samples alone. A cell's place in
+memory, and the minutes between two cells on a shared machine, change times by a few percent more."""
 
 
 def by_at_least(lead: float) -> str:
-    """``, by at least 17 %`` for a lead of 0.1745: rounded down, so never more than was found."""
+    """``, by at least 17 %`` for a lead of 0.1745: rounded down, so it never claims too much."""
     if lead < LEAST_LEAD:
-        return ", by a margin that may be the machine's own"
+        return ", with a lead that may be noise of the machine"
     if lead >= 1:
         times = 1 + lead
         return f", by a factor of at least {math.floor(times * 10) / 10 if times < 10 else math.floor(times):g}"
@@ -69,12 +68,12 @@ def by_at_least(lead: float) -> str:
 
 
 def where(labels: Sequence[str], everything: Sequence[str], axis: str) -> str:
-    """Places on an axis in words: `` at every size``, `` up to 64x64``, `` at 10 and 100 modules``.
+    """Values of an axis in words: `` at every size``, `` up to 64x64``, `` at 10 and 100 modules``.
 
     Args:
         labels: values of the parameter `axis`, in its order; at least one.
         everything: all values that there are, in order; empty to list `labels` in any case.
-        axis: "" where there is one place, which needs no words.
+        axis: "" where there is one value, which needs no words.
     """
     if not axis:
         return ""

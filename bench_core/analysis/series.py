@@ -1,4 +1,4 @@
-"""The lines of the charts: cells that differ in nothing but one parameter that is a quantity."""
+"""The lines of the charts: cells that differ only in one parameter that is a quantity."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ _PRODUCT = re.compile(r"\d+(x\d+)+")
 def series(subject: Subject) -> tuple[Series, ...]:
     """Every line of the subject, benchmark by benchmark.
 
-    A parameter is an axis if each of its values, of all cells of the benchmark, is a positive number, or a product
-    such as ``8x4``. Nothing is known of the suite, so this is any asv suite's. A benchmark with two such parameters has
-    lines along both.
+    A parameter is an axis if all its values, in all cells of the benchmark, are positive numbers or products such as
+    ``8x4``. This holds for any asv suite. A benchmark with two such parameters has lines along both.
     """
     by_benchmark: dict[str, list[CellResult]] = {}
     for measured in subject.cells.values():
@@ -39,7 +38,7 @@ def axes(cells: Iterable[CellResult]) -> tuple[str, ...]:
 
 
 def quantity(value: str) -> float | None:
-    """``"100"`` is 100 and ``"8x4"`` is 32; None for what is no positive number."""
+    """The number of a value: 100 for ``"100"`` and 32 for ``"8x4"``; None where it is not a positive number."""
     text = value.strip("'\"")  # asv's values are `repr`s
     if _PRODUCT.fullmatch(text):
         return float(math.prod(map(int, text.split("x")))) or None
@@ -75,7 +74,7 @@ def _along(subject: str, axis: str, cells: Iterable[CellResult]) -> Iterator[Ser
 
 def _point(cell: CellResult, axis: str) -> Point:
     n = quantity(cell.params[axis])
-    assert n is not None, "`axes` names quantities alone"
+    assert n is not None, "`axes` names only quantities"
     return Point(cell.name, n, cell.params[axis], cell.value)
 
 

@@ -1,4 +1,4 @@
-"""The columns of a report: each machine with each environment, and the newest value of every cell."""
+"""The columns of a report: each machine with each environment, with the newest value of every cell."""
 
 from __future__ import annotations
 
@@ -12,22 +12,21 @@ from bench_core.records.results import CellResult, Circumstances, Run, Store
 from bench_core.results.store import iso_date
 
 HARDWARE = ("machine", "os", "arch", "cpu", "num_cpu", "ram")
-"""What asv describes of a machine. The rest of a result's description is the environment's."""
+"""Keys with which asv describes a machine. The other keys of a result's description are the environment's."""
 
 PAUSE = 60 * 60 * 1000
-"""Milliseconds between the starts of two benchmarks from which they are of two runs.
+"""Milliseconds. Benchmarks whose starts are further apart are of two runs.
 
-Within a run they lie apart by as long as the first one takes, which is minutes; and where a later run of the same
-commit has replaced what lay between, by as long as that took: the whole suite takes 21 minutes.
+Within a run, starts are apart by the time of the first benchmark, which is minutes. Where a later run of the same
+commit replaced the ones between, they are apart by the time of those: the whole suite takes 21 minutes.
 """
 
 
 def subjects(store: Store) -> tuple[Subject, ...]:
     """Each machine with each environment, in the order of the machines' names, the newest torch last.
 
-    What was measured outside the history is of no commit, so no column of commits takes it in: it has one of its own.
-    A value is the newest by the date of its commit, and not by when it was measured: older commits may be measured
-    later. A cell that failed in the newest run that had it has no value.
+    Results without a commit have a column of their own. The newest value is that of the latest commit, not the one
+    measured last, since older commits may be measured later. A cell that failed in its newest run has no value.
     """
     runs: dict[_Column, list[Run]] = {}
     for run in store.runs:
@@ -43,8 +42,8 @@ class _Column:
     """What the values of a column share.
 
     Attributes:
-        environment: name and value of all that is described of it, in the order of the names.
-        outside: of the history.
+        environment: (name, value) of everything that describes it, in the order of the names.
+        outside: whether its results have no commit.
     """
 
     machine: str
@@ -67,7 +66,7 @@ def _order(place: _Column) -> tuple[object, ...]:
 
 
 def _name(place: _Column, places: Collection[_Column]) -> str:
-    """The machine and its torch; then what tells it from the machine's other environments with that torch."""
+    """The machine and its torch, then how it differs from the machine's other environments with that torch."""
     alike = [
         dict(other.environment) for other in places if (other.machine, other.torch) == (place.machine, place.torch)
     ]
@@ -87,7 +86,7 @@ def _name(place: _Column, places: Collection[_Column]) -> str:
 
 
 def version_key(version: str) -> tuple[tuple[int, str], ...]:
-    """Orders versions as people do: 2.9 before 2.13, and before 2.13+cu128."""
+    """A key to sort versions by: 2.9 comes before 2.13, and 2.13 before 2.13+cu128."""
     return tuple((int(digits or -1), text) for digits, text in re.findall(r"(\d+)|([^\d.]+)", version))
 
 
@@ -97,7 +96,7 @@ def reproduce(cell: CellResult) -> str:
 
 
 def _literal(name: str) -> str:
-    """A regular expression for the name: `re.escape` would escape its blanks and commas as well."""
+    """A regular expression that matches the name. `re.escape` would escape spaces and commas, too."""
     return re.sub(r"[.^$*+?{}\[\]\\|()]", r"\\\g<0>", name)
 
 
@@ -107,8 +106,8 @@ def _by_age(runs: Iterable[Run]) -> list[Run]:
 
 def _subject(name: str, runs: list[Run], circumstances: Collection[Circumstances]) -> Subject:
     """Args:
-    runs: of one place, the newest last.
-    circumstances: of the machine.
+    runs: the runs of one column, the newest last.
+    circumstances: those of the machine.
     """
     newest = runs[-1]
     values: dict[str, tuple[Run, CellResult]] = {}
@@ -137,15 +136,16 @@ def _measured(cell: CellResult, run: Run, key: RunKey) -> Measured:
 
 
 def run_keys(run: Run, circumstances: Iterable[Circumstances]) -> Mapping[int, RunKey]:
-    """The run that a cell is of, by when its benchmark was begun (`CellResult.begun`).
+    """The run of each cell, by the start of its benchmark (`CellResult.begun`).
 
-    asv adds to the file of a commit whatever is measured of it, today and next week. `bench-core run` leaves a line on
-    the machine's circumstances when it begins. asv leaves none: its runs are told by the pause between them, `PAUSE`.
+    asv adds every measurement of a commit to one file, today's and next week's. `bench-core run` writes a line of the
+    machine's circumstances when it begins. asv writes none, so its runs are told apart by the pause between them,
+    `PAUSE`.
 
-    asv stores one time for each benchmark: where a later run has measured some of its cells, all count as of that run.
+    asv stores one start for each benchmark. Where a later run measured some of its cells, all count as of that run.
 
     Args:
-        circumstances: of the machine.
+        circumstances: those of the machine.
     """
     lines = [each.date for each in circumstances if each.commit == run.commit]
     keys: dict[int, RunKey] = {}
@@ -161,6 +161,6 @@ def run_keys(run: Run, circumstances: Iterable[Circumstances]) -> Mapping[int, R
 
 
 def _caches(circumstances: Iterable[Circumstances]) -> Mapping[str, int]:
-    """As they were stored last."""
+    """The sizes that were stored last, smallest first."""
     known = [each.caches for each in circumstances if each.caches]
     return dict(sorted(known[-1].items(), key=lambda item: item[1])) if known else {}

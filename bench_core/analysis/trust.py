@@ -1,4 +1,4 @@
-"""How far to believe the figures: the noise in them, the machine while they were taken, and how they were taken."""
+"""How reliable the values are: their noise, the state of the machine, and how they were measured."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from bench_core.records.report import Subject, Trust, TrustedRun
 from bench_core.records.results import CellResult, Store
 
 UNSURE_ABOVE = 0.10
-"""Half width of a 99 % interval, as a share of the value, from which a figure is uncertain; `make bench` marks it."""
+"""Half the width of a 99 % interval, relative to the value, above which a value counts as uncertain."""
 
 
 def trust(subject: Subject, store: Store) -> Trust:
-    """What is known of a subject's figures beyond their values."""
+    """What is known about the reliability of a subject's values."""
     widths = {
         name: (value.high - value.low) / 2 / value.middle
         for name, measured in subject.cells.items()
@@ -41,7 +41,7 @@ def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def _runs(subject: Subject, store: Store) -> Iterator[TrustedRun]:
-    """The latest first. What was said of one of them is said of no other."""
+    """The runs of the values, the latest first, each with the doctor's findings of that run alone."""
     cells = Counter((measured.run, measured.commit) for measured in subject.cells.values())
     said = {(line.date, line.commit): line.findings for line in store.circumstances.get(subject.machine, ())}
     for run, commit in sorted(cells, key=lambda each: (each[0].began, each[0].file), reverse=True):
@@ -54,16 +54,16 @@ def _method(cells: Sequence[CellResult]) -> Iterator[str]:
         counts = [cell.samples for cell in times]
         many = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else f"{counts[0]}"
         yield (
-            f"A time is the median of asv's samples ({many} a cell, {statistics.median(counts):g} in the middle); each "
-            "is the mean of several calls, or one call that cannot be repeated."
+            f"A time is the median of asv's samples ({many} a cell, median {statistics.median(counts):g}). A sample is "
+            "the mean of several calls, or one call that cannot be repeated."
         )
         yield (
-            "Its interval is asv's of 99 % for the median, between two of the samples, or from a model where they are "
-            "too few for that. It knows the noise within a run, and not what differs from run to run."
+            "Its interval is asv's 99 % interval of the median: between two samples, or from a model where there are "
+            "too few samples. It contains the noise within a run, not the differences between runs."
         )
     if any(cell.unit == "bytes" for cell in cells):
-        yield "Memory is read once, without an interval."
+        yield "Memory is measured once, without an interval."
     if any(cell.kind == "track" for cell in cells):
-        yield "A tracked value is what the benchmark returned, once."
+        yield "A tracked value is what the benchmark returned in one call."
     if times and any("threads" in cell.params for cell in times):
-        yield "Cells with the parameter `threads` say how many there were; the others ran on one."
+        yield "Cells run on one thread, unless they have the parameter `threads`."

@@ -1,11 +1,11 @@
-"""The device part of timing: an accelerator's queue, its own clock, and what state it is in.
+"""The device part of timing: an accelerator's queue, its clock, and its state.
 
-An accelerator works through a queue. The host's clock is only right if the queue is empty when a sample starts and
-when it ends (`bench_core.clock.draining`). The device's clock is a pair of events in the queue, and it has the
-opposite trouble: if the device reaches the first event before the host has enqueued the calls, the span contains the
-host's launch gaps. So a device sample begins with a head start, work that keeps the device busy while the host
-enqueues, and afterwards it is checked that the head start was long enough. nvbench blocks the queue for the same
-reason; a blocking kernel deadlocks on a call that synchronizes, while a head start merely runs out and is seen to.
+An accelerator works through a queue. The host's clock is right only if the queue is empty when a sample starts and when
+it ends (`bench_core.clock.draining`). The device's clock is a pair of events in the queue. If the device reaches the
+first event before the host has enqueued the calls, the span contains the host's launch gaps. So a device sample begins
+with a head start: work that keeps the device busy while the host enqueues. Afterwards it is checked that the head start
+was long enough. nvbench blocks the queue for the same reason. A blocking kernel deadlocks on a call that synchronizes,
+while a head start only runs out, and that is detected.
 
 Importing this module does not import torch.
 """
@@ -30,22 +30,23 @@ L2 = Literal["warm", "cold"]
 Operation = Literal["fill_", "copy_", "normal_"]
 
 SCRATCH_BYTES = 256 << 20
-"""What a flush overwrites: as much as triton's do_bench does, and larger than any L2 that is sold."""
+"""Bytes that a flush overwrites: as many as triton's do_bench, and more than the largest L2 cache on the market."""
 
 MOST_CALLS = 256
-"""In one device sample. A CUDA stream takes about 1,000 launches before the next one waits for the device."""
+"""The most calls of a device sample. A CUDA stream takes about 1,000 launches before the next one waits for the
+device."""
 
 MOST_FLUSHES = 256
-"""In one head start: at 85 to 1,300 us each, 20 ms and more for the host to enqueue in."""
+"""The most flushes of a head start. At 85 to 1,300 us each, the host has at least 20 ms to enqueue."""
 
 
 class Event(Protocol):
-    """A mark in the queue, with the device's time at which it was reached."""
+    """A mark in the queue. The device notes when it reaches it."""
 
     def record(self) -> None: ...
 
     def reached(self) -> bool:
-        """Whether the device has come to the mark by now."""
+        """Whether the device has reached the mark."""
 
     def seconds_since(self, earlier: Any) -> float:
         """Device seconds between two marks, both reached."""
@@ -53,11 +54,20 @@ class Event(Protocol):
 
 @dataclass(frozen=True)
 class DeviceState:
-    """What the device's own instruments say at one moment; None is what they do not say.
+    """Readings of the device's instruments at one moment. None means unknown.
 
     Attributes:
-        source: who was asked: ``nvidia-smi``, ``torch`` or ``nobody``.
-        reasons: why the clocks are where they are, in NVML's words; empty where nothing holds them back.
+        source: where the readings come from: ``nvidia-smi``, ``torch`` or ``nobody``.
+        driver: its version.
+        pstate: the performance state, e.g. ``P0``.
+        sm_mhz: the clock of the multiprocessors.
+        memory_mhz: the clock of the memory.
+        max_sm_mhz: the highest clock of the multiprocessors.
+        max_memory_mhz: the highest clock of the memory.
+        power_watts: the power draw.
+        power_limit_watts: its limit.
+        celsius: the temperature.
+        reasons: what holds the clocks back, in NVML's words; empty where nothing does.
     """
 
     source: str
@@ -74,7 +84,7 @@ class DeviceState:
 
     @property
     def slowed_by(self) -> tuple[str, ...]:
-        """The reasons among them that make the device slower than it could be: power, heat, and the board's brake."""
+        """The reasons that make the device slower than it could be: power, heat, and the power brake."""
         return tuple(reason for reason in self.reasons or () if reason in SLOWING)
 
 
@@ -87,15 +97,16 @@ class DeviceMemory:
 
 
 class Accelerator(Protocol):
-    """What timing needs of a device. `TorchAccelerator` is the real one, `FakeAccelerator` the one for tests."""
+    """What timing needs of a device. `TorchAccelerator` is a real one. Tests use
+    `bench_core.testing.FakeAccelerator`."""
 
     @property
     def name(self) -> str:
-        """The maker's name of the model."""
+        """The model, as its maker names it."""
 
     @property
     def kind(self) -> str:
-        """What torch and the suite's `device` parameter call it, e.g. ``cuda``."""
+        """Its name in torch and in the suite's `device` parameter, e.g. ``cuda``."""
 
     def synchronize(self) -> None:
         """Wait until the queue is empty."""
@@ -103,24 +114,25 @@ class Accelerator(Protocol):
     def event(self) -> Event: ...
 
     def flush(self) -> None:
-        """Enqueue an overwrite of SCRATCH_BYTES: nothing older is left in the L2 cache."""
+        """Enqueue an overwrite of `SCRATCH_BYTES`, which evicts everything else from the L2 cache."""
 
     def job(self, operation: Operation, elements: int, times: int = 1) -> Call:
-        """A call that applies `operation` `times` times to one float32 weight, touched when this returns."""
+        """A call that applies `operation` `times` times to a float32 weight. The weight is touched when this
+        returns."""
 
     def memory(self) -> DeviceMemory: ...
 
     def release(self) -> None:
-        """Give what the caching allocator keeps and nobody uses back to the driver."""
+        """Return the unused memory of the caching allocator to the driver."""
 
     def allocations(self) -> int:
-        """How often the caching allocator has asked the driver for memory so far."""
+        """How often the caching allocator has requested memory from the driver so far."""
 
     def facts(self) -> Mapping[str, str]:
-        """Versions and the fixed properties of the device, for the record."""
+        """Versions, and fixed properties of the device."""
 
     def state(self) -> DeviceState:
-        """Reads the instruments; may be called from another thread while the device works."""
+        """Read the instruments. It may be called from another thread while the device works."""
 
 
 @dataclass(frozen=True)
@@ -128,12 +140,12 @@ class DeviceSample:
     """A span on the device's own clock.
 
     Attributes:
-        number: calls in it.
-        seconds: device time of all of them.
-        launch_seconds: host time that it took to enqueue them while the device was busy with the head start.
-        gapless: all calls of each span were in the queue before the device came to the first of them, so `seconds`
-            holds no launch gap. It is False where a call waits for the device itself, or launches more than the queue
-            takes; `seconds` is then the time with these gaps in it.
+        number: calls in the span.
+        seconds: device time of all calls.
+        launch_seconds: host time to enqueue them, while the device was busy with the head start.
+        gapless: all calls of each span were in the queue before the device reached the first, so `seconds` has no
+            launch gap. It is False where a call itself waits for the device, or launches more than the queue takes.
+            `seconds` then includes these gaps.
     """
 
     number: int
@@ -148,10 +160,10 @@ def device_sample(
     """Time `number` calls with the device's events.
 
     Args:
-        l2: ``warm``: one span around all calls, after one untimed call, so that each finds in the L2 cache what the one
-            before left there. ``cold``: a span around each call, each after a flush, as triton's do_bench does.
+        l2: ``warm``: one span around all calls, after one untimed call, so each call finds the L2 cache as the previous
+            one left it. ``cold``: a span around each call, after a flush, as in triton's do_bench.
         head_start: flushes before each span, at least 1.
-        clock: the host's, for `launch_seconds`; it must not synchronize.
+        clock: the host's clock for `launch_seconds`. It must not synchronize.
     """
     accelerator.synchronize()
     marks = []
@@ -172,7 +184,7 @@ def device_sample(
 
 
 def seconds_of_flush(accelerator: Accelerator) -> float:
-    """Device time of one flush."""
+    """The device time of one flush."""
     start, end = accelerator.event(), accelerator.event()
     accelerator.synchronize()
     accelerator.flush()  # the head start
@@ -186,24 +198,24 @@ def seconds_of_flush(accelerator: Accelerator) -> float:
 
 @dataclass(frozen=True)
 class SamplePlan:
-    """How a call's device samples are taken: see `device_sample`."""
+    """How the device samples of a call are taken (see `device_sample`)."""
 
     number: int
     head_start: int
 
 
 def plan(accelerator: Accelerator, call: Call, *, span: float, flush_seconds: float, clock: Clock) -> SamplePlan:
-    """Find a warm device sample that lasts `span` seconds and has no gaps. The calls that find out are the warm-up.
+    """Find a warm device sample that lasts `span` seconds without gaps. The calls of this search are the warm-up.
 
-    The number is halved until the sample is gapless. A call that cannot be, because it waits for the device or
-    launches more than the queue takes, ends at one call a sample.
+    The number of calls is halved until the sample is gapless. A call that waits for the device, or launches more than
+    the queue takes, has gaps even alone, and gets one call per sample.
     """
     call()
     first = device_sample(accelerator, call, 1, l2="warm", head_start=1, clock=clock)
     wanted = math.ceil(span / first.seconds) if first.seconds > 0 else MOST_CALLS
     number = max(1, min(MOST_CALLS, wanted))
     while True:
-        # One call more than timed, the untimed one; half as much again, for launches are not equally quick.
+        # The timed calls and the untimed one, and half as much again, since launches vary.
         needed = 1.5 * first.launch_seconds * (number + 1)
         head_start = min(MOST_FLUSHES, 1 + math.ceil(needed / flush_seconds))
         sample = device_sample(accelerator, call, number, l2="warm", head_start=head_start, clock=clock)
@@ -217,8 +229,8 @@ class OtherTimer:
     """Another tool that times a call.
 
     Attributes:
-        seconds: measures one call, in seconds.
-        reason: why it cannot be asked; empty if it can.
+        seconds: measures a call, in seconds.
+        reason: why it cannot be used; empty if it can.
     """
 
     name: str
@@ -234,9 +246,10 @@ def other_timers(span: float) -> tuple[OtherTimer, ...]:
     Args:
         span: seconds that each measures at a time.
 
-    The timer reads the host's clock around blocks of calls, each end synchronized, so the L2 cache is warm. do_bench
-    puts events around each single call after a flush of the L2 cache, enqueues all and waits once. Its mean is taken
-    and not its median: an event tells 0.5 us, so single spans of 10 us are steps of 5 %, which a mean averages out.
+    The timer reads the host's clock around blocks of calls and synchronizes at both ends, so the L2 cache is warm.
+    do_bench flushes the L2 cache before each call, puts events around the call, enqueues all and waits once. Its mean
+    is used instead of its median: events have a resolution of 0.5 us, so spans of 10 us come in steps of 5 %, which a
+    mean averages out.
     """
 
     def timer(call: Call) -> float:
@@ -278,7 +291,7 @@ REASONS = {
 SLOWING = frozenset(REASONS[bit] for bit in (0x004, 0x008, 0x010, 0x020, 0x040, 0x080))
 
 Ask = Callable[[Sequence[str]], str | None]
-"""Runs nvidia-smi with these arguments: its output, or None if it is not there or refuses."""
+"""Runs nvidia-smi with arguments. Returns its output, or None if it is missing or fails."""
 
 
 def ask_nvidia_smi(arguments: Sequence[str]) -> str | None:
@@ -305,11 +318,11 @@ _FIELDS = (
 
 
 def nvidia_state(uuid: str, ask: Ask = ask_nvidia_smi) -> DeviceState | None:
-    """What nvidia-smi says of the GPU, or None if it says nothing.
+    """The readings of nvidia-smi for a GPU, or None without any.
 
     Args:
-        uuid: as torch gives it, without the ``GPU-`` in front. nvidia-smi counts all GPUs of the machine and torch only
-            the visible ones, so an index will not do.
+        uuid: torch's UUID, without the leading ``GPU-``. An index is ambiguous: nvidia-smi counts all GPUs of the
+            machine, and torch only the visible ones.
     """
     row = _row(uuid, _FIELDS, ask)
     if row is None:
@@ -322,8 +335,7 @@ def nvidia_state(uuid: str, ask: Ask = ask_nvidia_smi) -> DeviceState | None:
 
 
 def _reasons(uuid: str, ask: Ask) -> tuple[str, ...] | None:
-    # Asked for alone: nvidia-smi refuses the whole query for one field that it does not know, and driver 535 has
-    # renamed this one.
+    # A query of its own: nvidia-smi rejects a query with an unknown field, and driver 535 renamed this field.
     for name in ("clocks_event_reasons.active", "clocks_throttle_reasons.active"):
         row = _row(uuid, (name,), ask)
         if row is not None:
@@ -367,7 +379,7 @@ class TorchAccelerator:
     """The current device of torch's accelerator.
 
     Args:
-        kind: ``cuda``, ``xpu`` or ``mps``; it must be available (see `open_accelerator`).
+        kind: ``cuda``, ``xpu`` or ``mps``. It must be available (see `open_accelerator`).
     """
 
     def __init__(self, kind: str) -> None:
@@ -399,7 +411,7 @@ class TorchAccelerator:
 
     def memory(self) -> DeviceMemory:
         ask = getattr(self._module, "mem_get_info", None)
-        if ask is None:  # mps: the memory is the machine's
+        if ask is None:  # mps shares the machine's memory
             import psutil
 
             found = psutil.virtual_memory()
@@ -442,11 +454,11 @@ class TorchAccelerator:
         return DeviceState(source, sm_mhz=clock, celsius=heat)
 
     def _instrument(self, name: str) -> float | None:
-        """A reading of torch's own, which needs pynvml or amdsmi. Its power_draw is left out: its unit differs between
-        makers."""
+        """A reading of torch's own, which needs pynvml or amdsmi. torch's power_draw is not used, since its unit
+        differs between makers."""
         try:
             return float(getattr(self._module, name)())
-        except Exception:  # noqa: BLE001 - a missing package, library, driver or permission, each with its own error
+        except Exception:  # noqa: BLE001 - a missing package, library, driver or permission, each with another error
             return None
 
 
@@ -472,10 +484,10 @@ def open_accelerator(device: str | None = None) -> TorchAccelerator:
     """The accelerator that torch finds here.
 
     Args:
-        device: the kind that is wanted; None for whatever there is.
+        device: the kind of accelerator; None for any.
 
     Raises:
-        BenchCoreError: if there is none, with what torch was built for and what to do.
+        BenchCoreError: if there is none. It says what torch was built for and what to do.
     """
     import torch
 
@@ -484,15 +496,15 @@ def open_accelerator(device: str | None = None) -> TorchAccelerator:
     built_for = torch.accelerator.current_accelerator(check_available=False)
     kind = device or ("cuda" if built_for is None else built_for.type)
     if kind in ("cpu", "meta"):
-        raise BenchCoreError(f"{kind} is no accelerator; `make bench` times the CPU.")
+        raise BenchCoreError(f"{kind} is not an accelerator. `make bench` times the CPU.")
     if ":" in kind:
         raise BenchCoreError(
-            f"device {kind!r} names one of several; choose it from outside, e.g. with CUDA_VISIBLE_DEVICES="
-            f"{kind.partition(':')[2]}, and ask for {kind.partition(':')[0]!r}."
+            f"device {kind!r} names one of several devices. Choose it with a variable such as CUDA_VISIBLE_DEVICES="
+            f"{kind.partition(':')[2]}, and pass {kind.partition(':')[0]!r}."
         )
     try:
         torch.device(kind)
-    except RuntimeError as error:  # torch's own list of device types is in its text, and nowhere else
+    except RuntimeError as error:  # torch lists its device types only in the text of this error
         raise UnknownNameError("accelerator", kind, ("cuda", "mps", "xpu")) from error
     reason = missing_device(kind)
     if reason is None:
@@ -500,7 +512,7 @@ def open_accelerator(device: str | None = None) -> TorchAccelerator:
     if built_for is None:
         cure = "Install a build of torch for the accelerator of this machine (https://pytorch.org/get-started)."
     elif built_for.type != kind:
-        cure = f"Ask for {built_for.type!r}, or install a build of torch for {kind}."
+        cure = f"Pass {built_for.type!r}, or install a build of torch for {kind}."
     else:
-        cure = "See whether its driver is loaded (nvidia-smi lists NVIDIA's) and no *_VISIBLE_DEVICES hides it."
+        cure = "Check that its driver is loaded (nvidia-smi lists NVIDIA's) and that no *_VISIBLE_DEVICES hides it."
     raise BenchCoreError(f"{reason}. {cure}")

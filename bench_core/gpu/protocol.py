@@ -1,4 +1,4 @@
-"""`make gpu`: time the cells of the quick profile on an accelerator, by the host's clock and by the device's.
+"""`make gpu`: time the cells of the quick profile on an accelerator, with the host's clock and with the device's.
 
 Importing this module does not import torch.
 """
@@ -52,14 +52,14 @@ from bench_core.timing.sampling import choose_number, no_garbage_collection, tim
 def quick_cells(suite: SuiteDirectory, kind: str, pattern: str | None = None) -> tuple[Cell, ...]:
     """The timed cells on `kind` that the quick profile would keep if its device were `kind`.
 
-    The classes' own quick profile names the CPU alone, so that `make bench` stays within its minute.
+    The quick profile of the classes has only the CPU, so that `make bench` takes about a minute.
 
     Raises:
-        BenchCoreError: if there is none.
+        BenchCoreError: if there is no such cell.
     """
 
     def kept(cell: Cell) -> bool:
-        # By the values and not as asv prints them: a plain "cuda" of another project's suite prints with its quotes.
+        # Values are compared, not asv's texts of them: asv prints a plain "cuda" of another suite with quotes.
         values = {name: str(value) for name, value in zip(cell.params, cell.values, strict=True)}
         quick = getattr(cell.owner, "quick", {})
         return (
@@ -85,7 +85,7 @@ def quick_cells(suite: SuiteDirectory, kind: str, pattern: str | None = None) ->
 
 @dataclass
 class _Bench:
-    """What every measurement needs: the device, the two clocks of the host, and how long to measure."""
+    """What every measurement needs: the device, the host's clock with and without draining, and the settings."""
 
     accelerator: Accelerator
     clock: Clock
@@ -114,13 +114,13 @@ def measurements(
     settings: Settings = USUAL,
     progress: Callable[[str], object] = lambda _: None,
 ) -> Iterator[GpuRun]:
-    """Measure everything, and give the run as it stands after every step, so that it can be stored.
+    """Measure everything, and yield the run after every step, so that it can be stored.
 
     Args:
         cells: see `quick_cells`.
-        others: the tools to compare with, see `other_timers`.
-        clock: the host's, without synchronization.
-        progress: gets one line before each step.
+        others: the timers to compare with, see `other_timers`.
+        clock: the host's clock. It does not synchronize.
+        progress: gets a line before each step.
     """
     progress(f"warming up {accelerator.name}")
     keep_busy(accelerator, settings.warm_up, clock)
@@ -163,7 +163,7 @@ def keep_busy(accelerator: Accelerator, seconds: float, clock: Clock) -> None:
 
 
 def state_at_work(accelerator: Accelerator) -> DeviceState:
-    """The instruments while the device works: an idle one shows idle clocks, and no reason to hold them back."""
+    """The state of the device while it works. An idle device has idle clocks, and no reason that holds them back."""
     with ThreadPoolExecutor(1) as threads:
         asked = threads.submit(accelerator.state)
         while True:
@@ -186,7 +186,7 @@ def _yardstick(bench: _Bench, operation: Operation) -> Yardstick:
 
 
 def _targets() -> Iterator[tuple[Operation, float]]:
-    """Six pieces of work from 10 us to 10 ms, in equal ratios, limited by memory and by arithmetic in turn."""
+    """Six jobs from 10 us to 10 ms in equal ratios, limited by memory and by arithmetic alternately."""
     operations: tuple[Operation, ...] = ("fill_", "normal_")
     for step in range(6):
         yield operations[step % 2], 1e-5 * 1000 ** (step / 5)
@@ -195,13 +195,13 @@ def _targets() -> Iterator[tuple[Operation, float]]:
 def _agreements(
     bench: _Bench, operation: Operation, target: float, others: Sequence[OtherTimer]
 ) -> tuple[TimerComparison, ...]:
-    """One piece of work of about `target` seconds, timed by us and by each of the others."""
+    """A job of about `target` seconds, timed by us and by each of the others."""
     name, call = sized_job(bench, operation, target)
     span = bench.settings.agreement_span
     number = choose_number(call, bench.drained, span / 5)
     warm = bench.plan(call, bench.settings.device_span)
     single = bench.device(call, warm, "warm").seconds / warm.number
-    # As many single calls as do_bench makes in that span: each with its flush.
+    # As many single calls as do_bench makes in that span, each with a flush.
     cold = SamplePlan(max(1, int(span / (single + bench.flush_seconds))), head_start=1)
 
     def host() -> float:
@@ -218,7 +218,7 @@ def _agreements(
 
 
 def _in_turn(job: str, rival: OtherTimer, ours: Callable[[], float], call: Call, rounds: int) -> TimerComparison:
-    """Both times once a round, in an order drawn anew for every round."""
+    """Both times in each round, in a random order."""
     blank = TimerComparison(job, rival.name, rival.clock, rival.l2, reason=rival.reason)
     if rival.reason:
         return blank
@@ -230,7 +230,7 @@ def _in_turn(job: str, rival: OtherTimer, ours: Callable[[], float], call: Call,
                 mine, other = ours(), rival.seconds(call)
             else:
                 other, mine = rival.seconds(call), ours()
-        except Exception as error:  # noqa: BLE001 - a rival that fails costs its row, not the run
+        except Exception as error:  # noqa: BLE001 - if the other timer fails, the run goes on without this row
             return replace(blank, reason=f"{type(error).__name__}: {error}")
         pairs.append((mine, other))
     mine_all, other_all = zip(*pairs, strict=True)
@@ -238,7 +238,7 @@ def _in_turn(job: str, rival: OtherTimer, ours: Callable[[], float], call: Call,
 
 
 def sized_job(bench: _Bench, operation: Operation, target: float) -> tuple[str, Call]:
-    """A call of about `target` device seconds, and its name: a weight of up to 256 MiB, then several passes over it."""
+    """The name of a call of about `target` device seconds, and the call. Above 256 MiB it repeats the operation."""
     most = min(1 << 26, bench.accelerator.memory().free // 16 // 4)
     elements, times = 1 << 12, 1
     while True:
@@ -256,7 +256,7 @@ def sized_job(bench: _Bench, operation: Operation, target: float) -> tuple[str, 
 
 
 def _time_cell(bench: _Bench, cell: Cell) -> CellTimes | NotTimed:
-    bench.accelerator.release()  # so that the cell's question for free memory does not count what nobody uses
+    bench.accelerator.release()  # so that the cell sees unused cached memory as free
     try:
         reason = cell.why_not
         if reason is not None:
@@ -268,15 +268,15 @@ def _time_cell(bench: _Bench, cell: Cell) -> CellTimes | NotTimed:
             return _time_open_cell(bench, opened)
     except SkippedError as skipped:
         return NotTimed(cell.name, str(skipped), failed=False)
-    except Exception as error:  # noqa: BLE001 - a cell may raise anything; the others go on
+    except Exception as error:  # noqa: BLE001 - a cell may raise anything, and the others go on
         return NotTimed(cell.name, f"{type(error).__name__}: {error}", failed=True)
 
 
 def _time_open_cell(bench: _Bench, opened: OpenCell) -> CellTimes:
-    """Samples of both clocks in turn, each prepared outside its span."""
+    """Samples of both clocks in turn. Objects are prepared outside the timed spans."""
     call, once = opened.call, opened.number == 1
     if once:
-        call()  # what torch does once a process, not once an object
+        call()  # does what torch does once per process
         opened.fresh()
         first = bench.device(call, SamplePlan(1, head_start=1), "cold")
         how = SamplePlan(1, 1 + math.ceil(1.5 * first.launch_seconds / bench.flush_seconds))
@@ -320,7 +320,8 @@ def _time_open_cell(bench: _Bench, opened: OpenCell) -> CellTimes:
 
 
 def traffic_of(cell: Cell) -> tuple[int | None, str | None]:
-    """The bytes that the suite declares for a call (see `bench_core.suite.traffic`), and what their yardstick is."""
+    """The bytes that the suite declares for a call (see `bench_core.suite.traffic`), and the operation of their
+    yardstick."""
     method = getattr(cell.owner, cell.benchmark.rsplit(".", 1)[-1], None)
     reads, writes = (getattr(method, f"weight_{way}", 0) for way in ("reads", "writes"))
     values = {name: str(value) for name, value in zip(cell.params, cell.values, strict=True)}
@@ -349,17 +350,17 @@ def run_gpu(
 
     Args:
         suite_path: the folder of benchmarks.
-        results_dir: asv's; the record goes to ``gpu/`` in it.
+        results_dir: asv's results folder. The record goes to its ``gpu/``.
         date: for the record and the file's name, e.g. ``2026-01-31T1405``.
-        device: the kind of accelerator; None for whatever there is.
-        pattern: of cells, as for `asv run --bench`.
-        progress: gets one line before each step.
+        device: the kind of accelerator; None for any.
+        pattern: selects cells, as `asv run --bench` does.
+        progress: gets a line before each step.
 
     Returns:
-        The run and where it is stored. After Ctrl-C it is what there was, with `finished` False.
+        The run and its file. After Ctrl-C the run is incomplete, and `finished` is False.
 
     Raises:
-        BenchCoreError: if there is no accelerator or no cell for it, the results cannot be stored, or Ctrl-C came
+        BenchCoreError: if there is no accelerator or no cell for it, if results cannot be stored, or if Ctrl-C came
             before anything was measured.
     """
     accelerator = open_accelerator(device)
@@ -368,7 +369,7 @@ def run_gpu(
     path = results_dir / "gpu" / file_name(accelerator.name, date)
     require_writable(path.parent)
     for broken in suite.broken:
-        progress(f"{broken.name} does not import and is left out: {broken.error}")
+        progress(f"{broken.name} is left out, since it does not import: {broken.error}")
     try:
         cells = quick_cells(suite, accelerator.kind, pattern)
         others = other_timers(settings.agreement_span)
@@ -376,7 +377,7 @@ def run_gpu(
             write(run, path)
     except KeyboardInterrupt:
         if run is None:
-            raise BenchCoreError("interrupted before anything was measured; nothing is stored.") from None
+            raise BenchCoreError("interrupted before anything was measured, so nothing is stored.") from None
     finally:
         suite.close()
     assert run is not None

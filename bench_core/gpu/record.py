@@ -1,6 +1,6 @@
 """The record of `bench-core gpu`, and its file.
 
-A record holds raw samples; whatever follows from them is computed when it is read. It is stored as lines of JSON, not
+A record holds raw samples. Everything else is computed from them when it is read. It is stored as lines of JSON, not
 as one ``.json`` file: asv takes every ``*.json`` under its `results_dir` for one of its own, and `asv publish` warns
 about a folder of them without a ``machine.json``.
 """
@@ -28,9 +28,10 @@ Verdict = Literal["agrees", "differs", "undecided", "not compared"]
 SCHEMA = 1
 
 AGREES_WITHIN = (0.98, 1.02)
+"""Two timers agree if the interval of the ratio of their times lies between these ends."""
 
 FEWEST_ROUNDS = 6
-"""A 95 % interval of a median needs six samples."""
+"""Rounds of a cell, at least. A 95 % interval of a median needs six samples."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,13 @@ class Settings:
     """How long a run measures.
 
     Attributes:
-        rounds: samples of each clock a cell; fewer, but at least FEWEST_ROUNDS, where `cell_seconds` run out.
-        host_span: seconds a host sample lasts at least. To drain the queue costs some 10 us, 0.2 % of it.
-        device_span: seconds of device work in a device sample. An event tells 0.5 us, 0.05 % of it.
+        rounds: samples of each clock per cell. There are fewer, but at least `FEWEST_ROUNDS`, if `cell_seconds` run
+        out. host_span: seconds of a host sample, at least. Draining the queue takes about 10 us, 0.2 % of it.
+        device_span: seconds of device work in a device sample. An event has a resolution of 0.5 us, 0.05 % of it.
         cell_seconds: host seconds after which a cell gets no more rounds.
-        agreement_rounds: how often we and the others take turns.
-        agreement_span: seconds that each of them measures in a round.
-        warm_up: seconds of work before the first sample, for the clocks to leave their idle state.
+        agreement_rounds: rounds of the comparison with other timers.
+        agreement_span: seconds that each timer measures in a round.
+        warm_up: seconds of work before the first sample, so that the clocks leave their idle state.
     """
 
     rounds: int = 21
@@ -62,17 +63,17 @@ USUAL = Settings()
 
 @dataclass(frozen=True)
 class CellTimes:
-    """What was measured of one cell.
+    """The samples of one cell.
 
     Attributes:
         host: seconds on the host's clock, with an empty queue at both ends.
         device: seconds on the device's clock.
-        launch: seconds that the host took to enqueue the calls of the same samples; nothing made it wait.
-        gapless: no device sample holds a launch gap (see `DeviceSample`).
-        l2: state of the L2 cache in the device samples. It is cold where each call needs a fresh object.
-        allocations: how often the caching allocator went to the driver inside the samples; 0 says that it was warm.
-        moved_bytes: what a call cannot do without moving, where the suite declares it.
-        yardstick: the operation whose bandwidth limits that.
+        launch: seconds in which the host enqueued the calls of the device samples without waiting.
+        gapless: no device sample has a launch gap (see `DeviceSample`).
+        l2: the state of the L2 cache in the device samples. It is cold where each call needs a fresh object.
+        allocations: requests of the caching allocator to the driver within samples; 0 means that it was warm.
+        moved_bytes: bytes that a call must move, where the suite declares them.
+        yardstick: the operation whose bandwidth limits the call.
     """
 
     name: str
@@ -99,11 +100,11 @@ class CellTimes:
 
     @property
     def bound(self) -> Bound:
-        """What limits a long row of such calls.
+        """What limits a long sequence of such calls.
 
-        ``launch``: the host takes longer to enqueue a call than the device to do it, so the device idles and the host
-        time is the launch time. ``device``: the other way round. ``even``: the intervals of the two overlap. ``waits``:
-        the samples are not gapless, so that device time cannot be told from the gaps in it.
+        ``launch``: enqueueing a call takes longer than its work, so the device idles, and the host time is the launch
+        time. ``device``: the work takes longer. ``even``: the intervals of the two overlap. ``waits``: the samples are
+        not gapless, so the device time includes gaps.
         """
         if not self.gapless:
             return "waits"
@@ -114,18 +115,19 @@ class CellTimes:
 
     @property
     def bandwidth(self) -> float | None:
-        """Bytes a device second, where bytes are declared."""
+        """Bytes per second of device time; None where no bytes are declared."""
         middle = self.device_seconds.middle
         return self.moved_bytes / middle if self.moved_bytes is not None and middle > 0 else None
 
 
 @dataclass(frozen=True)
 class Yardstick:
-    """The bandwidth of a large fill or copy, on the device's clock, at the start of the run and at its end.
+    """The bandwidth of a large fill or copy on the device's clock, at the start and at the end of the run.
 
     Attributes:
-        moved_bytes: read and written by one call; many times the L2 cache.
-        after: None while the run goes on.
+        moved_bytes: bytes that one call reads and writes, many times the L2 cache.
+        before: samples at the start.
+        after: samples at the end; None before.
     """
 
     operation: Operation
@@ -135,13 +137,13 @@ class Yardstick:
 
     @property
     def bandwidth(self) -> Interval:
-        """Bytes a second, over all samples."""
+        """Bytes per second, from all samples."""
         seconds = self.before.per_call + (self.after.per_call if self.after else ())
         return median_interval([self.moved_bytes / one for one in seconds])
 
     @property
     def drift(self) -> float | None:
-        """Median time at the end over that at the start: other than 1, the device has changed its speed."""
+        """The median time at the end over the one at the start. If it is not 1, the device changed its speed."""
         if self.after is None:
             return None
         return statistics.median(self.after.per_call) / statistics.median(self.before.per_call)
@@ -149,14 +151,15 @@ class Yardstick:
 
 @dataclass(frozen=True)
 class TimerComparison:
-    """Our time of one piece of work against that of another tool, taken in turn.
+    """Our time of one job and that of another timer, measured in turn.
 
     Attributes:
         job: what was timed.
-        rival: the other tool.
+        rival: the other timer.
         clock: ``host`` or ``device``.
-        l2: state of the L2 cache, the same for both.
-        ours, theirs: seconds a call; the i-th of both were measured next to each other.
+        l2: the state of the L2 cache, the same for both.
+        ours: our seconds per call, one value a round.
+        theirs: the other timer's seconds per call, in the same rounds.
         reason: why there is no comparison; empty if there is one.
     """
 
@@ -170,12 +173,12 @@ class TimerComparison:
 
     @property
     def ratio(self) -> Interval:
-        """Ours over theirs."""
+        """Our time over the other timer's."""
         return ratio_interval(self.ours, self.theirs)
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the interval of the ratio lies within AGREES_WITHIN, apart from it, or across one of its ends."""
+        """Whether the interval of the ratio lies within `AGREES_WITHIN`, outside, or across one of its ends."""
         if self.reason or not self.ours:
             return "not compared"
         ratio, (low, high) = self.ratio, AGREES_WITHIN
@@ -189,7 +192,7 @@ class NotTimed:
     """A cell that has no time.
 
     Attributes:
-        failed: its check or the operation failed; otherwise it does not run here.
+        failed: its check or its operation failed. Otherwise it cannot run here.
     """
 
     name: str
@@ -199,16 +202,16 @@ class NotTimed:
 
 @dataclass(frozen=True)
 class GpuRun:
-    """One run, as far as it has come.
+    """One run, as far as it has got.
 
     Attributes:
-        device: the maker's name of the device.
+        device: the model, as its maker names it.
         kind: torch's name for it.
-        date: as given by the caller.
+        date: given by the caller.
         facts: versions and fixed properties.
-        settings: as `Settings`.
-        before, after: the device's instruments while it worked, at the start and at the end.
-        finished: the run came to its end.
+        before: the state of the working device at the start.
+        after: the state of the working device at the end; None before.
+        finished: whether the run reached its end.
     """
 
     device: str

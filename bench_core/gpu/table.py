@@ -1,4 +1,4 @@
-"""The record of a GPU run as a person reads it: what bounds each cell, whether clocks agree, and in what state."""
+"""The record of a GPU run as tables: what limits each cell, whether the timers agree, and the state of the device."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from bench_core.gpu.accelerator import DeviceState
 from bench_core.gpu.record import AGREES_WITHIN, CellTimes, GpuRun, TimerComparison, Yardstick
 
 DRIFT = 0.02
-"""Change of speed or of clock between the start and the end of a run that gets a warning."""
+"""The relative change of speed or clock from the start to the end of a run that gets a warning."""
 
 _BOUND_STYLES = {"launch": "yellow", "waits": "magenta", "device": "green", "even": ""}
 _VERDICT_STYLES = {"agrees": "green", "differs": "red", "undecided": "yellow", "not compared": "dim"}
 
 
 def report(run: GpuRun) -> RenderableType:
-    """Everything: the cells, the comparison, the machine, what to be wary of."""
+    """The cells, the comparison with other timers, the machine, and warnings."""
     parts: list[RenderableType] = [cells(run), legend(), "", comparison(run), "", machine(run)]
     found = warnings(run)
     if found:
-        parts += ["", Text("What to be wary of", style="bold yellow")]
+        parts += ["", Text("Warnings", style="bold yellow")]
         parts += [Text(f"- {line}") for line in found]
     return Group(*parts)
 
@@ -49,7 +49,7 @@ def _cell_row(cell: CellTimes, limits: Mapping[str, Yardstick]) -> Iterator[Text
     yield cell.l2
     yield units.time(cell.launch_seconds.middle)
     yield Text(cell.bound, style=_BOUND_STYLES[cell.bound])
-    if cell.bandwidth is None or not cell.gapless:  # with gaps in the device time it would be the host's
+    if cell.bandwidth is None or not cell.gapless:  # a device time with gaps would give the host's bandwidth
         return
     yield units.bandwidth(cell.bandwidth)
     limit = limits.get(cell.yardstick or "")
@@ -59,20 +59,20 @@ def _cell_row(cell: CellTimes, limits: Mapping[str, Yardstick]) -> Iterator[Text
 
 def legend() -> Text:
     return Text(
-        "host: the host's clock around many calls, the queue empty at both ends.  device: the device's events around "
-        "calls that were enqueued beforehand.  L2: the state of that cache in the device's samples; cold where each "
-        "call needs a fresh object.  launch: the host's time to enqueue a call.  bound by launch: the device idles "
-        "between calls; by device: the host waits; even: too close to tell; waits: the call itself waits for the "
-        "device, so its device time has gaps in it.  GB/s: the bytes that the job must move over the device time.  of "
-        "limit: that over a fill (or copy) of memory far larger than the L2 cache; above 100 % the cache has served.  "
-        "±: half the 95 % interval of the median.",
+        "host: time on the host's clock around many calls, with an empty queue at both ends.  device: time between the "
+        "device's events around calls that were enqueued before.  L2: the state of that cache in the device's samples; "
+        "cold where each call needs a fresh object.  launch: the host's time to enqueue a call.  bound by launch: the "
+        "device idles between calls; by device: the host waits; even: the two are too close; waits: the call itself "
+        "waits for the device, so its device time includes gaps.  GB/s: the bytes that the job must move, divided by "
+        "the device time.  of limit: relative to a fill (or copy) of memory far larger than the L2 cache; above 100 % "
+        "the cache was used.  ±: half the 95 % interval of the median.",
         style="dim",
     )
 
 
 def comparison(run: GpuRun) -> Table:
     low, high = AGREES_WITHIN
-    title = f"Our time over that of other tools, taken in turn; agrees: within {low} to {high}"
+    title = f"Our time over that of other timers, measured in turn; agrees: within {low} to {high}"
     headings = ("", "clock", "L2", "ours", "theirs", "ratio", "95 % interval", "")
     table = tables.terminal("lrrrrrrl", headings, title=title)
     for rival, group in itertools.groupby(sorted(run.agreements, key=lambda row: row.rival), key=lambda row: row.rival):
@@ -141,15 +141,15 @@ def machine(run: GpuRun) -> Table:
 
 
 def warnings(run: GpuRun) -> tuple[str, ...]:
-    """What a reader of the figures must know, each with its numbers and what to do."""
+    """What a reader of the times must know. Each warning has its numbers and the next step."""
     return tuple(_warnings(run))
 
 
 def _warnings(run: GpuRun) -> Iterator[str]:
     if not run.finished:
         yield (
-            f"The run was interrupted after {len(run.cells)} cells; whether the device kept its speed is not known. "
-            "Run `make gpu` again for a whole one."
+            f"The run was interrupted after {units.plural(len(run.cells), 'cell')}, so whether the device kept its "
+            "speed is unknown. Run `make gpu` again for a complete run."
         )
     for when, state in (("start", run.before), ("end", run.after)):
         if state is not None and state.slowed_by:
@@ -161,36 +161,36 @@ def _warnings(run: GpuRun) -> Iterator[str]:
     before, after = run.before.sm_mhz, run.after.sm_mhz if run.after else None
     if before and after and abs(after / before - 1) > DRIFT:
         yield (
-            f"The SM clock went from {before:.0f} to {after:.0f} MHz; cells timed early and late are not comparable to "
+            f"The SM clock went from {before:.0f} to {after:.0f} MHz. Cells timed early and late are not comparable to "
             f"better than {units.percent(abs(after / before - 1), 0)}. Lock it with `nvidia-smi --lock-gpu-clocks=MHZ`."
         )
     for stick in run.yardsticks:
         if stick.drift is not None and abs(stick.drift - 1) > DRIFT:
             yield (
                 f"A large {stick.operation} took {stick.drift:.2f} times as long at the end as at the start: the "
-                "device changed its speed, or somebody else used it. `nvidia-smi` lists who does."
+                "device changed its speed, or another process used it. `nvidia-smi` lists the processes."
             )
     if run.before.reasons is None:
-        yield "Whether the device was throttled is not known: nvidia-smi is not there or does not say."
+        yield "Whether the device was throttled is unknown: nvidia-smi is missing or does not say."
     yield from _counted(
         [cell.name for cell in run.cells if not cell.gapless],
         "cell",
-        "waited for the device inside a call, so the device time includes gaps; compare host times only",
+        "waited for the device inside a call, so the device time includes gaps. Compare only host times",
     )
     yield from _counted(
         [cell.name for cell in run.cells if cell.allocations],
         "cell",
-        "asked the driver for memory inside a sample, so the time includes allocation",
+        "requested memory from the driver inside a sample, so the time includes allocation",
     )
     yield from _counted(
         [f"{row.job} ({row.rival})" for row in run.agreements if row.verdict == "differs"],
         "comparison",
-        "with another tool came out more than 2 % apart; run again, and report it if it stays",
+        "with another timer differed by more than 2 %. Run again, and report it if it stays",
     )
     yield from _counted(
         [f"{missing.name} ({missing.reason})" for missing in run.not_timed if missing.failed],
         "cell",
-        "failed and went untimed",
+        "failed without a time",
     )
     yield from _counted(
         [f"{missing.name} ({missing.reason})" for missing in run.not_timed if not missing.failed],

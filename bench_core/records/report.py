@@ -154,7 +154,7 @@ class Residual:
     Attributes:
         relative: measured over fitted, less 1.
         departs: by more than its own uncertainty and what the law leaves open.
-        why: what may be behind it: ``cache edge: leaves L2``, ``not known``; "" if it does not depart.
+        why: what may be behind it: ``cache edge: no longer fits in L2``, ``unknown``; "" if it does not depart.
     """
 
     point: Point

@@ -126,10 +126,6 @@ class TrialFigure:
     low: float | None
     high: float | None
 
-    @property
-    def bounds(self) -> str:
-        return bounds(self.low, self.high)
-
 
 @dataclass(frozen=True)
 class Trial:
@@ -154,15 +150,6 @@ class Tried:
 
     machine: str
     trials: tuple[Trial, ...]
-
-
-def bounds(low: float | None, high: float | None) -> str:
-    """``0.5 % to 2 %``; "" without bounds."""
-    return "" if low is None or high is None else f"{in_percent(low)} to {in_percent(high)}"
-
-
-def in_percent(share: float) -> str:
-    return f"{100 * share:.3g} %"
 
 
 @dataclass(frozen=True)

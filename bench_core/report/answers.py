@@ -30,10 +30,10 @@ from bench_core.report.markup import code, plain
 from bench_core.report.table import described
 
 SCHEMA = 2
-"""Raised when a key goes, or changes its meaning. Keys may be added without."""
+"""Raised when a key is removed or changes its meaning. Keys may be added without."""
 
 LONGEST = 30
-"""Rows of a list of the Markdown that has an order of importance; the CSV has them all."""
+"""The most rows of a list in Markdown that is sorted by importance. The CSV has all rows."""
 
 
 # Markdown.
@@ -85,7 +85,7 @@ def _cost(report: Report) -> Iterator[str]:
     yield from (
         "## Cost",
         "",
-        "The median of a call with half its 99 % interval. Memory and tracked values were read once, without one.",
+        "The median time of a call, with half its 99 % interval. Memory and tracked values were measured once.",
         "",
     )
     by_family: dict[str, dict[str, list[tuple[str, CellResult]]]] = {}
@@ -100,7 +100,7 @@ def _cost(report: Report) -> Iterator[str]:
 
 
 def _benchmark(benchmark: str, cells: Sequence[tuple[str, CellResult]], *, several: bool) -> Iterator[str]:
-    """One operation a row, its sizes side by side."""
+    """A row for each operation, with its sizes side by side."""
     axis = _widest([cell for _, cell in cells])
     labels = sorted({cell.params[axis] for _, cell in cells}, key=lambda label: quantity(label) or 0) if axis else [""]
     rows: dict[tuple[str, ...], dict[str, CellResult]] = {}
@@ -121,7 +121,7 @@ def _benchmark(benchmark: str, cells: Sequence[tuple[str, CellResult]], *, sever
 
 
 def _widest(cells: Sequence[CellResult]) -> str:
-    """The quantity with most values, the last of several."""
+    """The quantity with most values, and the last of several."""
     return max(
         reversed(axes(cells)),
         key=lambda name: len({cell.params[name] for cell in cells if name in cell.params}),
@@ -135,21 +135,21 @@ def _figure(cell: CellResult) -> str:
 
 
 _BOUNDS = {
-    "memory": ("bytes a second, against the fastest plain way to move as many", "GB/s"),
-    "generator": ("random numbers a second, against the fastest generator", "1e9/s"),
-    "interpreter": ("items a second, against an empty Python loop of the same length", "1e6/s"),
+    "memory": ("Bytes per second, compared with the fastest plain way to move as many.", "GB/s"),
+    "generator": ("Random numbers per second, compared with the fastest generator.", "1e9/s"),
+    "interpreter": ("Items per second, compared with an empty Python loop of the same length.", "1e6/s"),
 }
 
 
 def _limits(report: Report) -> Iterator[str]:
     if not report.limits:
         return
-    yield from ("## How far from the limit", "")
+    yield from ("## Limits", "")
     for bound, (what, unit) in _BOUNDS.items():
         found = sorted((each for each in report.limits if each.bound == bound), key=lambda each: each.share.middle)
         if not found:
             continue
-        yield from (f"### {bound.capitalize()}", "", f"{what[0].upper()}{what[1:]}; the farthest from it first.", "")
+        yield from (f"### {bound.capitalize()}", "", f"{what} The farthest from the limit first.", "")
         scale = {"GB/s": 1e9, "1e9/s": 1e9, "1e6/s": 1e6}[unit]
         yield from _table(
             ["cell", "level", "yardstick", unit, "ceiling", "share", "to gain a call"],
@@ -187,7 +187,7 @@ def _cell(report: Report, subject: str, cell: str) -> str:
 def _growth(report: Report) -> Iterator[str]:
     if not report.growths:
         return
-    yield from ("## Growth", "", "What a call costs in any case, and for each element, module, or whatever grows.", "")
+    yield from ("## Growth", "", "The fixed cost of a call, and the cost per element, module, or other unit.", "")
     for benchmark, found in itertools.groupby(report.growths, key=lambda growth: growth.series.benchmark):
         yield from (f"**{plain(benchmark)}**", "")
         for growth in found:
@@ -202,17 +202,18 @@ def _idioms(report: Report) -> Iterator[str]:
     if not report.jobs:
         return
     yield from (
-        "## Which way is the fast one",
+        "## Fastest ways",
         "",
-        "Over the best way at each size; `=` cannot be told from it, by two 99 % intervals of one run; what unties "
-        "tied parameters does less. Tracked values are not ranked: whether less of them is better is not declared.",
+        "Ratios to the best way at each size. `=` marks a way that is equal to it within two 99 % intervals of one "
+        "run, `unties` one that leaves tied parameters untied and so does less work. Tracked values are not ranked, "
+        "since whether less of them is better is not declared.",
         "",
     )
     for job in report.jobs:
         fixed = ", ".join(job.fixed.values())
         on = f" on {plain(job.subject)}" if _several(report) else ""
         yield from (f"**{plain(job.benchmark)}**{f' ({plain(fixed)})' if fixed else ''}{on}: {_advice(job.advice)}", "")
-        yield from (f"- it flips: {plain(flip)}" for flip in job.flips)
+        yield from (f"- the best way changes: {plain(flip)}" for flip in job.flips)
         if job.flips:
             yield ""
         names = list(dict.fromkeys(rival.name for ranking in job.rankings for rival in ranking.rivals))
@@ -224,8 +225,8 @@ def _idioms(report: Report) -> Iterator[str]:
 
 
 def _advice(advice: str) -> str:
-    """Its backticks are markup already; nothing else in it is."""
-    # `plain` strips its text, and the blanks around code are wanted.
+    """Its backticks are Markdown. Everything else is escaped."""
+    # `plain` strips its text, but the spaces around code are needed.
     return "".join(code(part) if index % 2 else _kept_apart(part) for index, part in enumerate(advice.split("`")))
 
 
@@ -244,7 +245,7 @@ def _over_best(ranking: Ranking, name: str) -> str:
 def _crossings(report: Report) -> Iterator[str]:
     if not report.crossings:
         return
-    yield from ("## Where the faster one changes", "")
+    yield from ("## Crossovers", "")
     for crossing in report.crossings:
         fixed = ", ".join(crossing.fixed.values())
         on = f" on {plain(crossing.subject)}" if _several(report) else ""
@@ -286,7 +287,7 @@ def _history(report: Report) -> Iterator[str]:
         )
         if found:
             yield from _table(
-                ["step in", "at", "level after over before"],
+                ["step in", "at", "level after / before"],
                 (
                     [code(cell), _commit(history.moments[index]), units.ratio(ratio)]
                     for cell, ratio, index in found[:LONGEST]
@@ -303,23 +304,24 @@ def _commit(moment: Moment) -> str:
 
 
 def _trust(report: Report) -> Iterator[str]:
-    yield from ("## How far to believe it", "")
+    yield from ("## Trust", "")
     for trust in report.trust:
         yield from (f"### {plain(trust.subject)}", "")
         low, middle, high = (f"±{units.percent(half, 1)}" for half in trust.noise)
         cells = trust.known + trust.unknown
         if trust.known:
             yield (
-                f"- Half of the {trust.known} figures that have an interval are known to within {middle} (quartiles "
-                f"{low} and {high}, of 99 % intervals); {len(trust.unsure)} are uncertain by over 10 %."
+                f"- Half of the {trust.known} values with an interval are known to within {middle} (quartiles {low} "
+                f"and {high}, of 99 % intervals). Uncertain by over 10 %: {len(trust.unsure)}."
             )
         if trust.unknown:
-            yield f"- {trust.unknown} of {cells} figures have no interval: how uncertain they are is not known."
+            yield f"- {trust.unknown} of {cells} values have no interval, so their uncertainty is unknown."
         if trust.controls is not None and trust.controls.controls:
             tally = trust.controls
             yield (
-                f"- {tally.rejected} of {tally.controls} controls differed from themselves, in {tally.gates} gates on "
-                f"this machine (95 % bounds: {units.percent(tally.low)} to {units.percent(tally.high)})."
+                f"- {tally.rejected} of {units.plural(tally.controls, 'control')} found base to differ from itself, in "
+                f"{units.plural(tally.gates, 'gate')} on this machine (95 % bounds: "
+                f"{units.bounds(tally.low, tally.high)})."
             )
         for run in trust.runs:
             yield f"- {run.cells} of {cells} cells in {_run(run)}"
@@ -329,26 +331,26 @@ def _trust(report: Report) -> Iterator[str]:
         yield from (f"- {_advice(sentence)}" for sentence in trust.method)
         yield ""
     for tried in report.tried:
-        yield from (f"### The gate, tried on {plain(tried.machine)}", "")
+        yield from (f"### Trials of the gate on {plain(tried.machine)}", "")
         for trial in tried.trials:
             yield from (f"{_advice(trial.title)} ({code(trial.command)}, {plain(trial.date)}):", "")
             yield from _table(
                 ["figure", "value", "bounds, 95 %"],
-                ([plain(each.what), plain(each.value), each.bounds] for each in trial.figures),
+                ([plain(each.what), plain(each.value), units.bounds(each.low, each.high)] for each in trial.figures),
                 2,
             )
     example = next((each for subject in report.subjects for each in subject.cells.values()), None)
     if example is not None:
-        yield from ("To measure a cell again, for instance:", "", f"    {example.reproduce}", "")
+        yield from ("To measure a cell again, for example:", "", f"    {example.reproduce}", "")
 
 
 def _run(found: TrustedRun) -> str:
     of = f"commit {code(found.commit[:8])}" if found.commit else "of no commit"
     when = f"the run of {found.run.began[:16].replace('T', ' ')} UTC" if found.run.began else "a run without a date"
     if found.doctor is None:
-        said = "what `bench-core doctor` would have said then was not stored; it may say something else now."
+        said = "the findings of `bench-core doctor` were not stored."
     else:
-        said = "`bench-core doctor` said:" if found.doctor else "`bench-core doctor` found nothing that disturbs."
+        said = "`bench-core doctor` found:" if found.doctor else "`bench-core doctor` found nothing."
     return f"{when}, {of}: {said}"
 
 
@@ -364,7 +366,7 @@ def _left_out(report: Report) -> Iterator[str]:
 
 
 def to_json(report: Report) -> dict[str, Any]:
-    """The content of the file: nothing but what JSON knows, so null where there is no number."""
+    """The content of the file. Where there is no number it has null."""
     found: dict[str, Any] = _kept(report)
     return {"schema": f"bench-core/report/{SCHEMA}", **found}
 
@@ -372,7 +374,7 @@ def to_json(report: Report) -> dict[str, Any]:
 def _kept(found: Any) -> Any:
     if isinstance(found, Subject):
         return {**_fields(found, "cells"), "cells": [_measured(name, each) for name, each in found.cells.items()]}
-    if isinstance(found, Growth):  # its series stands beside it, with the points
+    if isinstance(found, Growth):  # the series has an entry of its own, with the points
         line = found.series
         names = {name: getattr(line, name) for name in ("subject", "benchmark", "fixed", "axis", "counts")}
         residuals = [{"cell": each.point.cell, "n": each.point.n, **_fields(each, "point")} for each in found.residuals]
@@ -399,7 +401,7 @@ def _fields(record: Any, *without: str) -> dict[str, Any]:
 
 
 def _measured(name: str, found: Measured) -> dict[str, Any]:
-    """A cell with all that is stored of it, in one object."""
+    """A cell with everything that is stored about it, in one object."""
     return {"name": name, **_fields(found.cell, "begun"), **_fields(found, "cell")}
 
 
@@ -413,7 +415,7 @@ _COLUMNS = (
 
 
 def csv(report: Report) -> str:
-    """A row a cell of each subject; empty fields where there is no number, or nothing to say."""
+    """A row for each cell of each subject. A field without a value is empty."""
     limits = {(limit.subject, limit.cell): limit for limit in report.limits}
     rivals = {
         (job.subject, rival.cell): rival for job in report.jobs for ranking in job.rankings for rival in ranking.rivals

@@ -1,4 +1,4 @@
-"""Two stored results beside each other: for the terminal, as Markdown, JSON and CSV."""
+"""A comparison of two stored results: for the terminal, as Markdown, JSON and CSV."""
 
 from __future__ import annotations
 
@@ -21,20 +21,22 @@ from bench_core.report.markup import code, plain
 SCHEMA = "bench-core/compare/1"
 
 READ_ONCE = (
-    "Changed, without an interval: exact, as what a benchmark counts, or read once; nothing says how much of it is "
-    "noise."
+    "Changed, without an interval: the values are exact, such as counts, or were measured once. How much of a change "
+    "is noise is unknown."
 )
 
 
 def summary(found: Comparison, *, verbose: bool = False) -> RenderableType:
-    """For the terminal: the cells that differ, the largest ratio first, and those that changed without an interval;
-    with `verbose` all.
+    """For the terminal: the cells that differ, the largest ratio first, and those that changed without an interval.
 
-    Print it with ``crop=False`` for the command.
+    Print it with ``crop=False``, since the command may be longer than a line.
+
+    Args:
+        verbose: show all cells.
     """
     shown = [cell for cell in found.cells if cell.differs or (verbose and not cell.changed)]
     lines: list[RenderableType] = [Text(f"A  {found.first.name}"), Text(f"B  {found.second.name}")]
-    lines += [Text(f"   differs, too: {', '.join(found.differences)}", style="dim")] if found.differences else []
+    lines += [Text(f"   also differs: {', '.join(found.differences)}", style="dim")] if found.differences else []
     lines += ["", _table(shown), ""] if shown else [""]
     lines += [Text(READ_ONCE), _table(found.changed), ""] if found.changed else []
     lines += [Text(text) for text in _counted(found)]
@@ -61,32 +63,32 @@ def _values(cell: Compared) -> tuple[str, str]:
 
 def _counted(found: Comparison) -> Iterator[str]:
     mean = found.geometric_mean
-    times = "" if math.isnan(mean) else f"; the times by their geometric mean: {units.ratio(mean)}"
+    times = "" if math.isnan(mean) else f"; geometric mean of the times: {units.ratio(mean)}"
     without = f", {len(found.changed)} changed without an interval" if found.changed else ""
     yield (
-        f"{len(found.cells)} cells in both: {len(found.slower)} slower in B, {len(found.faster)} faster{without}, "
-        f"{found.untold} cannot be told{times}"
+        f"{units.plural(len(found.cells), 'cell')} in both: {len(found.slower)} slower in B, {len(found.faster)} "
+        f"faster{without}, {found.untold} inconclusive{times}"
     )
 
 
 def _missing(found: Comparison) -> Iterator[str]:
     for name, cells in (("A", found.only_first), ("B", found.only_second)):
         if cells:
-            yield f"only in {name}: {len(cells)}, {'among them ' if len(cells) > 1 else ''}{cells[0]}"
+            yield f"only in {name}: {len(cells)}, {'including ' if len(cells) > 1 else ''}{cells[0]}"
 
 
 def caution(found: Comparison) -> str:
-    """What such a comparison cannot know, and what can."""
+    """What such a comparison cannot show, and what can."""
     said = (
-        "The two were not measured side by side: whatever else was different then is in the ratios, too. Told apart is "
-        f"what the 99 % intervals put beyond {units.percent(BETWEEN_RUNS)}; two runs of the same code can differ by "
-        "more where the machine was busy."
+        "The two were not measured side by side, so the ratios include everything else that differed between the runs. "
+        f"A cell counts as slower or faster if the 99 % intervals put it beyond {units.percent(BETWEEN_RUNS)}. On a "
+        "busy machine two runs of the same code can differ by more."
     )
     if found.gate:
-        return f"{said} What would tell {found.tells}:"
+        return f"{said} To compare {found.tells}:"
     if found.first.machine != found.second.machine:
-        return f"{said} Nothing runs two machines side by side."
-    return f"{said} `bench-core gate` tells two commits apart, and with --versus two installs."
+        return f"{said} Two machines cannot be measured side by side."
+    return f"{said} `bench-core gate` compares two commits, and with --versus two installs."
 
 
 def markdown(found: Comparison) -> str:
@@ -99,7 +101,7 @@ def markdown(found: Comparison) -> str:
         "",
     ]
     if found.differences:
-        lines += [f"Differs, too: {plain(', '.join(found.differences))}.", ""]
+        lines += [f"Also differs: {plain(', '.join(found.differences))}.", ""]
     if found.cells:
         lines += tables.markdown("lrrrrl", ["cell", "A", "B", "B over A", "interval", ""], map(_fields, found.cells))
         lines.append("")
@@ -120,7 +122,7 @@ def _fields(cell: Compared) -> Sequence[str]:
 
 
 def told(cell: Compared) -> str:
-    """In a word or two: ``slower``; ``more, no interval``; "" where the two cannot be told apart."""
+    """In a word or two: ``slower``, ``more, no interval``; "" where the comparison is inconclusive."""
     if not cell.differs and not cell.changed:
         return ""
     word = units.direction(cell.unit, grew=cell.second.middle > cell.first.middle)
@@ -128,7 +130,7 @@ def told(cell: Compared) -> str:
 
 
 def to_json(found: Comparison) -> dict[str, Any]:
-    """Nothing but what JSON knows: null where there is no number."""
+    """The content of the file. Where there is no number it has null."""
     return {
         "schema": SCHEMA,
         "first": _stored(found.first),
@@ -172,7 +174,7 @@ def _finite(number: float) -> float | None:
 
 
 def to_csv(found: Comparison) -> str:
-    """A row a cell, with empty fields where there is no number."""
+    """A row for each cell. Where there is no number the field is empty."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     sides = [f"{side}{end}" for side in ("first", "second", "ratio") for end in ("_low", "", "_high")]

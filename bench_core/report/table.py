@@ -1,4 +1,5 @@
-"""The table at the end of `make bench`: per family and cell, the time, how sure it is, and how far from the limit."""
+"""The table at the end of `make bench`: for each cell its time, how uncertain it is, and how far it is from the
+limit."""
 
 from __future__ import annotations
 
@@ -16,14 +17,14 @@ from bench_core.records.results import CellResult, ResultFile
 from bench_core.records.run import Interval
 
 WARN_ABOVE = 0.10
-"""Half width of a 99 % interval, as a share of the time, from which a figure is marked as uncertain."""
+"""Half the width of a 99 % interval, relative to the time, above which a time is marked as uncertain."""
 
 
 def results(file: ResultFile, names: Collection[str] | None = None) -> RenderableType:
-    """The cells of a result file, a table a family.
+    """The cells of a result file, with a table for each family.
 
     Args:
-        names: the cells to show; None for all. A file gathers what several runs of one commit have timed.
+        names: the cells to show; None for all. A file holds the cells of several runs of one commit.
     """
     shown = [cell for cell in file.cells if names is None or cell.name in names]
     shares = {limit.cell: limit.share for limit in limits_of(file.cells)}
@@ -32,10 +33,10 @@ def results(file: ResultFile, names: Collection[str] | None = None) -> Renderabl
 
 def legend() -> Text:
     return Text(
-        "±: half the 99 % interval of the median.  GB/s: the bytes that the job must move, over the time.  "
-        "of limit: over the most that this machine does of what binds the job: bytes, random numbers, or turns of a "
-        "Python loop (family limits); ~ where nothing says how sure that is.  vs best: over the fastest way of doing "
-        "the same job.  (unties): leaves tied parameters untied.",
+        "±: half the 99 % interval of the median.  GB/s: the bytes that the job must move, divided by the time.  "
+        "of limit: the rate relative to the most that this machine reaches of what limits the job: bytes, random "
+        "numbers, or turns of a Python loop (family limits); ~ without a known interval.  vs best: relative to the "
+        "fastest way to do the same job.  (unties): leaves tied parameters untied.",
         style="dim",
     )
 
@@ -90,7 +91,7 @@ def _is_unsure(cell: CellResult) -> bool:
 
 
 def unsure(file: ResultFile, names: Collection[str] | None = None) -> int:
-    """How many of the times are uncertain by more than `WARN_ABOVE`."""
+    """The number of times that are uncertain by more than `WARN_ABOVE`."""
     return sum(_is_unsure(cell) for cell in file.cells if names is None or cell.name in names)
 
 

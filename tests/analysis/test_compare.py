@@ -123,7 +123,7 @@ def test_two_versions_are_told_apart_by_a_gate_of_two_installs(times):
 @pytest.mark.parametrize("commit", ["b" * 40, None])
 def test_two_installs_tell_torchs_part_alone_where_the_code_may_differ_too(times, commit):
     found = compare(stored(times(a=1), torch="2.9.0"), stored(times(a=1), torch="2.13.0", commit=commit))
-    assert found.tells == "torch's part in it, with the same code on both sides"
+    assert found.tells == "the two versions of torch with the same code"
 
 
 def test_no_gate_tells_two_machines_apart(times):

@@ -199,9 +199,9 @@ def test_a_tracked_value_below_zero_has_no_steps(make_run):
 
 def test_the_method_says_in_how_many_of_these_cells_a_step_may_be_none(make_run):
     runs = [make_run(number, *[1] * 250) for number in range(1, SHORTEST)]
-    assert "fewer than 1 of 100; machines" in only(runs).method
+    assert "fewer than 1 of 100. A machine" in only(runs).method
     runs.append(make_run(SHORTEST, *[1] * 150))
-    assert "fewer than 1.5 of the 150 cells here would have one by chance" in only(runs).method
+    assert "fewer than 1.5 of the 150 cells here have one by chance" in only(runs).method
 
 
 NOISES = {

@@ -69,42 +69,39 @@ def test_sizes_are_ordered_by_their_elements(job):
     assert [ranking.label for ranking in found.rankings] == ["8x4", "64x64", "1024x1024"]
 
 
-def test_advice_states_the_least_lead(job):
+def test_advice_states_the_least_lead(job, snapshot):
     found = job({"data": {"8x4": 1, "64x64": 1}, "detach": {"8x4": 1.5, "64x64": 1.2}})
-    assert found.advice == "`data` is fastest at every size, by at least 17 %."  # 1.2 * 0.99 / 1.01
+    assert found.advice == snapshot
     assert found.flips == ()
 
 
-def test_a_lead_that_a_few_minutes_of_the_machine_may_make_is_no_number(job):
+def test_a_lead_that_a_few_minutes_of_the_machine_may_make_is_no_number(job, snapshot):
     ways = {"data": {"8x4": 1}, "detach": {"8x4": 1.06}}
-    assert job(ways).advice == "`data` is fastest, by a margin that may be the machine's own."  # 1.06 * 0.99 / 1.01
-    assert job(ways, spread=0.001).advice == "`data` is fastest, by at least 5.7 %."
+    assert job(ways).advice == snapshot
+    assert job(ways, spread=0.001).advice == snapshot
 
 
-def test_a_lead_of_more_than_twice_is_a_factor(job):
+def test_a_lead_of_more_than_twice_is_a_factor(job, snapshot):
     found = job({"data": {"8x4": 1, "64x64": 1}, "detach": {"8x4": 5, "64x64": 4}})
-    assert found.advice == "`data` is fastest at every size, by a factor of at least 3.9."
+    assert found.advice == snapshot
 
 
-def test_a_tie_somewhere_weakens_the_advice(job):
+def test_a_tie_somewhere_weakens_the_advice(job, snapshot):
     found = job({"data": {"8x4": 1, "64x64": 1}, "detach": {"8x4": 1.01, "64x64": 2}})
-    assert found.advice == (
-        "Nothing is measurably faster than `data` at any size, and `data` is ahead of all others at 64x64, by at least "
-        "96 %."
-    )
+    assert found.advice == snapshot
 
 
-def test_ways_that_are_alike_everywhere_get_no_advice(job):
+def test_ways_that_are_alike_everywhere_get_no_advice(job, snapshot):
     found = job({"data": {"8x4": 1, "64x64": 1.01}, "detach": {"8x4": 1.01, "64x64": 1}})
-    assert found.advice == "No way can be told from the others at any size."
+    assert found.advice == snapshot
 
 
-def test_the_ways_that_tie_are_named_together(job):
+def test_the_ways_that_tie_are_named_together(job, snapshot):
     found = job({"data": {"8x4": 1}, "detach": {"8x4": 1.01}, "no_grad": {"8x4": 2}})
-    assert found.advice == "Nothing is measurably faster than `data` or `detach`."
+    assert found.advice == snapshot
 
 
-def test_a_flip_is_where_no_way_may_be_the_best_on_both_sides(job):
+def test_a_flip_is_where_no_way_may_be_the_best_on_both_sides(job, snapshot):
     sizes = ["8x4", "64x64", "256x256", "1024x1024"]
     found = job(
         {
@@ -113,13 +110,10 @@ def test_a_flip_is_where_no_way_may_be_the_best_on_both_sides(job):
         }
     )
     assert found.flips == ("data up to 256x256, no_grad from 1024x1024",)
-    assert found.advice == (
-        "Nothing is measurably faster than `data` up to 256x256, and `data` is ahead of all others at 8x4 and 64x64, "
-        "by at least 47 %; `no_grad` is fastest at 1024x1024, by at least 96 %."
-    )
+    assert found.advice == snapshot
 
 
-def test_values_of_two_runs_are_not_told_apart(make_cell, make_subject):
+def test_values_of_two_runs_are_not_told_apart(make_cell, make_subject, snapshot):
     fast, slow = (
         make_cell(BENCHMARK, {"way": way, "size": "8x4"}, value, rivals="way")
         for way, value in {"data": 1, "detach": 2}.items()
@@ -128,32 +122,27 @@ def test_values_of_two_runs_are_not_told_apart(make_cell, make_subject):
     other = {**subject.cells, slow.name: replace(subject.cells[slow.name], run=RunKey("another.json", ""))}
     (found,) = jobs(replace(subject, cells=other))
     assert found.rankings[0].rivals[1].tied
-    assert found.advice == "No way can be told from the others."
+    assert found.advice == snapshot
 
 
-def test_a_way_that_unties_is_named_as_doing_less(make_cell, make_subject):
+def test_a_way_that_unties_is_named_as_doing_less(make_cell, make_subject, snapshot):
     values = {"eager": 3, "meta": 1, "skip": 5}
     cells = [
         make_cell(BENCHMARK, {"way": way}, value, rivals="way", unties=way == "meta") for way, value in values.items()
     ]
     (found,) = jobs(make_subject(cells))
     assert [rival.unties for rival in found.rankings[0].rivals] == [True, False, False]
-    assert found.advice == (
-        "`meta` is fastest, by a factor of at least 2.9; `meta` unties what was tied, so it does less; of the others, "
-        "`eager` is fastest, by at least 63 %."
-    )
+    assert found.advice == snapshot
 
 
-def test_places_without_an_order_have_no_flips(job):
+def test_places_without_an_order_have_no_flips(job, snapshot):
     found = job({"eager": {"mlp": 1, "net": 2}, "lazy": {"mlp": 2, "net": 1}}, axis="model")
     assert found.axis == "model"
     assert found.flips == ()
-    assert found.advice == (
-        "`eager` is fastest with mlp, by at least 96 %; `lazy` is fastest with net, by at least 96 %."
-    )
+    assert found.advice == snapshot
 
 
-def test_memory_that_was_read_once_is_never_certain(job):
+def test_memory_that_was_read_once_is_never_certain(job, snapshot):
     found = job(
         {"tied": {"8x4": 1 << 20}, "untied": {"8x4": 2 << 20}},
         benchmark="edits.Edit.peakmem_add",
@@ -162,7 +151,7 @@ def test_memory_that_was_read_once_is_never_certain(job):
         unit="bytes",
     )
     assert found.rankings[0].rivals[1].tied
-    assert found.advice == "Each way was read once, so nothing says how sure it is: `tied` reads least."
+    assert found.advice == snapshot
 
 
 def test_tracked_values_are_left_out(make_cell, make_subject):
@@ -195,17 +184,14 @@ def test_of_two_quantities_the_one_with_most_values_is_the_axis(make_along, make
     assert [(job.axis, job.fixed) for job in found] == [("uses", {"width": "8"}), ("uses", {"width": "64"})]
 
 
-def test_counts_read_like_counts(job):
+def test_counts_read_like_counts(job, snapshot):
     found = job({"a": {10: 1, 100: 1, 1000: 3}, "b": {10: 2, 100: 3, 1000: 1}}, axis="modules")
-    assert found.advice == (
-        "`a` is fastest up to 100 modules, by at least 96 %; `b` is fastest at 1000 modules, by a factor of at least "
-        "2.9."
-    )
+    assert found.advice == snapshot
 
 
-def test_all_counts_together_read_like_counts(job):
+def test_all_counts_together_read_like_counts(job, snapshot):
     found = job({"a": {10: 1, 100: 1}, "b": {10: 2, 100: 2}}, axis="modules")
-    assert found.advice == "`a` is fastest at every number of modules, by at least 96 %."
+    assert found.advice == snapshot
 
 
 def test_one_size_without_an_interval_does_not_make_all_of_them_single_readings(make_along, make_subject):
@@ -216,5 +202,5 @@ def test_one_size_without_an_interval_does_not_make_all_of_them_single_readings(
         for each in make_along(BENCHMARK, "size", {size: seconds}, {"way": way}, spread=spread, rivals="way")
     ]
     (found,) = jobs(make_subject(cells))
-    assert "read once" not in found.advice
+    assert "measured once" not in found.advice
     assert "`data`" in found.advice

@@ -73,11 +73,11 @@ def test_the_controls_are_those_of_the_machines_gates(make_cell, make_subject):
 def test_the_method_counts_the_samples(make_cell, make_subject):
     few, many = cells(make_cell, 0.01, 0.01)
     found = trust(make_subject([replace(few, samples=5), replace(many, samples=100)]), NOTHING)
-    assert "(5 to 100 a cell, 52.5 in the middle)" in found.method[0]
+    assert "(5 to 100 a cell, median 52.5)" in found.method[0]
 
 
 def test_the_method_says_nothing_of_what_was_not_measured(make_cell, make_subject):
     times = trust(make_subject(cells(make_cell, 0.01)), NOTHING).method
     assert not any("Memory" in sentence or "tracked" in sentence for sentence in times)
     memory = trust(make_subject([make_cell("f.C.peakmem_it", {}, 1, kind="peakmemory", unit="bytes")]), NOTHING).method
-    assert memory == ("Memory is read once, without an interval.",)
+    assert memory == ("Memory is measured once, without an interval.",)

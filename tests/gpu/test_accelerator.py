@@ -112,7 +112,7 @@ def test_an_event_read_too_early_is_an_error_as_in_torch(device):
     start.record()
     device.submit(1.0)
     end.record()
-    with pytest.raises(RuntimeError, match="before the device came to it"):
+    with pytest.raises(RuntimeError, match="before the device reached it"):
         end.seconds_since(start)
 
 
@@ -309,16 +309,14 @@ def test_a_device_that_is_hidden_or_has_no_driver_is_told_so_with_the_cure(monke
 
     monkeypatch.setattr(torch.accelerator, "current_accelerator", built_for)
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
-    with pytest.raises(
-        BenchCoreError, match=r"finds no such device on this machine\. See whether its driver is loaded"
-    ):
+    with pytest.raises(BenchCoreError, match=r"finds no such device on this machine\. Check that its driver is loaded"):
         open_accelerator()
-    with pytest.raises(BenchCoreError, match=r"no xpu: .*Ask for 'cuda'"):
+    with pytest.raises(BenchCoreError, match=r"no xpu: .*Pass 'cuda'"):
         open_accelerator("xpu")
 
 
 @pytest.mark.parametrize(
-    ("device", "message"), [("cpu", "cpu is no accelerator"), ("cuda:1", "CUDA_VISIBLE_DEVICES=1")]
+    ("device", "message"), [("cpu", "cpu is not an accelerator"), ("cuda:1", "CUDA_VISIBLE_DEVICES=1")]
 )
 def test_a_device_that_cannot_be_meant_is_refused(device, message):
     with pytest.raises(BenchCoreError, match=message):

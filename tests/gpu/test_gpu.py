@@ -563,21 +563,21 @@ def test_a_quiet_run_has_no_warnings():
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"finished": False}, "interrupted after 1 cells"),
+        ({"finished": False}, "interrupted after 1 cell"),
         (
             {"after": DeviceState("nvidia-smi", sm_mhz=990.0, max_sm_mhz=1980.0, reasons=("software power cap",))},
             "At the end the device was slowed by software power cap, at 990 of 1980 MHz.",
         ),
         ({"after": DeviceState("nvidia-smi", sm_mhz=900.0)}, "from 1000 to 900 MHz"),
         ({"yardsticks": (Yardstick("fill_", 4, Samples(1, (1.0,)), Samples(1, (1.5,))),)}, "1.50 times as long"),
-        ({"before": DeviceState("nobody")}, "is not known: nvidia-smi"),
+        ({"before": DeviceState("nobody")}, "unknown: nvidia-smi"),
         ({"cells": (cell("slow", 1, 1, 1, gapless=False),)}, "1 cell waited for the device inside a call"),
-        ({"cells": (cell("big", 1, 1, 1, allocations=3),)}, "1 cell asked the driver for memory"),
+        ({"cells": (cell("big", 1, 1, 1, allocations=3),)}, "1 cell requested memory from the driver"),
         (
             {"agreements": (TimerComparison("job", "rival", "host", "warm", (2.0,) * 7, (1.0,) * 7),)},
-            "1 comparison with another tool came out more than 2 % apart",
+            "1 comparison with another timer differed by more than 2 %",
         ),
-        ({"not_timed": (NotTimed("x", "boom", failed=True),)}, "1 cell failed and went untimed: x (boom)."),
+        ({"not_timed": (NotTimed("x", "boom", failed=True),)}, "1 cell failed without a time: x (boom)."),
         ({"not_timed": (NotTimed("x", "n/a", failed=False),) * 5}, "5 cells cannot run here: "),
     ],
 )

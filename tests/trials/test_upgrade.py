@@ -47,14 +47,21 @@ def drawn(tmp_path):
     return draw
 
 
-def test_what_got_slower_faster_and_stayed_is_counted_and_listed(drawn):
+def test_what_became_slower_or_faster_or_passed_is_counted_and_listed(drawn):
     page = drawn()
-    assert "**1 got slower, 1 got faster, 1 stayed**" in page
+    assert "**1 became slower, 1 became faster, 1 passed**" in page
     slower, _, rest = page.partition("## Slower")[2].partition("## Faster")
-    faster, _, stayed = rest.partition("## Stayed")
+    faster, _, passed = rest.partition("## Passed")
     assert "trunc_normal_" in slower
     assert "a.Edit.time_set(cpu)" in faster
-    assert "| b | 1 | at most +0.0 % |" in stayed
+    assert "| b | 1 | at most +0.0 % |" in passed
+
+
+def test_what_is_shown_as_after_agrees_with_the_change(drawn):
+    faster = RECORD.cells[1]
+    slower_medians = tuple(replace(effect, head=1.1 * effect.base) for effect in faster.effects)
+    page = drawn(replace(RECORD, cells=(replace(faster, effects=slower_medians),)))
+    assert "| 1.00 ms | 700 µs | -30.0 %" in page
 
 
 def test_a_report_upstream_stands_beside_what_it_reports(drawn):
@@ -63,7 +70,7 @@ def test_a_report_upstream_stands_beside_what_it_reports(drawn):
 
 
 def test_a_pair_that_is_not_fair_is_said_to_be_none(drawn):
-    assert "It is a fair pair" in drawn()
+    assert "Not a fair pair" not in drawn()
     page = drawn(replace(RECORD, unfair=("torch's build: CPU on base, CUDA on head",)))
     assert "**Not a fair pair**: torch's build: CPU on base, CUDA on head" in page
 
@@ -71,7 +78,7 @@ def test_a_pair_that_is_not_fair_is_said_to_be_none(drawn):
 def test_memory_is_told_apart_from_time(drawn):
     memory = drawn().partition("## Memory")[2]
     assert "b.Load.peakmem_load(cpu)" in memory
-    assert "differences are\n+10 MiB to +10 MiB" in memory
+    assert "+10 MiB to +10 MiB" in memory
 
 
 def test_what_was_timed_by_hand_has_its_ratio(drawn):

@@ -1,6 +1,6 @@
-"""The HTML page of `bench-core report`: one file that asks for nothing.
+"""The HTML page of `bench-core report`: one file that loads nothing else.
 
-What is to be read is in the markup: tables, rankings, advice. The script adds what moves: charts, sorting, filters.
+Tables, rankings and advice are in the markup. The script adds charts, sorting and filters.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ SECTIONS = (
 )
 
 EARLY = 'document.documentElement.classList.add("script");'
-"""Before anything is shown: what needs the script appears with it."""
+"""Runs before anything is shown, so elements that need the script appear only with it."""
 
 VEGA = "window.vegaIsHere(vegaEmbed);"
-"""The end of the charts' library: it tells the page's script."""
+"""The end of the charts' library. It tells the page's script that the library is there."""
 
 
 def html(report: Report) -> str:
@@ -90,20 +90,20 @@ def html(report: Report) -> str:
 
 
 def changes_of(history: History) -> list[tuple[Track, ChangePoint, int]]:
-    """The change points of all cells with their track's number, the newest first, the largest first of a commit."""
+    """The change points of all cells with their track's number: the newest commit first, and its largest step first."""
     found = [(track, change, number) for number, track in enumerate(history.tracks) for change in track.changes]
     return sorted(found, key=lambda row: (-row[1].moment, -max(row[1].ratio, 1 / row[1].ratio)))
 
 
 def prose(sentence: str) -> Markup:
-    """A sentence in which names stand between backticks, as the analyses write them."""
+    """A sentence of the analyses, in which names are between backticks."""
     return Markup(
         re.sub("`([^`]+)`", lambda found: f"<code>{breakable(Markup(found[1]))}</code>", str(escape(sentence)))
     )
 
 
 def breakable(name: str) -> Markup:
-    """A name that a narrow column breaks after a dot, or where its parameters begin."""
+    """A name that a narrow column may break after a dot, or before its parameters."""
     return Markup(re.sub(r"([.(])(?=\w)", r"\1<wbr>", str(escape(name))))
 
 
@@ -118,7 +118,7 @@ def _chart(chart: Chart) -> dict[str, Any]:
 
 @functools.cache
 def begin() -> subprocess.Popen[str]:
-    """Put the charts' library together in a process of its own: it takes a second, and results are read meanwhile."""
+    """Build the charts' library in another process. It takes a second, in which results are read."""
     bundle = f"import sys, vl_convert; sys.stdout.write(vl_convert.javascript_bundle({VEGA!r}))"
     process = subprocess.Popen([sys.executable, "-P", "-c", bundle], stdout=subprocess.PIPE, encoding="utf-8")
     atexit.register(_end, process)
@@ -126,7 +126,7 @@ def begin() -> subprocess.Popen[str]:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """Where there was nothing to be shown, nobody has waited for it."""
+    """End the process if nobody waited for it, which happens when there was nothing to show."""
     if process.returncode is None:
         process.kill()
         process.communicate()
@@ -134,20 +134,20 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 @functools.cache
 def _library() -> str:
-    """Vega-Lite and what it needs, as one script."""
+    """Vega-Lite and its dependencies as one script."""
     text, _ = begin().communicate()
     if begin().returncode:
-        raise BenchCoreError("the charts' library cannot be put together, see above: install vl-convert-python anew.")
+        raise BenchCoreError("the charts' library cannot be built, see above: reinstall vl-convert-python.")
     return text
 
 
 def _packed(text: str) -> str:
-    """Compressed, as letters that mean nothing to HTML; the same for the same text."""
+    """The text compressed, in base64. Equal texts give equal results."""
     return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
 
 def _hash(script: str) -> str:
-    """By which the page's policy knows its own scripts: no other one runs."""
+    """The hash of a script in the page's policy, which runs no other scripts."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
@@ -172,6 +172,7 @@ def _environment() -> jinja2.Environment:
         "rate": charts.rate,
         "ratio": units.estimate,
         "share": units.share,
+        "bounds": units.bounds,
         "change": units.signed_percent,
         "step": units.step,
         "count": units.count,
@@ -186,15 +187,15 @@ def _environment() -> jinja2.Environment:
 
 
 def _sortable(number: float) -> str:
-    """What a table sorts by: four digits; "" where there is nothing to sort by."""
+    """The key that a table sorts by, with four digits; "" where the number is not finite."""
     return f"{number:.4g}" if math.isfinite(number) else ""
 
 
 def _spread(measured: Measured) -> str:
-    """How uncertain a cell is; "" for a value that is counted, not timed."""
+    """The uncertainty of a time; "" for other values."""
     return units.uncertainty(measured.cell.value) if measured.cell.kind == "time" else ""
 
 
 def _size(found: str | int) -> str:
-    """Bytes, which asv's description holds as text; other text as it is."""
+    """Bytes with a unit. asv describes them as text. Other text is returned as it is."""
     return units.size(float(found)) if str(found).isdigit() else str(found)

@@ -14,10 +14,10 @@ from bench_core.report.page import vega
 from bench_core.report.page.vega import COLOURS, DASHES, KNOWN, LEVEL, LOG, SHAPES, UPRIGHT, Spec, kept, shown, ticks
 
 AT_ONCE = 6
-"""Lines of a chart that are told apart at once; the others are drawn in grey until they are chosen."""
+"""The most lines of a chart that are drawn in colour. The others are grey until they are chosen."""
 
 RATES: dict[Bound, str] = {"memory": "B/s", "generator": "numbers/s", "interpreter": "items/s"}
-"""The unit of what is achieved under each bound."""
+"""The unit of the rate under each bound."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,9 @@ class Chart:
     """One chart.
 
     Attributes:
-        spec: with the rows as the data set ``rows``.
-        columns: names of the row's values, as the specification uses them; ``cell`` holds a cell's number.
-        titles: of the columns, for the table and the download.
-        alt: what it shows, in words.
+        spec: the specification. Its data set ``rows`` holds the rows.
+        columns: name to title of a row's values. ``cell`` holds a cell's number.
+        alt: the text for readers who cannot see the chart.
     """
 
     spec: Spec
@@ -156,13 +155,13 @@ def _cost_lines(axis: str) -> list[Spec]:
 
 @dataclass(frozen=True)
 class CeilingPoint:
-    """A cell that the others are held to: a point of a ceiling.
+    """A cell that the others are compared with: a point of a ceiling.
 
     Attributes:
-        line: its name without its size: a line has all sizes.
-        work: bytes, numbers or items of a call.
-        rate: of them in a second.
-        level: as of a limit.
+        line: its name without its size, since a line has all sizes.
+        work: bytes, numbers or items per call.
+        rate: bytes, numbers or items per second.
+        level: as in `Limit`.
     """
 
     line: str
@@ -281,7 +280,8 @@ def _where(level: str) -> str:
 
 
 def law() -> Spec:
-    """Measured points and the law through them; the data sets ``rows`` and ``law``, and two parameters, come later."""
+    """Measured points and the law through them. The page adds the data sets ``rows`` and ``law``, and two
+    parameters."""
     return vega.base(
         280,
         [
@@ -310,7 +310,7 @@ def law() -> Spec:
 
 
 def residuals() -> Spec:
-    """How far each point is from its law, and why."""
+    """The distance of each point from its law, with a possible cause."""
     return vega.base(
         280,
         [
@@ -439,7 +439,7 @@ def _ways(one: Job, told_apart: Spec) -> Spec:
 
 
 def crossing(one: Crossing, alt: str) -> Chart:
-    """The second value of a parameter over the first one, along the axis."""
+    """The ratio of the second value of a parameter to the first, along the axis."""
     rows: list[list[Any]] = [[label, n, *_kept(ratio)] for label, n, ratio in one.ratios]
     spec = vega.base(
         240,
@@ -473,7 +473,7 @@ def crossing(one: Crossing, alt: str) -> Chart:
 
 
 def track() -> Spec:
-    """A cell over the commits. The data sets ``rows`` and ``marks``, and two parameters, come later."""
+    """A cell over the commits. The page adds the data sets ``rows`` and ``marks``, and two parameters."""
     axis = {
         "title": "commit",
         "grid": False,
@@ -560,4 +560,4 @@ def _marks() -> list[Spec]:
 
 
 SHARED = {"law": law, "residuals": residuals, "track": track}
-"""Specifications that many charts share; each is in the page once."""
+"""Specifications that many charts share. Each is in the page once."""

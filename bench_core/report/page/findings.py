@@ -1,4 +1,4 @@
-"""The handful of things that a reader should know before anything else."""
+"""The few things that a reader of the report should know first."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from bench_core.records.report import Job, Report, Rival
 Row = TypeVar("Row")
 
 LONGEST_REASON = 100
+"""Characters of a reason, at most."""
 
 OF_A_KIND = 2
-"""Findings of each kind, at most: with five kinds, a list that is read to its end."""
+"""The most highlights of each kind. With six kinds the list stays short enough to be read."""
 
 
 @dataclass(frozen=True)
 class Highlight:
-    """One sentence, and where its evidence is.
+    """One sentence with a link to its evidence.
 
     Attributes:
         kind: in a word or two, e.g. ``to gain``.
-        figure: the number that makes it one; "" without.
+        figure: the number behind it; "" without one.
         link: the anchor of the evidence.
     """
 
@@ -39,14 +40,14 @@ class Highlight:
 
 
 def anchor(cell: str) -> str:
-    """The id of a cell's row, and its address in the page: as JavaScript's `encodeURI` writes it, without spaces, which
-    cannot be in an id."""
+    """The id of a cell's row, and its address in the page: as JavaScript's `encodeURI` writes it, and without spaces,
+    which an id cannot contain."""
     return "cell=" + quote("_".join(cell.split()), safe=";,/?:@&=+$#!*'()")
 
 
 def findings(report: Report) -> list[Highlight]:
-    """What gates found last, the largest distances, the clearest advice, the oddest departures, the newest steps, what
-    was left out."""
+    """The last regressions, the largest distances from limits, the clearest advice, the largest departures from laws,
+    the newest steps, and what was left out."""
     return [
         *_reds(report),
         *_gains(report),
@@ -62,7 +63,7 @@ def _on(report: Report, subject: str) -> str:
 
 
 def _reds(report: Report) -> Iterator[Highlight]:
-    """Regressions that the last gates on each machine found: on its newest judged commit, and on what is no commit."""
+    """Regressions of the last gates on each machine: of its newest judged commit, and of the last head without one."""
     for number, history in enumerate(report.histories):
         judged = next((moment for moment in reversed(history.moments) if moment.verdicts), None)
         said = [] if judged is None else [(judged.commit.hash[:8], *verdict) for verdict in judged.verdicts]
@@ -70,7 +71,7 @@ def _reds(report: Report) -> Iterator[Highlight]:
         for head, base, verdict, reason in said:
             if verdict == "regression":
                 on = f" on {history.machine}" if len(report.histories) > 1 else ""
-                yield Highlight("slower, says the gate", head, f"Against {base}{on}: {reason}.", f"#history-{number}")
+                yield Highlight("regression", head, f"Against {base}{on}: {reason}.", f"#history-{number}")
 
 
 def _gains(report: Report) -> Iterator[Highlight]:
@@ -89,7 +90,7 @@ def _gains(report: Report) -> Iterator[Highlight]:
 def _advice(report: Report) -> Iterator[Highlight]:
     worst = [(_worst(job), number, job) for number, job in enumerate(report.jobs)]
     certain = [(rival, number, job) for rival, number, job in worst if rival is not None and rival.ratio.low > 1]
-    # Advice that names one way, the same at every size, comes first.
+    # Advice that names the same single way at every size comes first.
     certain.sort(key=lambda row: (bool(row[2].flips) or _is_shared(row[2]), -row[0].ratio.low))
     for rival, number, job in _first_of_each(certain, lambda row: row[2].benchmark):
         sentence = f"`{job.benchmark}`{_on(report, job.subject)}: {job.advice}"
@@ -97,7 +98,7 @@ def _advice(report: Report) -> Iterator[Highlight]:
 
 
 def _is_shared(job: Job) -> bool:
-    """Somewhere the best way has company that cannot be told from it."""
+    """Whether another way is tied with the best one at some size."""
     return any(sum(rival.tied for rival in ranking.rivals[1:]) for ranking in job.rankings)
 
 
@@ -140,7 +141,7 @@ def _steps(report: Report) -> Iterator[Highlight]:
 
 
 def _first_of_each(rows: Iterable[Row], name: Callable[[Row], str]) -> Iterator[Row]:
-    """The first rows of different benchmarks: the sizes of one tell one story."""
+    """The first rows of different benchmarks, since the sizes of one benchmark are alike."""
     found = dict[str, Row]()
     for row in rows:
         found.setdefault(name(row).split("(")[0], row)

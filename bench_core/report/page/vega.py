@@ -1,8 +1,8 @@
 """Pieces of Vega-Lite specifications that several charts share: style, scales, ticks, marks.
 
-Colours are CSS variables, which browsers resolve inside SVG: the dark view and print need no second drawing. Whatever
-has a colour has a shape or a dash of its own, too. Names come as data and as JSON strings, never as a part of an
-expression.
+Colours are CSS variables, which browsers resolve inside SVG, so the dark view and print need no second drawing.
+Everything with a colour of its own also has a shape or a dash of its own. Names are data or JSON strings, never parts
+of an expression.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ DASHES = [[1, 0], [7, 3], [2, 2], [9, 3, 2, 3], [12, 4], [4, 2, 1, 2]]
 STYLE: Spec = {
     "background": "transparent",
     "font": "system-ui, sans-serif",
-    "aria": False,  # the figure around the chart says it in words
+    "aria": False,  # the figure around the chart has a text
     "view": {"stroke": None},
-    "padding": {"left": 2, "right": 22, "top": 8, "bottom": 2},  # the last label of an axis hangs over its end
+    "padding": {"left": 2, "right": 22, "top": 8, "bottom": 2},  # the last label of an axis extends beyond its end
     "axis": {
         "labelColor": "var(--muted)",
         "titleColor": "var(--muted)",
@@ -52,20 +52,20 @@ STYLE: Spec = {
     "text": {"color": "var(--muted)", "fontSize": 11},
     "rule": {"color": "var(--muted)"},
 }
-"""Of every chart: Vega-Lite's ``config``."""
+"""Vega-Lite's ``config`` of every chart."""
 
 
 def kept(number: float) -> float | None:
-    """A number of a chart's data: five digits, and None where JSON has no number."""
+    """A number in a chart's data, with five digits; None where it is not finite."""
     return float(f"{number:.5g}") if math.isfinite(number) else None
 
 
 def shown(number: str, unit: str = "unit") -> str:
-    """A Vega expression for a number as a person reads it; the page's script defines the function.
+    """A Vega expression that formats a number. The page's script defines the function.
 
     Args:
         number: an expression for it.
-        unit: an expression for its unit; by itself the parameter of the specification.
+        unit: an expression for its unit; by default the parameter of the specification.
     """
     return f"shown({number}, {unit})"
 
@@ -77,7 +77,7 @@ LOG: Spec = {"type": "log", "nice": False, "padding": 12}
 """A logarithmic scale."""
 
 TICKS = 7
-"""Of an axis, at most."""
+"""The most ticks of an axis."""
 
 DECIMAL: list[tuple[float, list[float], int]] = [
     (10.0, [1, 1.5, 2, 3, 5, 7], 1),
@@ -91,7 +91,7 @@ BINARY: list[tuple[float, list[float], int]] = [(2.0, [1.0], step) for step in (
 
 
 def ticks(values: Iterable[float | None], unit: str = "") -> Spec:
-    """Where a logarithmic axis has its ticks: round numbers; nothing, where Vega's own serve as well."""
+    """The ticks of a logarithmic axis, at round numbers; empty where Vega's own ticks serve as well."""
     known = [value for value in values if value is not None and value > 0]
     for base, factors, step in BINARY if unit == "bytes" else DECIMAL:
         first, last = (math.floor(math.log(end(known, default=1.0), base)) for end in (min, max))
@@ -104,7 +104,7 @@ def ticks(values: Iterable[float | None], unit: str = "") -> Spec:
 
 
 def interval(unit: str = "unit") -> list[Spec]:
-    """Columns for the tooltip: the value, and its interval."""
+    """Transforms that add the value and its interval as text for the tooltip."""
     return [
         {"calculate": shown("datum.value", unit), "as": "shown"},
         {
@@ -137,7 +137,7 @@ LEVEL: Spec = {"x": {"value": 0}, "x2": {"value": "width"}}
 
 
 def row(height: int) -> Spec:
-    """Encoding of what stands at the top of the chart, one below the other, by its field ``row``."""
+    """The encoding of labels below each other at the top of the chart, by their field ``row``."""
     return {"value": {"expr": f"datum.row * {height}"}}
 
 
@@ -153,12 +153,12 @@ def base(height: int, layers: list[Spec], **more: Any) -> Spec:
 
 
 def repeated(range_: Sequence[Any], lines: Sequence[str]) -> list[Any]:
-    """One of the range for each line, from the start again where it ends."""
+    """A value of the range for each line. After the last value comes the first again."""
     return [range_[index % len(range_)] for index in range(len(lines))]
 
 
 def greys(lines: Sequence[str]) -> list[str]:
-    """Another one each time that the dashes begin again."""
+    """A grey for each line. It changes when `DASHES` start again."""
     shades = ("var(--text)", "var(--muted)", "var(--edge)")
     return [shades[index // len(DASHES) % len(shades)] for index in range(len(lines))]
 

@@ -1,4 +1,4 @@
-"""The records, regrouped as the page shows them."""
+"""The records, grouped as the page shows them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Figure:
 
     Attributes:
         key: its number among the charts.
-        title: "" where what stands above says all.
+        title: "" where the heading above is enough.
     """
 
     key: int
@@ -53,7 +53,7 @@ class Figure:
 
 
 class Figures:
-    """Gathers the charts of a page, and the numbers of its cells."""
+    """Collects the charts of a page, and numbers its cells."""
 
     def __init__(self, report: Report) -> None:
         names = dict.fromkeys(name for subject in report.subjects for name in subject.cells)
@@ -86,9 +86,9 @@ class Cost:
     """One benchmark along one axis.
 
     Attributes:
-        common: what all of its lines share, in words.
-        lines: that can be chosen; () where they are few enough.
-        first: those that are chosen at first.
+        common: parameters with one value in all lines, as text.
+        lines: the names of lines that can be chosen; () where all are shown.
+        first: the lines that are chosen at first.
     """
 
     number: int
@@ -163,15 +163,14 @@ def _cost(number: int, report: Report, group: Sequence[Series], figures: Figures
 
 
 def _spread_out(names: Sequence[str], count: int) -> list[str]:
-    """The first, the last, and what lies evenly between."""
+    """The first, the last, and evenly spaced ones between."""
     if len(names) <= count:
         return list(names)
     return [names[round(index * (len(names) - 1) / (count - 1))] for index in range(count)]
 
 
 def _edges(caches: Mapping[str, int], lines: Iterable[Series]) -> list[tuple[str, float, int]]:
-    """The n from which the elements of a line are larger than a cache of the CPU, with a row for each width of an
-    element."""
+    """Caches of the CPU as (name, the n from which the elements of a line outgrow it, a row for each element size)."""
     on_cpu = (series for series in lines if series.fixed.get("device", "cpu") == "cpu")
     widths = sorted({series.item_bytes for series in on_cpu if series.item_bytes})
     return [
@@ -225,7 +224,7 @@ def rooflines(report: Report, figures: Figures) -> list[Roofline]:
 
 
 def _yardsticks(subject: Subject, bound: Bound) -> Iterator[CeilingPoint]:
-    """What the subject's own yardsticks of this bound reach."""
+    """The rates of the subject's own yardsticks of this bound."""
     for measured in subject.cells.values():
         cell = measured.cell
         if cell.family == FAMILY and cell.kind == "time" and cell.value.middle > 0:
@@ -241,7 +240,7 @@ def _yardsticks(subject: Subject, bound: Bound) -> Iterator[CeilingPoint]:
 
 
 def _work(cell: CellResult) -> tuple[Bound, float | None, str]:
-    """What a yardstick is for, how much it does in a call, and the parameter that says so."""
+    """The bound of a yardstick, the work of a call, and the parameter that sets it."""
     if cell.drawn:
         return "generator", cell.drawn, "size"
     if cell.moved_bytes:
@@ -264,7 +263,7 @@ class JobView:
     """A job with its chart.
 
     Attributes:
-        names: of the ways, those that are fast at the largest size first.
+        names: the ways, the fastest at the largest size first.
         rows: for each of the names, its rank and rival in each ranking, or None.
     """
 
@@ -330,7 +329,7 @@ class InSubject:
     """A cell on one machine.
 
     Attributes:
-        share: of its limit; None without one.
+        share: of its limit; None without a limit.
     """
 
     measured: Measured
@@ -342,8 +341,8 @@ class CellRow:
     """A cell in every subject.
 
     Attributes:
-        subjects: None where one has not measured it.
-        compared: the second subject held against the first; None unless there are two that have measured it.
+        subjects: one for each subject; None where it has not measured the cell.
+        compared: the second subject compared with the first; None unless exactly two have measured it.
         reproduce: the command that measures it again, the same on every machine.
     """
 
@@ -368,7 +367,7 @@ def cell_rows(report: Report) -> list[CellRow]:
 
 
 def laws(report: Report, cells: Mapping[str, int]) -> list[dict[str, object]]:
-    """What the charts of the laws are drawn from, one for each of the report's growths."""
+    """The data for the charts of the laws, one for each of the report's growths."""
     return [_law(growth, cells) for growth in report.growths]
 
 
@@ -406,7 +405,7 @@ def _ends(interval: Interval) -> tuple[float, float, float]:
 
 
 def histories(report: Report, cells: Mapping[str, int]) -> list[dict[str, object]]:
-    """What the charts of the history are drawn from, one for each of the report's histories."""
+    """The data for the charts of the history, one for each of the report's histories."""
     return [
         {
             "commits": [moment.commit.hash[:8] for moment in history.moments],
@@ -421,7 +420,7 @@ def histories(report: Report, cells: Mapping[str, int]) -> list[dict[str, object
 
 
 def _marks(moment: Moment) -> list[tuple[str, str]]:
-    """Kind and words of what is marked at a commit, for every cell."""
+    """(Kind, text) of each mark at a commit."""
     upgrade = [("torch upgrade", f"torch {moment.upgraded} to {moment.torch}")] if moment.upgraded else []
     return upgrade + [
         (
@@ -433,11 +432,14 @@ def _marks(moment: Moment) -> list[tuple[str, str]]:
 
 
 TINIEST = 1e-300
-"""Far below whatever is measured, and far enough above 0 to divide by."""
+"""Far below every measured value, and large enough to divide by."""
 
 
 def _track(history: History, number: int, cells: Mapping[str, int]) -> dict[str, object]:
-    """Values as whole numbers of a tick, a thousandth or less of the smallest: 50,000 of them take half a megabyte."""
+    """A track with its values as multiples of a tick, which keeps 50,000 values at half a megabyte.
+
+    The tick is at most a thousandth of the smallest value.
+    """
     track = history.tracks[number]
     middles = [interval.middle for _, interval in track.values]
     smallest = min((abs(middle) for middle in middles if middle), default=1.0)

@@ -168,7 +168,7 @@ def test_a_regression_that_the_last_gate_found_comes_first_and_an_older_one_not_
     green = replace(quiet[2], verdicts=(("main", "pass", ""),))
     last = replace(small, histories=(replace(history, moments=(quiet[0], red, *quiet[2:])),))
     first = findings(last)[0]
-    assert (first.kind, first.figure) == ("slower, says the gate", red.commit.hash[:8])
+    assert (first.kind, first.figure) == ("regression", red.commit.hash[:8])
     assert first.sentence == "Against main: 2 cells slower."
     older = replace(small, histories=(replace(history, moments=(quiet[0], red, green, *quiet[3:])),))
     assert "gate" not in findings(older)[0].kind
@@ -189,7 +189,7 @@ def test_a_step_is_said_in_the_words_of_its_unit(small):
         for number, (unit, ratio) in enumerate((("bytes", 0.25), ("steps", 4.5)))
     )
     found = findings(replace(small, histories=(replace(history, tracks=tracks),)))
-    assert [(one.kind, one.figure) for one in found if one.link == "#history-0" and "gate" not in one.kind] == [
+    assert [(one.kind, one.figure) for one in found if one.link == "#history-0" and one.kind != "regression"] == [
         ("higher", "4.50x"),
         ("less", "4.00x"),
     ]
