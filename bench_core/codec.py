@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from cattrs import BaseValidationError, Converter, transform_error
 from cattrs.cols import homogenous_tuple_structure_factory, mapping_structure_factory
@@ -51,7 +51,7 @@ def from_json(kind: type[T], content: Any) -> T:
     except BaseValidationError as error:
         raise MalformedError(_first(error)) from error
     except (ValueError, TypeError) as error:  # of what is no class, cattrs tells no place
-        raise MalformedError(f"at its top: {error}") from error
+        raise MalformedError(f"its top level: {error}") from error
 
 
 class Tagged:
@@ -128,18 +128,45 @@ def _converter() -> Converter:
     made.register_structure_hook(float, _float)
     made.register_unstructure_hook(float, _json_float)
     # cattrs takes every iterable for a tuple, a text among them, and fills fields that are missing with their defaults.
-    made.register_structure_hook_factory(_is_tuple, _only(list, homogenous_tuple_structure_factory))
+    made.register_structure_hook_factory(_is_tuple, _only(list, _tuple))
     made.register_structure_hook_factory(_is_mapping, _only(dict, mapping_structure_factory))
     made.register_structure_hook_factory(is_dataclass, _only(dict, _whole))
+    made.register_structure_hook_func(_is_literal, _one_of)
     return made
+
+
+def _one_of(value: Any, kind: Any) -> Any:
+    if value not in get_args(kind):
+        raise _wrong(value, " or ".join(map(json.dumps, get_args(kind))))
+    return value
 
 
 def _is_tuple(kind: Any) -> bool:
     return get_origin(kind) is tuple
 
 
+def _tuple(kind: Any, converter: Converter) -> Hook:
+    """``tuple[T, ...]``, or a tuple with a type for each of its items."""
+    kinds = get_args(kind)
+    if kinds[-1] is Ellipsis:
+        return homogenous_tuple_structure_factory(kind, converter)
+    hooks = [converter.get_structure_hook(one) for one in kinds]
+
+    def read(value: Any, _: Any) -> Any:
+        if len(value) != len(kinds):
+            raise ValueError(f"{len(value)} items, and not {len(kinds)}")
+        return tuple(hook(item, one) for hook, item, one in zip(hooks, value, kinds, strict=True))
+
+    return read
+
+
 def _is_mapping(kind: Any) -> bool:
     return get_origin(kind) in (Mapping, dict)
+
+
+def _is_literal(kind: Any) -> bool:
+    origin: Any = get_origin(kind)
+    return origin is Literal
 
 
 def _only(of_json: type, made_by: Callable[[Any, Any], Any]) -> Any:

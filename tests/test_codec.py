@@ -21,6 +21,7 @@ class Whole:
     kind: Literal["a", "b"] = "a"
     ok: bool = True
     note: str | None = None
+    pair: tuple[int, str] = (1, "one")
     added: tuple[str, ...] = field(default=(), metadata={LATER: True})
 
 
@@ -53,7 +54,9 @@ def test_what_is_no_number_comes_back_as_it_was():
         pytest.param({"parts": [5]}, r"parts\[0\]: 5 is not of type Part", id="a number for a record"),
         pytest.param({"parts": [{"count": 1.5, "share": 1}]}, r"parts\[0\].count: 1.5", id="a float for an int"),
         pytest.param({"parts": [{"count": 1}]}, r"parts\[0\]: lacks share", id="a field that is missing"),
-        pytest.param({"kind": "c"}, "kind: c", id="a name that is not known"),
+        pytest.param({"kind": "c"}, 'kind: "c" is not of type "a" or "b"', id="a name that is not known"),
+        pytest.param({"pair": [1]}, "pair: 1 items, and not 2", id="too few items"),
+        pytest.param({"pair": ["one", 1]}, 'pair: "one" is not of type int', id="items in another order"),
     ],
 )
 def test_a_wrong_content_is_named_with_its_place(change, complaint):

@@ -16,6 +16,7 @@ from trials import causes as causes_trial
 from trials import creep as creep_trial
 from trials import detect as detect_trial
 from trials import growth as growth_trial
+from trials import replay as replay_trial
 from trials import report as report_trial
 from trials import sidebyside as sidebyside_trial
 from trials import simulate as simulate_trial
@@ -190,6 +191,14 @@ def sidebyside(out: Path, machine: str, dirty: bool, rounds: int, bench: str | N
 def growth(out: Path, machine: str, dirty: bool, budget: str | None, counts: tuple[int, ...]) -> None:
     """Time and memory by the number of cells."""
     growth_trial.run(begun(out, machine, "growth", dirty, budget=budget), counts, say)
+
+
+@main.command()
+@common
+def replay(out: Path, machine: str) -> None:
+    """Judge all recorded gates again: 1 if a verdict is another than the recorded one."""
+    if not replay_trial.run(out / machine, click.echo):
+        raise SystemExit(1)
 
 
 @main.command()

@@ -132,7 +132,7 @@ def _by_parents(found: End, logs: NDArray[np.float64], parents: NDArray[np.int64
     if len(groups) < rules.MIN_PARENTS or 2 * repeated <= len(groups):
         return found
     likeness = intraclass_correlation(groups)
-    chance = judge_cells.ALIKE_P_OF_RED if found.verdict == "regression" else judge_cells.ALIKE_P
+    chance = judge_cells.ALIKE_P_OF_REGRESSION if found.verdict == "regression" else judge_cells.ALIKE_P
     if not (likeness > judge_cells.ALIKE and likeness_p(groups, judge_cells.PERMUTATION_SEED) < chance):
         return found
     medians = confidence_sequence([statistics.median(group) for group in groups], rule.error)

@@ -128,7 +128,7 @@ def page(folder: Path) -> str:
     """``docs/torch-upgrades.md``."""
     record = gate_file.read(folder / GATE)
     verdict = judge(record)
-    rows = list(zip(record.cells, verdict.cells, strict=True))
+    rows = [(one.evidence, one.judgement) for one in verdict.cells]
     timed = [row for row in rows if row[0].kind == "time"]
     return "\n".join(
         [
@@ -214,7 +214,7 @@ def _table(rows: Sequence[Row], *, slowest_first: bool) -> Iterator[str]:
 
 def _fields(row: Row) -> list[str]:
     cell, judged = row
-    base, head = (gate_file.middle(cell, side) for side in SIDES)
+    base, head = (cell.median(side) for side in SIDES)
     shown = units.before_and_after(base, head, judged.ratio.middle, cell.unit)
     known = next((where for pattern, where in REPORTED.items() if re.search(pattern, cell.name)), "")
     return [code(cell.name), *shown, effect(judged.ratio), known]
@@ -240,7 +240,7 @@ def _others(rows: Sequence[Row]) -> Iterator[str]:
     yield f"{len(rows) - len(changed)} of {len(rows)} are unchanged or within the limit."
     yield ""
     yield from _table(changed, slowest_first=True)
-    more = [gate_file.middle(cell, "head") - gate_file.middle(cell, "base") for cell, _ in rows if cell.unit == "bytes"]
+    more = [cell.median("head") - cell.median("base") for cell, _ in rows if cell.unit == "bytes"]
     if more:
         low, high = (f"{end / 2**20:+.0f} MiB" for end in (min(more), max(more)))
         yield "Peak memory is that of the whole process, torch included."

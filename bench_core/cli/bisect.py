@@ -35,13 +35,13 @@ def bisect(good: str, bad: str, cell: str, json_file: Path | None, **options: An
     the change it is; one that does not build, or in which the cell fails, is skipped. After Ctrl-C, the same command
     goes on.
     """
+    from bench_core.codec import to_json
     from bench_core.gate import bisect as search
     from bench_core.gate.measure.supervise import interruptible
     from bench_core.gate.session import Request
     from bench_core.report import bisect as report
     from bench_core.report.gate_live import Live
     from bench_core.results.asv_run import description
-    from bench_core.results.gate_file import as_json
 
     if json_file is not None:
         require_writable(json_file.absolute().parent)
@@ -74,5 +74,5 @@ def bisect(good: str, bad: str, cell: str, json_file: Path | None, **options: An
             f"the search cannot go on: {error}. Once that is mended, the same command goes on from what is known."
         ) from error
     out.print(report.summary(found, naming(asked["config"])), crop=False, soft_wrap=True)
-    content = {"schema": 1, **as_json(found)}
+    content = {"schema": 1, **to_json(found)}
     write_page(json_file, json.dumps(content, indent=1, allow_nan=False) + "\n" if json_file else "")

@@ -23,7 +23,7 @@ from bench_core.errors import BenchCoreError, require_writable
 from bench_core.records.gate import CellEvidence, GateRecord, GateSettings, GateVerdict
 
 if TYPE_CHECKING:
-    from bench_core.report.gate import Commands
+    from bench_core.report.gate import GateCommands
 
 
 @click.command()
@@ -168,7 +168,7 @@ def self_tested(out: Console, record: GateRecord, plants: Mapping[str, float]) -
     out.print(report.self_test(record, verdict, plants), crop=False)
     if record.interrupted:
         return 130
-    found = {cell.name: judged.verdict for cell, judged in zip(record.cells, verdict.cells, strict=True)}
+    found = {cell.name: cell.verdict for cell in verdict.cells}
     red = {name for name, what in found.items() if what == "regression"}
     return 0 if red and red == plants.keys() & found.keys() else 1
 
@@ -251,20 +251,19 @@ def looked_into(
     def say(line: str) -> None:
         out.print(line, markup=False, style="dim", soft_wrap=True)
 
-    judged = zip(record.cells, verdict.cells, strict=True)
     timed = {
-        cell.name: one.ratio.middle
-        for cell, one in judged
-        if cell.kind in TIMED and cell.effects and cell.error is None
+        one.name: one.judgement.ratio.middle
+        for one in verdict.cells
+        if one.evidence.kind in TIMED and one.evidence.effects and one.evidence.error is None
     }
     try:
         if options["explain"]:
             with harmless("there is no explanation"):
                 record = session.explained(record, suspects(record, verdict, say), say)
-            if record.creep is not None and verdict.creep is not None:
-                with harmless(f"there is no explanation of what crept in since {record.creep.base.name}"):
-                    crept = session.explained(record.creep, suspects(record.creep, verdict.creep, say), say)
-                    record = replace(record, creep=crept)
+            if record.past is not None and verdict.past is not None:
+                with harmless(f"there is no explanation of what crept in since {record.past.base.name}"):
+                    past = session.explained(record.past, suspects(record.past, verdict.past, say), say)
+                    record = replace(record, past=past)
         if options["instructions"] and not timed:
             say("no instructions are counted: they stand beside times, and no cell has one")
         elif options["instructions"]:
@@ -290,16 +289,15 @@ def suspects(record: GateRecord, verdict: GateVerdict, say: Callable[[str], None
     """
     from bench_core.gate.judge.rule import TIMED
 
-    judged = list(zip(record.cells, verdict.cells, strict=True))
-    if red := {cell.name: one.ratio.middle for cell, one in judged if one.verdict == "regression"}:
-        return red
+    if slow := {one.name: one.judgement.ratio.middle for one in verdict.cells if one.verdict == "regression"}:
+        return slow
     if verdict.suite is None or verdict.suite.verdict != "regression":
         say(f"nothing to explain: no cell was found slower than {record.base.name}")
         return {}
     slower = [
-        (one.ratio.middle, cell.name)
-        for cell, one in judged
-        if cell.kind in TIMED and cell.error is None and one.ratio.middle > 1
+        (one.judgement.ratio.middle, one.name)
+        for one in verdict.cells
+        if one.evidence.kind in TIMED and one.evidence.error is None and one.judgement.ratio.middle > 1
     ]
     largest = sorted(slower, reverse=True)[:LARGEST]
     say(f"no cell alone is slower: explaining the {len(largest)} with the largest estimates")
@@ -354,11 +352,11 @@ def outcome(record: GateRecord, verdict: GateVerdict, strict: bool) -> tuple[int
     )
 
 
-def commands(record: GateRecord, config: Path) -> Commands:
+def commands(record: GateRecord, config: Path) -> GateCommands:
     """The commands that measure what a record holds again."""
-    from bench_core.report.gate import Commands
+    from bench_core.report.gate import GateCommands
 
-    return Commands(measuring(record, config), measuring(record.creep, config) if record.creep else "")
+    return GateCommands(measuring(record, config), measuring(record.past, config) if record.past else "")
 
 
 def measuring(record: GateRecord, config: Path) -> str:
@@ -370,7 +368,7 @@ def measuring(record: GateRecord, config: Path) -> str:
     named = [record.base, record.head] if record.code is None else [record.code]
     words += [version.name for version in named if version.name != WORKING_TREE]
     words += [] if record.code is None else ["--versus", record.base.name, record.head.name]
-    words += [] if record.creep is None else ["--creep", record.creep.base.name]
+    words += [] if record.past is None else ["--creep", record.past.base.name]
     words.append("--quick" if asked.profile == "quick" else "--full")
     for option, found, default in (
         ("--noise-floor", f"{100 * asked.noise_floor:g}%", asked.noise_floor == usual.noise_floor),
@@ -381,7 +379,9 @@ def measuring(record: GateRecord, config: Path) -> str:
     return shlex.join([*words, *naming(config)])
 
 
-def written(record: GateRecord, verdict: GateVerdict, code: int, command: Commands, options: dict[str, Any]) -> None:
+def written(
+    record: GateRecord, verdict: GateVerdict, code: int, command: GateCommands, options: dict[str, Any]
+) -> None:
     """Write the files that were asked for."""
     from bench_core.report import gate as report
     from bench_core.results import gate_file

@@ -254,7 +254,8 @@ class _Tests:
             return _Compared("pass", "the package is identical to good's")
         if not record.cells:
             return _Compared("error", f"it skips itself: {record.left_out[self.cell]}")
-        judged, evidence = judge(record).cells[0], record.cells[0]
+        found = judge(record).cells[0]
+        judged, evidence = found.judgement, found.evidence
         pairs = len(evidence.effects)
         return _Compared(judged.verdict, judged.reason, evidence.error_side, judged.ratio if pairs else None, pairs)
 

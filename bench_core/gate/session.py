@@ -183,7 +183,7 @@ class Session:
         """The record, with why these cells are slower.
 
         Args:
-            record: this session's, or its `creep`.
+            record: this session's, or its `past`.
             ratios: cell to its time, head over base.
             say: is told how it goes.
         """
@@ -241,7 +241,7 @@ class Session:
         )
         if gate.creep is None or found.past is None or self.past is None:
             return record
-        return replace(record, creep=replace(record, base=self.past, controls=(), **compared(gate.creep, found.past)))
+        return replace(record, past=replace(record, base=self.past, controls=(), **compared(gate.creep, found.past)))
 
     def _planted(self, found: Found) -> tuple[Found, Mapping[str, float]]:
         """Some of the cells, drawn, and the slowdown that every second one gets."""

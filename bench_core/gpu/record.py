@@ -7,16 +7,17 @@ about a folder of them without a ``machine.json``.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from bench_core.codec import MalformedError, from_json, to_json
 from bench_core.errors import BenchCoreError
+from bench_core.files import write_whole
 from bench_core.gpu.accelerator import DeviceState, Operation
 from bench_core.records.run import Interval, Samples
 from bench_core.statistics import median_interval, ratio_interval
@@ -232,22 +233,16 @@ def file_name(device: str, date: str) -> str:
     return f"gpu-{re.sub('[^a-z0-9]+', '-', device.lower()).strip('-')}-{date}.jsonl"
 
 
-_ROWS: Mapping[str, Any] = {
-    "yardsticks": Yardstick,
-    "agreements": TimerComparison,
-    "cells": CellTimes,
-    "not_timed": NotTimed,
-}
+TABLES = ("yardsticks", "agreements", "cells", "not_timed")
+"""The parts of a run that are stored with a line for each of their rows."""
 
 
 def write(run: GpuRun, path: Path) -> None:
     """Store the record: a line for the run, then one for each row. A reader never sees half a file."""
-    whole = dataclasses.asdict(run)
-    rows = [(name, row) for name in _ROWS for row in whole.pop(name)]
-    lines = [{"schema": SCHEMA, **whole}, *({"row": name, **row} for name, row in rows)]
-    partial = path.with_suffix(".partial")
-    partial.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    partial.replace(path)
+    whole = to_json(run)
+    rows = [{"row": name, **row} for name in TABLES for row in whole.pop(name)]
+    lines = [{"schema": SCHEMA, **whole}, *rows]
+    write_whole(path, "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines))
 
 
 def read(path: Path) -> GpuRun:
@@ -265,28 +260,6 @@ def read(path: Path) -> GpuRun:
         raise BenchCoreError(f"{path} has schema {found}; this version reads schema {SCHEMA}. Run `make gpu` again.")
     head, *rows = lines
     try:
-        del head["schema"]
-        head["settings"] = Settings(**head["settings"])
-        for when in ("before", "after"):
-            head[when] = _state(head[when])
-        for name, kind in _ROWS.items():
-            head[name] = tuple(_row(kind, row) for row in rows if row["row"] == name)
-        return GpuRun(**head)
-    except (KeyError, TypeError) as error:
+        return from_json(GpuRun, {**head, **{name: [row for row in rows if row["row"] == name] for name in TABLES}})
+    except (KeyError, TypeError, MalformedError) as error:
         raise BenchCoreError(f"{path} is damaged: {error!r}. Run `make gpu` again.") from error
-
-
-def _state(found: dict[str, Any] | None) -> DeviceState | None:
-    if found is None:
-        return None
-    reasons = found.pop("reasons")
-    return DeviceState(**found, reasons=None if reasons is None else tuple(reasons))
-
-
-def _row(kind: Any, row: dict[str, Any]) -> Any:
-    def rebuilt(value: Any) -> Any:
-        if isinstance(value, dict):
-            return Samples(value["number"], tuple(value["seconds"]))
-        return tuple(value) if isinstance(value, list) else value
-
-    return kind(**{name: rebuilt(value) for name, value in row.items() if name != "row"})

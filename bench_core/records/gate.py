@@ -1,8 +1,9 @@
-"""A gate, from what it is asked for to its verdict."""
+"""A gate: what it is asked for, what it measures, and its verdict."""
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -10,36 +11,39 @@ from typing import Literal
 from bench_core.records.run import Interval
 from bench_core.records.version import Version
 
+ADDED_LATER = {"later": True}
+"""Marks a field that the first files do not have, as `bench_core.codec.LATER` does. It is spelled out because workers
+import this module, and must not import the codec's library."""
+
 Side = Literal["base", "head"]
 
 SIDES: tuple[Side, Side] = ("base", "head")
+
+VerdictName = Literal["regression", "improvement", "pass", "inconclusive", "error"]
 
 
 def other_side(side: Side) -> Side:
     return "head" if side == "base" else "base"
 
 
-VerdictName = Literal["regression", "improvement", "pass", "inconclusive", "error"]
-
-
 @dataclass(frozen=True)
 class GateSettings:
-    """What a gate was asked for; with the effects, all that its verdict depends on.
+    """The settings of a gate. Together with the effects they decide its verdict.
 
     Attributes:
-        noise_floor: the relative effect that is not worth a red, however certain; 0.01 is 1 %.
-        limit: the slowdown that must not slip through.
-        error_rate: the probability of any false red in the whole comparison, at most; as much again for a false
-            pass, so that all intervals together hold with 95 %. A gate with a third version makes two comparisons,
-            and gives each of them half.
-        seed: what every order was drawn from.
-        budget: seconds that measuring may take.
-        lanes: cores that measure at once.
+        noise_floor: relative effects up to this size are ignored; 0.01 is 1 %.
+        limit: a relative slowdown of this size must not pass.
+        error_rate: the largest probability of any false regression in the gate. The probability of a false pass is at
+            most as large, so all intervals hold together with a confidence of 1 - 2 `error_rate`. A gate with a past
+            version makes two comparisons, and each has half of the rate.
+        seed: the seed of every random order.
+        budget: the seconds that measuring may take.
+        lanes: the number of cores that measure at once.
         pattern: the regular expression that chose the cells, or None.
         profile: ``"quick"`` or ``"full"``.
         start: how workers start: ``"fork"`` or ``"spawn"``.
-        family: timed cells that share the error rate; the most that any gate with a part of this evidence had. 0 for
-            those that are judged.
+        family: the number of timed cells that share the error rate: the largest number in any gate with a part of this
+            evidence. 0 stands for the number of timed cells in the record.
     """
 
     noise_floor: float = 0.01
@@ -56,16 +60,17 @@ class GateSettings:
 
 @dataclass(frozen=True)
 class Effect:
-    """What one pair of workers says of one cell; the only numbers that the statistics see.
+    """What one pair of workers measured of one cell. The statistics see nothing else.
 
     Attributes:
-        pair: the pair's number in this gate; all cells that it sampled share it.
+        pair: the number of the pair in its gate. All cells that the pair sampled have the same number.
         parent: the number of the process that both workers were forked from.
-        log_ratio: log(head / base): the median over its alternations.
+        log_ratio: log(head / base), the median over the pair's alternations.
         base, head: the median time of a call in seconds; for memory and tracked values, the value.
-        samples: alternations behind it.
-        within: the standard error of `log_ratio` from the scatter inside the pair.
-        order: the median log ratio of the alternations with base first minus that with head first, over 2.
+        samples: the number of alternations.
+        within: the standard error of `log_ratio`, computed from the scatter inside the pair.
+        order: half of the difference in median log ratio between alternations that begin with base and those that
+            begin with head.
         forked_first: the side that was forked first.
     """
 
@@ -82,15 +87,15 @@ class Effect:
 
 @dataclass(frozen=True)
 class CellEvidence:
-    """All that a gate has found out about one cell.
+    """Everything that a gate measured of one cell.
 
     Attributes:
-        name, benchmark, params, kind: as of `bench_core.timing.cells.Cell`.
+        name, benchmark, params, kind: as in `bench_core.timing.cells.Cell`.
         unit: ``seconds``, ``bytes``, or the unit of a tracked value.
-        effects: one a pair, in the order in which they arrived.
-        spent: seconds that measuring it took.
-        error: why it has no verdict, or None.
-        error_side: the side that failed, or None where both did, or they do not agree.
+        effects: one for each pair, in the order of their arrival.
+        spent: the seconds that measuring the cell took.
+        error: why the cell has no verdict, or None.
+        error_side: the side that failed; None if both failed, or if the two sides do not agree.
     """
 
     name: str
@@ -107,19 +112,25 @@ class CellEvidence:
     def family(self) -> str:
         return self.benchmark.split(".", 1)[0]
 
+    def median(self, side: Side) -> float:
+        """The median over the pairs of one side's time of a call, or value; NaN without pairs, or if one is NaN."""
+        values = [getattr(effect, side) for effect in self.effects]
+        return math.nan if not values or any(map(math.isnan, values)) else statistics.median(values)
+
 
 @dataclass(frozen=True)
 class Judgement:
-    """The verdict on one cell, or on the suite as a whole.
+    """The verdict on one cell, or on all timed cells together.
 
     Attributes:
-        ratio: head over base: the median of its effects with its interval; the confidence is that of the whole gate.
+        ratio: head over base: the median of the effects with its interval. All intervals of the gate hold together
+            with the confidence.
         verdict: see `VerdictName`.
-        reason: in words; "" where the verdict says all.
-        detectable: the smallest slowdown that would have been red, as a ratio less 1; inf where none would.
-        unit: ``pair``, or ``parent`` where pairs of one parent are too alike to count each.
-        likeness: the intra-parent correlation of its effects; NaN where it cannot be told.
-        decided: no further pairs are asked for. One that another lane has begun still counts, and may undo it.
+        reason: the reason in words; "" if the verdict needs none.
+        detectable: the smallest slowdown that would have been a regression, as a ratio less 1; inf if none would.
+        unit: ``pair``, or ``parent`` if the pairs of one parent process are too alike to count separately.
+        likeness: the intra-parent correlation of the effects; NaN if it cannot be computed.
+        decided: no further pairs are needed. A pair that another lane has begun still counts, and may undo it.
     """
 
     ratio: Interval
@@ -131,9 +142,25 @@ class Judgement:
     decided: bool = False
 
     @property
-    def rejects(self) -> bool:
-        """Head was told apart from base; of a control, base from itself."""
+    def differs(self) -> bool:
+        """Head was found to differ from base; for a control, base from itself."""
         return self.verdict in ("regression", "improvement")
+
+
+@dataclass(frozen=True)
+class JudgedCell:
+    """The evidence of a cell with the judgement that follows from it."""
+
+    evidence: CellEvidence
+    judgement: Judgement
+
+    @property
+    def name(self) -> str:
+        return self.evidence.name
+
+    @property
+    def verdict(self) -> VerdictName:
+        return self.judgement.verdict
 
 
 @dataclass(frozen=True)
@@ -141,12 +168,12 @@ class Noise:
     """What disturbed the effects, by cause: standard deviations of log ratios, each the median over the cells.
 
     Attributes:
-        within: what the scatter inside a pair leaves in the pair's effect.
-        between_pairs: from pair to pair of one parent, the former included.
-        between_parents: from parent to parent, beyond that; 0 where there is no more.
-        order: the size of what the first sampled side gains or loses against the second.
-        forked_first: the size of what the side that is forked first gains or loses.
-        likeness: the intra-parent correlation, pooled over the cells.
+        within: what the scatter inside a pair adds to its effect.
+        between_pairs: the scatter from pair to pair of one parent process, `within` included.
+        between_parents: the scatter from parent to parent beyond `between_pairs`; 0 if there is no more.
+        order: what a side gains or loses by being sampled first.
+        forked_first: what a side gains or loses by being forked first.
+        likeness: the intra-parent correlation.
     """
 
     within: float
@@ -159,13 +186,13 @@ class Noise:
 
 @dataclass(frozen=True)
 class Change:
-    """Something that is counted or read in a call of a cell, on both sides.
+    """Something that is counted or read in one call of a cell, on both sides.
 
     Attributes:
-        name: of a function, or of an operator of torch.
+        name: the name of a function, or of an operator of torch.
         unit: ``calls``, ``bytecodes``, ``instructions``, ``seconds``, ``bytes``, or ``elements`` of the tensors that an
             operator is given.
-        base, head: a call of the cell.
+        base, head: the amount in one call.
     """
 
     name: str
@@ -180,18 +207,19 @@ class Change:
 
 @dataclass(frozen=True)
 class Cause:
-    """Why a cell is slower, as far as it can be told from outside.
+    """Why a cell is slower, as far as it can be observed from outside.
 
     Attributes:
-        cell: its name.
-        sentence: what differs, with base's and head's numbers; the most likely culprit first.
-        instructions: executed in a call by base and by head; None where they were not counted.
-        functions: of the machine's code, with their instructions.
-        operators: of torch, with whatever of them differs.
-        calls: Python's functions, and C's that Python calls: how often they run, and Python's bytecodes in them.
+        cell: the name of the cell.
+        sentence: what differs, with the numbers of base and head; the most likely culprit first.
+        instructions: instructions in one call of base and of head; None if they were not counted.
+        functions: machine-code functions, with their instructions.
+        operators: operators of torch, with everything about them that differs.
+        calls: functions of Python, and those of C that Python calls: how often they run, and how many bytecodes run in
+            them.
         without: why something is missing, or "".
 
-    Of each list the largest differences, those first that add most.
+    Each list holds the largest differences, those that add most first.
     """
 
     cell: str
@@ -205,11 +233,11 @@ class Cause:
 
 @dataclass(frozen=True)
 class Instructions:
-    """Instructions that a call of a cell executes, beside its time.
+    """The number of instructions that one call of a cell executes.
 
     Attributes:
-        base, head: a call; NaN where they could not be counted.
-        meaning: what they and the time mean together; or why they could not be counted.
+        base, head: instructions in one call; NaN if they could not be counted.
+        meaning: what the counts and the time say together; or why there are no counts.
     """
 
     cell: str
@@ -224,29 +252,28 @@ class Instructions:
 
 @dataclass(frozen=True)
 class GateRecord:
-    """A gate, finished or interrupted: what is stored, and what every report is drawn from.
+    """A gate, finished or interrupted. It is what is stored, and every report is drawn from it.
 
     Attributes:
         base, head: the two versions.
-        machine: asv's description of the machine, with the versions of what the environment holds.
-        date: when it began, ISO 8601, UTC.
-        seconds: how long it took, everything included.
+        machine: asv's description of the machine, and the versions of the installed packages.
+        date: when the gate began, ISO 8601, UTC.
+        seconds: how long the gate took.
         cells: the evidence.
-        controls: the evidence of base against base for the sentinel cells.
-        left_out: cells that cannot run here, on either side: name to reason.
-        identical: why nothing had to be measured, or "".
-        interrupted: it was ended by Ctrl-C.
-        resumed: pairs that were taken over from earlier gates on the same two versions.
-        first_pair: the number of the first pair of its own; those below were taken over.
-        causes: why its red cells are slower, or those with the largest estimates where only the suite as a whole is
-            red; where that was asked for.
-        instructions: of all timed cells, where they were asked for.
-        code: the project's version, on both sides, where base and head are two installs of what it needs, or two
-            interpreters; else None.
-        unfair: in what the two sides' environments differ beyond what is compared; () for a fair pair.
-        besides: packages that differ between the two installs, too, though they were not asked for.
-        creep: the same head against a third, older version, whose steps to head may each be too small to be red. Its
-            pairs ran among this gate's own; it has no controls of its own.
+        controls: the evidence of base against base, for some of the cells.
+        left_out: cells that could not be compared: name to reason.
+        identical: why nothing had to be measured; "" if something was.
+        interrupted: the gate was ended by Ctrl-C.
+        resumed: the number of pairs that were taken over from earlier gates on the same versions.
+        first_pair: the number of the first pair that this gate measured. Pairs with lower numbers were taken over.
+        causes: with ``--explain``, why the cells that are regressions are slower. If only all cells together are a
+            regression, the causes are those of the cells with the largest estimates.
+        instructions: with ``--instructions``, the counts of all timed cells.
+        code: the version of the project if base and head are two installs or two interpreters; else None.
+        unfair: differences between the environments that make the comparison unfair; () for a fair pair.
+        besides: other packages that differ between two installs or interpreters.
+        past: with ``--creep``, the comparison of the same head with a third, older version, which is its `base`. Many
+            small slowdowns since then may add up to a regression. It has no controls of its own.
     """
 
     base: Version
@@ -262,12 +289,12 @@ class GateRecord:
     interrupted: bool = False
     resumed: int = 0
     first_pair: int = 0
-    causes: tuple[Cause, ...] = ()
-    instructions: tuple[Instructions, ...] = ()
-    code: Version | None = None
-    unfair: tuple[str, ...] = ()
-    besides: tuple[str, ...] = ()
-    creep: GateRecord | None = None
+    causes: tuple[Cause, ...] = field(default=(), metadata=ADDED_LATER)
+    instructions: tuple[Instructions, ...] = field(default=(), metadata=ADDED_LATER)
+    code: Version | None = field(default=None, metadata=ADDED_LATER)
+    unfair: tuple[str, ...] = field(default=(), metadata=ADDED_LATER)
+    besides: tuple[str, ...] = field(default=(), metadata=ADDED_LATER)
+    past: GateRecord | None = field(default=None, metadata=ADDED_LATER)
 
 
 @dataclass(frozen=True)
@@ -275,36 +302,36 @@ class GateVerdict:
     """What follows from a `GateRecord`, and from nothing else.
 
     Attributes:
-        verdict: of the gate.
-        reason: one sentence.
-        cells, controls: a judgement for each of the record's, in their order.
-        suite: the judgement on the cells as a whole, or None where they are too few.
-        control_rejects: a control was found to differ from itself: no red of this gate can be believed.
-        noise: what disturbed it.
-        creep: what follows from the record's `creep`; its red is the gate's.
+        verdict: the verdict of the gate.
+        reason: the verdict in one sentence.
+        cells, controls: the record's evidence with its judgements, in the same order.
+        suite: the judgement of all timed cells together; None if there are too few.
+        control_differs: a control found a difference between base and itself, so no regression can be believed.
+        noise: what disturbed the effects.
+        past: what follows from the record's `past`. A regression there is a regression of the gate.
     """
 
     verdict: VerdictName
     reason: str
-    cells: tuple[Judgement, ...]
-    controls: tuple[Judgement, ...]
+    cells: tuple[JudgedCell, ...]
+    controls: tuple[JudgedCell, ...]
     suite: Judgement | None
-    control_rejects: bool
+    control_differs: bool
     noise: Noise
-    creep: GateVerdict | None = None
+    past: GateVerdict | None = None
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a gate stands.
+    """Where a running gate stands.
 
     Attributes:
-        pairs, parents: measured so far.
-        decided, open, errors: cells.
-        worst: name, effect and its interval (ratios) of the open cells that look slowest, at most 5.
-        seconds: since it began.
-        left: that it will take yet, at most.
-        lanes: what each lane does now.
+        pairs, parents: the numbers measured so far.
+        decided, open, errors: numbers of cells.
+        worst: the open cells with the largest estimates, at most 5: (name, ratio, lower end, upper end).
+        seconds: the time since the gate began.
+        left: the seconds that the gate will still take at most.
+        lanes: what each lane is doing.
     """
 
     pairs: int

@@ -1,4 +1,4 @@
-"""What results folders hold: cells and runs of asv, gates, trials, and how a machine was when it measured."""
+"""What results folders hold: asv's cells and runs, gates, trials, and the state of a machine when it measured."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from bench_core.records.run import Interval, LeftOut
 
 @dataclass(frozen=True)
 class CellResult:
-    """What is stored of one cell.
+    """The stored result of one cell.
 
     Attributes:
-        benchmark: asv's name of it, without parameters.
+        benchmark: asv's name of the benchmark, without parameters.
         params: parameter name to value, as asv prints them.
         kind: ``time``, ``peakmem``, ``track`` and so on.
-        unit: of the value; seconds for times, bytes for memory.
-        value: the median with asv's 99 % interval; NaN where the benchmark failed.
-        samples: how many there are.
-        number: calls in each.
+        unit: the unit of the value; seconds for times, bytes for memory.
+        value: the median with asv's 99 % interval; NaN if the benchmark failed.
+        samples: the number of samples.
+        number: the number of calls in each sample.
         reads, writes: how often the job reads and writes its weight (see `bench_core.suite.traffic`); 0 if undeclared.
-        rivals: the parameter whose values do the same job, if the benchmark names one.
-        unties: this way of doing the job leaves tied parameters untied.
-        draws: random numbers that the job must draw for each element of its weight; 0 if undeclared.
-        begun: when asv began to measure the benchmark, in milliseconds since 1970; 0 where it did not store that.
+        rivals: the parameter whose values do the same job; None if the benchmark names none.
+        unties: whether this way of doing the job leaves tied parameters untied.
+        draws: the random numbers that the job must draw for each element of its weight; 0 if undeclared.
+        begun: when asv began to measure the benchmark, in milliseconds since 1970; 0 if asv did not store it.
     """
 
     benchmark: str
@@ -55,18 +55,18 @@ class CellResult:
 
     @property
     def elements(self) -> int | None:
-        """Elements of its weight, where a parameter `size` such as ``8x4`` says so."""
+        """The number of elements of the weight, if there is a parameter `size` such as ``8x4``."""
         size = self.params.get("size", "")
         return math.prod(map(int, size.split("x"))) if _PRODUCT.fullmatch(size) else None
 
     @property
     def drawn(self) -> float | None:
-        """Random numbers that the job cannot do without drawing, where they are declared."""
+        """The random numbers that the job must draw, if they are declared."""
         return self.draws * self.elements if self.draws and self.elements is not None else None
 
     @property
     def moved_bytes(self) -> int | None:
-        """Bytes that the job cannot do without moving, where they are declared and the dtype is one of `ITEM_BYTES`."""
+        """The bytes that the job must move, if they are declared and the dtype is one of `ITEM_BYTES`."""
         item = ITEM_BYTES.get(self.params.get("dtype", "float32"))
         if not self.reads + self.writes or self.elements is None or item is None:
             return None
@@ -74,7 +74,7 @@ class CellResult:
 
     @property
     def bandwidth(self) -> float | None:
-        """Bytes a second, where bytes are declared."""
+        """Bytes per second, if bytes are declared."""
         moved = self.moved_bytes
         return None if moved is None or not self.value.middle > 0 else moved / self.value.middle
 
@@ -82,20 +82,22 @@ class CellResult:
 _PRODUCT = re.compile(r"[0-9]+(x[0-9]+)*")
 
 ITEM_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+"""The bytes of an element, by dtype."""
 
 
 @dataclass(frozen=True)
 class ResultFile:
-    """One asv result file: what one machine and environment measured of one commit.
+    """One result file of asv: the measurements of one commit by one machine in one environment.
 
     Attributes:
-        machine: asv's description of the machine, and of the environment: the versions of what it holds, and as
-            ``env-NAME`` (so asv's own pages call them) the variables that were set.
-        failed: cells, or benchmarks as a whole, that have no value because they failed, or because it is infinite.
-        date: of the commit, in milliseconds since 1970; 0 without a commit.
-        environment: asv's name of it.
-        outdated: benchmarks that the suite no longer has, or has in another version; their values are not read.
-        infinite: those of `failed` with an infinite value, as a tracked one may be: nothing can be made of it.
+        machine: asv's description of the machine and of the environment: the versions of the installed packages, and
+            the variables that were set as ``env-NAME``, which is how asv's own pages name them.
+        failed: cells, or whole benchmarks, without a value because they failed, or because the value is infinite.
+        date: the date of the commit, in milliseconds since 1970; 0 without a commit.
+        environment: asv's name of the environment.
+        outdated: benchmarks that the suite does not have any more, or has in another version. Their values are not
+            read.
+        infinite: the cells of `failed` with an infinite value. A tracked value may be infinite, but cannot be compared.
     """
 
     path: Path
@@ -114,9 +116,9 @@ class TrialFigure:
     """One figure of a trial.
 
     Attributes:
-        what: in words.
-        value: as it is printed; of a count, ``k of n``.
-        low, high: the bounds of a share, Clopper-Pearson 95 %; None for what is no count.
+        what: what was counted or measured, in words.
+        value: the value as it is printed; for a count, ``k of n``.
+        low, high: the 95 % Clopper-Pearson bounds of the share; None if the figure is no count.
     """
 
     what: str
@@ -130,8 +132,8 @@ class Trial:
     """One trial.
 
     Attributes:
-        command: that measures it again.
-        date: ISO 8601, or two with ``to`` between them.
+        command: the command that measures it again.
+        date: when it was measured, ISO 8601; or two dates with ``to`` between them.
         tool: the version of bench_core that was tried.
     """
 
@@ -152,7 +154,7 @@ class Tried:
 
 @dataclass(frozen=True)
 class SideName:
-    """What a history needs of `bench_core.records.version.Version`."""
+    """The part of a version that a history needs."""
 
     name: str
     commit: str | None
@@ -169,12 +171,12 @@ class CellVerdict:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a gate's file says at its top, and of each cell the verdict.
+    """A gate without its evidence: the versions, the verdict, and the verdict on each cell.
 
     Attributes:
-        machine: asv's description of the machine, with the versions of what the environment holds.
-        date: when it began, ISO 8601, UTC.
-        verdict, reason: as they were reached when the file was written.
+        machine: asv's description of the machine, and the versions of the installed packages.
+        date: when the gate began, ISO 8601, UTC.
+        verdict, reason: as they were computed when the file was written.
     """
 
     base: SideName
@@ -188,16 +190,16 @@ class Summary:
 
 @dataclass(frozen=True)
 class Tally:
-    """What the controls of all gates so far say about how often a cell is called changed that is not.
+    """How often the controls of all gates so far found a difference where there is none.
 
     Attributes:
-        gates: gates that measured controls.
-        controls: controls that could have rejected. Those of one gate share its pairs and its weather, so they count
-            for somewhat less than as many independent ones, and the true bounds are somewhat wider. So does one that
-            a later gate has gone on with: it is there twice.
-        rejected: those that did.
-        low, high: 95 % bounds on the share that rejects.
-        damaged: lines that were cut off, e.g. by a power cut; they are not counted.
+        gates: the number of gates that measured controls.
+        controls: the number of controls that could have found a difference. Controls of one gate share its pairs and
+            its disturbances, and a control that a later gate continued is counted twice. So they are worth less than as
+            many independent ones, and the true bounds are somewhat wider.
+        rejected: the number of controls that found a difference.
+        low, high: the 95 % bounds on the share of controls that find a difference.
+        damaged: the number of lines that were cut off, e.g. by a power cut. They are not counted.
     """
 
     gates: int
@@ -210,13 +212,13 @@ class Tally:
 
 @dataclass(frozen=True)
 class Circumstances:
-    """How a machine was when it measured: a line of its ``doctor.jsonl``.
+    """The state of a machine when it measured: a line of its ``doctor.jsonl``.
 
     Attributes:
         date: when the run began, ISO 8601, UTC.
-        commit: that it was stored under.
-        caches: name to bytes, smallest first, e.g. ``{"L1d": 32768}``.
-        findings: what `bench-core doctor` said: (level, sentence, what to do) each.
+        commit: the commit that the run was stored under.
+        caches: cache to bytes, the smallest first, e.g. ``{"L1d": 32768}``.
+        findings: the findings of `bench-core doctor`: (level, sentence, what to do).
     """
 
     date: str
@@ -227,16 +229,16 @@ class Circumstances:
 
 @dataclass(frozen=True)
 class Run:
-    """What one machine has measured of one commit with one set of installed versions: a result file of asv's.
+    """The measurements of one commit by one machine with one set of installed versions, from one result file of asv.
 
     Attributes:
-        machine: asv's name of it.
+        machine: asv's name of the machine.
         commit: the full hash; None outside the history.
         committed: when the commit was made, ISO 8601, UTC; "" without a commit.
-        measured: when the last of its cells was begun, likewise; "" where asv did not store that.
-        environment: asv's name of it, e.g. ``installed-py3.11-torch2.13.0``.
-        description: asv's description of the machine, and the versions of what the environment holds.
-        failed: cells, or benchmarks as a whole, that have no value because they failed, or because it is infinite.
+        measured: when asv began to measure the last of the cells, ISO 8601, UTC; "" if asv did not store it.
+        environment: asv's name of the environment, e.g. ``installed-py3.11-torch2.13.0``.
+        description: asv's description of the machine, and the versions of the installed packages.
+        failed: cells, or whole benchmarks, without a value because they failed, or because the value is infinite.
     """
 
     path: Path
@@ -251,33 +253,33 @@ class Run:
 
     @property
     def torch(self) -> str:
-        """The version that was measured with; "" where the environment names none."""
+        """The version of torch; "" if the environment has none."""
         return self.description.get("torch", "")
 
 
 @dataclass(frozen=True)
 class StoredGate:
-    """A gate, and the file that tells of it: its own, or the history that it added a line to."""
+    """A gate, and the file that it was read from: its own, or the history of its machine."""
 
     path: Path
     summary: Summary
 
     @property
     def machine(self) -> str:
-        """asv's name of it."""
+        """asv's name of the machine."""
         return self.summary.machine.get("machine", "")
 
 
 @dataclass(frozen=True)
 class Store:
-    """What a results folder holds.
+    """Everything that a results folder holds.
 
     Attributes:
-        runs: in the order of machine, date of the commit, and file.
-        gates: in the order of their dates.
-        ledgers: machine to the tally of its gates' controls; a machine without a ledger is missing.
-        circumstances: machine to what is known of it, in the order in which it was written.
-        tried: trials of the gate, a machine each.
+        runs: ordered by machine, date of the commit, and file.
+        gates: ordered by date.
+        ledgers: machine to the tally of its gates' controls. A machine without a ledger is missing.
+        circumstances: machine to its states, in the order in which they were written.
+        tried: the trials of the gate, by machine.
         left_out: files, lines and benchmarks that could not be used, and why.
     """
 
@@ -293,7 +295,7 @@ class Store:
         return tuple(dict.fromkeys(run.machine for run in self.runs))
 
     def of(self, machines: Collection[str]) -> Store:
-        """What these machines have measured, judged and tried."""
+        """The part that belongs to these machines."""
         return replace(
             self,
             runs=tuple(run for run in self.runs if run.machine in machines),

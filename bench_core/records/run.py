@@ -1,4 +1,4 @@
-"""Times, estimates with their intervals, and what is said of reported slowdowns."""
+"""Times, estimates with their intervals, and measurements of reported slowdowns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Samples:
     """Raw times of one operation.
 
     Attributes:
-        number: calls in each sample.
+        number: the number of calls in each sample.
         seconds: the length of each sample, in the order in which they were taken.
     """
 
@@ -20,7 +20,7 @@ class Samples:
 
     @property
     def per_call(self) -> tuple[float, ...]:
-        """Seconds a call, one value a sample."""
+        """Seconds per call, one value for each sample."""
         return tuple(span / self.number for span in self.seconds)
 
 
@@ -29,10 +29,10 @@ class Interval:
     """An estimate with its confidence interval, ends included.
 
     Attributes:
-        low: lower end; -inf where the data cannot say.
-        middle: the estimate; NaN where there are no data.
-        high: upper end; inf where the data cannot say.
-        confidence: the probability that the method covers the truth, at least.
+        low: the lower end; -inf if the data do not determine it.
+        middle: the estimate; NaN without data.
+        high: the upper end; inf if the data do not determine it.
+        confidence: the method covers the true value with at least this probability.
     """
 
     low: float
@@ -42,7 +42,7 @@ class Interval:
 
     @property
     def known(self) -> bool:
-        """Both ends are finite."""
+        """Whether both ends are finite."""
         return math.isfinite(self.low) and math.isfinite(self.high)
 
 
@@ -52,9 +52,9 @@ class Slowdown:
 
     Attributes:
         source, what, instead, where: as reported (see `bench_core.suite.Report`).
-        slow, fast: names of the two cells.
-        slow_seconds, fast_seconds: the median time of a call of each.
-        ratio: slow over fast: one ratio for each time that both were set up, in one process.
+        slow, fast: the names of the two cells.
+        slow_seconds, fast_seconds: the median time of one call of each.
+        ratio: slow over fast, from one ratio for each time that both were set up in one process.
     """
 
     source: str
@@ -70,7 +70,7 @@ class Slowdown:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A reported slowdown that cannot be measured here, and why."""
+    """Something that could not be used, and why: a reported slowdown, a file, or a part of one."""
 
     source: str
     reason: str
@@ -78,11 +78,11 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Our time of a cell over that of another timer.
+    """Our time of a cell compared with that of another timer.
 
     Attributes:
-        seconds: our median time of a call.
-        ratio: ours over theirs, from pairs taken in turn.
+        seconds: our median time of one call.
+        ratio: our time over theirs, from pairs taken in turn.
     """
 
     cell: str
@@ -91,5 +91,5 @@ class Agreement:
 
     @property
     def agrees(self) -> bool:
-        """The middle lies within 1 % of 1."""
+        """Whether the middle of the ratio is within 1 % of 1."""
         return abs(self.ratio.middle - 1) <= 0.01

@@ -17,27 +17,27 @@ from bench_core.records.run import Interval
 from bench_core.report.gate import effect
 
 EVERY = 0.25
-"""Seconds between two drawings. Nothing is drawn in between, and no thread draws: it would take time from a core that
+"""The seconds between two drawings on a terminal. No thread draws in between, since it would take time from a core that
 measures."""
 
 LINE_EVERY = 10.0
-"""Seconds between two lines where there is no terminal."""
+"""The seconds between two lines if the output is not a terminal."""
 
 
 class Live:
     """A context in which `update` shows how far the gate is.
 
     Args:
-        families: the names of what is measured.
-        total: cells.
+        families: the families of the measured cells.
+        total: the number of cells.
     """
 
     def __init__(self, console: Console, families: Sequence[str], settings: GateSettings, total: int) -> None:
         self._console = console
         self._total = total
         self._title = (
-            f"{total} cells of {', '.join(families)}: noise floor {100 * settings.noise_floor:g} %, limit "
-            f"{100 * settings.limit:g} %, budget {settings.budget:g} s, seed {settings.seed}"
+            f"{total} cells of {', '.join(families)}: noise floor {units.percent(settings.noise_floor)}, limit "
+            f"{units.percent(settings.limit)}, budget {settings.budget:g} s, seed {settings.seed}"
         )
         self._live = live.Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         self._shown = -LINE_EVERY
@@ -57,7 +57,7 @@ class Live:
             self._live.__exit__(kind, error, trace)
 
     def update(self, state: Progress) -> None:
-        """Show `state`, unless something was shown a moment ago."""
+        """Show `state`, unless something was just shown."""
         due = state.seconds - self._shown >= (LINE_EVERY if self._live is None else EVERY)
         quarters = 4 * state.decided // max(1, self._total)
         if not due and quarters == self._quarters:
@@ -77,7 +77,7 @@ class Live:
         return f"{', '.join(parts)}, at most {state.left:.0f} s left"
 
     def _table(self, state: Progress) -> RenderableType:
-        bar = Table.grid(expand=True)  # alone, a bar has no line end
+        bar = Table.grid(expand=True)  # outside a table, a bar has no line end
         bar.add_row(ProgressBar(total=max(1, self._total), completed=state.decided))
         counts = (
             f"{state.decided} decided, {state.open} open, {state.errors} failed; {state.pairs} pairs of "
@@ -100,5 +100,5 @@ def _slowest(state: Progress) -> Table:
 
 
 def _cut(text: str, style: str) -> Text:
-    """One line, however narrow the terminal: a table whose height changes flickers."""
+    """One line on any terminal, however narrow. A table whose height changes flickers."""
     return Text(text, style=style, no_wrap=True, overflow="ellipsis")

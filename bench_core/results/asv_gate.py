@@ -1,7 +1,7 @@
 """Stores the times that a gate has measured as results of asv, so that `asv publish` and `asv show` know them.
 
-They have an environment of their own, ``gate``, and asv's parameter ``sampling``: the gate samples two versions in
-turn, which reads slightly different times than asv does, and one line of a graph must not hold both.
+The results have an environment of their own, ``gate``, and a parameter ``sampling``. The gate samples two versions in
+turn, so its times differ slightly from asv's, and one line of a graph must not hold both.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from typing import Any
 
 from bench_core.errors import BenchCoreError, require_writable
 from bench_core.records.gate import SIDES, CellEvidence, GateRecord, Side
-from bench_core.results.gate_file import middle
 
 TOOL = "gate"
+"""The name of the environment, and the value of the parameter ``sampling``."""
 
 
 def store(record: GateRecord, results_dir: Path, config: Path, declared: list[dict[str, Any]]) -> list[Path]:
-    """Store each side that is a commit; a working tree has no place in the history.
+    """Store the times of each side that is a commit. A working tree has no place in the history.
 
     Args:
         results_dir: asv's results folder.
         config: the ``asv.conf.json``.
-        declared: asv's declarations of the benchmarks, as of `bench_core.timing.cells.SuiteDirectory`.
+        declared: asv's declarations of the benchmarks, as in `bench_core.timing.cells.SuiteDirectory`.
 
     Returns:
         The files that were written.
@@ -90,10 +90,10 @@ def _stored(
 
 
 def _result(benchmark: Mapping[str, Any], cells: Iterable[CellEvidence], side: Side) -> tuple[set[int], Any]:
-    """What asv's own runner would return for one benchmark, and which of its combinations were selected.
+    """What asv's own runner would return for one benchmark, and the combinations of its parameters that were selected.
 
-    A time's samples are the medians of the pairs, so that asv gives it an interval; they are not kept. As in asv, a
-    combination that failed is None, and one that was not selected NaN.
+    The samples of a time are the medians of the pairs, so that asv computes an interval. asv does not keep the samples.
+    As in asv, the value of a combination that failed is None, and of one that was not selected NaN.
     """
     from asv.runner import BenchmarkResult
 
@@ -105,10 +105,10 @@ def _result(benchmark: Mapping[str, Any], cells: Iterable[CellEvidence], side: S
     for cell in cells:
         broken = cell.error is not None and cell.error_side in (side, None)
         if not broken and (cell.error is not None or not cell.effects):
-            continue  # nothing is known of this side: what is stored of it stays
+            continue  # nothing was measured on this side, so what is already stored stays
         index = combinations.index(tuple(cell.params.values()))
         selected.add(index)
-        values[index] = None if broken else middle(cell, side)
+        values[index] = None if broken else cell.median(side)
         if not broken and cell.kind.startswith("time"):
             samples[index], numbers[index] = [getattr(effect, side) for effect in cell.effects], 1
     return selected, BenchmarkResult(values, samples, numbers, 0, "", None)

@@ -1,7 +1,7 @@
-"""The gate's JSON file (docs/gate-json.md), and the ledger of its controls. Needs neither torch nor the suite.
+"""The gate's JSON file (docs/gate-json.md), and each machine's history of verdicts and of controls.
 
-The file is the record and what follows from it, side by side: the record is read back exactly, so that the verdict can
-be computed again anywhere; what follows is for people and scripts.
+The file holds the record and what follows from it. The record is read back exactly, so that the verdict can be computed
+again anywhere. What follows from it is for people and scripts.
 """
 
 from __future__ import annotations
@@ -9,72 +9,66 @@ from __future__ import annotations
 import json
 import math
 import re
-import types
-import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from bench_core import codec
+from bench_core.codec import MalformedError
 from bench_core.errors import BenchCoreError
 from bench_core.files import append_line, write_whole
-from bench_core.records.gate import SIDES, CellEvidence, Effect, GateRecord, GateVerdict, Judgement, Side, VerdictName
+from bench_core.records.gate import SIDES, Effect, GateRecord, GateVerdict, JudgedCell, Judgement, VerdictName
 from bench_core.records.results import SideName, Summary, Tally
 from bench_core.records.version import Version
-from bench_core.statistics import clopper_pearson, median_interval
+from bench_core.statistics import clopper_pearson
 
 SCHEMA = 1
-"""Raised when a key goes, or changes its meaning. Keys may be added without: readers ignore what they do not know."""
-
-LATER: Mapping[str, Any] = {"causes": [], "instructions": [], "code": None, "unfair": [], "besides": [], "creep": None}
-"""Keys that the first files did not have."""
+"""The version of the file's format. It is raised when a key is removed or changes its meaning. New keys do not raise
+it, since readers ignore keys that they do not know."""
 
 LEDGER = "gate-controls.jsonl"
+"""The file of a machine that holds a line for each gate's controls."""
 
 HISTORY = "gates.jsonl"
-"""What every gate has found, a line each: no ``.json``, since asv takes every one of those for its own."""
-
-
-def middle(cell: CellEvidence, side: Side) -> float:
-    """The median over the pairs of one side's time of a call, or value; NaN without pairs."""
-    return median_interval([getattr(effect, side) for effect in cell.effects]).middle
+"""The file of a machine that holds a line for each gate's verdict. asv takes every ``*.json`` for its own."""
 
 
 def to_json(record: GateRecord, verdict: GateVerdict, exit_code: int) -> dict[str, Any]:
-    """The content of the file: nothing but what JSON knows, so neither NaN nor infinity."""
+    """The content of the file. It holds only what JSON can express, so neither NaN nor infinity."""
     return {"schema": f"bench-core/gate/{SCHEMA}", "exit_code": exit_code, **_content(record, verdict)}
 
 
 def _content(record: GateRecord, verdict: GateVerdict) -> dict[str, Any]:
-    creep = None if record.creep is None or verdict.creep is None else _content(record.creep, verdict.creep)
+    past = None if record.past is None or verdict.past is None else _content(record.past, verdict.past)
     return {
         "verdict": verdict.verdict,
         "reason": verdict.reason,
         "date": record.date,
-        "seconds": as_json(record.seconds),
+        "seconds": codec.to_json(record.seconds),
         "seed": record.settings.seed,
-        "base": _without_path(as_json(record.base)),
-        "head": _without_path(as_json(record.head)),
-        "machine": as_json(record.machine),
-        "settings": as_json(record.settings),
-        "code": None if record.code is None else _without_path(as_json(record.code)),
-        "unfair": as_json(record.unfair),
-        "besides": as_json(record.besides),
+        "base": _without_path(codec.to_json(record.base)),
+        "head": _without_path(codec.to_json(record.head)),
+        "machine": codec.to_json(record.machine),
+        "settings": codec.to_json(record.settings),
+        "code": None if record.code is None else _without_path(codec.to_json(record.code)),
+        "unfair": codec.to_json(record.unfair),
+        "besides": codec.to_json(record.besides),
         "identical": record.identical,
         "interrupted": record.interrupted,
         "resumed": record.resumed,
         "first_pair": record.first_pair,
         "suite": None if verdict.suite is None else _judgement(verdict.suite),
         "control": {
-            "rejects": verdict.control_rejects,
-            "cells": [_cell(*both) for both in zip(record.controls, verdict.controls, strict=True)],
+            "rejects": verdict.control_differs,
+            "cells": [_cell(cell) for cell in verdict.controls],
         },
         "noise": {name: _finite(value) for name, value in vars(verdict.noise).items()},
-        "left_out": as_json(record.left_out),
-        "cells": [_cell(*both) for both in zip(record.cells, verdict.cells, strict=True)],
-        "causes": as_json(record.causes),
-        "instructions": as_json(record.instructions),
-        "creep": creep,
+        "left_out": codec.to_json(record.left_out),
+        "cells": [_cell(cell) for cell in verdict.cells],
+        "causes": codec.to_json(record.causes),
+        "instructions": codec.to_json(record.instructions),
+        "creep": past,
     }
 
 
@@ -95,62 +89,72 @@ def write(path: Path, record: GateRecord, verdict: GateVerdict, exit_code: int) 
 
 
 def read(path: Path) -> GateRecord:
-    """The record that a file holds. The folders that the versions lay in are not kept.
+    """Read the record that a file holds. The folders of the versions are not stored.
 
     Raises:
-        BenchCoreError: if there is no such file, or it is not one that `write` writes.
+        BenchCoreError: if there is no such file, or `write` does not write such a file.
     """
     content = _load(path)
     try:
-        found: GateRecord = _read_as(GateRecord, _as_recorded(content), "")
-    except ValueError as error:
+        return codec.from_json(GateRecord, _as_recorded(content))
+    except MalformedError as error:
         raise _damaged(path, error) from error
-    return found
 
 
 def _as_recorded(content: Mapping[str, Any]) -> dict[str, Any]:
-    """What follows from the record has been added to it in the file; what tells nobody anything was left out."""
+    """The content of a file as that of a `GateRecord`: with the names of its fields, and with what is not stored."""
     code = ["code"] if content.get("code") is not None else []
     versions = {name: {**_object(content, name), "path": ""} for name in (*SIDES, *code)}
-    creep = None if content.get("creep") is None else _as_recorded(_object(content, "creep"))
-    return {**LATER, **content, **versions, "controls": _object(content, "control").get("cells"), "creep": creep}
+    past = None if content.get("creep") is None else _as_recorded(_object(content, "creep"))
+    return {**content, **versions, "controls": _object(content, "control").get("cells"), "past": past}
 
 
 def stored_verdict(path: Path) -> VerdictName:
-    """The verdict that was reached when the file was written.
+    """The verdict that the file states. It was computed when the file was written.
 
     Raises:
-        BenchCoreError: as of `read`.
+        BenchCoreError: as `read`.
     """
     content = _load(path)
     try:
-        verdict: VerdictName = _read_as(VerdictName, content.get("verdict"), "verdict")
-    except ValueError as error:
+        return codec.from_json(_Verdict, content).verdict
+    except MalformedError as error:
         raise _damaged(path, error) from error
-    return verdict
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """The part of the file that `stored_verdict` reads."""
+
+    verdict: VerdictName
 
 
 def is_gate(content: Mapping[str, Any]) -> bool:
-    """The content of a JSON file is a gate's, of whatever schema."""
+    """Whether the content of a JSON file is that of a gate, of any schema."""
     return str(content.get("schema")).startswith("bench-core/gate/")
 
 
 def summary(path: Path, content: Mapping[str, Any]) -> Summary:
-    """The summary of a file that has been parsed already: of a long gate, `read` takes seconds.
+    """The summary of a gate, without its effects.
+
+    Args:
+        path: the file, for errors.
+        content: what the file, or a line of it, holds.
 
     Raises:
-        BenchCoreError: if `write` does not write such a file.
+        BenchCoreError: if `write` and `append_summary` do not write such a content.
     """
     try:
-        found: Summary = _read_as(Summary, _known(path, content), "")
-    except ValueError as error:
+        return codec.from_json(Summary, _known(path, content))
+    except MalformedError as error:
         raise _damaged(path, error) from error
-    return found
 
 
 def append_controls(results: Path, record: GateRecord, verdict: GateVerdict) -> None:
-    """Add a gate's controls to the ledger of its machine: those that it gave pairs of its own, since the others stand
-    there already. Without any, nothing is added.
+    """Add a line with a gate's controls to the ledger of its machine.
+
+    Only controls to which the gate added pairs are counted, since an earlier line has the others. Without such a
+    control, no line is added.
 
     Args:
         results: asv's results folder.
@@ -159,35 +163,33 @@ def append_controls(results: Path, record: GateRecord, verdict: GateVerdict) -> 
         BenchCoreError: if the ledger cannot be written.
     """
     own = [
-        (cell, judged)
-        for cell, judged in zip(record.controls, verdict.controls, strict=True)
-        if any(effect.pair >= record.first_pair for effect in cell.effects)
+        cell for cell in verdict.controls if any(effect.pair >= record.first_pair for effect in cell.evidence.effects)
     ]
     if not own:
         return
-    counted = [judged for _, judged in own if judged.rejects or math.isfinite(judged.detectable)]
+    counted = [cell.judgement for cell in own if cell.judgement.differs or math.isfinite(cell.judgement.detectable)]
     line = {
         "date": record.date,
         "base": record.base.digest[:12],
         "head": record.head.digest[:12],
         "seed": record.settings.seed,
         "controls": len(counted),
-        "rejected": sum(judged.rejects for judged in counted),
+        "rejected": sum(judged.differs for judged in counted),
         "cells": [
             {
                 "name": cell.name,
-                "verdict": judged.verdict,
-                "ratio": _finite(judged.ratio.middle),
-                "pairs": len(cell.effects),
+                "verdict": cell.verdict,
+                "ratio": _finite(cell.judgement.ratio.middle),
+                "pairs": len(cell.evidence.effects),
             }
-            for cell, judged in own
+            for cell in own
         ],
     }
     _append(results / record.machine["machine"] / LEDGER, line, "controls")
 
 
 def append_summary(results: Path, record: GateRecord, verdict: GateVerdict) -> None:
-    """Add what a gate has found to the history of its machine: what `summary` reads of its file, in a line.
+    """Add a line with a gate's verdicts to the history of its machine. `summary` reads it.
 
     Args:
         results: asv's results folder.
@@ -199,23 +201,20 @@ def append_summary(results: Path, record: GateRecord, verdict: GateVerdict) -> N
         "schema": f"bench-core/gate/{SCHEMA}",
         "base": _named(record.base),
         "head": _named(record.head),
-        "machine": as_json(record.machine),
+        "machine": codec.to_json(record.machine),
         "date": record.date,
         "verdict": verdict.verdict,
         "reason": verdict.reason,
-        "cells": [
-            {"name": cell.name, "verdict": judged.verdict}
-            for cell, judged in zip(record.cells, verdict.cells, strict=True)
-        ],
+        "cells": [{"name": cell.name, "verdict": cell.verdict} for cell in verdict.cells],
     }
     _append(results / record.machine["machine"] / HISTORY, line, "verdict")
 
 
 def summaries(path: Path) -> Iterator[Summary | None]:
-    """What `append_summary` has written, line by line; None for one that was cut off.
+    """The lines that `append_summary` has written; None for a line that was cut off.
 
     Raises:
-        BenchCoreError: if a line is none that it writes.
+        BenchCoreError: if `append_summary` does not write such a line.
     """
     for line in path.read_bytes().splitlines():
         try:
@@ -227,7 +226,7 @@ def summaries(path: Path) -> Iterator[Summary | None]:
 
 
 def _named(version: Version) -> Any:
-    return as_json(SideName(version.name, version.commit, version.changed))
+    return codec.to_json(SideName(version.name, version.commit, version.changed))
 
 
 def _append(path: Path, line: Mapping[str, Any], what: str) -> None:
@@ -244,10 +243,10 @@ def tally(results: Path, machine: str | None = None) -> Tally:
     """Count the controls of all gates below asv's results folder.
 
     Args:
-        machine: only this one's; None for those of every machine.
+        machine: count only this machine's gates; None for all machines.
 
     Raises:
-        BenchCoreError: if a ledger holds a line that `append_controls` does not write.
+        BenchCoreError: if `append_controls` does not write such a line.
     """
     gates = controls = rejected = damaged = 0
     for path in sorted(results.glob(f"{'*' if machine is None else machine}/{LEDGER}")):
@@ -263,22 +262,22 @@ def tally(results: Path, machine: str | None = None) -> Tally:
 
 @dataclass(frozen=True)
 class _Counts:
-    """What the tally needs of a line."""
+    """The part of a line that the tally needs."""
 
     controls: int
     rejected: int
 
 
 def _ledger(path: Path) -> Iterator[_Counts | None]:
-    """Line by line; None for one that was cut off."""
+    """The lines of a ledger; None for a line that was cut off."""
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
             found = json.loads(line)
-        except ValueError:  # half a line, also one that a later gate has gone on after
+        except ValueError:  # half a line; later gates may have added lines after it
             yield None
             continue
         try:
-            counts: _Counts = _read_as(_Counts, found, "the line")
+            counts = codec.from_json(_Counts, found)
             if not 0 <= counts.rejected <= counts.controls:
                 raise ValueError(f"{counts.rejected} of {counts.controls} rejected")
         except ValueError as error:
@@ -288,16 +287,17 @@ def _ledger(path: Path) -> Iterator[_Counts | None]:
         yield counts
 
 
-def _cell(cell: CellEvidence, judged: Judgement) -> dict[str, Any]:
-    kept = as_json(cell)
-    kept["effects"] = [_effect(effect) for effect in cell.effects]
+def _cell(cell: JudgedCell) -> dict[str, Any]:
+    evidence = cell.evidence
+    kept = codec.to_json(evidence)
     return {
         **{name: kept[name] for name in ("name", "benchmark", "params", "kind", "unit")},
-        **_judgement(judged),
-        "pairs": len(cell.effects),
-        "samples": sum(effect.samples for effect in cell.effects),
-        "seconds": {"base": _finite(middle(cell, "base")), "head": _finite(middle(cell, "head"))},
-        **{name: kept[name] for name in ("spent", "error", "error_side", "effects")},
+        **_judgement(cell.judgement),
+        "pairs": len(evidence.effects),
+        "samples": sum(effect.samples for effect in evidence.effects),
+        "seconds": {side: _finite(evidence.median(side)) for side in SIDES},
+        **{name: kept[name] for name in ("spent", "error", "error_side")},
+        "effects": [_effect(effect) for effect in evidence.effects],
     }
 
 
@@ -321,73 +321,24 @@ def _effect(effect: Effect) -> dict[str, Any]:
         ratio = math.exp(effect.log_ratio)
     except OverflowError:
         ratio = math.inf
-    kept = as_json(effect)
+    kept = codec.to_json(effect)
     return {"pair": kept.pop("pair"), "parent": kept.pop("parent"), "ratio": _finite(ratio), **kept}
 
 
 def _finite(value: float) -> float | None:
-    """What follows from the record: null where there is no number."""
+    """A number that follows from the record: None, which JSON has as null, if it is not finite."""
     return value if math.isfinite(value) else None
-
-
-def as_json(value: Any) -> Any:
-    """What the record holds, so that `_read_as` finds it again: NaN as null, infinity as a text."""
-    if is_dataclass(value):
-        return {field.name: as_json(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, Mapping):
-        return {name: as_json(item) for name, item in value.items()}
-    if isinstance(value, tuple):
-        return [as_json(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else str(value)
-    return value
-
-
-def _read_as(hint: Any, value: Any, where: str) -> Any:
-    """The inverse of `as_json`, by the type that is wanted.
-
-    Args:
-        where: the place in the file, for the error.
-
-    Raises:
-        ValueError: if `value` is not of that type.
-    """
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):  # all of ours are optional
-        (wanted,) = (argument for argument in arguments if argument is not type(None))
-        return None if value is None else _read_as(wanted, value, where)
-    if origin is Literal and value in arguments:
-        return value
-    if origin is tuple and isinstance(value, list):
-        return tuple(_read_as(arguments[0], item, f"{where}[{index}]") for index, item in enumerate(value))
-    if origin is Mapping and isinstance(value, dict):
-        return {name: _read_as(arguments[1], item, f"{where}.{name}") for name, item in value.items()}
-    if is_dataclass(hint) and isinstance(value, dict):
-        hints = typing.get_type_hints(hint)
-        missing = sorted(hints.keys() - value.keys())
-        if missing:
-            raise ValueError(f"{where or 'its top level'} lacks {', '.join(missing)}")
-        return hint(**{name: _read_as(hints[name], value[name], f"{where}.{name}".lstrip(".")) for name in hints})  # type: ignore[operator]
-    if hint is float:
-        if value is None:
-            return math.nan
-        if value in ("inf", "-inf") or (isinstance(value, (int, float)) and not isinstance(value, bool)):
-            return float(value)
-    elif type(value) is hint:
-        return value
-    name = getattr(hint, "__name__", str(hint)) if origin is None else str(hint)
-    raise ValueError(f"{where} is {json.dumps(value)[:40]}, and not of type {name}")
 
 
 def _object(content: Mapping[str, Any], name: str) -> dict[str, Any]:
     found = content.get(name)
     if not isinstance(found, dict):
-        raise ValueError(f"{name} is no object")
+        raise MalformedError(f"{name} is no object")
     return found
 
 
 def _without_path(version: dict[str, Any]) -> dict[str, Any]:
-    """A folder of the machine that measured tells nobody else anything."""
+    """A version without its folder on the machine that measured, which is of no use elsewhere."""
     return {name: value for name, value in version.items() if name != "path"}
 
 
@@ -404,7 +355,7 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _known(path: Path, content: Any) -> dict[str, Any]:
-    """The content, if it is of a schema that can be read."""
+    """The content of a file, if its schema can be read."""
     schema = content.get("schema") if isinstance(content, dict) else None
     number = re.fullmatch(r"bench-core/gate/(\d+)", schema) if isinstance(schema, str) else None
     if number is None:
@@ -420,5 +371,5 @@ def _known(path: Path, content: Any) -> dict[str, Any]:
     return content
 
 
-def _damaged(path: Path, error: ValueError) -> BenchCoreError:
+def _damaged(path: Path, error: MalformedError) -> BenchCoreError:
     return BenchCoreError(f"{path} is damaged: {error}. `bench-core gate --json FILE` writes it anew.")

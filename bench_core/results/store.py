@@ -9,11 +9,11 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench_core.codec import from_json, to_json
 from bench_core.errors import BenchCoreError, UnknownNameError
 from bench_core.files import append_line
 from bench_core.records.results import Circumstances, Run, Store, StoredGate, Tally, Tried
@@ -226,7 +226,7 @@ def append_circumstances(home: Path, circumstances: Circumstances) -> None:
         BenchCoreError: if it cannot be written.
     """
     path = home / CIRCUMSTANCES
-    line = json.dumps({"schema": CIRCUMSTANCES_SCHEMA, **asdict(circumstances)}, allow_nan=False)
+    line = json.dumps({"schema": CIRCUMSTANCES_SCHEMA, **to_json(circumstances)}, allow_nan=False)
     try:
         append_line(path, line)
     except OSError as error:
@@ -237,22 +237,18 @@ def append_circumstances(home: Path, circumstances: Circumstances) -> None:
 
 
 def _circumstances(line: bytes) -> Circumstances:
-    """
+    """Read a line of ``doctor.jsonl``.
+
     Raises:
         ValueError: if `append_circumstances` does not write such a line.
     """
     found = json.loads(line)
-    try:
-        if found["schema"] > CIRCUMSTANCES_SCHEMA:
-            raise ValueError(f"a newer bench_core wrote it (schema {found['schema']}): upgrade")
-        return Circumstances(
-            date=str(found["date"]),
-            commit=str(found["commit"]),
-            caches={str(name): int(size) for name, size in found["caches"].items()},
-            findings=tuple((str(level), str(what), str(action)) for level, what, action in found["findings"]),
-        )
-    except (KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise ValueError(repr(error)) from error
+    schema = found.get("schema") if isinstance(found, dict) else None
+    if not isinstance(schema, int):
+        raise ValueError(f"its schema is {json.dumps(schema)[:40]}")
+    if schema > CIRCUMSTANCES_SCHEMA:
+        raise ValueError(f"a newer bench_core wrote it (schema {schema}): upgrade")
+    return from_json(Circumstances, found)
 
 
 def iso_date(milliseconds: int) -> str:

@@ -299,7 +299,7 @@ UNUSUAL = GateSettings(noise_floor=0.3, limit=0.6, start="spawn", profile="quick
         ),
         (VERSUS, "asv.conf.json", ["main~1", "--versus", "torch==1", "torch==2", "--full"]),
         (
-            replace(USUAL, creep=replace(USUAL, base=replace(VERSION, name="v1"))),
+            replace(USUAL, past=replace(USUAL, base=replace(VERSION, name="v1"))),
             "asv.conf.json",
             ["main~1", "it's", "--creep", "v1", "--full"],
         ),
@@ -514,13 +514,13 @@ def test_whatever_goes_wrong_in_explaining_costs_a_line_and_not_the_verdict(proj
 
 def test_what_crept_in_is_explained_though_the_rest_cannot_be(project, capsys):
     record = replace(USUAL, cells=(cell("a.time_a", 1.5),))
-    record = replace(record, creep=replace(record, base=replace(VERSION, name="v1"), cells=(cell("a.time_b", 1.5),)))
+    record = replace(record, past=replace(record, base=replace(VERSION, name="v1"), cells=(cell("a.time_b", 1.5),)))
 
     def look(ratios):
         return (Cause("a.time_b", "more"),) if "a.time_b" in ratios else failing(OSError("gone"))(ratios)
 
     found, _ = looked_at(record, FakeSession(project.root, look), explain=True)
-    assert (found.causes, found.creep.causes) == ((), (Cause("a.time_b", "more"),))
+    assert (found.causes, found.past.causes) == ((), (Cause("a.time_b", "more"),))
     assert capsys.readouterr().err.count("bench-core: warning: there is no explanation: OSError: gone") == 1
 
 
@@ -529,7 +529,7 @@ def test_of_a_suite_that_is_red_as_a_whole_the_largest_estimates_are_explained(p
     cells = (*(cell(name, ratio) for name, ratio in ratios.items()), cell("a.peakmem_f", 1.0099, "peakmemory"))
     record = replace(USUAL, cells=cells)
     verdict = judge(record)
-    assert verdict.reason.startswith("no cell alone, but the suite as a whole is slower")
+    assert verdict.reason.startswith("no cell alone, but all cells together are slower")
     session = FakeSession(project.root)
     _, said = looked_at(record, session, verdict, explain=True)
     assert session.asked == [("explain", ["a.time_a", "a.time_c", "a.time_d"])]

@@ -42,21 +42,21 @@ def of(dossiers, name):
     return next(one for one in dossiers if name in one.cell.name)
 
 
-def test_what_no_step_shows_the_third_version_does(crept):
+def test_what_no_step_shows_the_past_version_does(crept):
     _, gate = crept
     assert of(gate.main.dossiers, "value").judgement.verdict == "pass"
     found = of(gate.creep.dossiers, "value").judgement
     assert (found.verdict, round(found.ratio.middle)) == ("regression", 3)
 
 
-def test_what_the_third_version_fails_at_is_measured_between_the_others(crept):
+def test_what_the_past_version_fails_at_is_measured_between_the_others(crept):
     _, gate = crept
     assert of(gate.creep.dossiers, "new").error_side == "base"
     new = of(gate.main.dossiers, "new")
     assert (new.error, new.judgement.verdict) == (None, "pass")
 
 
-def test_each_pair_of_the_third_version_takes_part_of_the_samples(crept):
+def test_each_pair_of_the_past_version_takes_part_of_the_samples(crept):
     _, gate = crept
     compared, past = (of(one.dossiers, "value").effects[1].samples for one in (gate.main, gate.creep))
     assert past == compared // 2
@@ -92,14 +92,14 @@ def cell(percent, name="a.time_a", **others):
     return CellEvidence(name, name, {}, "time", "seconds", effects, **others)
 
 
-def record(*cells, creep=(), controls=()):
+def record(*cells, past=(), controls=()):
     version = Version("main", "0" * 40, (), "", "", "", ())
     one = GateRecord(version, version, GateSettings(), {}, "", 1.0, cells, controls=controls)
-    return replace(one, creep=replace(one, base=replace(version, name="v1.2"), cells=tuple(creep), controls=()))
+    return replace(one, past=replace(one, base=replace(version, name="v1.2"), cells=tuple(past), controls=()))
 
 
 def test_many_small_steps_are_the_red_of_the_gate():
-    found = record(cell(0.9), creep=[cell(10)])
+    found = record(cell(0.9), past=[cell(10)])
     verdict = judge(found)
     assert verdict.cells[0].verdict != "regression"
     assert (verdict.verdict, exit_code(verdict, found, strict=False)) == ("regression", 1)
@@ -107,26 +107,26 @@ def test_many_small_steps_are_the_red_of_the_gate():
 
 
 def test_a_red_step_is_named_before_what_crept_in():
-    assert judge(record(cell(10), creep=[cell(20)])).reason.startswith("1 of 1 cell slower")
+    assert judge(record(cell(10), past=[cell(20)])).reason.startswith("1 of 1 cell slower")
 
 
-def test_what_cannot_be_told_of_the_third_version_leaves_the_gate_inconclusive():
+def test_what_cannot_be_told_of_the_past_version_leaves_the_gate_inconclusive():
     unsure = replace(cell(0), effects=cell(0).effects[:3])
-    assert judge(record(cell(0), creep=[unsure])).verdict == "inconclusive"
+    assert judge(record(cell(0), past=[unsure])).verdict == "inconclusive"
 
 
 @pytest.mark.parametrize("side", ["base", None])
-def test_what_the_third_version_fails_at_changes_no_verdict(side):
+def test_what_the_past_version_fails_at_changes_no_verdict(side):
     broken = CellEvidence("b.time_b", "b.time_b", {}, "time", "seconds", error="KeyError", error_side=side)
-    found = record(cell(0), creep=[cell(0), broken])
+    found = record(cell(0), past=[cell(0), broken])
     assert (judge(found).verdict, exit_code(judge(found), found, strict=True)) == ("pass", 0)
 
 
-def test_a_third_version_that_was_slower_is_no_news():
-    assert judge(record(cell(0), creep=[cell(-20)])).verdict == "pass"
+def test_a_past_version_that_was_slower_is_no_news():
+    assert judge(record(cell(0), past=[cell(-20)])).verdict == "pass"
 
 
-def test_a_control_that_rejects_takes_back_what_crept_in():
-    verdict = judge(record(cell(0), creep=[cell(10)], controls=[cell(8)]))
-    assert verdict.creep.cells[0].verdict == "inconclusive"
+def test_a_control_that_finds_a_difference_takes_back_what_crept_in():
+    verdict = judge(record(cell(0), past=[cell(10)], controls=[cell(8)]))
+    assert verdict.past.cells[0].verdict == "inconclusive"
     assert verdict.verdict == "inconclusive"

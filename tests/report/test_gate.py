@@ -17,6 +17,7 @@ from bench_core.records.gate import (
     GateSettings,
     GateVerdict,
     Instructions,
+    JudgedCell,
     Judgement,
     Noise,
 )
@@ -24,9 +25,9 @@ from bench_core.records.results import Tally
 from bench_core.records.run import Interval
 from bench_core.records.version import Version
 from bench_core.report import gate
-from bench_core.report.gate.words import LARGEST, version
+from bench_core.report.gate.words import CONTROL_DIFFERS, LARGEST, closing, version
 
-COMMAND = gate.Commands("bench-core gate main --full")
+COMMAND = gate.GateCommands("bench-core gate main --full")
 NOISE = Noise(0.004, 0.005, 0.02, 0.001, 0.0, 0.3)
 
 
@@ -83,10 +84,17 @@ RECORD = GateRecord(
 
 
 def of(cells=ALL, verdict="regression", reason="2 of 9 cells slower", **changes):
-    record = replace(RECORD, cells=tuple(cell for cell, _ in cells), **changes)
-    controls = (judged("pass", 0.99, 1.0, 1.01),) * len(record.controls)
+    cells = tuple(JudgedCell(*both) for both in cells)
+    record = replace(RECORD, cells=tuple(one.evidence for one in cells), **changes)
+    controls = tuple(JudgedCell(one, judged("pass", 0.99, 1.0, 1.01)) for one in record.controls)
     suite = judged("inconclusive", 0.995, 1.004, 1.012)
-    return record, GateVerdict(verdict, reason, tuple(j for _, j in cells), controls, suite, False, NOISE)
+    return record, GateVerdict(verdict, reason, cells, controls, suite, False, NOISE)
+
+
+def with_control(verdict, judgement):
+    """The verdict with another judgement on its first control."""
+    first, *others = verdict.controls
+    return replace(verdict, controls=(replace(first, judgement=judgement), *others))
 
 
 def text(record, verdict, command=COMMAND, width=100, **named):
@@ -95,50 +103,89 @@ def text(record, verdict, command=COMMAND, width=100, **named):
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
 
 
-SUMMARY = r"""
-REGRESSION  2 of 9 cells slower
-head working tree (3 files changed) against base main 1a2b3c4d, 58.2 s, seed 123
+OLDER = replace(BASE, name="v1.2")
 
-Failing with head
-  fills.Fill.time_zero
-    head: setup: KeyError: 1
-    bench-core gate main --full --fresh --bench '^fills\.Fill\.time_zero$'
-
-Slower
-  reads.Read.peakmem_read(cpu, mmap-2)
-    +200.0 % (+190.0 … +210.0 %), 1.00 MiB → 3.00 MiB, 12 pairs, judged as 4 parent processes
-    bench-core gate main --full --fresh --bench '^reads\.Read\.peakmem_read\(cpu, mmap-2\)$'
-  fills.Fill.time_fill(cpu, 8x4)
-    +5.2 % (+4.1 … +6.3 %), 1.23 µs → 1.30 µs, 12 pairs
-    bench-core gate main --full --fresh --bench '^fills\.Fill\.time_fill\(cpu, 8x4\)$'
-
-Inconclusive
-  ties.Tie.time_tie(a)
-    +2.0 % (at least -2.0 %), 5 pairs
-    noise: pairs scatter by 4.0 %, 5 pairs; smallest slowdown that would have been red: +7.2 %
-  ties.Tie.time_tie(b)
-    budget: never measured; smallest slowdown that would have been red: none
-
-Not compared
-  fills.Fill.time_one
-    does not answer
-
-Faster
-  ties.Tie.time_untie
-    -50.0 % (-51.0 … -49.0 %), 2.00 ms → 1.00 ms, 12 pairs
-
-2 pass, each at most +2.9 %
-suite as a whole: +0.4 % (-0.5 … +1.2 %), inconclusive
-control: 2 cells of base against itself, none rejects; 212 controls so far, 1 rejected (0.0 to 2.6 %)
-noise: within a pair 0.4 %, between pairs 0.3 %, between parents 2.0 %, order 0.1 %, forked first 0.0 %; pairs of one parent are alike by 0.30 of 1
-  all pairs of one parent process share its speed: only more parent processes help (a larger --budget, or fewer cells)
-left out: 2 cells: needs cuda
-left out: 1 cell: only on base
-"""  # noqa: E501
+SINCE = gate.GateCommands("bench-core gate main --full", "bench-core gate v1.2 --full")
 
 
-def test_the_summary():
-    assert text(*of(), tally=Tally(30, 212, 1, 0.0001, 0.026)) == SUMMARY.strip()
+def with_past(cells, verdict="regression", gates=PASSED, **changes):
+    """A gate whose head is compared with a past version, too."""
+    record, judged = of(gates, verdict, "since v1.2, 1 of 3 cells slower", **changes)
+    past, found = of(cells, verdict, judged.reason, base=OLDER)
+    return replace(record, past=replace(past, controls=())), replace(judged, past=replace(found, controls=()))
+
+
+CAUSE = Cause(
+    "fills.Fill.time_fill(cpu, 8x4)",
+    "2 more aten::normal_ (1 → 3)",
+    operators=(Change("aten::normal_", "calls", 1, 3),),
+    without="valgrind is not installed",
+)
+
+INSTRUCTIONS = (
+    Instructions("fills.Same.time_a", 1000.0, 1000.0, "same work"),
+    Instructions("fills.Fill.time_fill(cpu, 8x4)", 2000.0, 2100.0, "more work"),
+    Instructions("ties.Tie.time_untie", math.nan, math.nan, "it runs on cuda"),
+)
+
+
+def unbelievable():
+    """A gate whose control found a difference."""
+    record, verdict = of([UNKNOWN, *PASSED], "inconclusive", "control: base against itself read +5.2 %")
+    return record, replace(with_control(verdict, SLOWER[1]), control_differs=True)
+
+
+def slower_together():
+    """A gate in which only all cells together are slower, and one of them is explained."""
+    record, verdict = of(PASSED, "regression", causes=(replace(CAUSE, cell="fills.Same.time_a"),))
+    return record, replace(verdict, suite=judged("regression", 1.007, 1.01, 1.013, "at least +0.7 %"))
+
+
+INSTALL = replace(BASE, name="torch==2.11.0", commit=None)
+BESIDES = tuple(f"x{number} 1 → 2" for number in range(8))
+
+
+def briefly(record, verdict):
+    """Without the lines that every gate has."""
+    silent = Noise(*[math.nan] * 6)
+    past = record.past and replace(record.past, left_out={})
+    return replace(record, left_out={}, past=past), replace(verdict, noise=silent)
+
+
+GATES = {
+    "every verdict": of(),
+    "explained": of([SLOWER, FASTER, *PASSED], causes=(CAUSE,), instructions=INSTRUCTIONS, resumed=7),
+    "past version": with_past([SLOWER, UNKNOWN, FASTER, *PASSED, FAILED]),
+    "all cells together": slower_together(),
+    "control found a difference": unbelievable(),
+    "two installs": of(
+        PASSED,
+        "pass",
+        "2 cells, none slower by 5 %; not a fair pair: BLAS: mkl on base, none on head",
+        base=INSTALL,
+        head=replace(INSTALL, name="torch==2.13.0"),
+        code=BASE,
+        besides=BESIDES,
+        unfair=("BLAS: mkl on base, none on head",),
+    ),
+    "interrupted": of([NEVER, PASSED[0]], "inconclusive", "1 of 2 cells inconclusive", interrupted=True),
+    "nothing measured": of([FAILED], "error", "nothing was measured"),
+    "identical": of([], "pass", identical="the code is the same"),
+}
+
+FORMS = {
+    "terminal": lambda *both: text(*both, SINCE, tally=Tally(30, 212, 1, 0.0001, 0.026)),
+    "Markdown": lambda *both: gate.markdown(*both, SINCE),
+    "annotations": lambda *both: "\n".join(gate.workflow_commands(*both)),
+    "JUnit": lambda *both: gate.junit(*both),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", GATES)
+def test_the_wording(name, form, snapshot):
+    found = GATES[name] if name == "every verdict" else briefly(*GATES[name])
+    assert FORMS[form](*found) == snapshot
 
 
 def test_lines_to_copy_are_never_broken():
@@ -154,7 +201,7 @@ def test_the_command_selects_its_cell_and_no_other():
     assert not re.search(pattern, name.replace("1.5", "1x5"))
 
 
-def test_the_command_starts_anew_because_a_red_cell_is_decided_already():
+def test_the_command_starts_anew_because_a_slower_cell_is_decided_already():
     assert "--fresh" in shlex.split(gate.reproducing(COMMAND.gate, "a.b"))
 
 
@@ -168,24 +215,15 @@ def test_passing_cells_are_listed_when_asked_for():
     assert "fills.Same.time_b" in text(*of(), verbose=True)
 
 
-CAUSE = Cause(
-    "fills.Fill.time_fill(cpu, 8x4)",
-    "2 more aten::normal_ (1 → 3)",
-    operators=(Change("aten::normal_", "calls", 1, 3),),
-    without="valgrind is not installed",
-)
-
-
-def test_the_cause_of_a_red_cell_stands_below_it():
+def test_the_cause_of_a_slower_cell_stands_below_it():
     lines = text(*of(causes=(CAUSE,))).splitlines()
     place = lines.index("    2 more aten::normal_ (1 → 3)")
     assert lines[place - 3].strip() == CAUSE.cell
     assert lines[place + 2].split() == ["aten::normal_", "1", "3", "+2", "calls"]
 
 
-def test_a_cell_that_is_explained_for_a_suite_that_is_red_as_a_whole_is_listed_with_its_cause():
-    explained = replace(CAUSE, cell="fills.Same.time_a")
-    record, verdict = of([*PASSED, UNKNOWN], causes=(explained,))
+def test_a_cell_that_is_explained_because_only_all_cells_together_are_slower_is_listed_with_its_cause():
+    record, verdict = slower_together()
     lines = text(record, verdict).splitlines()
     place = lines.index(LARGEST)
     assert lines[place + 1] == "  fills.Same.time_a"
@@ -194,17 +232,12 @@ def test_a_cell_that_is_explained_for_a_suite_that_is_red_as_a_whole_is_listed_w
     assert page.index(f"### {LARGEST}") < page.index("### Why")
 
 
-def test_a_red_cell_is_listed_once():
+def test_a_slower_cell_is_listed_once():
     assert LARGEST not in text(*of(causes=(CAUSE,)))
 
 
 def test_instructions_stand_beside_the_times_the_largest_difference_first():
-    counted = (
-        Instructions("fills.Same.time_a", 1000.0, 1000.0, "same work"),
-        Instructions("fills.Fill.time_fill(cpu, 8x4)", 2000.0, 2100.0, "more work"),
-        Instructions("ties.Tie.time_untie", math.nan, math.nan, "it runs on cuda"),
-    )
-    lines = text(*of(instructions=counted)).splitlines()
+    lines = text(*of(instructions=INSTRUCTIONS)).splitlines()
     place = next(number for number, line in enumerate(lines) if line.startswith("instructions a call"))
     rows = [" ".join(line.split()) for line in lines[place + 1 : place + 4]]
     assert rows == [
@@ -236,32 +269,41 @@ def test_an_interrupted_gate_says_so():
     assert "Interrupted" in gate.markdown(*of(interrupted=True), COMMAND)
 
 
-def test_two_installs_are_named_with_their_code_and_what_else_differs():
-    install = replace(RECORD.base, name="torch==2.11.0", commit=None)
-    besides = tuple(f"x{number} 1 → 2" for number in range(8))
-    shown = text(*of(base=install, head=replace(install, name="torch==2.13.0"), code=RECORD.base, besides=besides))
-    assert "head torch==2.13.0 against base torch==2.11.0, with main 1a2b3c4d, 58.2 s" in shown
-    assert "differs, too: x0 1 → 2, " in shown
-    assert "and 2 more; --json FILE keeps them all" in " ".join(shown.split())
+def test_of_the_other_packages_that_differ_a_few_are_named_and_the_others_counted():
+    shown = " ".join(text(*of(besides=BESIDES)).split())
+    assert "x5 1 → 2, and 2 more" in shown
+    assert "x6" not in shown
 
 
 def test_pairs_that_were_taken_over_are_counted():
     assert "taken over from earlier gates on these versions: 7 pairs" in text(*of(resumed=7))
 
 
-def test_a_control_that_rejects_takes_the_belief_in_reds_away():
-    record, verdict = of(verdict="inconclusive")
-    rejecting = replace(verdict, controls=(SLOWER[1], verdict.controls[1]), control_rejects=True)
-    assert "no red of this gate can be believed" in text(record, rejecting, width=200)
-    assert "2 cells of base against itself, 1 rejects" in text(record, rejecting)
-    assert "no red of this gate can be believed" in gate.markdown(record, rejecting, COMMAND)
-    title = "::warning title=bench-core gate%3A control rejects"
-    assert gate.workflow_commands(record, rejecting)[-3].startswith(title)
+def test_a_control_that_found_a_difference_is_in_every_form_for_people():
+    record, verdict = unbelievable()
+    assert "2 cells of base against itself, 1 found a difference" in text(record, verdict)
+    for shown in (text(record, verdict, width=200), gate.markdown(record, verdict, COMMAND)):
+        assert CONTROL_DIFFERS in shown
+    (first, *_) = gate.workflow_commands(record, verdict)
+    assert first.startswith("::warning title=bench-core gate%3A a control found a difference::")
 
 
 def test_controls_that_failed_are_counted():
     record, verdict = of()
-    assert ", none rejects, 1 failed" in text(record, replace(verdict, controls=(FAILED[1], verdict.controls[1])))
+    assert ", no difference found, 1 failed" in text(record, with_control(verdict, FAILED[1]))
+
+
+UNBOUNDED = judged("inconclusive", 0.0, 1.0, math.inf, "budget: 8 pairs, at least 11 are needed", math.inf)
+
+
+@pytest.mark.parametrize(
+    ("suite", "decided", "shown"),
+    [(UNBOUNDED, True, False), (UNBOUNDED, False, True), (judged("pass", 0.99, 1.0, 1.01), True, True)],
+    ids=["says nothing", "a cell is open", "has an interval"],
+)
+def test_all_cells_together_are_not_shown_if_they_say_nothing_and_every_cell_is_decided(suite, decided, shown):
+    record, verdict = of([(cell, replace(one, decided=decided)) for cell, one in PASSED], "pass")
+    assert ("all cells together" in text(record, replace(verdict, suite=suite))) == shown
 
 
 def test_a_commit_is_named_once():
@@ -269,56 +311,52 @@ def test_a_commit_is_named_once():
     assert version(replace(BASE, commit=None)) == "main"
 
 
-@pytest.mark.parametrize(
-    ("noise", "advice"),
-    [
-        (Noise(0.02, 0.02, 0.0, 0.0, 0.0, 0.0), "something else uses this machine"),
-        (Noise(0.01, 0.03, 0.0, 0.0, 0.0, 0.0), "more pairs do"),
-        (Noise(0.01, 0.01, 0.02, 0.0, 0.0, 0.0), "only more parent processes help"),
-        (Noise(0.01, 0.01, math.nan, 0.03, 0.0, 0.0), "what is sampled second differs"),
-        (Noise(0.01, 0.01, math.nan, 0.0, 0.03, 0.0), "what is forked first differs"),
-    ],
-)
-def test_advice_follows_from_the_largest_cause_of_noise(noise, advice):
-    record, verdict = of()
-    assert advice in text(record, replace(verdict, noise=noise))
+NOISES = {
+    "within a pair": Noise(0.02, 0.02, 0.0, 0.0, 0.0, 0.0),
+    "between pairs": Noise(0.01, 0.03, 0.0, 0.0, 0.0, 0.0),
+    "between parents": Noise(0.01, 0.01, 0.02, 0.0, 0.0, -0.13),
+    "order": Noise(0.01, 0.01, math.nan, 0.03, 0.0, 0.0),
+    "forked first": Noise(0.01, 0.01, math.nan, 0.0, 0.03, math.nan),
+}
 
 
-OLDER = replace(BASE, name="v1.2")
+@pytest.mark.parametrize("largest", NOISES)
+def test_advice_follows_from_the_largest_cause_of_noise(largest, snapshot):
+    record, verdict = of([], left_out={}, controls=())
+    lines = closing(record, replace(verdict, suite=None, noise=NOISES[largest]), None)
+    assert "\n".join(lines) == snapshot
 
 
-def crept(cells, verdict="regression", gates=PASSED):
-    """A gate whose head is compared with a third version, too."""
-    record, judged = of(gates, verdict, "since v1.2, 1 of 3 cells slower")
-    past, found = of(cells, verdict, judged.reason, base=OLDER)
-    return replace(record, creep=replace(past, controls=())), replace(judged, creep=replace(found, controls=()))
+def test_the_regressions_since_the_past_version_are_listed_with_commands_of_their_own():
+    shown = text(*with_past([SLOWER, *PASSED, FAILED]), SINCE)
+    name, measured, command = shown.partition("Slower since v1.2 1a2b3c4d\n")[2].splitlines()[:3]
+    assert name.strip() == SLOWER[0].name
+    assert "+5.2 % (+4.1 … +6.3 %)" in measured
+    assert "bench-core gate v1.2 --full --fresh --bench" in command
 
 
-SINCE = gate.Commands("bench-core gate main --full", "bench-core gate v1.2 --full")
+def test_a_cell_that_fails_with_head_only_counts_among_those_that_cannot_be_compared_with_the_past_version():
+    def missing(*cells):
+        record, verdict = with_past([*PASSED, *cells])
+        found = re.search(r"(\d+) cells? cannot be compared", text(record, verdict, SINCE))
+        return int(found[1]) - len(record.past.left_out)
+
+    assert [missing(), missing(FAILED), missing(BROKEN), missing(BROKEN, FAILED)] == [0, 1, 1, 2]
 
 
-def test_the_summary_says_what_crept_in_and_how_to_measure_it_alone():
-    shown = text(*crept([SLOWER, *PASSED, FAILED]), SINCE)
-    red = shown.partition("Slower since v1.2 1a2b3c4d\n")[2]
-    assert "+5.2 % (+4.1 … +6.3 %)" in red.splitlines()[1]
-    assert "bench-core gate v1.2 --full --fresh --bench" in red.splitlines()[2]
-    assert "since v1.2 1a2b3c4d: 1 slower, 2 pass, each at most +2.9 %" in shown
-    assert "4 cells cannot be compared with it; --json FILE says why" in shown
+def test_what_small_steps_add_up_to_is_shown_although_everything_passes():
+    shown = text(*with_past(PASSED, "pass"), SINCE)
+    assert "since v1.2 1a2b3c4d: 2 pass, each at most +2.9 %\n  all cells together: +0.4 % (-0.5 … +1.2 %)" in shown
 
 
-def test_the_summary_says_what_small_steps_add_up_to_where_all_is_green():
-    shown = text(*crept(PASSED, "pass"), SINCE)
-    assert "since v1.2 1a2b3c4d: 2 pass, each at most +2.9 %\n  suite as a whole: +0.4 % (-0.5 … +1.2 %)" in shown
-
-
-def test_what_crept_in_is_in_every_form():
-    record, verdict = crept([SLOWER, *PASSED])
+def test_a_regression_since_the_past_version_is_in_every_form():
+    record, verdict = with_past([SLOWER, *PASSED])
     page = gate.markdown(record, verdict, SINCE)
     assert "### Slower since v1.2 1a2b3c4d" in page
     assert "bench-core gate v1.2 --full --fresh" in page
-    assert any("since v1.2, 1 of 3 cells slower" in line for line in gate.workflow_commands(record, verdict))
-    case = ElementTree.fromstring(gate.junit(record, verdict)).find(".//testcase[@name='creep']/failure")
-    assert case.get("message") == "since v1.2, 1 of 3 cells slower"
+    assert any(verdict.past.reason in line for line in gate.workflow_commands(record, verdict))
+    (failure,) = parsed(record, verdict).iter("failure")
+    assert failure.get("message") == verdict.past.reason
 
 
 def test_noise_below_the_noise_floor_needs_no_advice():
@@ -335,7 +373,7 @@ def test_noise_that_cannot_be_told_is_not_shown():
     ("ratio", "shown"),
     [
         ((0.0, math.nan, math.inf), "n/a"),
-        ((0.0, 1.05, math.inf), "+5.0 % (?)"),
+        ((0.0, 1.05, math.inf), "+5.0 % (no interval yet)"),
         ((0.0, 1.05, 1.1), "+5.0 % (at most +10.0 %)"),
         ((0.99999, 0.99999, 1.0), "+0.0 % (+0.0 … +0.0 %)"),
         ((5.0, 12.0, 13.0), "12x (+400.0 % … 13x)"),
@@ -356,8 +394,8 @@ def self_tested(plants, **changes):
 
 def test_a_self_test_counts_what_it_found_and_what_it_should_not_have():
     planted = {SLOWER[0].name: 0.05, PASSED[0][0].name: 0.05}
-    assert "self-test: 1 of 2 planted slowdowns found, 0 of 1 others red" in self_tested(planted)
-    assert "self-test: 0 of 1 planted slowdowns found, 1 of 2 others red" in self_tested({PASSED[0][0].name: 0.05})
+    assert "self-test: 1 of 2 planted slowdowns found, 0 of 1 other cells" in self_tested(planted)
+    assert "self-test: 0 of 1 planted slowdowns found, 1 of 2 other cells" in self_tested({PASSED[0][0].name: 0.05})
 
 
 def test_an_interrupted_self_test_says_so():
@@ -372,66 +410,6 @@ def test_names_in_a_self_test_are_no_markup():
 
 
 # Markdown.
-
-MARKDOWN = r"""
-## bench-core gate: regression
-
-**2 of 9 cells slower**
-
-head working tree (3 files changed) against base main 1a2b3c4d, 58.2 s, seed 123
-
-### Failing with head
-
-| cell | error |
-| --- | --- |
-| `fills.Fill.time_zero` | `head: setup: KeyError: 1` |
-
-### Slower
-
-| cell | effect | base | head | pairs |
-| --- | --- | --- | --- | --- |
-| `fills.Fill.time_fill(cpu, 8x4)` | +5.2 % (+4.1 … +6.3 %) | 1.23 µs | 1.30 µs | 12 pairs |
-
-To measure one of them alone:
-
-```sh
-bench-core gate main --full --fresh --bench '^fills\.Fill\.time_zero$'
-bench-core gate main --full --fresh --bench '^fills\.Fill\.time_fill\(cpu, 8x4\)$'
-```
-
-### Inconclusive
-
-| cell | effect | smallest red | why |
-| --- | --- | --- | --- |
-| `ties.Tie.time_tie(b)` | n/a | none | budget: never measured |
-
-1 pass, each at most +2.9 %.
-
-suite as a whole: +0.4 % (-0.5 … +1.2 %), inconclusive
-
-control: 2 cells of base against itself, none rejects
-
-left out: 2 cells: needs cuda
-
-left out: 1 cell: only on base
-
-<details><summary>All cells</summary>
-
-| cell | verdict | effect | base | head | pairs |
-| --- | --- | --- | --- | --- | --- |
-| `fills.Fill.time_zero` | error | n/a | n/a | n/a | 0 |
-| `fills.Fill.time_fill(cpu, 8x4)` | regression | +5.2 % (+4.1 … +6.3 %) | 1.23 µs | 1.30 µs | 12 |
-| `ties.Tie.time_tie(b)` | inconclusive | n/a | n/a | n/a | 0 |
-| `fills.Same.time_a` | pass | +0.0 % (-2.0 … +2.9 %) | 1.00 µs | 1.00 µs | 12 |
-
-</details>
-"""
-
-
-def test_the_markdown():
-    record, verdict = of([PASSED[0], NEVER, SLOWER, BROKEN])
-    page = gate.markdown(record, replace(verdict, noise=Noise(*[math.nan] * 6)), COMMAND)
-    assert page == MARKDOWN.lstrip("\n")
 
 
 def test_a_page_of_thousands_of_cells_fits_into_a_comment_and_says_what_is_missing():
@@ -474,13 +452,12 @@ def test_identical_versions_need_one_paragraph():
 # Annotations.
 
 
-def test_reds_are_errors_and_what_is_inconclusive_warns():
-    assert gate.workflow_commands(*of([SLOWER, BROKEN, UNKNOWN, FASTER, *PASSED])) == [
-        "::error title=bench-core gate%3A fails with head::fills.Fill.time_zero: head: setup: KeyError: 1",
-        "::error title=bench-core gate%3A +5.2 %25 (+4.1 … +6.3 %25)::fills.Fill.time_fill(cpu, 8x4): "
-        "+5.2 %25 (+4.1 … +6.3 %25), 1.23 µs → 1.30 µs, 12 pairs",
-        "::warning title=bench-core gate%3A inconclusive::ties.Tie.time_tie(a): noise: pairs scatter by 4.0 %25, "
-        "5 pairs",
+def test_regressions_and_failures_are_errors_and_inconclusive_cells_are_warnings():
+    lines = gate.workflow_commands(*of([SLOWER, BROKEN, UNKNOWN, FASTER, *PASSED]))
+    assert [(line[2:].split()[0], line.rpartition("::")[2].partition(":")[0]) for line in lines] == [
+        ("error", BROKEN[0].name),
+        ("error", SLOWER[0].name),
+        ("warning", UNKNOWN[0].name),
     ]
 
 
@@ -502,19 +479,18 @@ def test_no_more_annotations_than_github_shows(number, last):
     assert last in lines[-1]
 
 
-def test_a_suite_that_is_slower_as_a_whole_is_an_error():
-    record, verdict = of(PASSED)
-    slower = replace(verdict, suite=judged("regression", 1.007, 1.01, 1.013))
-    assert gate.workflow_commands(record, slower) == [
-        "::error title=bench-core gate%3A suite as a whole::suite as a whole: +1.0 %25 (+0.7 … +1.3 %25)"
-    ]
-    assert ElementTree.fromstring(gate.junit(record, slower)).find("testsuite").get("failures") == "1"
+def test_all_cells_together_being_slower_is_an_error():
+    (line,) = gate.workflow_commands(*slower_together())
+    assert line.startswith("::error")
+    assert "+1.0 %25 (+0.7 … +1.3 %25)" in line
+    assert parsed(*slower_together()).get("failures") == "1"
 
 
 def test_a_gate_that_measured_nothing_is_an_error():
     nothing = of([FAILED], "error", "nothing was measured")
-    assert gate.workflow_commands(*nothing) == ["::error title=bench-core gate%3A error::nothing was measured"]
-    assert ElementTree.fromstring(gate.junit(*nothing)).find("testsuite").get("errors") == "1"
+    (line,) = gate.workflow_commands(*nothing)
+    assert line.startswith("::error")
+    assert parsed(*nothing).get("errors") == "1"
 
 
 # JUnit.
@@ -540,7 +516,7 @@ def test_every_cell_is_one_test_case_with_its_outcome():
         "time_x": ["skipped"],
         "time_y": ["skipped"],
         "time_z": ["skipped"],
-        "suite": [],
+        "all cells together": [],
     }
     assert [suite.get(name) for name in ("tests", "failures", "errors", "skipped")] == ["13", "2", "1", "6"]
 

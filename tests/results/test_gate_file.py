@@ -17,12 +17,16 @@ from bench_core.records.gate import (
     GateSettings,
     GateVerdict,
     Instructions,
+    JudgedCell,
     Judgement,
     Noise,
 )
 from bench_core.records.run import Interval
 from bench_core.records.version import Version
 from bench_core.results import gate_file
+
+LATER = ("causes", "instructions", "code", "unfair", "besides", "creep")
+"""Keys that the first files do not have."""
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "gate-json.md"
 
@@ -76,15 +80,16 @@ UNKNOWN = judged("inconclusive", (0.0, math.nan, math.inf), math.inf)
 VERDICT = GateVerdict(
     "regression",
     "1 of 3 cells slower",
-    cells=(judged("regression", (1.04, 1.05, 1.06), unit="parent", likeness=0.5), UNKNOWN, judged("error")),
-    controls=(judged(), replace(UNKNOWN, verdict="error")),
+    cells=(
+        JudgedCell(FILL, judged("regression", (1.04, 1.05, 1.06), unit="parent", likeness=0.5)),
+        JudgedCell(NORM, UNKNOWN),
+        JudgedCell(BROKEN, judged("error")),
+    ),
+    controls=(JudgedCell(FILL, judged()), JudgedCell(TIE, replace(UNKNOWN, verdict="error"))),
     suite=judged(),
-    control_rejects=False,
+    control_differs=False,
     noise=Noise(0.01, 0.02, math.nan, 0.001, 0.002, math.nan),
 )
-
-
-CREPT = replace(VERDICT, controls=())
 
 
 def stored(tmp_path, record=RECORD, verdict=VERDICT):
@@ -109,15 +114,17 @@ def test_a_record_is_read_back_exactly_but_for_the_folders(tmp_path):
     assert repr(gate_file.read(stored(tmp_path))) == repr(expected)  # NaN differs from itself, its text does not
 
 
-def test_what_crept_in_is_read_back_as_exactly(tmp_path):
+def test_the_comparison_with_a_past_version_is_read_back_as_exactly(tmp_path):
     past = replace(RECORD, base=replace(BASE, name="v1.2"), controls=())
-    kept = gate_file.read(stored(tmp_path, replace(RECORD, creep=past), replace(VERDICT, creep=CREPT)))
+    kept = gate_file.read(
+        stored(tmp_path, replace(RECORD, past=past), replace(VERDICT, past=replace(VERDICT, controls=())))
+    )
     expected = replace(past, base=without_path(past.base), head=without_path(HEAD))
-    assert repr(kept.creep) == repr(expected)
+    assert repr(kept.past) == repr(expected)
 
 
 def test_a_file_from_before_anything_was_looked_into_is_read_too(tmp_path):
-    older = changed(stored(tmp_path), lambda content: [content.pop(name) for name in gate_file.LATER])
+    older = changed(stored(tmp_path), lambda content: [content.pop(name) for name in LATER])
     found = gate_file.read(older)
     assert (found.causes, found.instructions, found.code, found.unfair) == ((), (), None, ())
 
@@ -162,7 +169,7 @@ def test_an_end_that_is_not_bounded_is_null():
 
 def test_a_ratio_that_no_float_holds_is_null():
     huge = replace(NORM, effects=(Effect(0, 0, 1e4, 1.0, 2.0, 1),))
-    content = gate_file.to_json(replace(RECORD, cells=(huge,)), replace(VERDICT, cells=(UNKNOWN,)), 0)
+    content = gate_file.to_json(replace(RECORD, cells=(huge,)), replace(VERDICT, cells=(JudgedCell(huge, UNKNOWN),)), 0)
     assert content["cells"][0]["effects"][0]["ratio"] is None
 
 
@@ -230,20 +237,18 @@ def test_another_file_is_one_clear_error(tmp_path, text, complaint):
             read(path)
 
 
-DAMAGES = {
-    "is damaged: its top level lacks left_out": lambda c: c.pop("left_out"),
+DAMAGES = {  # the place, what was found there, and what is wanted
+    "gate.json is damaged: its top level: lacks left_out": lambda c: c.pop("left_out"),
     "is damaged: control is no object": lambda c: c.pop("control"),
     "is damaged: base is no object": lambda c: c.update(base=3),
-    r'cells\[0\].effects\[1\].log_ratio is "a", and not of type float': lambda c: c["cells"][0]["effects"][1].update(
+    r'cells\[0\].effects\[1\].log_ratio: "a" is not of type float': lambda c: c["cells"][0]["effects"][1].update(
         log_ratio="a"
     ),
-    r"cells\[1\].effects\[0\].pair is true, and not of type int": lambda c: c["cells"][1]["effects"][0].update(
-        pair=True
-    ),
-    r"settings lacks limit": lambda c: c["settings"].pop("limit"),
-    r'cells\[0\].error_side is "left", and not of type': lambda c: c["cells"][0].update(error_side="left"),
-    r"cells is \{\}, and not of type": lambda c: c.update(cells={}),
-    r"cells\[0\].params.size is 8, and not of type str": lambda c: c["cells"][0]["params"].update(size=8),
+    r"cells\[1\].effects\[0\].pair: true is not of type int": lambda c: c["cells"][1]["effects"][0].update(pair=True),
+    r"settings: lacks limit": lambda c: c["settings"].pop("limit"),
+    r'cells\[0\].error_side: "left" is not of type "base" or "head"': lambda c: c["cells"][0].update(error_side="left"),
+    r"cells: \{\} is not of type": lambda c: c.update(cells={}),
+    r"cells\[0\].params\['size'\]: 8 is not of type str": lambda c: c["cells"][0]["params"].update(size=8),
 }
 
 
@@ -254,7 +259,7 @@ def test_a_damaged_part_is_named(tmp_path, complaint):
 
 
 def test_a_verdict_that_there_is_not_is_an_error(tmp_path):
-    with pytest.raises(BenchCoreError, match='verdict is "fine", and not of type'):
+    with pytest.raises(BenchCoreError, match='verdict: "fine" is not of type'):
         gate_file.stored_verdict(changed(stored(tmp_path), lambda content: content.update(verdict="fine")))
 
 
@@ -289,8 +294,10 @@ def test_every_documented_key_is_written():
 # The ledger.
 
 
-def rejecting(**named):
-    return replace(VERDICT, controls=(judged("regression", (1.1, 1.2, 1.3)), judged()), control_rejects=True, **named)
+def with_difference(first=FILL):
+    """A verdict whose first control found a difference, and the second none."""
+    controls = (JudgedCell(first, judged("regression", (1.1, 1.2, 1.3))), JudgedCell(TIE, judged()))
+    return replace(VERDICT, controls=controls, control_differs=True)
 
 
 def ledger(tmp_path):
@@ -298,7 +305,7 @@ def ledger(tmp_path):
 
 
 def test_a_gate_adds_one_line_on_its_controls(tmp_path):
-    gate_file.append_controls(tmp_path, RECORD, rejecting())
+    gate_file.append_controls(tmp_path, RECORD, with_difference())
     (line,) = ledger(tmp_path).read_text().splitlines()
     assert json.loads(line) == {
         "date": RECORD.date,
@@ -316,7 +323,7 @@ def test_a_gate_adds_one_line_on_its_controls(tmp_path):
 
 def test_a_gates_verdict_is_added_to_the_history_of_its_machine(tmp_path):
     gate_file.append_summary(tmp_path, RECORD, VERDICT)
-    gate_file.append_summary(tmp_path, RECORD, rejecting())
+    gate_file.append_summary(tmp_path, RECORD, with_difference())
     path = tmp_path / "tester" / "gates.jsonl"
     whole = tmp_path / "gate.json"
     gate_file.write(whole, RECORD, VERDICT, 1)
@@ -343,24 +350,24 @@ def test_a_gate_without_controls_adds_nothing(tmp_path):
 
 def test_a_control_without_pairs_of_this_gate_is_not_counted_again(tmp_path):
     older = replace(FILL, effects=FILL.effects[:1])
-    gate_file.append_controls(tmp_path, replace(RECORD, controls=(older, TIE)), rejecting())
+    gate_file.append_controls(tmp_path, replace(RECORD, controls=(older, TIE)), with_difference(older))
     assert [cell["name"] for cell in json.loads(ledger(tmp_path).read_text())["cells"]] == [TIE.name]
     found = gate_file.tally(tmp_path)
     assert (found.controls, found.rejected) == (1, 0)
 
 
 def test_a_gate_that_measures_nothing_adds_nothing(tmp_path):
-    gate_file.append_controls(tmp_path, replace(RECORD, first_pair=3), rejecting())
+    gate_file.append_controls(tmp_path, replace(RECORD, first_pair=3), with_difference())
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_control_that_could_not_have_rejected_is_not_counted(tmp_path):
+def test_a_control_that_could_not_have_found_a_difference_is_not_counted(tmp_path):
     gate_file.append_controls(tmp_path, RECORD, VERDICT)  # one passes, one failed
     assert gate_file.tally(tmp_path).controls == 1
 
 
-def test_the_tally_sums_gates_and_bounds_the_share_that_rejects(tmp_path):
-    gate_file.append_controls(tmp_path, RECORD, rejecting())
+def test_the_tally_sums_gates_and_bounds_the_share_of_controls_that_found_a_difference(tmp_path):
+    gate_file.append_controls(tmp_path, RECORD, with_difference())
     gate_file.append_controls(tmp_path, RECORD, VERDICT)
     found = gate_file.tally(tmp_path)
     assert (found.gates, found.controls, found.rejected, found.damaged) == (2, 3, 1, 0)
@@ -369,7 +376,7 @@ def test_the_tally_sums_gates_and_bounds_the_share_that_rejects(tmp_path):
 
 
 def test_the_tally_is_of_one_machine_or_of_all(tmp_path):
-    gate_file.append_controls(tmp_path, RECORD, rejecting())
+    gate_file.append_controls(tmp_path, RECORD, with_difference())
     gate_file.append_controls(tmp_path, replace(RECORD, machine={"machine": "other"}), VERDICT)
     assert gate_file.tally(tmp_path).controls == 3
     assert gate_file.tally(tmp_path, "other").controls == 1

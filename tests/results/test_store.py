@@ -7,7 +7,16 @@ from dataclasses import replace
 import pytest
 
 from bench_core.errors import BenchCoreError
-from bench_core.records.gate import CellEvidence, Effect, GateRecord, GateSettings, GateVerdict, Judgement, Noise
+from bench_core.records.gate import (
+    CellEvidence,
+    Effect,
+    GateRecord,
+    GateSettings,
+    GateVerdict,
+    JudgedCell,
+    Judgement,
+    Noise,
+)
 from bench_core.records.results import Circumstances
 from bench_core.records.run import Interval
 from bench_core.records.version import Version as GateSide
@@ -15,9 +24,13 @@ from bench_core.results import gate_file
 from bench_core.results.store import CIRCUMSTANCES, append_circumstances, newest, read_store
 
 NAME = "fills.Fill.time_fill"
+ANOTHER = "fills.Fill.time_empty"
 DECLARED = {
     "version": 2,
-    NAME: {"name": NAME, "param_names": ["size"], "type": "time", "version": "v", "unit": "seconds"},
+    **{
+        name: {"name": name, "param_names": ["size"], "type": "time", "version": "v", "unit": "seconds"}
+        for name in (NAME, ANOTHER)
+    },
 }
 COLUMNS = ["result", "params", "version", "started_at", "duration", "stats_ci_99_a", "stats_ci_99_b"]
 NOON = 1_767_355_200_000  # 2026-01-02T12:00:00 UTC in asv's milliseconds
@@ -68,9 +81,9 @@ def gate_content(date="2026-01-02T03:04:05+00:00", machine="box"):
     base = GateSide("main", "a" * 40, (), "d" * 64, "b" * 64, "/somewhere", ("fills",))
     head = replace(base, name="faster", commit="c" * 40)
     record = GateRecord(base, head, GateSettings(), {"machine": machine}, date, 5.0, (cell,))
-    judged = Judgement(Interval(1.05, 1.1, 1.2, 0.95), "regression", "", 0.02)
+    judged = (JudgedCell(cell, Judgement(Interval(1.05, 1.1, 1.2, 0.95), "regression", "", 0.02)),)
     noise = Noise(*[math.nan] * 6)
-    return gate_file.to_json(record, GateVerdict("regression", "it is slower", (judged,), (), None, False, noise), 1)
+    return gate_file.to_json(record, GateVerdict("regression", "it is slower", judged, (), None, False, noise), 1)
 
 
 def test_a_run_is_read_with_its_machine_commit_dates_environment_and_cells(folder):
@@ -80,6 +93,16 @@ def test_a_run_is_read_with_its_machine_commit_dates_environment_and_cells(folde
     assert (run.committed, run.measured) == ("2026-01-02T12:00:00+00:00", "2026-01-02T12:01:00+00:00")
     assert [cell.name for cell in run.cells] == [f"{NAME}(8x4)"]
     assert run.failed == (f"{NAME}(64x64)",)
+
+
+@pytest.mark.parametrize("starts", [(60_000, 120_000), (120_000, 60_000)], ids=["rising", "falling"])
+def test_a_run_was_measured_when_the_last_of_its_cells_was_begun(folder, starts):
+    rows = {
+        name: [[1e-6, None], [["8x4", "64x64"]], "v", NOON + start, 1.0, None, None]
+        for name, start in zip((NAME, ANOTHER), starts, strict=True)
+    }
+    folder.run(results=rows)
+    assert folder.read().runs[0].measured == "2026-01-02T12:02:00+00:00"
 
 
 def test_runs_are_in_the_order_of_machines_and_commits(folder):
@@ -297,6 +320,14 @@ def test_the_gates_of_a_machines_history_are_read_once_though_a_file_tells_of_on
     ]
 
 
+def test_gates_of_one_date_and_base_with_different_heads_are_both_kept(folder):
+    folder.run()
+    first, second = gate_content(machine="box"), gate_content(machine="box")
+    second["head"]["name"] = "slower"
+    (folder.path / "box" / "gates.jsonl").write_text("".join(json.dumps(each) + "\n" for each in (first, second)))
+    assert {gate.summary.head.name for gate in folder.read().gates} == {"faster", "slower"}
+
+
 def test_gates_are_in_the_order_of_their_dates_and_of_the_machines_that_were_asked_for(folder):
     folder.run()
     for number, (date, machine) in enumerate([("2026-03", "box"), ("2026-02", "box"), ("2026-01", "other")]):
@@ -374,8 +405,10 @@ def test_a_line_goes_after_what_a_power_cut_has_left(folder):
     ("change", "reason"),
     [
         ({"schema": 2}, "a newer bench_core wrote it (schema 2): upgrade"),
-        ({"caches": None}, "AttributeError"),
-        ({"caches": {"L1d": math.inf}}, "OverflowError"),
+        ({"schema": None}, "its schema is null"),
+        ({"caches": None}, "caches: null is not of type"),
+        ({"caches": {"L1d": math.inf}}, "caches['L1d']: Infinity is not of type int"),
+        ({"findings": [["minor", "It is hot."]]}, "findings[0]: 2 items, and not 3"),
     ],
 )
 def test_a_line_of_circumstances_that_is_newer_or_damaged_is_left_out(folder, change, reason):

@@ -1,1 +1,1 @@
-"""From evidence to verdicts: pure functions, the same while a gate runs and whenever its record is read again."""
+"""Verdicts from evidence: pure functions that give the same result during a gate and for its stored record."""

@@ -1,9 +1,9 @@
-"""The verdict of a gate: pure functions of what is stored, the same while it runs and whenever it is read again.
+"""The verdict on one cell, from its effects.
 
-Times are judged by `confidence_sequence`: each effect is one pair's log ratio, only its sign against a bound counts,
-and the intervals of all cells hold at every look at once, so a gate may look after every pair and stop when it likes.
-Memory and tracked values hardly scatter, and are judged by a plain rule (see `judge_cell`) to which the error rate
-does not apply.
+Times are judged by a `confidence_sequence`. Each effect is the log ratio of one pair, and only its sign relative to a
+bound counts. The intervals of all cells hold together at every look, so a gate may look after every pair and stop at
+any time. Memory and tracked values hardly scatter. A plain rule judges them (see `judge_cell`), and the error rate does
+not apply to it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
+from bench_core import units
 from bench_core.gate.judge.parents import by_parent, in_order
 from bench_core.gate.judge.rule import MIN_PARENTS, TIMED, Rule, cell_rule, fewest
 from bench_core.records.gate import CellEvidence, Effect, GateSettings, Judgement, VerdictName
@@ -21,39 +22,46 @@ from bench_core.records.run import Interval
 from bench_core.statistics import DEVIATION, confidence_sequence, intraclass_correlation, likeness_p
 
 MIN_READINGS = 3
-"""Pairs that a verdict on memory or a tracked value rests on."""
+"""The fewest pairs that a verdict on memory or a tracked value rests on."""
 
-ALIKE, ALIKE_P, ALIKE_P_OF_RED = 0.1, 0.01, 0.1
-"""Pairs of one parent count as alike where their intra-parent correlation is above the first, with a probability of
-chance below the second; for a red, below the third, since a test of few parents sees little. Below a correlation of 0.1
-the pairs count nearly as they would alone, and permutations are saved."""
+ALIKE = 0.1
+"""The intra-parent correlation above which pairs of one parent may be alike. Below it they count nearly as independent
+pairs do, and permutations would be wasted."""
+
+ALIKE_P = 0.01
+"""Pairs of one parent are alike if the probability of such a correlation by chance is below this."""
+
+ALIKE_P_OF_REGRESSION = 0.1
+"""The same for a regression. It is larger because a test of few parents misses much."""
 
 PERMUTATION_SEED = 1
-"""Not a gate's own: a rerun that measures nothing must not draw the probability of chance again until it suits."""
+"""The seed of the permutations. It is not the gate's own seed: if it were, a rerun that measures nothing could draw the
+probability again until it suits."""
 
 
 def judge_cell(effects: Sequence[Effect], settings: GateSettings, family: int, kind: str) -> Judgement:
     """The verdict on one cell, from the effects that there are so far.
 
-    Times: the interval is a confidence sequence; where its ends exclude each other, since the effect moved, all that
-    lies between them. Above the noise floor it is a regression, below it an improvement.
-    Below the limit it is a pass, unless the estimate lies above the noise floor: that cell is slower as far as one
-    can tell, and gets more pairs; so does one that looks faster, and is a pass until that is proven. If pairs of one
-    parent are alike, they do not count each: the sequence is that of the parents' medians, in the order in which the
-    parents began. (The last one may still move. That is not covered by the error rate, and neither is likeness that
-    the test does not see.)
+    Times: the interval is a confidence sequence. If its ends exclude each other because the effect moved, the interval
+    is everything between them. Above the noise floor the cell is a regression, below minus the noise floor an
+    improvement. Below the limit it is a pass, unless the estimate is above the noise floor: such a cell looks slower,
+    and gets more pairs. A cell that looks faster is a pass, and gets more pairs until that is proven.
 
-    Memory and tracked values, of which more is worse: from 3 pairs on, a regression if every ratio is above the noise
-    floor, an improvement if every one is below it, a pass if every one is within the limit and their median does not
-    exceed the noise floor. As for times, a regression needs 4 parents: what hangs on a parent's hash seed is the same
-    in all of its pairs. Once the ratios lie too far apart for any verdict, the cell is decided as inconclusive. Equal
-    values have the ratio 1 whatever they are. The interval is the range of the ratios, and its confidence is 0: it
-    claims no coverage.
+    If pairs of one parent are alike, they do not count separately. The sequence is then that of the parents' medians,
+    in the order in which the parents began. The error rate covers neither the median of the last parent, which may
+    still move, nor a likeness that the test misses.
+
+    Memory and tracked values, of which more is worse: from 3 pairs on, the cell is a regression if every ratio is above
+    the noise floor, an improvement if every one is below minus the noise floor, and a pass if every one is within the
+    limit and their median is not above the noise floor. As for times, a regression needs 4 parents: the hash seed of a
+    parent affects all of its pairs alike. A cell whose ratios are too far apart for any verdict is decided as
+    inconclusive. Equal values have the ratio 1 whatever they are. The interval is the range of the ratios. Its
+    confidence is 0, since it claims no coverage.
 
     Args:
-        effects: in the order in which they arrived.
+        effects: in the order of their arrival.
         family: the number of cells that share the error rate, see `sharing`.
-        kind: the cell's.
+        kind: the kind of the cell.
     """
     rule = cell_rule(settings, family)
     if kind in TIMED:
@@ -62,6 +70,7 @@ def judge_cell(effects: Sequence[Effect], settings: GateSettings, family: int, k
 
 
 def judge_evidence(cell: CellEvidence, settings: GateSettings, family: int) -> Judgement:
+    """As `judge_cell`; a cell that failed has the verdict ``error``."""
     found = judge_cell(cell.effects, settings, family, cell.kind)
     if cell.error is None:
         return found
@@ -70,11 +79,11 @@ def judge_evidence(cell: CellEvidence, settings: GateSettings, family: int) -> J
 
 
 def judge_sequence(drawn: Sequence[tuple[int, float]], rule: Rule) -> Judgement:
-    """Judge log ratios, each with the number of its parent."""
+    """The verdict on log ratios, each with the number of its parent."""
     parents = by_parent(drawn)
     likeness = intraclass_correlation(parents)
     found = _judge_units([value for _, value in drawn], "pair", len(parents), rule)
-    chance = ALIKE_P_OF_RED if found.verdict == "regression" else ALIKE_P
+    chance = ALIKE_P_OF_REGRESSION if found.verdict == "regression" else ALIKE_P
     if found.decided and _are_alike(parents, likeness, chance):
         found = _judge_units([statistics.median(values) for values in parents], "parent", len(parents), rule)
     return replace(found, likeness=likeness)
@@ -94,15 +103,17 @@ def _judge_units(values: Sequence[float], unit: Literal["pair", "parent"], paren
         verdict, reason = _outcome(found, values, unit, parents, rule)
     if math.isnan(found.low):
         found = replace(found, low=-math.inf, high=math.inf)
-    judgement = _judgement(found, verdict, reason, rule, could_be_red=parents >= MIN_PARENTS)
+    judgement = _judgement(found, verdict, reason, rule, may_regress=parents >= MIN_PARENTS)
     return replace(judgement, unit=unit)
 
 
 def _moved(
     claims: Interval, values: Sequence[float], unit: str, parents: int, rule: Rule
 ) -> tuple[Interval, VerdictName, str]:
-    """The verdict where no one ratio fits: the effect moved while it was measured. What holds for both of the claims
-    that exclude each other, and all between, stands; where they say different things, there is none."""
+    """The verdict if no single ratio fits, because the effect moved while it was measured.
+
+    A verdict stands if it holds for both of the claims that exclude each other and for everything between them.
+    """
     both = replace(claims, low=claims.high, high=claims.low)
     verdict, reason = _outcome(both, values, unit, parents, rule)
     if verdict == "inconclusive":
@@ -112,7 +123,7 @@ def _moved(
 
 
 def _outcome(found: Interval, values: Sequence[float], unit: str, parents: int, rule: Rule) -> tuple[VerdictName, str]:
-    """The verdict with its reason."""
+    """The verdict on an interval, and its reason."""
     if not values:
         return "inconclusive", "budget: never measured"
     if math.isnan(found.low):
@@ -124,19 +135,20 @@ def _outcome(found: Interval, values: Sequence[float], unit: str, parents: int, 
     if found.high < rule.limit and found.middle <= rule.floor:
         return "pass", f"at most {percent(found.high)}"
     if len(values) < fewest(rule.error):
-        return "inconclusive", f"budget: {_count(len(values), unit)}, at least {fewest(rule.error)} are needed"
+        return "inconclusive", f"budget: {units.plural(len(values), unit)}, at least {fewest(rule.error)} are needed"
     if found.middle > rule.floor:
-        estimate, floor = 100 * math.expm1(found.middle), f"{100 * math.expm1(rule.floor):.3g} %"
-        return "inconclusive", f"slower by about {estimate:.1f} %, not proven to exceed the noise floor of {floor}"
+        estimate, floor = units.percent(math.expm1(found.middle), 1), units.percent(math.expm1(rule.floor))
+        return "inconclusive", f"slower by about {estimate}, not proven to exceed the noise floor of {floor}"
     scatter = DEVIATION * statistics.median(abs(value - found.middle) for value in values)
-    return "inconclusive", f"noise: {unit}s scatter by {100 * (_ratio(scatter) - 1):.1f} %, {_count(len(values), unit)}"
+    spread = units.percent(_ratio(scatter) - 1, 1)
+    return "inconclusive", f"noise: {unit}s scatter by {spread}, {units.plural(len(values), unit)}"
 
 
 def _slower(low: float, parents: int) -> tuple[VerdictName, str]:
-    """What lies above the noise floor is red, if by enough parents."""
+    """The verdict on an interval above the noise floor: a regression if it rests on enough parents."""
     if parents >= MIN_PARENTS:
         return "regression", f"at least {percent(low)}"
-    few = f"{_count(parents, 'parent process', 'es')}, at least {MIN_PARENTS} are needed"
+    few = f"{units.plural(parents, 'parent process', 'parent processes')}, at least {MIN_PARENTS} are needed"
     return "inconclusive", f"parents: at least {percent(low)}, but from {few}"
 
 
@@ -148,9 +160,9 @@ def _judge_readings(effects: Sequence[Effect], rule: Rule) -> Judgement:
     else:
         found = Interval(min(changes), statistics.median(changes), max(changes), 0.0)
     verdict, reason = _outcome_of_readings(found, changes, len(parents), rule)
-    judgement = _judgement(found, verdict, reason, rule, could_be_red=len(parents) >= MIN_PARENTS)
-    # A range only grows: a pass becomes no improvement, and what is neither all above the floor nor within the limit
-    # becomes nothing else.
+    judgement = _judgement(found, verdict, reason, rule, may_regress=len(parents) >= MIN_PARENTS)
+    # The range can only grow. So a pass cannot become an improvement, and a range that is neither all above the floor
+    # nor within the limit cannot become either.
     is_too_wide = len(changes) >= MIN_READINGS and found.low <= rule.floor and _farthest(found) > rule.limit
     decided = verdict != "inconclusive" or is_too_wide
     return replace(judgement, likeness=intraclass_correlation(parents), decided=decided)
@@ -164,7 +176,7 @@ def _outcome_of_readings(
     if math.isnan(found.middle):
         return "inconclusive", "values that are not positive have no ratio"
     if len(changes) < MIN_READINGS:
-        return "inconclusive", f"budget: {_count(len(changes), 'pair')}, at least {MIN_READINGS} are needed"
+        return "inconclusive", f"budget: {units.plural(len(changes), 'pair')}, at least {MIN_READINGS} are needed"
     if found.low > rule.floor:
         return _slower(found.low, parents)
     if found.high < -rule.floor:
@@ -178,15 +190,15 @@ def _farthest(found: Interval) -> float:
     return max(abs(found.low), abs(found.high))
 
 
-def _judgement(logs: Interval, verdict: VerdictName, reason: str, rule: Rule, could_be_red: bool) -> Judgement:
-    # At this scatter, a slowdown is red once its lower end clears the floor. The estimate may have sunk below that end.
+def _judgement(logs: Interval, verdict: VerdictName, reason: str, rule: Rule, may_regress: bool) -> Judgement:
+    # A slowdown is a regression if its lower end is above the floor. The estimate may have sunk below the lower end.
     below = max(0.0, logs.middle - logs.low) if logs.low > -math.inf else math.inf
     return Judgement(
         ratio=Interval(_ratio(logs.low), _ratio(logs.middle), _ratio(logs.high), logs.confidence),
         verdict=verdict,
         reason=reason,
-        detectable=_ratio(rule.floor + below) - 1 if could_be_red else math.inf,
-        # A pass that looks faster may yet become an improvement.
+        detectable=_ratio(rule.floor + below) - 1 if may_regress else math.inf,
+        # A pass that looks faster may still become an improvement.
         decided=verdict != "inconclusive" and not (verdict == "pass" and logs.middle < -rule.floor),
     )
 
@@ -196,16 +208,13 @@ def _ratio(logarithm: float) -> float:
 
 
 def percent(logarithm: float) -> str:
-    return f"{round(100 * (_ratio(logarithm) - 1), 1) + 0.0:+.1f} %"  # + 0.0: no "-0.0"
+    """A log ratio as a relative change: ``+5.2 %``."""
+    return units.signed_percent(_ratio(logarithm) - 1)
 
 
 def faster(logarithm: float) -> str:
-    return f"at least {-100 * math.expm1(logarithm):.1f} % faster"
+    return f"at least {units.percent(-math.expm1(logarithm), 1)} faster"
 
 
 def less(logarithm: float) -> str:
-    return f"at least {-100 * math.expm1(logarithm):.1f} % less"
-
-
-def _count(number: int, what: str, plural: str = "s") -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}{plural}"
+    return f"at least {units.percent(-math.expm1(logarithm), 1)} less"

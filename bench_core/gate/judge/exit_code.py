@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench_core.gate.judge.gate import failing_with_head, was_measured
+from bench_core.gate.judge.gate import fails_with_head, was_measured
 from bench_core.records.gate import GateRecord, GateVerdict
 
 
@@ -10,14 +10,14 @@ def exit_code(verdict: GateVerdict, record: GateRecord, strict: bool) -> int:
     """The exit code of a gate.
 
     Args:
-        strict: an inconclusive gate is not green.
+        strict: an inconclusive gate is a failure.
 
     Returns:
-        1 for a regression, or a cell that fails with head only; 130 if interrupted without one; 2 if no cell was
-        measured, unless because the versions are identical; 3 if strict and inconclusive, be it only because a cell
-        could not be measured; else 0.
+        The first of these that applies: 1 for a regression, or a cell that fails with head only; 130 for an
+        interrupted gate; 2 if no cell was measured although the versions differ; 3 if `strict` and the gate is
+        inconclusive, even if only because a cell could not be measured; else 0.
     """
-    if verdict.verdict == "regression" or failing_with_head(record):
+    if verdict.verdict == "regression" or fails_with_head(record):
         return 1
     if record.interrupted:
         return 130

@@ -14,10 +14,11 @@ from bench_core.statistics import DEVIATION, intraclass_correlation
 
 
 def noise(record: GateRecord) -> Noise:
-    """What disturbed the effects of the timed cells, by cause; NaN where it cannot be told.
+    """What disturbed the effects of the timed cells, by cause; NaN if it cannot be computed.
 
-    Scatter is taken from the differences of neighbours: the median of their sizes, over that of a normal law. That
-    resists far values, and unlike the scatter around a mean it is not too small where groups are.
+    Scatter is computed from the differences between neighbouring values: the median of their sizes, divided by its
+    value for normal noise. Outliers hardly change it. Unlike the scatter around a mean, it is not too small for small
+    groups.
     """
     effects = [cell.effects for cell in record.cells if cell.kind in TIMED and cell.error is None]
     cells = [by_parent(in_order(found)) for found in effects]
@@ -32,13 +33,13 @@ def noise(record: GateRecord) -> Noise:
 
 
 def _scatter(groups: Iterable[Sequence[float]]) -> float:
-    """The standard deviation inside the groups. That of a difference of two values is sqrt(2) times theirs."""
+    """The standard deviation inside the groups. A difference of two values has sqrt(2) times theirs."""
     steps = (abs(b - a) for group in groups for a, b in itertools.pairwise(group))
     return DEVIATION / math.sqrt(2) * median(steps)
 
 
 def _scatter_of_parents(parents: Sequence[Sequence[float]]) -> float:
-    """The standard deviation of the parents, beyond what their pairs leave in the mean of each."""
+    """The standard deviation of the parents, beyond what the scatter of their pairs adds to the mean of each."""
     left = _scatter(parents) ** 2 * statistics.fmean(1 / len(values) for values in parents) if parents else math.nan
     beyond = _scatter([[statistics.fmean(values) for values in parents]]) ** 2 - left
     return math.nan if math.isnan(beyond) else math.sqrt(max(0.0, beyond))
@@ -49,6 +50,6 @@ def _forked(effects: Sequence[Effect], side: str) -> float:
 
 
 def median(values: Iterable[float]) -> float:
-    """The median of those that could be told; NaN if none could."""
+    """The median of the values that are not NaN; NaN if there are none."""
     known = [value for value in values if not math.isnan(value)]
     return statistics.median(known) if known else math.nan

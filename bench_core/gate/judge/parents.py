@@ -1,4 +1,4 @@
-"""Effects by the parent process that their pairs were forked from."""
+"""Groups effects by the parent process that their pairs were forked from."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from bench_core.records.gate import Effect
 
 
 def in_order(effects: Sequence[Effect]) -> list[tuple[int, float]]:
+    """The parent's number and the log ratio of each effect."""
     return [(effect.parent, effect.log_ratio) for effect in effects]
 
 

@@ -1,4 +1,4 @@
-"""What a timed cell is held against: the error rate that it has, the noise floor and the limit."""
+"""The rule that a timed cell is judged by: its share of the error rate, the noise floor and the limit."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ TIMED = ("time", "timeraw")
 """The kinds of cells that are judged by statistics."""
 
 CELLS_SHARE = 0.8
-"""Of the error rate, what the cells have together; the suite as a whole has the rest, so that both sum to it. With 200
-cells at 2.5 % it costs them no pair (17 either way), and the suite is told from 11 on."""
+"""The share of the error rate that the single cells have. The judgement of all cells together has the rest. With 200
+cells and an error rate of 2.5 %, sharing costs the cells no pair (they need 17 either way), and the judgement of all
+cells together needs 11."""
 
 MIN_PARENTS = 4
-"""Parent processes that a red rests on, at least: what one process does to a time, by where its memory lies, it does
-to all of its pairs, so a cell is never red on one parent process alone."""
+"""The fewest parent processes that a regression rests on. Where a parent's memory lies changes the times of all of its
+pairs, so no cell is a regression because of one parent process alone."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What a sequence of log ratios is held against.
+    """What a sequence of log ratios is judged by.
 
     Attributes:
-        error: the probability of missing the effect, on each side.
-        floor, limit: of a slowdown, as logarithms.
-        confidence: of the whole gate.
+        error: the probability that the interval misses the effect, for each of its two ends.
+        floor, limit: the noise floor and the limit, as logarithms of ratios.
+        confidence: the confidence of the whole gate.
     """
 
     error: float
@@ -39,13 +40,15 @@ class Rule:
 
 
 def sharing(cells: Iterable[CellEvidence]) -> int:
-    """The number of cells that share the error rate: the timed ones, measured or not, since which ones fail is not
-    known when the first is judged; at least 1."""
+    """The number of cells that share the error rate, at least 1.
+
+    These are all timed cells, measured or not: when the first one is judged, it is not known which others will fail.
+    """
     return max(1, sum(cell.kind in TIMED for cell in cells))
 
 
 def cell_rule(settings: GateSettings, family: int) -> Rule:
-    """What a timed cell is held against, as one of `family` that share the error rate."""
+    """The rule for a timed cell that shares the error rate with `family` - 1 others."""
     return Rule(
         error=CELLS_SHARE * settings.error_rate / family,
         floor=math.log1p(settings.noise_floor),
@@ -55,9 +58,10 @@ def cell_rule(settings: GateSettings, family: int) -> Rule:
 
 
 def pairs_needed(family: int, settings: GateSettings) -> int:
-    """The fewest pairs after which a timed cell can be decided: when they all say the same."""
+    """The fewest pairs that can decide a timed cell. They suffice if all of them agree."""
     return fewest(cell_rule(settings, family).error)
 
 
 def fewest(error: float) -> int:
+    """The fewest values of which a `confidence_sequence` can have an end that is not infinite."""
     return next(n for n in itertools.count(1) if least_successes(n, 1 / error) is not None)

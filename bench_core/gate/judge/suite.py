@@ -1,4 +1,4 @@
-"""The verdict on the timed cells as a whole."""
+"""The verdict on all timed cells together."""
 
 from __future__ import annotations
 
@@ -13,24 +13,26 @@ from bench_core.gate.judge.rule import CELLS_SHARE, TIMED, cell_rule
 from bench_core.records.gate import CellEvidence, GateSettings, Judgement
 
 MIN_CELLS = 5
-"""Timed cells below which there is no suite to speak of."""
+"""The fewest timed cells that are judged together."""
 
 SAMPLED = 0.75
-"""Of the timed cells, what a pair must have sampled to count for the suite as a whole: the median over other cells
-is another median."""
+"""The share of the timed cells that a pair must have sampled to count. The median over very different cells would be
+a different quantity."""
 
 SUITE_FLOOR = 0.5
-"""Of the noise floor, for the suite as a whole: the noise of many cells averages out, so less of it is resolved, and
-is worth knowing: a small slowdown of everything is one that no cell alone can prove."""
+"""The noise floor of all cells together, as a share of the noise floor of one. The noise of many cells averages out, so
+smaller effects can be told, and they matter: no single cell can prove a small slowdown of everything."""
 
 
 def suite_shift(cells: Sequence[CellEvidence], settings: GateSettings) -> Judgement | None:
-    """The verdict on the timed cells as a whole: on the median over the cells, one for each pair of workers.
+    """The verdict on all timed cells together.
 
-    It is judged as a cell is, with its own share of the error rate and half the noise floor, which is its limit too.
+    Each pair of workers gives one value: the median log ratio over the cells that it sampled. These values are judged
+    like those of a cell, with a share of the error rate of their own. The noise floor is half of the cells', and the
+    limit is the same number.
 
     Returns:
-        The judgement; None with fewer than 5 timed cells without error.
+        The judgement; None if fewer than `MIN_CELLS` timed cells have no error.
     """
     timed = [cell for cell in cells if cell.kind in TIMED and cell.error is None]
     if len(timed) < MIN_CELLS:

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bench_core.records.gate import GateRecord, GateVerdict
+from bench_core import tables
+from bench_core.records.gate import GateRecord, GateVerdict, JudgedCell
 from bench_core.report import cause
 from bench_core.report.gate.words import (
+    CONTROL_DIFFERS,
     LARGEST,
     LONGEST,
-    Commands,
-    Row,
+    MORE,
+    GateCommands,
+    Groups,
     besides,
+    change,
     circumstances,
     closing,
+    detectable,
     explained_alone,
     grouped,
+    pairs,
     passed,
     reproducing,
-    version,
+    since,
+    times,
 )
 from bench_core.report.markup import code, longest_fence, one_line, plain
 
@@ -26,43 +33,32 @@ LARGEST_MARKDOWN = 60_000
 """Bytes. A comment on GitHub holds 65,536 characters, and a workflow may add some of its own."""
 
 
-def markdown(record: GateRecord, verdict: GateVerdict, commands: Commands) -> str:
+def markdown(record: GateRecord, verdict: GateVerdict, commands: GateCommands) -> str:
     """For a job's summary or a comment on a pull request; at most `LARGEST_MARKDOWN` bytes.
 
     Args:
-        commands: as of `summary`.
+        commands: as in `summary`.
     """
     if record.identical:
         return f"## bench-core gate: {verdict.verdict}\n\nidentical: {plain(record.identical)}\n"
-    found = grouped(record, verdict)
+    found = grouped(verdict.cells)
     page = _Page(LARGEST_MARKDOWN)
-    page.add(f"## bench-core gate: {verdict.verdict}", "", f"**{plain(verdict.reason)}**")
-    page.add("", plain(circumstances(record)))
-    if record.besides:
-        page.add("", plain(besides(record)))
-    if record.interrupted:
-        page.add("", "Interrupted: this is what was measured until then.")
-    if verdict.control_rejects:
-        page.add("", "A control rejects: base was found to differ from itself, so no red of this gate can be believed.")
-    page.table("Failing with head", ("cell", "error"), found.broken, lambda row: [code(row.judged.reason)])
-    page.table("Slower", ("cell", "effect", "base", "head", "pairs"), found.slower, _measured_fields)
-    alone = explained_alone(found, record)
-    page.table(LARGEST, ("cell", "effect", "base", "head", "pairs"), alone, _measured_fields)
-    reds = [reproducing(commands.gate, row.cell.name) for row in (found.broken + found.slower)[:LONGEST]]
+    _add_head(page, record, verdict)
+    page.table("Failing with head", ("cell", "error"), found.broken, _error_fields)
+    _add_slower(page, "Slower", "base", found, record)
+    reproduced = [reproducing(commands.gate, cell.name) for cell in (found.broken + found.slower)[:LONGEST]]
     causes = record.causes
-    if record.creep is not None and verdict.creep is not None:
-        since, crept = f"since {version(record.creep.base)}", grouped(record.creep, verdict.creep)
-        titles = ("cell", "effect", since.removeprefix("since "), "head", "pairs")
-        page.table(f"Slower {plain(since)}", titles, crept.slower, _measured_fields)
-        page.table(LARGEST, titles, explained_alone(crept, record.creep), _measured_fields)
-        reds += [reproducing(commands.creep, row.cell.name) for row in crept.slower[:LONGEST]]
-        causes += record.creep.causes
-    if reds:
-        page.block("To measure one of them alone:", reds)
+    if record.past is not None and verdict.past is not None:
+        title, past = since(record.past), grouped(verdict.past.cells)
+        _add_slower(page, f"Slower {plain(title)}", title.removeprefix("since "), past, record.past)
+        reproduced += [reproducing(commands.past, cell.name) for cell in past.slower[:LONGEST]]
+        causes += record.past.causes
+    if reproduced:
+        page.block("To measure one of them alone:", reproduced)
     if causes:
         page.parts("Why", [cause.markdown(one) for one in causes[:LONGEST]])
-    page.table("Inconclusive", ("cell", "effect", "smallest red", "why"), found.unknown, _unknown_fields)
-    page.table("Not compared", ("cell", "error"), found.failed, lambda row: [code(row.judged.reason)])
+    page.table("Inconclusive", ("cell", "effect", "smallest detectable", "why"), found.unknown, _unknown_fields)
+    page.table("Not compared", ("cell", "error"), found.failed, _error_fields)
     page.table("Faster", ("cell", "effect", "base", "head", "pairs"), found.faster, _measured_fields)
     if found.passed:
         page.add("", f"{passed(found)}.")
@@ -76,14 +72,32 @@ def markdown(record: GateRecord, verdict: GateVerdict, commands: Commands) -> st
     return page.text
 
 
+def _add_head(page: _Page, record: GateRecord, verdict: GateVerdict) -> None:
+    page.add(f"## bench-core gate: {verdict.verdict}", "", f"**{plain(verdict.reason)}**")
+    page.add("", plain(circumstances(record)))
+    if record.besides:
+        page.add("", plain(besides(record)))
+    if record.interrupted:
+        page.add("", "Interrupted: this is what was measured until then.")
+    if verdict.control_differs:
+        page.add("", CONTROL_DIFFERS)
+
+
+def _add_slower(page: _Page, title: str, base: str, found: Groups, record: GateRecord) -> None:
+    """Add the regressions; if only all cells together are one, add the cells that are explained instead."""
+    headings = ("cell", "effect", base, "head", "pairs")
+    page.table(title, headings, found.slower, _measured_fields)
+    page.table(LARGEST, headings, explained_alone(found, record), _measured_fields)
+
+
 class _Page:
-    """Lines of Markdown, as many as there is room for.
+    """Lines of Markdown, as many as fit.
 
     Args:
         room: bytes.
     """
 
-    _NOTE = 60  # bytes that "and N more" needs
+    _NOTE = 60  # the bytes that "and N more" takes
 
     def __init__(self, room: int) -> None:
         self._room = room - 1
@@ -102,31 +116,31 @@ class _Page:
         self,
         title: str,
         headings: Sequence[str],
-        rows: Sequence[Row],
-        fields_of: Callable[[Row], list[str]],
+        cells: Sequence[JudgedCell],
+        fields_of: Callable[[JudgedCell], list[str]],
         *,
         longest: int = LONGEST,
         room: int = 1_000,
     ) -> None:
-        """Add a table of cells, cut at `longest` rows, and where less than `room` would be left."""
-        if not rows:
+        """Add a table of cells. It ends after `longest` rows, or when less than `room` bytes would be left."""
+        if not cells:
             return
-        self.add(*(["", f"### {title}"] if title else []), "")
-        self.add(f"| {' | '.join(headings)} |", "|" + " --- |" * len(headings))
-        shown = [f"| {' | '.join([code(row.cell.name), *fields_of(row)])} |" for row in rows[:longest]]
+        rows = ([code(cell.name), *fields_of(cell)] for cell in cells[:longest])
+        head, rule, *shown = tables.markdown("l" * len(headings), headings, rows)
+        self.add(*(["", f"### {title}"] if title else []), "", head, rule)
         fitting = self._fitting(shown, room)
         self.add(*shown[:fitting])
-        self._note(len(rows) - fitting)
+        self._note(len(cells) - fitting)
 
     def block(self, title: str, commands: Sequence[str]) -> None:
-        """Add lines to copy."""
+        """Add lines for copying."""
         lines = [one_line(command) for command in commands]
         fence = "`" * max(3, longest_fence("".join(lines)) + 1)
         fitting = self._fitting(lines, 1_000)
         self.add("", title, "", f"{fence}sh", *lines[:fitting], fence)
 
     def parts(self, title: str, parts: Sequence[str]) -> None:
-        """Add texts of several lines, each whole or not at all."""
+        """Add texts of several lines. Each is added whole or not at all."""
         fitting = self._fitting(parts, 1_000)
         self.add("", f"### {title}")
         for part in parts[:fitting]:
@@ -143,19 +157,23 @@ class _Page:
 
     def _note(self, missing: int) -> None:
         if missing:
-            self.add("", f"and {missing:,} more; --json FILE keeps them all")
+            self.add("", f"and {missing:,} {MORE}")
 
 
-def _measured_fields(row: Row) -> list[str]:
-    return [row.change, *map(plain, row.times), plain(row.pairs)]
+def _measured_fields(cell: JudgedCell) -> list[str]:
+    return [change(cell), *map(plain, times(cell)), plain(pairs(cell))]
 
 
-def _unknown_fields(row: Row) -> list[str]:
-    return [row.change, row.detectable, plain(row.judged.reason)]
+def _error_fields(cell: JudgedCell) -> list[str]:
+    return [code(cell.judgement.reason)]
 
 
-def _any_fields(row: Row) -> list[str]:
-    return [row.judged.verdict, row.change, *map(plain, row.times), str(len(row.cell.effects))]
+def _unknown_fields(cell: JudgedCell) -> list[str]:
+    return [change(cell), detectable(cell), plain(cell.judgement.reason)]
+
+
+def _any_fields(cell: JudgedCell) -> list[str]:
+    return [cell.verdict, change(cell), *map(plain, times(cell)), str(len(cell.evidence.effects))]
 
 
 def _size(line: str) -> int:

@@ -1,4 +1,4 @@
-"""What a gate's report says in every form: the cells by their verdicts, and the sentences around them."""
+"""What the report of a gate says in every form: the cells by their verdicts, and the sentences around them."""
 
 from __future__ import annotations
 
@@ -6,284 +6,298 @@ import math
 import re
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from bench_core import units
-from bench_core.records.gate import SIDES, CellEvidence, GateRecord, GateVerdict, Judgement, Noise, VerdictName
+from bench_core.records.gate import SIDES, GateRecord, GateVerdict, JudgedCell, Noise, VerdictName
 from bench_core.records.results import Tally
 from bench_core.records.run import Interval
 from bench_core.records.version import Version
-from bench_core.results.gate_file import middle
 
 LONGEST = 20
-"""Rows of a list; the rest is counted."""
+"""The most rows of a list. Further ones are counted."""
 
-LARGEST = "Largest estimates, none of them red alone"
+LARGEST = "Largest estimates; none is a regression by itself"
 
 FEW = 6
-"""Packages that are named."""
+"""The most packages that are named in a line."""
+
+CONTROL_DIFFERS = (
+    "A control found a difference between base and itself. The machine caused it, so no regression of this gate can be "
+    "believed."
+)
+
+MORE = "more; --json FILE keeps them all"
 
 
 @dataclass(frozen=True)
-class Commands:
-    """What measures the cells of a record again, with every option but ``--bench``.
+class GateCommands:
+    """The commands that measure the cells of a record again, with every option except ``--bench``.
 
     Attributes:
-        creep: those against the third version; "" without one.
+        past: the command for the comparison with the past version; "" without one.
     """
 
     gate: str
-    creep: str = ""
-
-
-@dataclass(frozen=True)
-class Row:
-    """A cell with its judgement."""
-
-    cell: CellEvidence
-    judged: Judgement
-
-    @property
-    def change(self) -> str:
-        return effect(self.judged.ratio)
-
-    @property
-    def times(self) -> tuple[str, str]:
-        """Base and head."""
-        base, head = (middle(self.cell, side) for side in SIDES)
-        return units.before_and_after(base, head, self.judged.ratio.middle, self.cell.unit)
-
-    @property
-    def pairs(self) -> str:
-        text = _count(len(self.cell.effects), "pair")
-        if self.judged.unit == "parent":
-            parents = len({pair.parent for pair in self.cell.effects})
-            text += f", judged as {_count(parents, 'parent process', 'es')}"
-        return text
-
-    @property
-    def detectable(self) -> str:
-        """The smallest slowdown that would have been red."""
-        return percent(1 + self.judged.detectable) if math.isfinite(self.judged.detectable) else "none"
+    past: str = ""
 
 
 @dataclass(frozen=True)
 class Groups:
-    """The cells by what they mean, each list with the most important first.
+    """The cells of a gate by what they mean to a reader. Each group begins with the most important cell.
 
     Attributes:
-        broken: those that fail with head only.
-        failed: those that fail otherwise.
+        broken: cells that fail with head only.
+        failed: cells that fail otherwise.
     """
 
-    broken: tuple[Row, ...]
-    slower: tuple[Row, ...]
-    unknown: tuple[Row, ...]
-    faster: tuple[Row, ...]
-    passed: tuple[Row, ...]
-    failed: tuple[Row, ...]
+    broken: tuple[JudgedCell, ...]
+    slower: tuple[JudgedCell, ...]
+    unknown: tuple[JudgedCell, ...]
+    faster: tuple[JudgedCell, ...]
+    passed: tuple[JudgedCell, ...]
+    failed: tuple[JudgedCell, ...]
 
     @property
-    def all(self) -> tuple[Row, ...]:
+    def all(self) -> tuple[JudgedCell, ...]:
         return self.broken + self.slower + self.unknown + self.failed + self.faster + self.passed
 
 
-def percent(ratio: float) -> str:
-    """A ratio as the change that it is: ``+5.2 %``; from 10 on as itself, ``12x``."""
-    if not math.isfinite(ratio):
-        return "n/a"
-    if ratio >= 10:
-        return units.ratio(ratio)
-    return f"{round(100 * (ratio - 1), 1) + 0.0:+.1f} %"  # + 0.0: no "-0.0"
+def grouped(cells: Iterable[JudgedCell]) -> Groups:
+    cells = tuple(cells)
+
+    def those(name: VerdictName, key: Callable[[JudgedCell], float]) -> tuple[JudgedCell, ...]:
+        return tuple(sorted((cell for cell in cells if cell.verdict == name), key=key))
+
+    def order(cell: JudgedCell) -> float:
+        return math.inf if math.isnan(cell.judgement.ratio.middle) else -cell.judgement.ratio.middle
+
+    errors = those("error", lambda cell: 0)
+    return Groups(
+        broken=tuple(cell for cell in errors if cell.evidence.error_side == "head"),
+        slower=those("regression", order),
+        unknown=those("inconclusive", order),
+        faster=those("improvement", lambda cell: cell.judgement.ratio.middle),
+        passed=those("pass", lambda cell: -cell.judgement.ratio.high),
+        failed=tuple(cell for cell in errors if cell.evidence.error_side != "head"),
+    )
 
 
 def effect(ratio: Interval) -> str:
-    """``+5.2 % (+4.1 … +6.3 %)``; an end that the pairs cannot tell is left out."""
+    """``+5.2 % (+4.1 … +6.3 %)``. An end that the pairs do not determine is left out."""
     if math.isnan(ratio.middle):
         return "n/a"
     bounded_below, bounded_above = ratio.low > 0, math.isfinite(ratio.high)
-    low, high = percent(ratio.low), percent(ratio.high)
+    low, high = units.change(ratio.low), units.change(ratio.high)
     if bounded_below and bounded_above:
         shared = low.endswith(" %") and high.endswith(" %")
         ends = f"{low.removesuffix(' %') if shared else low} … {high}"
     elif bounded_below or bounded_above:
         ends = f"at least {low}" if bounded_below else f"at most {high}"
     else:
-        ends = "?"
-    return f"{percent(ratio.middle)} ({ends})"
+        ends = "no interval yet"
+    return f"{units.change(ratio.middle)} ({ends})"
 
 
-def value(found: float, unit: str) -> str:
-    """A time, a size or a tracked value, with its unit."""
-    if math.isnan(found):
-        return "n/a"
-    if unit == "seconds":
-        return units.time(found)
-    return units.size(found) if unit == "bytes" else f"{found:.4g} {unit}"
+def change(cell: JudgedCell) -> str:
+    return effect(cell.judgement.ratio)
+
+
+def times(cell: JudgedCell) -> tuple[str, str]:
+    """The times, or values, of base and head. Head's follows from the ratio, so that it agrees with the change."""
+    base, head = (cell.evidence.median(side) for side in SIDES)
+    return units.before_and_after(base, head, cell.judgement.ratio.middle, cell.evidence.unit)
+
+
+def pairs(cell: JudgedCell) -> str:
+    """``12 pairs``; and what they were judged as, if pairs of one parent are alike."""
+    text = units.plural(len(cell.evidence.effects), "pair")
+    if cell.judgement.unit == "parent":
+        parents = len({effect.parent for effect in cell.evidence.effects})
+        text += f", judged as {units.plural(parents, 'parent process', 'parent processes')}"
+    return text
+
+
+def measured(cell: JudgedCell) -> str:
+    """``+5.2 % (+4.1 … +6.3 %), 1.23 µs → 1.30 µs, 12 pairs``."""
+    return f"{change(cell)}, {' → '.join(times(cell))}, {pairs(cell)}"
+
+
+def detectable(cell: JudgedCell) -> str:
+    """The smallest slowdown that would have been a regression."""
+    found = cell.judgement.detectable
+    return units.change(1 + found) if math.isfinite(found) else "none"
 
 
 def reproducing(command: str, name: str) -> str:
-    """The command that measures one cell alone, and anew: in the evidence that there is, it is decided.
+    """The command that measures one cell alone, without the existing evidence, in which it is decided.
 
     Args:
-        command: what measures them all, with every option but ``--bench``.
+        command: the command that measures all cells, with every option except ``--bench``.
     """
-    # re.escape guards against verbose patterns, which ours are not; spaces and hyphens are read more easily bare.
+    # re.escape also escapes spaces and hyphens, which only matter in verbose patterns. They are easier to read bare.
     pattern = re.sub(r"\\([ \-])", r"\1", re.escape(name))
     return f"{command} --fresh --bench {shlex.quote(f'^{pattern}$')}"
 
 
-def _count(number: int, what: str, plural: str = "s") -> str:
-    return f"{number:,} {what}{'' if number == 1 else plural}"
-
-
-def grouped(record: GateRecord, verdict: GateVerdict) -> Groups:
-    rows = [Row(*both) for both in zip(record.cells, verdict.cells, strict=True)]
-
-    def those(name: VerdictName, key: Callable[[Row], float]) -> tuple[Row, ...]:
-        return tuple(sorted((row for row in rows if row.judged.verdict == name), key=key))
-
-    def order(row: Row) -> float:
-        return math.inf if math.isnan(row.judged.ratio.middle) else -row.judged.ratio.middle
-
-    errors = those("error", lambda row: 0)
-    return Groups(
-        broken=tuple(row for row in errors if row.cell.error_side == "head"),
-        slower=those("regression", order),
-        unknown=those("inconclusive", order),
-        faster=those("improvement", lambda row: row.judged.ratio.middle),
-        passed=those("pass", lambda row: -row.judged.ratio.high),
-        failed=tuple(row for row in errors if row.cell.error_side != "head"),
-    )
-
-
 def version(version: Version) -> str:
     if version.changed:
-        return f"{version.name} ({_count(len(version.changed), 'file')} changed)"
+        return f"{version.name} ({units.plural(len(version.changed), 'file')} changed)"
     if version.commit is None or version.commit.startswith(version.name):
         return version.name if version.commit is None else version.commit[:8]
     return f"{version.name} {version.commit[:8]}"
 
 
-def _compared(record: GateRecord) -> str:
+def circumstances(record: GateRecord) -> str:
+    """The two versions, the time that the gate took, and its seed."""
     code = "" if record.code is None else f", with {version(record.code)}"
-    return f"head {version(record.head)} against base {version(record.base)}{code}"
+    compared = f"head {version(record.head)} against base {version(record.base)}{code}"
+    return f"{compared}, {units.time(record.seconds)}, seed {record.settings.seed}"
 
 
 def besides(record: GateRecord) -> str:
-    """What else differs, as far as two lines hold it."""
-    more = f", and {len(record.besides) - FEW} more; --json FILE keeps them all" if len(record.besides) > FEW else ""
-    return f"differs, too: {', '.join(record.besides[:FEW])}{more}"
+    """The other packages that differ, at most `FEW` by name."""
+    more = f", and {len(record.besides) - FEW} {MORE}" if len(record.besides) > FEW else ""
+    return f"other packages that differ: {', '.join(record.besides[:FEW])}{more}"
 
 
-def circumstances(record: GateRecord) -> str:
-    return f"{_compared(record)}, {units.time(record.seconds)}, seed {record.settings.seed}"
-
-
-def explained_alone(found: Groups, record: GateRecord) -> tuple[Row, ...]:
-    """Cells that are explained and not red, the largest estimate first."""
+def explained_alone(found: Groups, record: GateRecord) -> tuple[JudgedCell, ...]:
+    """The cells that are explained although they are no regressions, the largest estimate first."""
     explained = {one.cell for one in record.causes}
-    rows = [row for row in found.all if row.cell.name in explained and row.judged.verdict != "regression"]
-    return tuple(sorted(rows, key=lambda row: -row.judged.ratio.middle))
+    cells = [cell for cell in found.all if cell.name in explained and cell.verdict != "regression"]
+    return tuple(sorted(cells, key=lambda cell: -cell.judgement.ratio.middle))
 
 
 def passed(found: Groups) -> str:
-    return f"{len(found.passed)} pass, each at most {percent(found.passed[0].judged.ratio.high)}"
+    return f"{len(found.passed)} pass, each at most {units.change(found.passed[0].judgement.ratio.high)}"
+
+
+def since(record: GateRecord) -> str:
+    """``since v1.2 1a2b3c4d``: the title of the comparison with the past version.
+
+    Args:
+        record: that comparison, of which the past version is the base.
+    """
+    return f"since {version(record.base)}"
 
 
 def closing(record: GateRecord, verdict: GateVerdict, tally: Tally | None) -> Iterator[str]:
-    """One line each: what holds for the gate and not for a cell."""
-    if verdict.suite is not None:
-        yield f"suite as a whole: {effect(verdict.suite.ratio)}, {verdict.suite.verdict}"
-    if record.creep is not None and verdict.creep is not None:
-        yield from _crept(record.creep, verdict.creep)
+    """The lines that are about the whole gate, and not about a cell."""
+    yield from _together(verdict)
+    if record.past is not None and verdict.past is not None:
+        yield from _since_past(record.past, verdict.past)
     if record.controls:
-        yield _control(record, verdict, tally)
+        yield _control(verdict, tally)
     yield from _noise(verdict.noise, record.settings.noise_floor)
     if record.resumed:
-        yield f"taken over from earlier gates on these versions: {_count(record.resumed, 'pair')}"
+        yield f"taken over from earlier gates on these versions: {units.plural(record.resumed, 'pair')}"
     reasons = Counter(record.left_out.values()).most_common()
-    yield from (f"left out: {_count(count, 'cell')}: {reason}" for reason, count in reasons[:LONGEST])
+    yield from (f"left out: {units.plural(count, 'cell')}: {reason}" for reason, count in reasons[:LONGEST])
     if len(reasons) > LONGEST:
         yield f"left out for {len(reasons) - LONGEST} more reasons; --json FILE keeps them all"
 
 
-def _crept(record: GateRecord, verdict: GateVerdict) -> Iterator[str]:
-    """What small steps since the third version add up to, whatever each of them was."""
-    since = f"since {version(record.base)}"
-    found = grouped(record, verdict)
+def _together(verdict: GateVerdict) -> Iterator[str]:
+    """The judgement of all cells together. Without an interval it says nothing, unless a cell is undecided too."""
+    if verdict.suite is None:
+        return
+    bounded = verdict.suite.ratio.low > 0 or math.isfinite(verdict.suite.ratio.high)
+    if bounded or not all(cell.judgement.decided for cell in verdict.cells):
+        yield f"all cells together: {effect(verdict.suite.ratio)}, {verdict.suite.verdict}"
+
+
+def _since_past(record: GateRecord, verdict: GateVerdict) -> Iterator[str]:
+    """What all steps since the past version add up to."""
+    found = grouped(verdict.cells)
     groups = (("slower", found.slower), ("inconclusive", found.unknown), ("faster", found.faster))
-    parts = [f"{len(rows)} {what}" for what, rows in groups if rows]
+    parts = [f"{len(cells)} {what}" for what, cells in groups if cells]
     parts += [passed(found)] if found.passed else []
-    yield f"{since}: {', '.join(parts) or 'nothing could be compared'}"
-    if verdict.suite is not None:
-        yield f"  suite as a whole: {effect(verdict.suite.ratio)}, {verdict.suite.verdict}"
+    yield f"{since(record)}: {', '.join(parts) or 'nothing could be compared'}"
+    yield from (f"  {line}" for line in _together(verdict))
     missing = len(record.left_out) + len(found.broken) + len(found.failed)
     if missing:
-        yield f"  {_count(missing, 'cell')} cannot be compared with it; --json FILE says why"
+        yield f"  {units.plural(missing, 'cell')} cannot be compared with it; --json FILE says why"
 
 
-def _control(record: GateRecord, verdict: GateVerdict, tally: Tally | None) -> str:
-    rejecting = sum(judged.rejects for judged in verdict.controls)
-    failed = sum(judged.verdict == "error" for judged in verdict.controls)
-    text = f"control: {_count(len(record.controls), 'cell')} of base against itself, {rejecting or 'none'} rejects"
+def _control(verdict: GateVerdict, tally: Tally | None) -> str:
+    differing = sum(cell.judgement.differs for cell in verdict.controls)
+    failed = sum(cell.verdict == "error" for cell in verdict.controls)
+    found = f"{differing} found a difference" if differing else "no difference found"
+    text = f"control: {units.plural(len(verdict.controls), 'cell')} of base against itself, {found}"
     text += f", {failed} failed" if failed else ""
     if tally is not None and tally.controls:
-        bounds = f"{100 * tally.low:.1f} to {100 * tally.high:.1f} %"
-        text += f"; {_count(tally.controls, 'control')} so far, {tally.rejected} rejected ({bounds})"
-        text += f", {_count(tally.damaged, 'line')} of the ledger cut off" if tally.damaged else ""
+        bounds = f"{100 * tally.low:.1f} to {units.percent(tally.high, 1)}"
+        text += f"; {units.plural(tally.controls, 'control')} so far, {tally.rejected} found a difference ({bounds})"
+        text += f", {units.plural(tally.damaged, 'line')} of the ledger cut off" if tally.damaged else ""
     return text
 
 
-_CAUSES: tuple[tuple[str, str, Callable[[Noise], float], str], ...] = (
-    (
+@dataclass(frozen=True)
+class _Disturbance:
+    """One of the causes of noise.
+
+    Attributes:
+        name: its name in the list of sizes.
+        size: its size as a standard deviation of log ratios, without what it includes of other causes.
+        meaning: what it means that this is the largest one.
+        advice: what helps against it.
+    """
+
+    name: str
+    size: Callable[[Noise], float]
+    meaning: str
+    advice: str
+
+
+_DISTURBANCES = (
+    _Disturbance(
         "within a pair",
-        "samples scatter inside a pair",
         lambda noise: noise.within,
+        "samples scatter inside a pair",
         "something else uses this machine, and `bench-core doctor` names what it can see; a larger --budget helps",
     ),
-    (
+    _Disturbance(
         "between pairs",
-        "each process settles at a speed of its own",
         lambda noise: _beyond(noise.between_pairs, noise.within),
-        "longer samples would not help, more pairs do (a larger --budget, or fewer cells)",
+        "each process runs at a speed of its own",
+        "more pairs help (a larger --budget, or fewer cells), longer samples do not",
     ),
-    (
+    _Disturbance(
         "between parents",
-        "all pairs of one parent process share its speed",
         lambda noise: noise.between_parents,
+        "all pairs of one parent process share its speed",
         "only more parent processes help (a larger --budget, or fewer cells)",
     ),
-    (
+    _Disturbance(
         "order",
-        "what is sampled second differs from what is sampled first",
         lambda noise: noise.order,
+        "the side that is sampled second differs from the one that is sampled first",
         "each side is first equally often, so no side gains; pinning and a fixed frequency (`bench-core doctor`) help",
     ),
-    (
+    _Disturbance(
         "forked first",
-        "what is forked first differs from what is forked second",
         lambda noise: noise.forked_first,
+        "the side that is forked first differs from the one that is forked second",
         "each side is first equally often, so no side gains; a larger --budget evens it out",
     ),
 )
 
 
 def _beyond(whole: float, part: float) -> float:
-    """What a standard deviation holds beyond another; NaN if either is."""
+    """What a standard deviation holds beyond a part of it; NaN if either is NaN."""
     left = whole**2 - part**2
     return math.nan if math.isnan(left) else math.sqrt(max(0.0, left))
 
 
 def _noise(noise: Noise, floor: float) -> Iterator[str]:
-    """The causes with their sizes, and what to do about the largest; what a cause includes of another is taken off."""
-    sizes = [(size(noise), name, what, advice) for name, what, size, advice in _CAUSES]
-    known = [found for found in sizes if not math.isnan(found[0])]
+    """The sizes of the causes of noise, and what to do about the largest one if it is above the noise floor."""
+    known = [(cause.size(noise), cause) for cause in _DISTURBANCES if not math.isnan(cause.size(noise))]
     if not known:
         return
-    alike = "" if math.isnan(noise.likeness) else f"; pairs of one parent are alike by {noise.likeness:.2f} of 1"
-    yield f"noise: {', '.join(f'{name} {100 * size:.1f} %' for size, name, _, _ in known)}{alike}"
-    largest, _, what, advice = max(known, key=lambda found: found[0])
+    sizes = ", ".join(f"{cause.name} {units.percent(size, 1)}" for size, cause in known)
+    alike = "" if math.isnan(noise.likeness) else f"; correlation of pairs of one parent {noise.likeness:.2f}"
+    yield f"noise: {sizes}{alike}"
+    largest, cause = max(known, key=lambda found: found[0])
     if largest > floor:
-        yield f"  {what}: {advice}"
+        yield f"  {cause.meaning}: {cause.advice}"

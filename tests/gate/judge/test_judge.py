@@ -1,5 +1,6 @@
 import math
 import random
+import re
 from dataclasses import replace
 
 import pytest
@@ -49,13 +50,17 @@ def timed(found, family=1, settings=SETTINGS):
     return judge_cell(found, settings, family, "time")
 
 
+def numbers(reason):
+    return [float(found) for found in re.findall(r"[+-]?[0-9]+(?:\.[0-9]+)?", reason)]
+
+
 # One cell: the error of a side is 0.8 * 1 % = 1/125, and (2^n+1 - 1) / (n + 1) reaches 125 at n = 10 (186; at 9, 102).
 
 
 def test_ten_pairs_are_the_fewest_that_decide_a_single_cell():
     assert pairs_needed(1, SETTINGS) == 10
     assert timed(effects([UP] * 10)).verdict == "regression"
-    assert timed(effects([UP] * 9)).reason == "budget: 9 pairs, at least 10 are needed"
+    assert numbers(timed(effects([UP] * 9)).reason) == [9, 10]
 
 
 def test_more_cells_need_more_pairs_each():
@@ -70,14 +75,14 @@ def test_an_interval_above_the_noise_floor_is_a_regression():
     assert found.verdict == "regression"
     assert found.decided
     assert found.ratio.low > 1.01
-    assert found.reason == f"at least +{100 * (found.ratio.low - 1):.1f} %"
+    assert numbers(found.reason) == [round(100 * (found.ratio.low - 1), 1)]
 
 
 def test_an_interval_below_the_noise_floor_is_an_improvement():
     found = timed(around(DOWN))
     assert found.verdict == "improvement"
     assert found.decided
-    assert found.reason == f"at least {100 * (1 - found.ratio.high):.1f} % faster"
+    assert numbers(found.reason) == [round(100 * (1 - found.ratio.high), 1)]
 
 
 def test_an_interval_below_the_limit_is_a_pass():
@@ -85,7 +90,7 @@ def test_an_interval_below_the_limit_is_a_pass():
     assert found.verdict == "pass"
     assert found.decided
     assert 1.01 < found.ratio.high < 1.05
-    assert found.reason == f"at most +{100 * (found.ratio.high - 1):.1f} %"
+    assert numbers(found.reason) == [round(100 * (found.ratio.high - 1), 1)]
 
 
 def test_a_slowdown_of_just_the_noise_floor_is_none():
@@ -97,14 +102,14 @@ def test_an_estimate_above_the_noise_floor_is_not_passed_off_as_fine():
     assert found.ratio.high < 1.05
     assert found.verdict == "inconclusive"
     assert not found.decided
-    assert found.reason == "slower by about 2.0 %, not proven to exceed the noise floor of 1 %"
+    assert numbers(found.reason) == [2.0, 1]
 
 
 def test_noise_that_reaches_beyond_the_limit_is_named_with_its_size():
     # Half the effects are 0.1 from the median 0: scatter 1.4826 * 0.1 as a ratio is 16.0 %.
     found = timed(effects([-0.1, 0.1] * 12 + [0.0]))
     assert (found.verdict, found.decided) == ("inconclusive", False)
-    assert found.reason == "noise: pairs scatter by 16.0 %, 25 pairs"
+    assert numbers(found.reason) == [16.0, 25]
 
 
 def test_far_values_neither_make_nor_hide_a_verdict():
@@ -115,23 +120,21 @@ def test_far_values_neither_make_nor_hide_a_verdict():
 
 def test_a_cell_without_effects_was_never_measured():
     found = timed(())
-    assert (found.verdict, found.reason, found.decided) == ("inconclusive", "budget: never measured", False)
+    assert (found.verdict, found.decided) == ("inconclusive", False)
     assert (found.ratio.low, found.ratio.high, found.detectable) == (0, math.inf, math.inf)
 
 
-def test_a_cell_is_never_red_on_few_parents():
+def test_a_cell_is_no_regression_on_few_parents():
     found = timed(tuple(effect(pair, UP, parent=pair % (MIN_PARENTS - 1)) for pair in range(30)))
     assert (found.verdict, found.decided, found.detectable) == ("inconclusive", False, math.inf)
-    assert found.reason == "parents: at least +3.0 %, but from 3 parent processes, at least 4 are needed"
+    assert numbers(found.reason) == [3.0, 3, 4]
     assert timed(tuple(effect(pair, UP, parent=pair % MIN_PARENTS) for pair in range(30))).verdict == "regression"
 
 
 def test_an_effect_that_moved_across_the_noise_floor_is_a_drift_and_no_verdict():
     found = timed(effects([0.0] * 10 + [UP] * 80))
     assert (found.verdict, found.decided) == ("inconclusive", False)
-    assert found.reason == (
-        "drift: the effect moved while it was measured: at least +3.0 % by some pairs, at most +0.0 % by others"
-    )
+    assert numbers(found.reason) == [3.0, 0.0]
     assert (found.ratio.low, found.ratio.high) == pytest.approx((1, 1.03))
 
 
@@ -152,7 +155,7 @@ def test_an_effect_that_moved_on_one_side_of_the_noise_floor_has_its_verdict(bef
 
 def test_a_pair_without_a_ratio_leaves_no_verdict_on_a_time():
     found = timed((*around(UP), effect(30, math.nan)))
-    assert (found.verdict, found.reason) == ("inconclusive", "values that are not positive have no ratio")
+    assert found.verdict == "inconclusive"
     assert (found.ratio.low, found.ratio.high, found.detectable) == (0, math.inf, math.inf)
 
 
@@ -162,7 +165,7 @@ def test_the_detectable_slowdown_is_the_noise_floor_and_the_lower_half_of_the_in
     assert 0.01 < found.detectable < 0.03
 
 
-def test_a_slowdown_of_what_is_detectable_is_red():
+def test_a_slowdown_of_what_is_detectable_is_a_regression():
     calm = around(0, scatter=0.01)
     shift = math.log1p(timed(calm).detectable) - math.log(timed(calm).ratio.middle)
     slower = [replace(one, log_ratio=one.log_ratio + shift + 1e-9) for one in calm]
@@ -177,7 +180,7 @@ def test_no_slowdown_below_the_noise_floor_is_detectable():
 
 
 def test_next_to_nothing_has_no_minus():
-    assert timed(effects([-0.0001] * 30)).reason == "at most +0.0 %"
+    assert "-0.0" not in timed(effects([-0.0001] * 30)).reason
 
 
 def test_the_confidence_is_that_of_the_whole_gate():
@@ -192,17 +195,18 @@ def offsets(parents, each, scatter_of_parents, scatter, seed=0, middle=0.0):
     return tuple(effect(pair, value, parent) for pair, (parent, value) in enumerate(values))
 
 
+# Five parents at +3 % and one at -3 %, five pairs each, are 25 of 30 signs; six parents can decide nothing.
+ALIKE = tuple(
+    effect(pair, (DOWN if pair // 5 == 2 else UP) + 1e-4 * (pair % 5) + 1e-3 * (pair // 5), parent=pair // 5)
+    for pair in range(30)
+)
+
+
 def test_pairs_of_one_parent_that_are_alike_do_not_count_each():
-    # Five parents at +3 % and one at -3 %, five pairs each, are 25 of 30 signs; six parents can decide nothing.
-    found = timed(
-        tuple(
-            effect(pair, (DOWN if pair // 5 == 2 else UP) + 1e-4 * (pair % 5) + 1e-3 * (pair // 5), parent=pair // 5)
-            for pair in range(30)
-        )
-    )
+    found = timed(ALIKE)
     assert (found.unit, found.verdict, found.decided) == ("parent", "inconclusive", False)
     assert found.likeness > 0.9
-    assert found.reason == "budget: 6 parents, at least 10 are needed"
+    assert numbers(found.reason) == [6, 10]
 
 
 def test_alike_pairs_are_judged_by_the_medians_of_their_parents():
@@ -227,34 +231,34 @@ def test_three_readings_decide_what_does_not_scatter(kind):
     assert read([UP, UP, 0.011, UP], kind).verdict == "regression"
     assert read([DOWN, DOWN, -0.011], kind).verdict == "improvement"
     assert read([0.0, 0.02, 0.0], kind).verdict == "pass"
-    assert read([UP, UP], kind).reason == "budget: 2 pairs, at least 3 are needed"
+    assert numbers(read([UP, UP], kind).reason) == [2, 3]
 
 
-def test_readings_of_few_parents_are_never_red():
+def test_readings_of_few_parents_are_no_regression():
     found = judge_cell([effect(pair, UP, parent=pair % 3) for pair in range(12)], SETTINGS, 1, "peakmemory")
     assert (found.verdict, found.decided, found.detectable) == ("inconclusive", False, math.inf)
-    assert found.reason == "parents: at least +3.0 %, but from 3 parent processes, at least 4 are needed"
+    assert numbers(found.reason) == [3.0, 3, 4]
 
 
 @pytest.mark.parametrize(
-    ("values", "reason"),
+    ("values", "named"),
     [
-        ([UP, UP, 0.0], "noise: 3 pairs read from +0.0 % to +3.0 %"),  # not every one above the floor, nor the median
-        ([], "budget: never measured"),
+        ([UP, UP, 0.0], [3, 0.0, 3.0]),  # not every one is above the floor, and the median is not below it
+        ([], []),
     ],
 )
-def test_readings_that_disagree_are_inconclusive(values, reason):
+def test_readings_that_disagree_are_inconclusive(values, named):
     found = read(values)
-    assert (found.verdict, found.reason, found.decided) == ("inconclusive", reason, False)
+    assert (found.verdict, numbers(found.reason), found.decided) == ("inconclusive", named, False)
 
 
 @pytest.mark.parametrize("far", [math.log(1.06), math.log(0.94)])
 def test_readings_too_far_apart_for_any_verdict_get_no_more_pairs(far):
     found = read([0.0, far, 0.0])
     assert (found.verdict, found.decided) == ("inconclusive", True)
-    assert found.reason.startswith("noise: 3 pairs read from ")
-    assert not read([0.0, far]).decided  # not before it says so
-    assert not read([0.011, math.log(1.06), UP]).decided  # red with a fourth parent
+    assert found.reason.startswith("noise")
+    assert not read([0.0, far]).decided  # three are needed
+    assert not read([0.011, math.log(1.06), UP]).decided  # a fourth parent makes it a regression
 
 
 def test_a_pass_of_readings_that_looks_better_is_final():
@@ -271,12 +275,12 @@ def test_the_interval_of_readings_is_their_range_and_claims_no_coverage():
 @pytest.mark.parametrize("value", [0.0, -3.0, 7.0])
 def test_equal_readings_pass_whatever_they_are(value):
     found = judge_cell([effect(pair, math.nan, base=value, head=value) for pair in range(3)], SETTINGS, 1, "track")
-    assert (found.verdict, found.reason, found.decided) == ("pass", "equal", True)
+    assert (found.verdict, found.ratio.middle, found.decided) == ("pass", 1, True)
 
 
 def test_unequal_readings_without_a_ratio_are_inconclusive():
     found = judge_cell([effect(pair, math.nan, base=0.0, head=5.0) for pair in range(9)], SETTINGS, 1, "track")
-    assert (found.verdict, found.reason) == ("inconclusive", "values that are not positive have no ratio")
+    assert found.verdict == "inconclusive"
     assert (found.detectable, found.decided) == (math.inf, True)
 
 
@@ -285,7 +289,7 @@ def test_a_cell_chosen_from_many_is_still_judged_among_them():
     alone = cell(effects([UP] * 17))
     assert judge(record(alone)).verdict == "regression"
     found = judge(record(alone, settings=replace(SETTINGS, family=200)))
-    assert found.cells[0].reason == "budget: 17 pairs, at least 18 are needed"
+    assert numbers(found.cells[0].judgement.reason) == [17, 18]
     many = record(alone, *[cell()] * 199, settings=replace(SETTINGS, family=1))
     assert judge(many).cells[0].verdict == "inconclusive"
 
@@ -304,7 +308,7 @@ def test_only_timed_cells_share_the_error_rate():
 def test_a_failed_cell_is_an_error_with_its_side():
     found = judge(record(cell(around(0), error="ValueError: x", error_side="base"), cell(error="too slow")))
     assert [one.verdict for one in found.cells] == ["error", "error"]
-    assert [one.reason for one in found.cells] == ["base: ValueError: x", "too slow"]
+    assert [one.judgement.reason for one in found.cells] == ["base: ValueError: x", "too slow"]
 
 
 SLOW, FAST, SAME = cell(around(UP), "slow"), cell(around(DOWN), "fast"), cell(around(0), "same")
@@ -338,28 +342,64 @@ def test_the_worst_that_was_found_is_the_verdict(cells, verdict, code, strict):
     assert exit_code(found, record(*cells), strict=True) == strict
 
 
-@pytest.mark.parametrize(
-    ("cells", "reason"),
-    [
-        ((SAME, SLOW), "1 of 2 cells slower, most of all: slow, at least +2.8 %"),
-        ((SAME, FAST), "1 of 2 cells faster, most of all: fast, at least 2.8 % faster"),
-        ((SAME, HEAD), "1 of 2 cells failing with head only, first: breaks, head: ValueError: x"),
-        ((SAME, UNSURE), "1 of 2 cells inconclusive, first: unsure, budget: 3 pairs, at least 11 are needed"),
-        ((SAME, BOTH), "1 of 2 cells not measured, first: broken, ValueError: x"),
-        ((SAME,), "1 cell, none slower by 5 %"),
-        ((BOTH,), "nothing was measured: broken, ValueError: x"),
-        ((), "nothing was measured"),
-    ],
-)
-def test_the_reason_of_the_gate_names_the_cell_that_decides(cells, reason):
-    assert judge(record(*cells)).reason == reason
+@pytest.mark.parametrize("worst", [SLOW, FAST, HEAD, UNSURE, BOTH], ids=lambda cell: cell.name)
+def test_the_reason_of_the_gate_names_the_cell_that_decides(worst):
+    found = judge(record(SAME, worst))
+    assert found.reason.startswith("1 of 2 cells ")
+    assert found.reason.endswith(f"{worst.name}, {found.cells[1].judgement.reason}")
+
+
+def test_the_reason_of_the_gate_names_the_slowest_cell():
+    slowest = cell(around(2 * UP), "slowest")
+    found = judge(record(SLOW, slowest, SAME))
+    assert (found.reason.startswith("2 of 3 cells"), ": slowest, " in found.reason) == (True, True)
+
+
+def test_the_wording_of_the_reasons(snapshot):
+    cells = {
+        "slower": timed(around(UP)),
+        "slower, few parents": timed(tuple(effect(pair, UP, parent=pair % 3) for pair in range(30))),
+        "slower, not proven": timed(effects([0.0, 0.02, 0.025] * 10)),
+        "faster": timed(around(DOWN)),
+        "pass": timed(around(0, scatter=0.03)),
+        "never measured": timed(()),
+        "one pair": timed(effects([UP])),
+        "few pairs": timed(effects([UP] * 9)),
+        "few parents that are alike": timed(ALIKE),
+        "noise": timed(effects([-0.1, 0.1] * 12 + [0.0])),
+        "drift": timed(effects([0.0] * 10 + [UP] * 80)),
+        "no ratio": timed((*around(UP), effect(30, math.nan))),
+        "less": read([DOWN, DOWN, -0.011]),
+        "equal": read([0.0, 0.0, 0.0]),
+        "few readings": read([UP, UP]),
+        "readings apart": read([UP, UP, 0.0]),
+        "readings without a ratio": judge_cell([effect(0, math.nan, base=0.0, head=5.0)], SETTINGS, 1, "track"),
+    }
+    gates = {
+        "regression": record(SAME, SLOW),
+        "improvement": record(SAME, FAST),
+        "pass": record(SAME),
+        "fails with head": record(SAME, HEAD),
+        "inconclusive": record(SAME, UNSURE),
+        "not measured": record(SAME, BOTH),
+        "nothing measured": record(BOTH),
+        "no cells": record(),
+        "a control differs": record(SLOW, controls=(SLOW,)),
+        "all cells together slower": record(*suite(math.log(1.008))),
+        "all cells together faster": record(*suite(math.log(0.992))),
+        "since a past version": record(SAME, past=record(SLOW)),
+        "unfair": record(SAME, unfair=("torch's build: CPU on base, CUDA 13.0 on head",)),
+    }
+    assert {name: judgement.reason for name, judgement in cells.items()} == snapshot(name="cells")
+    assert {name: judge(one).reason for name, one in gates.items()} == snapshot(name="gates")
 
 
 def test_what_makes_no_fair_pair_is_in_the_reason_and_changes_no_verdict():
     fair = judge(record(cell(around(0.0))))
     unfair = judge(record(cell(around(0.0)), unfair=("torch's build: CPU on base, CUDA 13.0 on head",)))
     assert unfair.verdict == fair.verdict
-    assert unfair.reason == f"{fair.reason}; not a fair pair: torch's build: CPU on base, CUDA 13.0 on head"
+    assert unfair.reason.startswith(fair.reason)
+    assert unfair.reason.endswith("torch's build: CPU on base, CUDA 13.0 on head")
 
 
 @pytest.mark.parametrize("cells", [(), (cell(),)])
@@ -371,26 +411,26 @@ def test_identical_versions_pass_without_measuring(cells):
 
 
 @pytest.mark.parametrize(("cells", "code"), [((SAME,), 130), ((), 130), ((SAME, SLOW), 1)])
-def test_an_interrupted_gate_says_so_unless_it_is_red_already(cells, code):
+def test_an_interrupted_gate_says_so_unless_it_is_a_regression_already(cells, code):
     broken_off = record(*cells, interrupted=True)
     assert exit_code(judge(broken_off), broken_off, strict=True) == code
 
 
 @pytest.mark.parametrize("middle", [UP, DOWN])
-def test_a_control_that_differs_from_itself_takes_every_red_away(middle):
+def test_a_control_that_finds_a_difference_takes_every_regression_away(middle):
     control = cell(effects([middle] * 30))
     found = judge(record(SLOW, SAME, FAST, controls=(SAME, control)))
-    assert found.control_rejects
+    assert found.control_differs
     assert [one.verdict for one in found.cells] == ["inconclusive", "pass", "improvement"]
-    assert not found.cells[0].decided
-    said = f"control: base against itself read {100 * math.expm1(middle):+.1f} % on this machine today"
-    assert found.cells[0].reason == found.reason == said
+    doubted = found.cells[0].judgement
+    assert (doubted.decided, doubted.reason) == (False, found.reason)
+    assert numbers(found.reason) == [round(100 * math.expm1(middle), 1)]
     assert found.verdict == "inconclusive"
 
 
-def test_a_control_that_is_like_itself_takes_nothing_away():
+def test_a_control_that_finds_no_difference_takes_nothing_away():
     found = judge(record(SLOW, controls=(SAME, UNSURE, BOTH)))
-    assert not found.control_rejects
+    assert not found.control_differs
     assert [one.verdict for one in found.controls] == ["pass", "inconclusive", "error"]
     assert found.verdict == "regression"
 
@@ -398,8 +438,8 @@ def test_a_control_that_is_like_itself_takes_nothing_away():
 def test_controls_share_the_error_rate_among_themselves():
     # Ten pairs decide one cell, and 100 controls need 17.
     controls = (cell(effects([UP] * 12)), *[SAME] * 99)
-    assert not judge(record(SAME, controls=controls)).control_rejects
-    assert judge(record(SAME, controls=controls[:1])).control_rejects
+    assert not judge(record(SAME, controls=controls)).control_differs
+    assert judge(record(SAME, controls=controls[:1])).control_differs
 
 
 def suite(shift, count=40, pairs=24, scatter=0.01, seed=0):
@@ -411,20 +451,20 @@ def suite(shift, count=40, pairs=24, scatter=0.01, seed=0):
     )
 
 
-def test_many_small_agreeing_slowdowns_are_red_together():
+def test_many_small_agreeing_slowdowns_are_a_regression_together():
     found = judge(record(*suite(math.log(1.008))))
     assert not any(one.verdict == "regression" for one in found.cells)
     assert found.suite.verdict == "regression"
     assert 1.005 < found.suite.ratio.low <= 1.008
     assert found.verdict == "regression"
-    assert found.reason == f"no cell alone, but the suite as a whole is slower by {found.suite.reason}"
+    assert found.reason.endswith(found.suite.reason)
 
 
 def test_many_small_agreeing_improvements_are_one():
     found = judge(record(*suite(math.log(0.992))))
     assert not any(one.verdict == "improvement" for one in found.cells)
     assert found.suite.verdict == found.verdict == "improvement"
-    assert found.reason == f"no cell alone, but the suite as a whole is {found.suite.reason}"
+    assert found.reason.endswith(found.suite.reason)
 
 
 def test_identical_sides_are_no_shift():
@@ -432,21 +472,21 @@ def test_identical_sides_are_no_shift():
         assert suite_shift(suite(0, seed=seed), SETTINGS).verdict == "pass"
 
 
-def test_a_control_takes_the_red_of_the_suite_away_too():
+def test_a_control_takes_the_regression_of_all_cells_together_away_too():
     control = cell(effects([UP] * 30))
     found = judge(record(*suite(math.log(1.008)), controls=(control,)))
     assert found.suite.verdict == "inconclusive"
-    assert found.suite.reason.startswith("control: base against itself read +3.0 %")
+    assert numbers(found.suite.reason) == [3.0]
 
 
-def test_few_cells_are_no_suite():
+def test_few_cells_are_not_judged_together():
     assert suite_shift(suite(0, count=4), SETTINGS) is None
     broken, track = cell(error="x"), cell(kind="track")
     assert suite_shift((*suite(0, count=4), broken, track), SETTINGS) is None
     assert suite_shift(suite(0, count=5), SETTINGS) is not None
 
 
-def test_a_pair_that_sampled_few_cells_says_nothing_of_the_suite():
+def test_a_pair_that_sampled_few_cells_does_not_count_for_all_cells_together():
     # The fastest 11 of 40 cells ended after 6 pairs: the median of the others is another median.
     whole = suite(0, pairs=6)
     short = tuple(
@@ -454,17 +494,17 @@ def test_a_pair_that_sampled_few_cells_says_nothing_of_the_suite():
     )
     found = suite_shift((*whole[:11], *short), SETTINGS)
     # A fifth of 1 % is 1/500 a side: 2^13 / 13 = 630 at 12 pairs, 2^12 / 12 = 341 at 11.
-    assert found.reason == "budget: 6 pairs, at least 12 are needed"
+    assert numbers(found.reason) == [6, 12]
 
 
-def test_an_unsure_suite_leaves_the_gate_as_it_is():
+def test_all_cells_together_being_inconclusive_leaves_the_gate_as_it_is():
     # Each cell stays below its limit of 5 %; the median of five scatters by 1.1 %, too much to tell 0.5 %.
     found = judge(record(*suite(0.0, count=5, pairs=40, scatter=0.02)))
     assert found.suite.verdict == "inconclusive"
     assert found.verdict == "pass"
 
 
-def test_false_reds_of_a_whole_gate_are_rarer_than_the_error_rate():
+def test_false_regressions_of_a_whole_gate_are_rarer_than_the_error_rate():
     # 100 gates of 10 cells without an effect, at 10 %: at most 10 + 3 * 3 red ones.
     settings = replace(SETTINGS, error_rate=0.1, noise_floor=0.0)
     red = 0

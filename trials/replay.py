@@ -1,0 +1,180 @@
+"""Judges the gates that trials have recorded once more, and compares the verdicts with the recorded ones.
+
+The effects of a trial's gates are kept to six digits, and without the numbers of their pairs. So an end of an interval
+may differ in its sixth digit, and the verdict on all cells together cannot be computed again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench_core.errors import BenchCoreError
+from bench_core.gate.judge.gate import judge
+from bench_core.records.gate import CellEvidence, Effect, GateRecord, GateSettings
+from bench_core.records.version import Version
+from bench_core.results import gate_file
+from trials.files import Line, Raw
+from trials.gates import kept
+
+ROUNDING = 1.1e-6
+"""The difference between two ends of an interval that rounding can make, absolute and relative: ratios and log ratios
+are both kept to 1e-6."""
+
+ALONE = "no cell alone"
+"""Begins the reason of a gate that was decided by all its cells together."""
+
+DECIMALS = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What judging the gates of one file again has given.
+
+    Attributes:
+        gates: gates whose verdict was computed again.
+        cells: cells and controls that were judged again.
+        skipped: gates that were decided by all cells together, of which the pairs' numbers are not kept.
+        reworded: reasons with the same numbers in other words.
+        differences: one line for each verdict that is another now.
+    """
+
+    gates: int
+    cells: int
+    skipped: int
+    reworded: int
+    differences: tuple[str, ...]
+
+
+def run(folder: Path, say: Callable[[str], None]) -> bool:
+    """Replay all trials of a machine.
+
+    Returns:
+        Whether every verdict is the recorded one.
+
+    Raises:
+        BenchCoreError: if the folder holds no gate.
+    """
+    found = {path.name: replayed(path) for path in sorted(folder.glob("*.jsonl"))}
+    found = {name: one for name, one in found.items() if one.cells}
+    if not found:
+        raise BenchCoreError(f"{folder} holds no recorded gate. `python -m trials aa` records some.")
+    for name, one in found.items():
+        say(
+            f"{name}: {one.gates} gates and {one.cells} cells judged again, {len(one.differences)} differ; "
+            f"{one.skipped} gates decided by all cells together left out; {one.reworded} reasons in other words"
+        )
+        for difference in one.differences:
+            say(f"  {difference}")
+    return not any(one.differences for one in found.values())
+
+
+def replayed(path: Path) -> Replay:
+    """Judge every gate of a file again."""
+    gates = cells = skipped = reworded = 0
+    differences: list[str] = []
+    for number, line in enumerate(Raw(path).read(), 1):
+        for recorded, again, is_whole in _both(path, line):
+            alone = not is_whole and recorded["reason"].startswith(ALONE)
+            skipped += alone
+            gates += not alone
+            pairs = [] if alone else [("the gate", recorded, again)]
+            for kind in ("cells", "controls"):
+                pairs += [(name, cell, again[kind][name]) for name, cell in recorded[kind].items()]
+                cells += len(recorded[kind])
+            if is_whole and recorded["suite"]:
+                pairs.append(("all cells together", recorded["suite"], again["suite"]))
+            for what, old, new in pairs:
+                reworded += old["reason"] != new["reason"]
+                if difference := _difference(old, new):
+                    differences.append(f"line {number}, {what}: {difference}")
+    return Replay(gates, cells, skipped, reworded, tuple(differences))
+
+
+def _both(path: Path, line: Line) -> Iterator[tuple[Line, Line, bool]]:
+    """A gate as `kept` keeps it, as recorded and judged again; then the same against the past version, if it has one.
+
+    The third value tells whether everything was stored, the numbers of the pairs included.
+    """
+    if gate_file.is_gate(line):
+        yield kept(dict(line)), _kept(gate_file.read(path)), True
+    elif isinstance(line.get("cells"), Mapping) and "control_rejects" in line:
+        record = _record(line)
+        again = _kept(record)
+        yield line, again, False
+        if "creep" in line:
+            yield line["creep"], again["creep"], False
+
+
+def _kept(record: GateRecord) -> dict[str, Any]:
+    return kept(json.loads(json.dumps(gate_file.to_json(record, judge(record), exit_code=0))))
+
+
+def _record(line: Line, comparisons: int = 1) -> GateRecord:
+    """As much of a record as the verdicts depend on.
+
+    Args:
+        comparisons: those that share the error rate: two in a gate with a past version.
+    """
+    past = line.get("creep")
+    comparisons = 2 if past else comparisons
+    asked = line["settings"]
+    settings = GateSettings(
+        noise_floor=asked["noise_floor"], limit=asked["limit"], error_rate=GateSettings.error_rate / comparisons
+    )
+    named = re.match("since (.+?), ", line["reason"])  # the name of the past version is kept nowhere else
+    sides = [Version(name, None, (), "", "", "", ()) for name in (named[1] if named else "base", "head")]
+    return GateRecord(
+        *sides,
+        settings=settings,
+        machine={},
+        date=line["date"],
+        seconds=line["seconds"],
+        cells=tuple(_cells(line["cells"], 0)),
+        controls=tuple(_cells(line["controls"], len(line["cells"]))),
+        past=None if past is None else _record(past, comparisons),
+    )
+
+
+def _cells(found: Mapping[str, Line], place: int) -> Iterator[CellEvidence]:
+    for number, (name, cell) in enumerate(found.items(), place):
+        error = cell["error"]
+        side = None if error is None else next((s for s in ("base", "head") if cell["reason"] == f"{s}: {error}"), None)
+        # Each pair has a number of its own: no pair may count for all cells together, since its number is not known.
+        effects = tuple(
+            Effect(
+                pair=1_000_000 * number + pair,
+                parent=parent,
+                log_ratio=math.nan if log is None else float(log),
+                base=1.0,
+                head=math.nan if log is None else math.exp(float(log)),
+                samples=samples,
+                forked_first="base" if first == "b" else "head",
+            )
+            for pair, (log, parent, first, samples) in enumerate(cell["effects"])
+        )
+        benchmark = name.partition("(")[0]
+        unit = "seconds" if cell["kind"] in ("time", "timeraw") else ""
+        yield CellEvidence(name, benchmark, {}, cell["kind"], unit, effects, error=error, error_side=side)
+
+
+def _difference(old: Line, new: Line) -> str:
+    """What differs between two judgements as they are kept; "" where nothing does."""
+    if old["verdict"] != new["verdict"] or old.get("unit") != new.get("unit"):
+        return f"{old['verdict']} ({old['reason']}), now {new['verdict']} ({new['reason']})"
+    if DECIMALS.findall(old["reason"]) != DECIMALS.findall(new["reason"]):
+        return f"{old['reason']!r}, now {new['reason']!r}"
+    if not all(map(_same, old.get("interval", ()), new.get("interval", ()))):
+        return f"interval {old['interval']}, now {new['interval']}"
+    return ""
+
+
+def _same(old: float | None, new: float | None) -> bool:
+    if old is None or new is None:
+        return old is new
+    return math.isclose(old, new, rel_tol=ROUNDING, abs_tol=ROUNDING)
