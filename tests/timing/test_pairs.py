@@ -1,4 +1,6 @@
+import itertools
 import json
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -66,6 +68,13 @@ def test_a_reported_slowdown_is_the_ratio_of_its_two_cells_and_one_that_cannot_r
     assert (found.ratio.low, found.ratio.middle, found.ratio.high) == pytest.approx((3, 3, 3))
 
 
+def test_a_slowdown_has_one_ratio_for_each_setup(suite, monkeypatch):
+    found = []
+    monkeypatch.setattr(pairs, "ratio_interval", lambda slow, fast: found.append((slow, fast)))
+    assert next(slowdowns(suite, setups=5, rounds=2))
+    assert found == [([3.0] * 5, [1.0] * 5)]
+
+
 def doubled(call):
     """A timer that reads twice what is true."""
     return lambda: 6.0
@@ -96,6 +105,23 @@ def test_an_agreement_is_our_time_over_the_other_timers(suite):
     assert found.seconds == 3.0
     assert found.ratio.middle == pytest.approx(0.5)
     assert not found.agrees
+
+
+def test_each_timer_goes_first_in_every_second_round_of_an_agreement(suite, monkeypatch):
+    (slow,), order = suite.select("slow"), []
+    clock = sys.modules[slow.owner.__module__].CLOCK
+
+    def ours(self, idiom):
+        order.append("ours")
+        clock.advance(3.0)
+
+    def other(call):
+        return lambda: order.append("theirs") or 3.0
+
+    monkeypatch.setattr(slow.owner, "time_it", ours)
+    list(agreement([slow], other, Enough(rounds=12)))
+    rounds = zip(*[iter(order[1:])] * 3, strict=True)  # one call finds out how many make a sample; in each, one is untimed
+    assert list(rounds) == [("ours", "ours", "theirs"), ("theirs", "ours", "ours")] * 6
 
 
 @pytest.mark.parametrize(("middle", "agrees"), [(0.9899, False), (0.9901, True), (1.0099, True), (1.0101, False)])

@@ -92,6 +92,47 @@ def test_the_collector_is_off_inside_samples_and_back_on_after_an_error():
     assert gc.isenabled()
 
 
+def test_the_collector_stays_off_after_samples_if_it_was_off_before():
+    gc.disable()
+    try:
+        with no_garbage_collection():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_garbage_is_collected_before_the_samples_and_not_inside_one():
+    clock, collected = FakeClock(), []
+
+    def call():
+        collected.append(gc.isenabled())
+
+    gc.callbacks.append(lambda phase, info: collected.append(phase))
+    try:
+        take_turns([Subject(call, clock, 1, lambda: None)], rounds=2)
+    finally:
+        gc.callbacks.pop()
+    assert collected == ["start", "stop", False, False]
+
+
+def test_a_subject_without_a_number_gets_one_for_the_span_it_is_to_last():
+    clock = FakeClock()
+    chosen = subject(lambda: clock.advance(1.0), clock, fresh=None, span=8.0)
+    assert 8 <= chosen.number <= 12
+
+
+def test_a_fresh_object_is_there_before_the_number_of_calls_is_found_out():
+    clock, events = FakeClock(), []
+
+    def call():
+        events.append("call")
+        clock.advance(1.0)
+
+    subject(call, clock, fresh=lambda: events.append("fresh"), span=0.5)
+    assert events == ["fresh", "call"]
+
+
 def test_seconds_a_call_are_the_span_over_the_number():
     clock = FakeClock()
     (samples,) = take_turns([Subject(lambda: clock.advance(0.25), clock, 8, lambda: None)], rounds=1)
