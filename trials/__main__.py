@@ -16,6 +16,7 @@ from trials import causes as causes_trial
 from trials import creep as creep_trial
 from trials import detect as detect_trial
 from trials import growth as growth_trial
+from trials import mutants as mutants_trial
 from trials import report as report_trial
 from trials import sidebyside as sidebyside_trial
 from trials import simulate as simulate_trial
@@ -190,6 +191,24 @@ def sidebyside(out: Path, machine: str, dirty: bool, rounds: int, bench: str | N
 def growth(out: Path, machine: str, dirty: bool, budget: str | None, counts: tuple[int, ...]) -> None:
     """Time and memory by the number of cells."""
     growth_trial.run(begun(out, machine, "growth", dirty, budget=budget), counts, say)
+
+
+@main.command()
+@common
+@click.argument("subjects", nargs=-1, type=click.Choice(sorted(mutants_trial.SUBJECTS)))
+@click.option("--sample", default=60, show_default=True, type=click.IntRange(1), help="Mutants of each subject.")
+@click.option("--seed", default=0, show_default=True, help="Which mutants are drawn.")
+@click.option("--minutes", default=20.0, show_default=True, help="For each subject, at most.")
+@click.option("--jobs", default=2, show_default=True, type=click.IntRange(1), help="Mutants tried at the same time.")
+def mutants(
+    out: Path, machine: str, subjects: tuple[str, ...], sample: int, seed: int, minutes: float, jobs: int
+) -> None:
+    """Bugs of one place, planted one at a time in SUBJECTS [default: all]: which do the tests catch?"""
+    file = raw(out / machine, "mutants")
+    mutants_trial.run(file, subjects or mutants_trial.SUBJECTS, sample, seed, 60 * minutes, jobs, say)
+    page = mutants_trial.summary(file.read(), mutants_trial.explained())
+    file.path.with_suffix(".md").write_text(page)
+    click.echo(page)
 
 
 @main.command()
