@@ -41,7 +41,7 @@ gpu:
 
 # Every test, on all cores, a file of tests on one of them at a time: the tests of a file share what takes long to make.
 # The order of the files stays, since pytest-xdist's own begins with the most tests, and those take no time.
-PARALLEL := --numprocesses=logical --dist=loadfile --no-loadscope-reorder
+PARALLEL := --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 test: $(VENV)/installed
 	$(BIN)/python -m pytest --quiet $(PARALLEL)
 

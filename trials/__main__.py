@@ -195,17 +195,17 @@ def growth(out: Path, machine: str, dirty: bool, budget: str | None, counts: tup
 
 @main.command()
 @common
-@click.argument("subjects", nargs=-1, type=click.Choice(sorted(mutants_trial.SUBJECTS)))
-@click.option("--sample", default=60, show_default=True, type=click.IntRange(1), help="Mutants of each subject.")
+@click.argument("targets", nargs=-1, type=click.Choice(sorted(mutants_trial.TARGETS)))
+@click.option("--sample", default=60, show_default=True, type=click.IntRange(1), help="Mutants of each target.")
 @click.option("--seed", default=0, show_default=True, help="Which mutants are drawn.")
-@click.option("--minutes", default=20.0, show_default=True, help="For each subject, at most.")
+@click.option("--minutes", default=20.0, show_default=True, help="For each target, at most.")
 @click.option("--jobs", default=2, show_default=True, type=click.IntRange(1), help="Mutants tried at the same time.")
 def mutants(
-    out: Path, machine: str, subjects: tuple[str, ...], sample: int, seed: int, minutes: float, jobs: int
+    out: Path, machine: str, targets: tuple[str, ...], sample: int, seed: int, minutes: float, jobs: int
 ) -> None:
-    """Bugs of one place, planted one at a time in SUBJECTS [default: all]: which do the tests catch?"""
+    """Bugs of one place, planted one at a time in TARGETS [default: all]: which do the tests catch?"""
     file = raw(out / machine, "mutants")
-    mutants_trial.run(file, subjects or mutants_trial.SUBJECTS, sample, seed, 60 * minutes, jobs, say)
+    mutants_trial.run(file, targets or mutants_trial.TARGETS, sample, seed, 60 * minutes, jobs, say)
     page = mutants_trial.summary(file.read(), mutants_trial.explained())
     file.path.with_suffix(".md").write_text(page)
     click.echo(page)

@@ -32,7 +32,7 @@ from bench_core.errors import BenchCoreError
 from trials.files import Line, Raw
 from trials.gates import TOOL
 
-SUBJECTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+TARGETS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "statistics": ("bench_core/statistics.py", ("tests/test_statistics.py",)),
     "pairs": ("bench_core/timing/pairs.py", ("tests/timing/test_pairs.py",)),
     "sampling": ("bench_core/timing/sampling.py", ("tests/timing/test_sampling.py", "tests/timing/test_pairs.py")),
@@ -49,7 +49,7 @@ SUBJECTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "supervise": ("bench_core/gate/measure/supervise.py", ("tests/gate/measure",)),
     "versions": ("bench_core/gate/versions/*.py", ("tests/gate/versions",)),
 }
-"""For each subject, the modules that are mutated (a pattern) and the tests that must catch the mutants."""
+"""For each target, the modules that are mutated (a pattern) and the tests that must catch the mutants."""
 
 EXPLAINED = Path(__file__).with_name("survivors.toml")
 """Mutants that no test can or need catch, each with the reason."""
@@ -236,7 +236,7 @@ def digest(paths: Iterable[Path]) -> str:
 
 
 @dataclass(frozen=True)
-class Subject:
+class Target:
     """Modules, the tests that hold them, and the digests of both: with the same ones nothing is tried again."""
 
     name: str
@@ -244,11 +244,11 @@ class Subject:
     tests: tuple[str, ...]
 
     @classmethod
-    def named(cls, name: str) -> Subject:
-        pattern, tests = SUBJECTS[name]
+    def named(cls, name: str) -> Target:
+        pattern, tests = TARGETS[name]
         modules = tuple(sorted(path.relative_to(TOOL).as_posix() for path in TOOL.glob(pattern)))
         if not modules:
-            raise BenchCoreError(f"no module is {pattern}: mend `SUBJECTS` in trials/mutants.py.")
+            raise BenchCoreError(f"no module is {pattern}: mend `TARGETS` in trials/mutants.py.")
         return cls(name, modules, tests)
 
     def protocol(self) -> dict[str, str]:
@@ -266,8 +266,8 @@ def run(
     """Try the mutants that the file does not hold yet.
 
     Args:
-        sample: how many mutants of each subject, at most.
-        seconds: after this long, no further mutant of a subject is tried.
+        sample: how many mutants of each target, at most.
+        seconds: after this long, no further mutant of a target is tried.
         jobs: mutants that are tried at the same time, each in a copy of its own.
     """
     with TemporaryDirectory(prefix="mutants-") as folder:
@@ -275,31 +275,31 @@ def run(
         for job in range(jobs):
             copies.put(Copy.made(Path(folder, str(job))))
         for name in names:
-            _try(raw, Subject.named(name), copies, sample, seed, seconds, jobs, say)
+            _try(raw, Target.named(name), copies, sample, seed, seconds, jobs, say)
 
 
 def _try(
-    raw: Raw, subject: Subject, copies: SimpleQueue[Copy], sample: int, seed: int, seconds: float, jobs: int,
+    raw: Raw, target: Target, copies: SimpleQueue[Copy], sample: int, seed: int, seconds: float, jobs: int,
     say: Callable[[str], None],
 ) -> None:  # fmt: skip
-    protocol = subject.protocol()
-    done = {(line["module"], line["was"], line["now"]) for line in of(raw.read(), subject.name, protocol)}
-    chosen = [mutant for mutant in drawn(subject.modules, sample, seed) if mutant.key not in done]
+    protocol = target.protocol()
+    done = {(line["module"], line["was"], line["now"]) for line in of(raw.read(), target.name, protocol)}
+    chosen = [mutant for mutant in drawn(target.modules, sample, seed) if mutant.key not in done]
     if not chosen:
         return
     copy, started = copies.get(), clock.host()
-    passes = copy.passes(subject.tests)
+    passes = copy.passes(target.tests)
     copies.put(copy)
     usual = clock.host() - started
     if not passes:
-        raise BenchCoreError(f"the tests of {subject.name} fail without a mutant: {' '.join(subject.tests)}.")
+        raise BenchCoreError(f"the tests of {target.name} fail without a mutant: {' '.join(target.tests)}.")
 
     def attempt(mutant: Mutant) -> bool | None:
         if clock.host() - started > seconds:
             return None
         copy = copies.get()
         try:
-            return copy.caught(mutant, subject.tests, PATIENCE * usual + GRACE)
+            return copy.caught(mutant, target.tests, PATIENCE * usual + GRACE)
         finally:
             copies.put(copy)
 
@@ -308,18 +308,18 @@ def _try(
             if caught is None:
                 continue
             raw.add(
-                subject=subject.name, **protocol, module=mutant.module, line=mutant.place[0], was=mutant.was,
+                target=target.name, **protocol, module=mutant.module, line=mutant.place[0], was=mutant.was,
                 now=mutant.now, caught=caught,
             )  # fmt: skip
             if not caught:
                 say(f"{mutant.module}:{mutant.place[0]} survived: {mutant.was}  ->  {mutant.now}")
-    found = of(raw.read(), subject.name, protocol)
-    say(f"{subject.name}: {sum(line['caught'] for line in found)} of {len(found)} caught")
+    found = of(raw.read(), target.name, protocol)
+    say(f"{target.name}: {sum(line['caught'] for line in found)} of {len(found)} caught")
 
 
-def of(lines: Iterable[Line], subject: str, protocol: Mapping[str, str]) -> list[Line]:
-    """What was tried of a subject with these modules and tests."""
-    wanted = {"subject": subject, **protocol}
+def of(lines: Iterable[Line], target: str, protocol: Mapping[str, str]) -> list[Line]:
+    """What was tried of a target with these modules and tests."""
+    wanted = {"target": target, **protocol}
     return [line for line in lines if all(line[name] == value for name, value in wanted.items())]
 
 
@@ -330,10 +330,10 @@ def explained() -> dict[tuple[str, str, str], str]:
 
 
 def summary(lines: Sequence[Line], reasons: Mapping[tuple[str, str, str], str]) -> str:
-    """A page: of each subject, the newest mutants, and those that survived."""
+    """A page: of each target, the newest mutants, and those that survived."""
     rows, survivors = [], []
-    for name in SUBJECTS:
-        own = [line for line in lines if line["subject"] == name]
+    for name in TARGETS:
+        own = [line for line in lines if line["target"] == name]
         if not own:
             continue
         newest = of(own, name, {part: own[-1][part] for part in ("modules", "tests")})
@@ -347,5 +347,5 @@ def summary(lines: Sequence[Line], reasons: Mapping[tuple[str, str, str], str]) 
             f"- `{line['module']}:{line['line']}`: `{line['was']}` -> `{line['now']}`. {reason or 'No test sees it.'}"
             for line, reason in zip(left, why, strict=True)
         ]
-    head = "| subject | mutants | of no consequence | caught | share of the others |\n| --- | --: | --: | --: | --: |"
+    head = "| target | mutants | of no consequence | caught | share of the others |\n| --- | --: | --: | --: | --: |"
     return "\n".join(["# Mutants", "", head, *rows, "", "## Survivors", "", *survivors, ""])

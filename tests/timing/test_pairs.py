@@ -1,4 +1,3 @@
-import itertools
 import json
 import sys
 from dataclasses import replace
@@ -120,7 +119,9 @@ def test_each_timer_goes_first_in_every_second_round_of_an_agreement(suite, monk
 
     monkeypatch.setattr(slow.owner, "time_it", ours)
     list(agreement([slow], other, Enough(rounds=12)))
-    rounds = zip(*[iter(order[1:])] * 3, strict=True)  # one call finds out how many make a sample; in each, one is untimed
+    rounds = zip(
+        *[iter(order[1:])] * 3, strict=True
+    )  # one call finds out how many make a sample; in each, one is untimed
     assert list(rounds) == [("ours", "ours", "theirs"), ("theirs", "ours", "ours")] * 6
 
 
