@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import difflib
 import hashlib
+import math
 import os
 import random
 import re
@@ -214,7 +215,9 @@ class Copy:
         """Whether the tests pass, and within `limit` seconds if that is given."""
         # No byte code: that of a mutant would be taken for that of the next one, which is as long and as new.
         environment = {**os.environ, "PYTHONPATH": str(self.root), "PYTHONDONTWRITEBYTECODE": "1"}
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+        # A mutant that never ends would outlive a trial that is killed, but for the limit on its processor time.
+        limited = ["sh", "-c", f'ulimit -t {math.ceil(limit or 3600)} && exec "$@"', "sh"]
+        command = [*limited, sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
         with subprocess.Popen(
             command, cwd=self.root, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             start_new_session=True,
