@@ -1,4 +1,4 @@
-"""What the commands print, and the files that they write."""
+"""Printing, and the files that commands write."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from rich.console import Console
 
 from bench_core import clock
 from bench_core.errors import BenchCoreError
+from bench_core.files import write_whole
 from bench_core.records.run import LeftOut
 
 
 def console() -> Console:
-    """Standard output. Where it is no terminal, lines and tables keep their width instead of being squeezed into 80
-    columns: who searches a log wants what belongs together in one line."""
+    """Standard output. In a log, lines and tables are not wrapped at 80 columns, so that a search finds whole lines."""
     found = Console(highlight=False)
     return found if found.is_terminal else Console(highlight=False, width=max(160, found.width))
 
@@ -27,9 +27,14 @@ def report_left_out(found: Iterable[LeftOut]) -> None:
 
 
 def write_page(path: Path | None, text: str) -> None:
+    """Write a file, whole or not at all; nothing if `path` is None.
+
+    Raises:
+        BenchCoreError: if it cannot be written. A file that was there before stays as it was.
+    """
     if path is not None:
         try:
-            path.write_text(text)
+            write_whole(path, text)
         except OSError as error:
             raise BenchCoreError(f"{path} cannot be written: {error.strerror}.") from error
 
@@ -58,7 +63,7 @@ def show_file(out: Console, path: Path, declared: Any = None, names: Collection[
 
 
 def this_machine() -> str:
-    """The machine in one line, as it stands in pages and below tables."""
+    """This machine in one line, for pages and below tables."""
     from bench_core.report.table import described
     from bench_core.results.asv_run import description
 
@@ -66,7 +71,7 @@ def this_machine() -> str:
 
 
 def progress(out: Console) -> Callable[[str, float], None]:
-    """A line a benchmark, with how far it is and how long the rest takes."""
+    """Prints a line for each benchmark: the share that is done, and the time that the rest takes."""
     started = clock.host()
     done = 0.0
 

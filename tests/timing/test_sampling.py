@@ -1,4 +1,5 @@
 import gc
+from collections import Counter
 
 import pytest
 
@@ -25,6 +26,18 @@ def test_the_number_of_calls_makes_a_sample_as_long_as_asked_and_not_much_longer
     number = choose_number(lambda: clock.advance(seconds), clock, span=0.01)
     assert number * seconds >= 0.01 * (1 - 1e-9)
     assert number == 1 or number * seconds <= 0.01 * 1.5
+
+
+@pytest.mark.parametrize(("seconds", "samples"), [(1 / 4, [1, 4]), (1 / 1024, [1, 10, 100, 1000, 1200])])
+def test_the_samples_that_find_the_number_grow_towards_the_span_tenfold_at_most(seconds, samples):
+    clock, calls = FakeClock(), []
+
+    def call():
+        calls.append(clock.reads)
+        clock.advance(seconds)
+
+    assert choose_number(call, clock, span=1.0) == samples[-1]
+    assert list(Counter(calls).values()) == samples
 
 
 def test_a_clock_that_reads_zero_still_ends_in_a_number():
