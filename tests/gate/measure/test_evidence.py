@@ -4,10 +4,11 @@ import pytest
 
 from bench_core.errors import BenchCoreError
 from bench_core.gate.measure.evidence import CONTROL, Dossier, Journal
+from bench_core.gate.workers.messages import SamplingPlan
 from bench_core.records.gate import CellEvidence, Effect
 
 CELL = CellEvidence("fills.time_fill(1)", "fills.time_fill", {"size": "1"}, "time", "seconds")
-PLAN = {"number": 3, "alternations": 4, "blocks": 1, "warm": True}
+PLAN = SamplingPlan(number=3, alternations=4, blocks=1, warm=True)
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ import pytest
 from bench_core.errors import BenchCoreError
 from bench_core.gate.judge.cell import judge_cell
 from bench_core.gate.judge.rule import MIN_PARENTS
-from bench_core.gate.measure.supervise import sentinels
+from bench_core.gate.measure.evidence import sentinels
 from bench_core.gate.workers import child
+from bench_core.gate.workers.messages import PairTask
 from bench_core.records.gate import CellEvidence
 
 VALUE = """
@@ -253,22 +254,21 @@ class EnoughError(Exception):
 
 
 def orders(made, name, seed, monkeypatch):
-    jobs = []
+    pairs = []
 
     class Told(child.Child):
-        def tell(self, message):
-            jobs.extend([message] if "pair" in message else [])
-            if len(jobs) > 2:
+        def tell(self, task):
+            pairs.extend([task] if isinstance(task, PairTask) else [])
+            if len(pairs) > 2:
                 raise EnoughError
-            super().tell(message)
+            super().tell(task)
 
     with monkeypatch.context() as patch:
         patch.setattr(child, "Child", Told)
         gate = made.gate(seed=seed, evidence=name)
         with pytest.raises(EnoughError):
             gate.run(lambda progress: None)
-    keys = ("pair", "seed", "first")
-    return [[job[key] for key in keys] + [entry["name"] for entry in job["cells"]] for job in jobs[:3]]
+    return [[pair.pair, pair.seed, pair.first, *(cell.name for cell in pair.cells)] for pair in pairs[:3]]
 
 
 def test_the_same_seed_draws_the_same_orders_and_another_one_others(sides, monkeypatch):
