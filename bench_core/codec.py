@@ -7,6 +7,7 @@ that older readers can read newer files.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -64,7 +65,7 @@ def _one_complaint() -> Iterator[None]:
 class Tagged(Generic[T]):
     """Messages: one of several dataclasses, told apart by a tag, the name of the class.
 
-    All readers and writers are made at once, for a process to inherit when it is forked.
+    Readers and writers are made when the first message is read or written, which takes 1 ms a kind.
 
     Args:
         kinds: a dataclass, or a union of some: ``One | Other``.
@@ -75,11 +76,20 @@ class Tagged(Generic[T]):
 
     def __init__(self, kinds: Any) -> None:
         self.kinds: tuple[type, ...] = get_args(kinds) or (kinds,)
-        for part in _dataclasses_in(kinds):
-            _CONVERTER.get_structure_hook(part)
-            _CONVERTER.get_unstructure_hook(part)
-        self._readers = {kind.__name__: (_CONVERTER.get_structure_hook(kind), kind) for kind in self.kinds}
-        self._writers = {kind: _CONVERTER.get_unstructure_hook(kind) for kind in self.kinds}
+
+    @functools.cached_property
+    def _readers(self) -> dict[str, tuple[Hook, type]]:
+        made = {part: _CONVERTER.get_structure_hook(part) for kind in self.kinds for part in _dataclasses_in(kind)}
+        return {kind.__name__: (made[kind], kind) for kind in self.kinds}
+
+    @functools.cached_property
+    def _writers(self) -> dict[type, Callable[[Any], Any]]:
+        return {part: _CONVERTER.get_unstructure_hook(part) for kind in self.kinds for part in _dataclasses_in(kind)}
+
+    def prepare(self) -> None:
+        """Make all readers and writers, for a process to inherit when it is forked."""
+        assert self._readers
+        assert self._writers
 
     def line(self, message: T) -> str:
         """A message as one line of JSON, without its end."""

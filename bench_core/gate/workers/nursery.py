@@ -36,6 +36,7 @@ from bench_core.gate.workers.messages import (
     NURSERY,
     REPORTS,
     SPAWNED,
+    TURNS,
     Alive,
     Lost,
     NurseryAnswer,
@@ -87,6 +88,8 @@ def _import(task: NurseryTask, names: Iterable[str]) -> None:
     if task.start != "fork":
         return
     packages = _compared(task)
+    REPORTS.prepare()
+    TURNS.prepare()
     worker.forget(packages - {"bench_core"})  # what imports them now would get the copy that is installed here
     guard = _Guard(packages)
     sys.meta_path.insert(0, guard)

@@ -66,7 +66,7 @@ def prepare(opened: OpenCell, seed: int) -> FirstLook:
         return FirstLook(seen, number, clock.host() - start, setup=0.0)
     if opened.number == 1:
         call = time_sample(opened.call, 1, opened.timer)
-        return FirstLook(seen, _once_only(call, setup), call + setup, setup)
+        return FirstLook(seen, once_only(call, setup), call + setup, setup)
     number = opened.number or choose_number(opened.call, opened.timer, SPAN)
     call = min(time_sample(opened.call, number, opened.timer) for _ in range(3 if number > 1 else 1)) / number
     if not opened.number:
@@ -74,7 +74,7 @@ def prepare(opened: OpenCell, seed: int) -> FirstLook:
     return FirstLook(seen, number, call, setup)
 
 
-def _once_only(call: float, setup: float) -> int:
+def once_only(call: float, setup: float) -> int:
     """How many calls, each with a setup of its own, are a sample.
 
     Args:
