@@ -509,22 +509,13 @@ class NotInspected:
 
 # Who says what to whom.
 
-Report = CellBegun | CellTimed | CellRead | CellFailed | CellLeft | WorkerRefused | WorkerBroken | WorkerDone
+PassedOn = CellBegun | CellTimed | CellRead | CellFailed | CellLeft | WorkerRefused | WorkerBroken
+"""What a worker writes to its nursery, and the nursery to the gate."""
+
+Report = PassedOn | WorkerDone
 """What a worker writes to its nursery."""
 
-NurseryAnswer = (
-    Ready
-    | Alive
-    | Lost
-    | PairDone
-    | CellBegun
-    | CellTimed
-    | CellRead
-    | CellFailed
-    | CellLeft
-    | WorkerRefused
-    | WorkerBroken
-)
+NurseryAnswer = Ready | Alive | Lost | PairDone | PassedOn
 """What a nursery writes to the gate."""
 
 Inspection = Profile | Dumps | NotInspected
