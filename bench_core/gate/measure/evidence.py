@@ -261,8 +261,10 @@ class Known:
     Attributes:
         main: base and head.
         past: past and head, or None.
+        compared: both.
         controls: base against base. Today's sentinels are measured for as long as cells are open. The evidence of
             earlier gates' sentinels counts as well.
+        dossiers: of all cells that are compared; without the controls.
         lock: to be held by whoever changes a dossier, or reads several of them.
     """
 
@@ -278,15 +280,8 @@ class Known:
         self.past: Evidence | None = None
         if found.past is not None and past_journal is not None:
             self.past = Evidence(found.past, PAST, replace(settings, family=0), past_journal)
-
-    @property
-    def compared(self) -> list[Evidence]:
-        return [self.main] if self.past is None else [self.main, self.past]
-
-    @property
-    def dossiers(self) -> list[Dossier]:
-        """All cells that are compared; without the controls."""
-        return [dossier for evidence in self.compared for dossier in evidence.dossiers]
+        self.compared = [self.main] if self.past is None else [self.main, self.past]
+        self.dossiers = [dossier for evidence in self.compared for dossier in evidence.dossiers]
 
     def of(self, versions: Versions) -> dict[str, Dossier]:
         """The cells for which these versions are measured, by name."""

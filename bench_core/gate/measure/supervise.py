@@ -11,7 +11,7 @@ from bench_core import clock
 from bench_core.errors import BenchCoreError
 from bench_core.gate.measure.blame import Blame, FailedCell, survived
 from bench_core.gate.measure.discover import Found
-from bench_core.gate.measure.evidence import Dossier, Evidence, Journal, Known
+from bench_core.gate.measure.evidence import Dossier, Journal, Known
 from bench_core.gate.measure.schedule import Schedule, is_enough
 from bench_core.gate.measure.settle import CellReport, settle
 from bench_core.gate.versions.subjects import Subjects, source
@@ -68,7 +68,8 @@ class Gate:
         past_journal: the journal of past and head; None without a past version.
 
     Attributes:
-        known: what is known of the cells.
+        main, past, controls, dossiers: as of `Known`.
+        settings: as asked for, with the family that the evidence on base and head demands.
         preload: modules that nurseries import before they fork.
         first_pair: the first pair that is this gate's own.
     """
@@ -90,9 +91,11 @@ class Gate:
         self.memory = memory
         self.cores = cores
         self.preload = dict.fromkeys(found.preload)
-        self.known = Known(found, settings, journal, past_journal)
-        self._schedule = Schedule(self.known, timeout, len(cores), plants or {})
-        self._blame = Blame(self.known)
+        self._known = known = Known(found, settings, journal, past_journal)
+        self.main, self.past, self.controls, self.dossiers = known.main, known.past, known.controls, known.dossiers
+        self.settings = known.main.settings
+        self._schedule = Schedule(known, timeout, len(cores), plants or {})
+        self._blame = Blame(known)
         self.first_pair = self._schedule.pairs
         self._began = clock.host()
         self._stop = threading.Event()
@@ -100,31 +103,6 @@ class Gate:
         self._failures: list[BaseException] = []
         self._found_something = False
         self._nurseries: dict[int, child.Nursery] = {}
-
-    @property
-    def main(self) -> Evidence:
-        """Base and head."""
-        return self.known.main
-
-    @property
-    def past(self) -> Evidence | None:
-        """Past and head."""
-        return self.known.past
-
-    @property
-    def controls(self) -> list[Dossier]:
-        """Base against base."""
-        return self.known.controls
-
-    @property
-    def dossiers(self) -> list[Dossier]:
-        """All cells that are compared; without the controls."""
-        return self.known.dossiers
-
-    @property
-    def settings(self) -> GateSettings:
-        """As asked for, with the family that the evidence on base and head demands."""
-        return self.main.settings
 
     def run(self, show: Callable[[Progress], None], every: float = 0.25) -> None:
         """Measure. However it ends, no process is left behind.
@@ -158,11 +136,11 @@ class Gate:
             raise self._failures[0]
 
     def _running(self) -> list[child.Nursery]:
-        with self.known.lock:
+        with self._known.lock:
             return list(self._nurseries.values())
 
     def progress(self) -> Progress:
-        with self.known.lock:
+        with self._known.lock:
             open_cells = [dossier for dossier in self.dossiers if not dossier.closed]
             judged = [(one.cell.name, one.judgement.ratio) for one in open_cells if one.effects and one.judgement]
             slowest = sorted(judged, key=lambda found: -found[1].middle)[:5]
@@ -195,7 +173,7 @@ class Gate:
             self._doing[lane] = f"parent {parent} imports"
             began = clock.host()
             nursery = child.Child(NURSERY, self._schedule.hash_seed(parent), watchdog)
-            with self.known.lock:
+            with self._known.lock:
                 self._nurseries[lane] = nursery
             try:
                 if self._stop.is_set():  # `run` may have ended all nurseries before this one was among them
@@ -208,7 +186,7 @@ class Gate:
                 if not self._stop.is_set():
                     self._blame.fault(error)
             finally:
-                with self.known.lock:
+                with self._known.lock:
                     del self._nurseries[lane]
                 nursery.close()
         self._doing[lane] = "done"
@@ -225,7 +203,7 @@ class Gate:
         )
 
     def _wanted(self) -> bool:
-        with self.known.lock:
+        with self._known.lock:
             is_open = any(not dossier.closed for dossier in self.dossiers)
             # However small the budget, something is found out. So the same command gets further each time.
             in_time = clock.host() - self._began < self.settings.budget or not self._found_something
@@ -262,11 +240,11 @@ class Gate:
             Whether to go on: the nursery lives, and there is time left.
         """
         self._doing[lane] = f"pair {pair.pair} of parent {parent}: {len(pair.cells)} cells"
-        taking = _Taking(pair, parent, self.known, self._blame)
+        taking = _Taking(pair, parent, self._known, self._blame)
         try:
             for answer in child.run_pair(nursery, pair):
                 if isinstance(answer, PairDone):
-                    with self.known.lock:
+                    with self._known.lock:
                         self.preload.update(dict.fromkeys(answer.imported))
                 elif isinstance(answer, WorkerRefused):
                     version = pair.versions[answer.role]

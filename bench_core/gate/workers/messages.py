@@ -25,9 +25,6 @@ Task = TypeVar("Task")
 Answer = TypeVar("Answer")
 
 
-# What is measured, and how.
-
-
 @dataclass(frozen=True)
 class Source:
     """What a process loads to have one version.
@@ -68,10 +65,9 @@ class SamplingPlan:
 
 @dataclass(frozen=True)
 class ProbeTask:
-    """Import a suite with one version, and list its cells.
+    """Import a suite (a folder) with one version, and list its cells.
 
     Attributes:
-        suite: the folder of the benchmarks.
         pattern, quick: select the cells, as of `bench_core.timing.cells.SuiteDirectory.select`.
         flavoured: modules to import for their flavour, even if the suite imports them only when a cell is set up.
     """
@@ -85,12 +81,7 @@ class ProbeTask:
 
 @dataclass(frozen=True)
 class ProbedCell:
-    """A cell that one version has.
-
-    Attributes:
-        name, benchmark, params, kind, why_not: as of `bench_core.timing.cells.Cell`.
-        device: its ``device`` parameter; ``cpu`` without one.
-    """
+    """A cell that one version has, as of `bench_core.timing.cells.Cell`; `device` is ``cpu`` if it has none."""
 
     name: str
     benchmark: str
@@ -138,7 +129,6 @@ class NurseryTask:
     """What a nursery and all its workers need to know once.
 
     Attributes:
-        suite: the folder of the benchmarks.
         preload: modules to import before workers are forked.
         core: the core to stay on; None for any.
         memory: bytes that a worker may allocate beyond what importing has taken; None for no limit.
@@ -197,12 +187,7 @@ class Alive:
 
 @dataclass(frozen=True)
 class Lost:
-    """A worker has died or hangs.
-
-    Attributes:
-        role: whose; None if it cannot be told.
-        hangs: it ran out of time.
-    """
+    """A worker has died, or hangs; `role` is None if it cannot be told which one."""
 
     role: Side | None
     cause: str
@@ -211,11 +196,7 @@ class Lost:
 
 @dataclass(frozen=True)
 class PairDone:
-    """The pair has ended, successfully or not; nothing more comes from it.
-
-    Attributes:
-        imported: modules that the workers imported on the way, for the nursery of later pairs to import beforehand.
-    """
+    """The pair has ended. Nurseries of later pairs had better import what its workers have `imported` on the way."""
 
     pair: int
     imported: tuple[str, ...]
@@ -251,7 +232,7 @@ class FirstLook:
 
 @dataclass(frozen=True)
 class Settled:
-    """What follows from the first look of both sides: the plan, and what this side has seen (see `FirstLook`)."""
+    """What follows from the first look of both sides: the plan, and what this side has seen."""
 
     plan: SamplingPlan
     seen: Mapping[str, str]
@@ -276,11 +257,7 @@ class Log:
 
 @dataclass(frozen=True)
 class CellTimed:
-    """A timed cell has been sampled.
-
-    Attributes:
-        settled: None if the plan was known before.
-    """
+    """A timed cell has been sampled; `settled` is None if the plan was known before."""
 
     role: Side
     cell: str
@@ -290,13 +267,7 @@ class CellTimed:
 
 @dataclass(frozen=True)
 class CellRead:
-    """The value of a memory or tracked cell.
-
-    Attributes:
-        settled: None if the plan was known before.
-        value: NaN if `nothing`, and where the benchmark itself returned NaN.
-        nothing: the benchmark returned None.
-    """
+    """The value of a memory or tracked cell; if the benchmark returned None, it is NaN, and `nothing` is true."""
 
     role: Side
     cell: str
@@ -307,12 +278,7 @@ class CellRead:
 
 @dataclass(frozen=True)
 class CellFailed:
-    """A cell failed on this side.
-
-    Attributes:
-        stage: ``import``, ``setup``, ``check``, ``call`` or ``teardown``.
-        skipped: it skipped itself.
-    """
+    """A cell failed on this side, or skipped itself; as of `bench_core.gate.workers.worker.CellError`."""
 
     role: Side
     cell: str
@@ -347,11 +313,7 @@ class WorkerBroken:
 
 @dataclass(frozen=True)
 class WorkerDone:
-    """A worker has gone through its cells.
-
-    Attributes:
-        imported: modules that it imported on the way.
-    """
+    """A worker has gone through its cells, and has `imported` these modules on the way."""
 
     role: Side
     imported: tuple[str, ...]
@@ -379,11 +341,7 @@ class SpawnedTask:
 
 @dataclass(frozen=True)
 class TurnDone:
-    """One side has done its step.
-
-    Attributes:
-        look: what it found out, if that was the step.
-    """
+    """One side has done its step; `look` is what it found out, if that was the step."""
 
     look: FirstLook | None
 
@@ -401,12 +359,7 @@ Mode = Literal["profile", "count"]
 
 @dataclass(frozen=True)
 class InspectorTask:
-    """Look at the calls of some cells with one version.
-
-    Attributes:
-        suite: the folder of the benchmarks.
-        folder: where callgrind writes.
-    """
+    """Look at the calls of some cells with one version; callgrind writes to `folder`."""
 
     source: Source
     suite: str
@@ -482,13 +435,7 @@ class Profile:
 
 @dataclass(frozen=True)
 class Dumps:
-    """The files in which callgrind counted instructions.
-
-    Attributes:
-        number: calls in each count.
-        dumps: one file for each count.
-        empty: the file of a count of no call.
-    """
+    """The files of callgrind: of some counts of `number` calls each, and of an `empty` count of no call."""
 
     number: int
     dumps: tuple[str, ...]
@@ -497,17 +444,11 @@ class Dumps:
 
 @dataclass(frozen=True)
 class NotInspected:
-    """A cell could not be looked at.
-
-    Attributes:
-        lost: the inspector has died.
-    """
+    """A cell could not be looked at; if the inspector has died, it is `lost`."""
 
     cause: str
     lost: bool = False
 
-
-# Who says what to whom.
 
 PassedOn = CellBegun | CellTimed | CellRead | CellFailed | CellLeft | WorkerRefused | WorkerBroken
 """What a worker writes to its nursery, and the nursery to the gate."""
@@ -524,14 +465,7 @@ Inspection = Profile | Dumps | NotInspected
 
 @dataclass(frozen=True)
 class Dialogue(Generic[Task, Answer]):
-    """What the gate and one kind of process say to each other.
-
-    Attributes:
-        process: its name in messages for people.
-        module: the module whose `main` it runs.
-        tasks: what the gate writes.
-        answers: what the process writes.
-    """
+    """What the gate (`tasks`) and one kind of process (`answers`) write to each other, and the module that it runs."""
 
     process: str
     module: str
