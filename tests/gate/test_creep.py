@@ -1,4 +1,4 @@
-"""A third version in the same gate: what small steps add up to."""
+"""A past version in the same gate: it shows what small steps add up to."""
 
 import math
 from dataclasses import replace
@@ -42,21 +42,21 @@ def of(dossiers, name):
     return next(one for one in dossiers if name in one.cell.name)
 
 
-def test_what_no_step_shows_the_third_version_does(crept):
+def test_what_no_step_shows_the_past_does(crept):
     _, gate = crept
     assert of(gate.main.dossiers, "value").judgement.verdict == "pass"
     found = of(gate.past.dossiers, "value").judgement
     assert (found.verdict, round(found.ratio.middle)) == ("regression", 3)
 
 
-def test_what_the_third_version_fails_at_is_measured_between_the_others(crept):
+def test_what_the_past_fails_at_is_measured_between_the_others(crept):
     _, gate = crept
     assert of(gate.past.dossiers, "new").error_side == "base"
     new = of(gate.main.dossiers, "new")
     assert (new.error, new.judgement.verdict) == (None, "pass")
 
 
-def test_each_pair_of_the_third_version_takes_part_of_the_samples(crept):
+def test_each_pair_of_the_past_takes_part_of_the_samples(crept):
     _, gate = crept
     compared, past = (of(one.dossiers, "value").effects[1].samples for one in (gate.main, gate.past))
     assert past == compared // 2
@@ -110,19 +110,19 @@ def test_a_red_step_is_named_before_what_crept_in():
     assert judge(record(cell(10), creep=[cell(20)])).reason.startswith("1 of 1 cell slower")
 
 
-def test_what_cannot_be_told_of_the_third_version_leaves_the_gate_inconclusive():
+def test_what_cannot_be_told_of_the_past_leaves_the_gate_inconclusive():
     unsure = replace(cell(0), effects=cell(0).effects[:3])
     assert judge(record(cell(0), creep=[unsure])).verdict == "inconclusive"
 
 
 @pytest.mark.parametrize("side", ["base", None])
-def test_what_the_third_version_fails_at_changes_no_verdict(side):
+def test_what_the_past_fails_at_changes_no_verdict(side):
     broken = CellEvidence("b.time_b", "b.time_b", {}, "time", "seconds", error="KeyError", error_side=side)
     found = record(cell(0), creep=[cell(0), broken])
     assert (judge(found).verdict, exit_code(judge(found), found, strict=True)) == ("pass", 0)
 
 
-def test_a_third_version_that_was_slower_is_no_news():
+def test_a_past_that_was_slower_is_no_news():
     assert judge(record(cell(0), creep=[cell(-20)])).verdict == "pass"
 
 

@@ -283,6 +283,11 @@ class Known:
         self.compared = [self.main] if self.past is None else [self.main, self.past]
         self.dossiers = [dossier for evidence in self.compared for dossier in evidence.dossiers]
 
+    @property
+    def effects(self) -> int:
+        """How many there are, of whatever versions."""
+        return sum(len(one.effects) for one in (*self.dossiers, *self.controls))
+
     def of(self, versions: Versions) -> dict[str, Dossier]:
         """The cells for which these versions are measured, by name."""
         return {one.cell.name: one for one in (*self.dossiers, *self.controls) if one.versions == versions}

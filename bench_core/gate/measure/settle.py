@@ -30,29 +30,26 @@ def settle(
     spent: float,
     known: Known,
     blame: Blame,
-) -> bool:
-    """Enter what a pair has found out about one cell.
+) -> None:
+    """Enter what a pair has found out about one cell: an effect, or a failure.
 
     Args:
         reports: both sides'.
         spent: seconds that the pair took for it.
-
-    Returns:
-        Whether it is an effect.
     """
     failures = {side: report for side, report in reports.items() if isinstance(report, CellFailed)}
     if failures:
         _fail(dossier, failures, known, blame)
-        return False
+        return
     try:
         found = _effect(dossier, reports["base"], reports["head"], pair, parent)
     except CellFaultError as fault:
         with known.lock:
             dossier.fail(str(fault), fault.side)
-        return False
+        return
     with known.lock:
         if dossier.error is not None:  # another lane has found out in the meantime
-            return False
+            return
         dossier.effects.append(found)
         dossier.spent += spent
         blame.no_fault()
@@ -60,7 +57,6 @@ def settle(
         evidence.journal.add(dossier, found, spent, evidence.settings.family)
         if not dossier.control:  # controls are judged at the end
             evidence.judge(dossier)
-    return True
 
 
 def _fail(dossier: Dossier, failures: Mapping[Side, CellFailed], known: Known, blame: Blame) -> None:
@@ -81,7 +77,8 @@ def _fail(dossier: Dossier, failures: Mapping[Side, CellFailed], known: Known, b
 
 
 def _effect(dossier: Dossier, base: CellReport, head: CellReport, pair: PairTask, parent: int) -> Effect:
-    """
+    """The effect of one pair.
+
     Raises:
         CellFaultError: if the two sides cannot be compared.
     """

@@ -101,7 +101,7 @@ class Gate:
         self._stop = threading.Event()
         self._doing = ["" for _ in cores]
         self._failures: list[BaseException] = []
-        self._found_something = False
+        self._had = known.effects
         self._nurseries: dict[int, child.Nursery] = {}
 
     def run(self, show: Callable[[Progress], None], every: float = 0.25) -> None:
@@ -206,7 +206,7 @@ class Gate:
         with self._known.lock:
             is_open = any(not dossier.closed for dossier in self.dossiers)
             # However small the budget, something is found out. So the same command gets further each time.
-            in_time = clock.host() - self._began < self.settings.budget or not self._found_something
+            in_time = clock.host() - self._began < self.settings.budget or self._known.effects == self._had
         return is_open and in_time and not self._stop.is_set()
 
     def _take_pairs(self, lane: int, nursery: child.Nursery, parent: int, starting: float) -> None:
@@ -249,10 +249,10 @@ class Gate:
                 elif isinstance(answer, WorkerRefused):
                     version = pair.versions[answer.role]
                     raise BenchCoreError(f"{version} ({self.subjects.named[version].name}): {answer.cause}")
-                elif taking.enter(answer):
-                    self._found_something = self._found_something or taking.found_something
-                    if self._stop.is_set() or clock.host() - self._began > self.settings.budget:
-                        return False
+                elif taking.enter(answer) and (
+                    self._stop.is_set() or clock.host() - self._began > self.settings.budget
+                ):
+                    return False
         except child.LostError as error:
             if not self._stop.is_set():
                 self._blame.lost(taking.unfinished, f"its parent {error}", None)
@@ -276,11 +276,7 @@ class Gate:
 
 
 class _Taking:
-    """A pair while its workers report. They report through pipes of their own, so one may be a step ahead.
-
-    Attributes:
-        found_something: there is an effect.
-    """
+    """A pair while its workers report. Each has a pipe of its own, so one may be a step ahead."""
 
     def __init__(self, pair: PairTask, parent: int, known: Known, blame: Blame) -> None:
         self._pair, self._parent = pair, parent
@@ -290,7 +286,6 @@ class _Taking:
         self._begun: set[str] = set()
         self._reports: dict[str, dict[Side, CellReport]] = {cell.name: {} for cell in pair.cells}
         self._since = clock.host()
-        self.found_something = False
 
     @property
     def unfinished(self) -> list[Dossier]:
@@ -298,7 +293,8 @@ class _Taking:
         return [self._dossiers[name] for name in self._reports if name in self._begun]
 
     def enter(self, answer: NurseryAnswer) -> bool:
-        """
+        """Take note of what a nursery answers.
+
         Returns:
             Whether both sides have finished with a cell.
         """
@@ -319,9 +315,6 @@ class _Taking:
         return False
 
     def _settle(self, cell: str, reports: Mapping[Side, CellReport]) -> None:
-        now = clock.host()
-        found = settle(
-            self._dossiers[cell], reports, self._pair, self._parent, now - self._since, self._known, self._blame
-        )
-        self.found_something = self.found_something or found
+        spent = clock.host() - self._since
+        settle(self._dossiers[cell], reports, self._pair, self._parent, spent, self._known, self._blame)
         self._since = clock.host()

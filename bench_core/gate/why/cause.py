@@ -88,7 +88,8 @@ def cause(
     time: float,
     without: str = "",
 ) -> Cause:
-    """
+    """Why head is slower, or larger, in one cell.
+
     Args:
         counts: base's and head's; None if there are none, as for a cell that is not timed.
         packages: top-level names of what is compared. Its functions are named first.

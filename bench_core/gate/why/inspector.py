@@ -125,10 +125,7 @@ def main() -> None:
 
 
 def inspect(task: InspectorTask) -> Iterator[Inspection]:
-    """
-    Yields:
-        What was found of each cell.
-    """
+    """What is found of each cell, in order."""
     suite = worker.load(task.source, task.suite)
     wrong = ""
     try:

@@ -115,7 +115,7 @@ def command(valgrind: str) -> list[str]:
 
 
 def _illegal(log: Path, valgrind: str) -> str:
-    """What to say where valgrind met an instruction that it does not know; "" where it did not."""
+    """The message if valgrind has met an instruction that it does not know; otherwise ""."""
     said = log.read_text(errors="replace") if log.exists() else ""
     if not re.search("unhandled instruction|Unrecognised instruction|SIGILL", said):
         return ""

@@ -451,9 +451,9 @@ class NotInspected:
 
 
 PassedOn = CellBegun | CellTimed | CellRead | CellFailed | CellLeft | WorkerRefused | WorkerBroken
-"""What a worker writes to its nursery, and the nursery to the gate."""
+"""What a worker writes to its nursery and the nursery passes on to the gate."""
 
-Report = PassedOn | WorkerDone
+WorkerReport = PassedOn | WorkerDone
 """What a worker writes to its nursery."""
 
 NurseryAnswer = Ready | Alive | Lost | PairDone | PassedOn
@@ -483,7 +483,7 @@ INSPECTOR: Dialogue[InspectorTask, Inspection] = Dialogue(
     "inspector", "bench_core.gate.why.inspector", Tagged(InspectorTask), Tagged(Inspection)
 )
 SPAWNED: Tagged[SpawnedTask] = Tagged(SpawnedTask)
-REPORTS: Tagged[Report] = Tagged(Report)
+REPORTS: Tagged[WorkerReport] = Tagged(WorkerReport)
 TURNS: Tagged[TurnDone | TurnFailed] = Tagged(TurnDone | TurnFailed)
 
 

@@ -16,7 +16,7 @@ from bench_core.gate.workers.messages import (
     SPAWNED,
     NurseryTask,
     PairTask,
-    Report,
+    WorkerReport,
     WorkerBroken,
     WorkerDone,
     WorkerRefused,
@@ -60,7 +60,7 @@ def perform(
     with suppress(OSError), Path(os.devnull).open() as nothing:
         os.dup2(nothing.fileno(), 0)  # a benchmark that reads from standard input must not eat the nursery's tasks
 
-    def report(message: Report) -> None:
+    def report(message: WorkerReport) -> None:
         out.send_bytes(REPORTS.line(message).encode())
 
     turns = worker.Turns(role, peer, counts)

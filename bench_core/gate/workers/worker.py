@@ -33,7 +33,7 @@ from bench_core.gate.workers.messages import (
     FirstLook,
     Log,
     PairTask,
-    Report,
+    WorkerReport,
     SamplingPlan,
     Settled,
     Source,
@@ -131,7 +131,7 @@ def work(
     known: Mapping[str, Cell],
     pair: PairTask,
     turns: Turns,
-    report: Callable[[Report], None],
+    report: Callable[[WorkerReport], None],
 ) -> tuple[str, ...]:
     """Go through the cells of a pair together with the peer, and report each.
 
