@@ -16,10 +16,10 @@ from bench_core.gate.workers.messages import (
     SPAWNED,
     NurseryTask,
     PairTask,
-    WorkerReport,
     WorkerBroken,
     WorkerDone,
     WorkerRefused,
+    WorkerReport,
     read,
 )
 from bench_core.records.gate import SIDES, Side

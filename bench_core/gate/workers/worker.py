@@ -33,12 +33,12 @@ from bench_core.gate.workers.messages import (
     FirstLook,
     Log,
     PairTask,
-    WorkerReport,
     SamplingPlan,
     Settled,
     Source,
     TurnDone,
     TurnFailed,
+    WorkerReport,
 )
 from bench_core.gate.workers.plan import agreed, described, prepare, same_random_numbers, sampler
 from bench_core.records.gate import SIDES, Side, other_side
