@@ -21,8 +21,9 @@ from bench_core import clock
 from bench_core.errors import BenchCoreError
 from bench_core.gate.judge.rule import pairs_needed, sharing
 from bench_core.gate.measure.discover import Found, find_cells
-from bench_core.gate.measure.evidence import Journal
-from bench_core.gate.measure.supervise import CREEP_SHARE, Comparison, Gate
+from bench_core.gate.measure.evidence import Evidence, Journal
+from bench_core.gate.measure.schedule import PAST_SHARE
+from bench_core.gate.measure.supervise import Gate
 from bench_core.gate.versions import revisions
 from bench_core.gate.versions.installs import environments
 from bench_core.gate.versions.store import Store
@@ -225,7 +226,7 @@ class Session:
         except KeyboardInterrupt:
             interrupted = True
 
-        def compared(comparison: Comparison, found: Found) -> dict[str, Any]:
+        def compared(comparison: Evidence, found: Found) -> dict[str, Any]:
             return {
                 "cells": (*comparison.cells, *found.failed),
                 "left_out": {**found.left_out, **comparison.skipped},
@@ -239,9 +240,9 @@ class Session:
             controls=tuple(one.evidence for one in gate.controls),
             **compared(gate.main, found),
         )
-        if gate.creep is None or found.past is None or self.past is None:
+        if gate.past is None or found.past is None or self.past is None:
             return record
-        return replace(record, past=replace(record, base=self.past, controls=(), **compared(gate.creep, found.past)))
+        return replace(record, past=replace(record, base=self.past, controls=(), **compared(gate.past, found.past)))
 
     def _planted(self, found: Found) -> tuple[Found, Mapping[str, float]]:
         """Some of the cells, drawn, and the slowdown that every second one gets."""
@@ -289,7 +290,7 @@ class Session:
         family, lanes = sharing((*found.cells, *found.failed)), len(_cores(settings.lanes))
         budget = LEAST_BUDGET + BUDGET_OF_A_CELL * max(0, len(found.cells) - SMALL_SUITE)
         if found.past is not None:
-            budget *= 1 + 1 / CREEP_SHARE
+            budget *= 1 + 1 / PAST_SHARE
             settings = replace(settings, error_rate=settings.error_rate / 2)
         if start == "spawn":  # each pair imports anew, twice on one core, and each control; half of the pairs in vain
             budget += 2 * 4 * found.starting * pairs_needed(family, settings) / lanes

@@ -35,7 +35,7 @@ from bench_core.records.version import Version
 KEPT_INSTALLS = 4
 """What the cache holds at most; one with torch takes about a GB, or several with CUDA."""
 
-NEEDED = ("asv_runner", "psutil")
+NEEDED = ("asv_runner", "cattrs", "psutil")
 """What an interpreter must have for our own part of a worker."""
 
 OLDEST_PYTHON = (3, 11)
