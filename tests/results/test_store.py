@@ -21,7 +21,7 @@ from bench_core.records.results import Circumstances
 from bench_core.records.run import Interval
 from bench_core.records.version import Version as GateSide
 from bench_core.results import gate_file
-from bench_core.results.store import CIRCUMSTANCES, append_circumstances, newest, read_store
+from bench_core.results.store import CIRCUMSTANCES, INFINITE, append_circumstances, newest, read_store
 
 NAME = "fills.Fill.time_fill"
 ANOTHER = "fills.Fill.time_empty"
@@ -264,7 +264,7 @@ def test_an_infinite_value_is_none_and_is_named(folder):
     assert store.runs[0].cells == ()
     assert f"{NAME}(8x4)" in store.runs[0].failed  # so no older value stands in its place
     assert [(left_out.source, left_out.reason) for left_out in store.left_out] == [
-        (f"{NAME}(8x4)", "its value is infinite, so that nothing can be said of it: in 1 result file(s)")
+        (f"{NAME}(8x4)", f"{INFINITE}: in 1 result file(s)")
     ]
 
 
