@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from bench_core.analysis.subjects import version_key
-from bench_core.records.commit import Commit
+from bench_core.records.commit import LoggedCommit
 from bench_core.records.gate import VerdictName
 from bench_core.records.report import Apart, ChangePoint, History, Moment, Track
 from bench_core.records.results import Run, Store, StoredGate
@@ -39,7 +39,7 @@ LEAST_NOISE = 0.001
 """Values that agree better than this agree by chance or by rounding."""
 
 
-def histories(store: Store, commits: Mapping[str, Commit], link: str) -> tuple[History, ...]:
+def histories(store: Store, commits: Mapping[str, LoggedCommit], link: str) -> tuple[History, ...]:
     """The history of each machine: the commits that it has measured, or that a gate on it has judged, oldest first.
 
     Where a machine has measured one range of commits with several versions of torch, each version has a history of its
@@ -89,7 +89,7 @@ def _placed(gate: StoredGate) -> bool:
     return head.commit is not None and not head.changed
 
 
-def _ordered(store: Store, machine: str, runs: Iterable[Run], commits: Mapping[str, Commit]) -> dict[str, int]:
+def _ordered(store: Store, machine: str, runs: Iterable[Run], commits: Mapping[str, LoggedCommit]) -> dict[str, int]:
     """The place of each commit on the axis."""
     dates = {str(run.commit): run.committed for run in runs}
     for gate in store.gates:
@@ -108,7 +108,7 @@ def _history(
     name: str,
     runs: Sequence[Run],
     order: Mapping[str, int],
-    commits: Mapping[str, Commit],
+    commits: Mapping[str, LoggedCommit],
     link: str,
 ) -> History:
     verdicts: dict[str, list[tuple[str, VerdictName, str]]] = {}
@@ -129,7 +129,7 @@ def _history(
         here = sorted(measured.get((commit, version), ()), key=lambda run: run.measured)
         moments.append(
             Moment(
-                commit=commits.get(commit, Commit(commit, "", "", here[0].committed if here else "")),
+                commit=commits.get(commit, LoggedCommit(commit, "", "", here[0].committed if here else "")),
                 link=f"{link}{commit}" if link else "",
                 torch=version,
                 upgraded=torch if torch and version and version != torch else "",

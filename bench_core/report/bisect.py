@@ -10,7 +10,7 @@ from rich.text import Text
 
 from bench_core import units
 from bench_core.records.bisect import Bisection
-from bench_core.records.commit import Commit
+from bench_core.records.commit import LoggedCommit
 from bench_core.report.gate import effect, reproducing
 
 
@@ -41,5 +41,5 @@ def summary(found: Bisection, suite: Sequence[str] = ()) -> RenderableType:
     return Group(*lines)
 
 
-def _named(commit: Commit) -> str:
+def _named(commit: LoggedCommit) -> str:
     return f"{commit.hash[:12]} {commit.subject} ({commit.author}, {commit.date})"

@@ -12,7 +12,6 @@ import importlib.metadata
 import logging
 import math
 import os
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,14 +24,13 @@ from asv import environment
 from asv.benchmarks import Benchmarks
 from asv.config import Config
 from asv.machine import Machine, MachineCollection
-from asv.repo import get_repo
 from asv.results import Results
 from asv.runner import run_benchmarks
 from asv.util import UserError
 
+from bench_core import git
 from bench_core.asv_config import WITHOUT_COMMIT, asv_config
 from bench_core.errors import BenchCoreError, require_writable
-from bench_core.files import is_report
 from bench_core.records.results import Circumstances
 from bench_core.results.store import append_circumstances
 from bench_core.timing.cells import Cell, SuiteDirectory
@@ -102,35 +100,29 @@ Progress = Callable[[str, float], None]
 
 
 def commit_to_pin(config: Path) -> tuple[str | None, str]:
-    """The commit that results belong to, and if there is none, why not.
+    """The commit that results belong to.
+
+    Every file that may be timed must be as in that commit. asv's own folders, documentation and reports may differ.
 
     Returns:
-        (hash, "") or (None, reason). Whatever may be timed counts, new files included; asv's own folders,
-        documentation and reports do not.
+        (hash, ""); or (None, reason) if there is no such commit.
     """
     folder, named = config.resolve().parent, asv_config(config)
-
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
-        except (OSError, subprocess.CalledProcessError):
-            return None
-        return done.stdout.rstrip()  # the first column of `status` may be a space
-
-    commit, top = git("rev-parse", "HEAD"), git("rev-parse", "--show-toplevel")
-    if commit is None or top is None or Path(top).resolve() != (folder / named.repo).resolve():
+    try:
+        commit, root = git.commit(folder, "HEAD"), git.top(folder)
+    except (git.GitError, git.MissingError):
+        commit, root = None, None
+    if root is None or root != (folder / named.repo).resolve():
         return None, "this folder is not a git checkout"
-    root = Path(top).resolve()
     own = [path.resolve() for path in (named.results, named.environments, named.html)]
     # git refuses a pathspec outside the tree, where asv's folders may lie.
-    excluded = [f":(exclude,top){path.relative_to(root)}" for path in own if path.is_relative_to(root)]
-    changed = git("status", "--porcelain", "--", ":/", *excluded, ":(exclude,top)docs", ":(exclude,top,glob)**/*.md")
-    if changed is None:
+    excluded = [f":(exclude,top,literal){path.relative_to(root)}" for path in own if path.is_relative_to(root)]
+    try:
+        changed = git.uncommitted(folder, [*excluded, ":(exclude,top)docs", ":(exclude,top,glob)**/*.md"])
+    except git.GitError:
         return None, "git cannot say here what has changed since its last commit"
-    lines = [line for line in changed.splitlines() if not is_report(line)]
-    if lines:
-        paths = [line[3:] for line in lines]
-        shown = ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
+    if changed:
+        shown = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
         return None, f"there are uncommitted changes ({shown})"
     return commit, ""
 
@@ -169,7 +161,7 @@ def run(
         env = InstalledEnvironment(conf, "same", {}, {})
         benchmarks = Benchmarks(conf, suite.declared, regex=_exactly(cells))
         described = {**here.__dict__, "python": env.python, **env.requirements}
-        date = get_repo(conf).get_date(commit) if commit else 0
+        date = 1000 * git.author_date(Path(conf.repo), commit) if commit else 0  # milliseconds, as in asv's files
         results = StoredAtOnce(described, env.requirements, commit or "", date, env.python, env.name, env.env_vars)
         results.announce = _announcer(benchmarks, cells, attributes or {}, progress)
         results.folder = where

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from bench_core import git
 from bench_core.asv_config import asv_config
-from bench_core.records.commit import Commit
+from bench_core.records.commit import LoggedCommit
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Commits:
         link: the address of a commit's page, without the hash at its end; "" where none is known.
     """
 
-    known: Mapping[str, Commit] = field(default_factory=dict)
+    known: Mapping[str, LoggedCommit] = field(default_factory=dict)
     link: str = ""
 
 
@@ -41,7 +41,7 @@ def read_commits(config: Path, hashes: Collection[str]) -> Commits:
     show = settings.commit_url if urlsplit(settings.commit_url).scheme in ("http", "https") else ""
     return Commits(
         _known(folder, hashes),
-        show or _page_of(_git(folder, "remote", "get-url", "origin").strip()) or _page_of(settings.repo),
+        show or _page_of(_said(folder, "remote", "get-url", "origin").strip()) or _page_of(settings.repo),
     )
 
 
@@ -52,20 +52,20 @@ def resolved(config: Path, name: str) -> str:
         BenchCoreError: if the configuration cannot be read.
     """
     folder = config.absolute().parent / asv_config(config).repo
-    return _git(folder, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").strip()
+    return _said(folder, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").strip()
 
 
-def _known(repo: Path, hashes: Collection[str]) -> dict[str, Commit]:
+def _known(repo: Path, hashes: Collection[str]) -> dict[str, LoggedCommit]:
     wanted = {name for name in hashes if re.fullmatch("[0-9a-f]{40,64}", name)}
     if not wanted:
         return {}
     # A name that is missing here must not fail the others: the machines may have measured other clones.
-    listed = _git(
+    listed = _said(
         repo,
         *("log", "--date-order", "--reverse", "--ignore-missing", "--stdin", "--format=%H%x00%s%x00%an%x00%aI"),
         given="".join(f"{name}\n" for name in sorted(wanted)),
     )
-    commits = (Commit(*line.split("\0")) for line in listed.split("\n") if line.count("\0") == 3)
+    commits = (LoggedCommit(*line.split("\0")) for line in listed.split("\n") if line.count("\0") == 3)
     return {commit.hash: commit for commit in commits if commit.hash in wanted}
 
 
@@ -89,17 +89,10 @@ def _page_of(remote: str) -> str:
     return f"{scheme}://{host}/{path}/commit/" if path else ""
 
 
-def _git(repo: Path, *arguments: str, given: str = "") -> str:
-    """What git says; "" where it fails, or is not installed."""
+def _said(repo: Path, *arguments: str, given: str = "") -> str:
+    """What git prints; "" if it fails or is not installed. Bytes that are not UTF-8 are replaced."""
     try:
-        done = subprocess.run(
-            ["git", "-C", str(repo), *arguments],
-            input=given,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-        )
-    except OSError:
+        said = git.output(repo, *arguments, given=given)
+    except (git.GitError, git.MissingError):
         return ""
-    return done.stdout if done.returncode == 0 else ""
+    return said.encode(errors="surrogateescape").decode(errors="replace")

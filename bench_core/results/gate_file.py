@@ -18,9 +18,9 @@ from typing import Any, Literal
 
 from bench_core.errors import BenchCoreError
 from bench_core.files import append_line, write_whole
-from bench_core.records.gate import SIDES, CellEvidence, Effect, GateRecord, GateVerdict, Judgement, Side, VerdictName
+from bench_core.records.gate import CellEvidence, Effect, GateRecord, GateVerdict, Judgement, Side, VerdictName
 from bench_core.records.results import SideName, Summary, Tally
-from bench_core.records.version import Version
+from bench_core.records.version import FlatVersion, Version, flattened, unflattened
 from bench_core.statistics import clopper_pearson, median_interval
 
 SCHEMA = 1
@@ -53,11 +53,11 @@ def _content(record: GateRecord, verdict: GateVerdict) -> dict[str, Any]:
         "date": record.date,
         "seconds": as_json(record.seconds),
         "seed": record.settings.seed,
-        "base": _without_path(as_json(record.base)),
-        "head": _without_path(as_json(record.head)),
+        "base": as_json(record.base),
+        "head": as_json(record.head),
         "machine": as_json(record.machine),
         "settings": as_json(record.settings),
-        "code": None if record.code is None else _without_path(as_json(record.code)),
+        "code": as_json(record.code),
         "unfair": as_json(record.unfair),
         "besides": as_json(record.besides),
         "identical": record.identical,
@@ -95,7 +95,7 @@ def write(path: Path, record: GateRecord, verdict: GateVerdict, exit_code: int) 
 
 
 def read(path: Path) -> GateRecord:
-    """The record that a file holds. The folders that the versions lay in are not kept.
+    """The record that a file holds.
 
     Raises:
         BenchCoreError: if there is no such file, or it is not one that `write` writes.
@@ -109,11 +109,9 @@ def read(path: Path) -> GateRecord:
 
 
 def _as_recorded(content: Mapping[str, Any]) -> dict[str, Any]:
-    """What follows from the record has been added to it in the file; what tells nobody anything was left out."""
-    code = ["code"] if content.get("code") is not None else []
-    versions = {name: {**_object(content, name), "path": ""} for name in (*SIDES, *code)}
+    """What follows from the record has been added to it in the file."""
     creep = None if content.get("creep") is None else _as_recorded(_object(content, "creep"))
-    return {**LATER, **content, **versions, "controls": _object(content, "control").get("cells"), "creep": creep}
+    return {**LATER, **content, "controls": _object(content, "control").get("cells"), "creep": creep}
 
 
 def stored_verdict(path: Path) -> VerdictName:
@@ -227,7 +225,8 @@ def summaries(path: Path) -> Iterator[Summary | None]:
 
 
 def _named(version: Version) -> Any:
-    return as_json(SideName(version.name, version.commit, version.changed))
+    flat = flattened(version)
+    return as_json(SideName(flat.name, flat.commit, flat.changed))
 
 
 def _append(path: Path, line: Mapping[str, Any], what: str) -> None:
@@ -332,6 +331,8 @@ def _finite(value: float) -> float | None:
 
 def as_json(value: Any) -> Any:
     """What the record holds, so that `_read_as` finds it again: NaN as null, infinity as a text."""
+    if isinstance(value, Version):
+        return as_json(flattened(value))
     if is_dataclass(value):
         return {field.name: as_json(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
@@ -353,8 +354,10 @@ def _read_as(hint: Any, value: Any, where: str) -> Any:
         ValueError: if `value` is not of that type.
     """
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint == Version:
+        return unflattened(_read_as(FlatVersion, value, where))
     if origin in (typing.Union, types.UnionType):  # all of ours are optional
-        (wanted,) = (argument for argument in arguments if argument is not type(None))
+        wanted = Version if hint == Version | None else next(one for one in arguments if one is not type(None))
         return None if value is None else _read_as(wanted, value, where)
     if origin is Literal and value in arguments:
         return value
@@ -384,11 +387,6 @@ def _object(content: Mapping[str, Any], name: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(f"{name} is no object")
     return found
-
-
-def _without_path(version: dict[str, Any]) -> dict[str, Any]:
-    """A folder of the machine that measured tells nobody else anything."""
-    return {name: value for name, value in version.items() if name != "path"}
 
 
 def _load(path: Path) -> dict[str, Any]:

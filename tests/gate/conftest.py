@@ -10,9 +10,9 @@ import pytest
 from bench_core.gate.measure.discover import find_cells
 from bench_core.gate.measure.evidence import Journal
 from bench_core.gate.measure.supervise import Gate
-from bench_core.gate.versions.subjects import Subjects
+from bench_core.gate.versions.subjects import Importable, Subjects
 from bench_core.records.gate import GateSettings
-from bench_core.records.version import Version
+from bench_core.records.version import Install
 
 PYPROJECT = """
 [build-system]
@@ -144,7 +144,7 @@ class Sides:
     def _version(self, name, files):
         files = files if isinstance(files, dict) else {"thing/__init__.py": files}
         self._write(self.root / name, files)
-        return Version(name, None, (), name, "", str(self.root / name), ("thing",))
+        return Importable(Install(name, name, ("thing",)), str(self.root / name))
 
     def _write(self, folder, files):
         for name, text in files.items():

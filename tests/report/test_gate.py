@@ -22,7 +22,7 @@ from bench_core.records.gate import (
 )
 from bench_core.records.results import Tally
 from bench_core.records.run import Interval
-from bench_core.records.version import Version
+from bench_core.records.version import Commit, Install, WorkingTree
 from bench_core.report import gate
 from bench_core.report.gate.words import LARGEST, version
 
@@ -67,8 +67,8 @@ PASSED = [
 ]
 ALL = [*PASSED, FASTER, NEVER, UNKNOWN, FAILED, SLOWER, BROKEN, SLOWEST]
 
-BASE = Version("main", "1a2b3c4d" + "0" * 32, (), "d", "b", "", ())
-HEAD = Version("working tree", "1a2b3c4d" + "0" * 32, ("a", "b", "c"), "e", "b", "", ())
+BASE = Commit("main", "1a2b3c4d" + "0" * 32, "d", "b")
+HEAD = WorkingTree("1a2b3c4d" + "0" * 32, ("a", "b", "c"), "e", "b")
 RECORD = GateRecord(
     BASE,
     HEAD,
@@ -266,7 +266,7 @@ def test_controls_that_failed_are_counted():
 
 def test_a_commit_is_named_once():
     assert version(replace(BASE, name="1a2b3c4d0")) == "1a2b3c4d"
-    assert version(replace(BASE, commit=None)) == "main"
+    assert version(Install("torch==2.11.0", "d", ("torch",))) == "torch==2.11.0"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from asv.results import Results
 from bench_core.asv_config import asv_config
 from bench_core.errors import BenchCoreError
 from bench_core.records.gate import CellEvidence, Effect, GateRecord, GateSettings
-from bench_core.records.version import Version
+from bench_core.records.version import Commit, WorkingTree
 from bench_core.results import asv_gate, asv_run
 from bench_core.results.read import read
 from bench_core.timing.cells import SuiteDirectory
@@ -51,7 +51,7 @@ def of_suite(suite, *cells):
 
 def gate(project, commits, *cells, **changes):
     suite = SuiteDirectory(asv_config(project / "asv.conf.json").suite)
-    base, head = (Version(name, commit, (), "d", "b", "", ()) for name, commit in zip("xy", commits, strict=True))
+    base, head = (Commit(name, commit, "d", "b") for name, commit in zip("xy", commits, strict=True))
     record = GateRecord(
         base, head, GateSettings(), MACHINE, "2026-01-02T03:04:05+00:00", 9.0, of_suite(suite, *cells), **changes
     )
@@ -116,7 +116,7 @@ def test_a_value_that_is_no_time_is_stored_as_it_is(project, commits):
 
 def test_a_working_tree_has_no_place_in_the_history(project, commits):
     suite, record = gate(project, commits, cell("as_is", "8x4", TIMES))
-    paths = store(project, suite, replace(record, head=replace(record.head, changed=("x.py",))))
+    paths = store(project, suite, replace(record, head=WorkingTree(record.head.hash, ("x.py",), "d", "b")))
     assert [path.name[:8] for path in paths] == [commits[0][:8]]
 
 
