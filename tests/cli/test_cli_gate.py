@@ -47,7 +47,6 @@ class Call:
 """
 LOOP = "def value():\n    for _ in range(LENGTH):\n        pass\n"
 SHORT, LONG = (LOOP.replace("LENGTH", str(length)) for length in (2000, 6000))
-CONFIG = {"version": 1, "project": "thing", "repo": ".", "benchmark_dir": "cases", "env_dir": ".asv/env"}
 QUICKLY = ("--lanes", "1", "--budget", "20")
 TOO_SHORT = ("--lanes", "1", "--budget", "0.1s")
 EVIDENCE = (".asv/env/bench-core/evidence", "*.jsonl")
@@ -59,34 +58,21 @@ class Project:
     """A git repository with a package and a suite, committed; it says nothing of how it is built, so that its versions
     are made in no time."""
 
-    def __init__(self, root):
-        self.root = root
-        self.temporary = root / ".asv" / "temporary"
+    def __init__(self, repository):
+        self.root = repository.root
+        self.git, self.commit, self.write = repository.git, repository.commit, repository.write
+        self.configure = repository.configure
+        self.temporary = self.root / ".asv" / "temporary"
         self.temporary.mkdir(parents=True)
-        self.write(
+        self.configure(benchmark_dir="cases")
+        self.commit(
             {
                 "thing/__init__.py": SHORT,
                 "cases/__init__.py": "",
-                "cases/calls.py": CASES.replace("HANG", repr(str(root / ".asv/hang"))),
+                "cases/calls.py": CASES.replace("HANG", repr(str(self.root / ".asv/hang"))),
+                ".gitignore": ".asv/\nresults/\n*.json\n!asv.conf.json\n",
             }
         )
-        self.write({"asv.conf.json": json.dumps(CONFIG), ".gitignore": ".asv/\nresults/\n*.json\n!asv.conf.json\n"})
-        self.git("init", "-b", "main")
-        self.commit()
-
-    def git(self, *arguments):
-        identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
-        subprocess.run(["git", "-C", str(self.root), *identity, *arguments], check=True, capture_output=True)
-
-    def commit(self, files=None):
-        self.write(files or {})
-        self.git("add", "-A")
-        self.git("commit", "-m", "A change")
-
-    def write(self, files):
-        for name, text in files.items():
-            (self.root / name).parent.mkdir(exist_ok=True)
-            (self.root / name).write_text(text)
 
     def gate(self, *arguments):
         """Run the command here."""
@@ -125,8 +111,8 @@ class Project:
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch):
-    made = Project(tmp_path / "project")
+def project(tmp_path, monkeypatch, repositories):
+    made = Project(repositories.new(tmp_path / "project"))
     monkeypatch.chdir(made.root)
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     return made
@@ -557,7 +543,8 @@ def test_instructions_are_counted_of_timed_cells_and_of_no_memory(asked):
 
 def test_a_base_that_does_not_build_shows_the_last_lines_of_its_log(project):
     failing = f"{sys.executable} -c \"raise SystemExit('out of luck')\""
-    project.write({"asv.conf.json": json.dumps({**CONFIG, "build_command": [failing]}), "thing/__init__.py": LONG})
+    project.configure(benchmark_dir="cases", build_command=[failing])
+    project.write({"thing/__init__.py": LONG})
     done = project.gate("main")
     assert done.exit_code == 2
     assert "main (" in done.stderr

@@ -237,7 +237,7 @@ def test_an_interrupted_gate_says_so():
 
 
 def test_two_installs_are_named_with_their_code_and_what_else_differs():
-    install = replace(RECORD.base, name="torch==2.11.0", commit=None)
+    install = Install("torch==2.11.0", "d", ("torch",))
     besides = tuple(f"x{number} 1 → 2" for number in range(8))
     shown = text(*of(base=install, head=replace(install, name="torch==2.13.0"), code=RECORD.base, besides=besides))
     assert "head torch==2.13.0 against base torch==2.11.0, with main 1a2b3c4d, 58.2 s" in shown

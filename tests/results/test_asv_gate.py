@@ -23,16 +23,10 @@ MACHINE = {
 }
 
 
-def git(project, *arguments):
-    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
-    done = subprocess.run(["git", *identity, *arguments], cwd=project, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
-
-
 @pytest.fixture
-def commits(project):
-    git(project, "commit", "--allow-empty", "-m", "A change")
-    return git(project, "rev-parse", "HEAD~1"), git(project, "rev-parse", "HEAD")
+def commits(project, repositories):
+    repository = repositories(project)
+    return repository.git("rev-parse", "HEAD"), repository.commit()
 
 
 def cell(idiom, size, times, **named):

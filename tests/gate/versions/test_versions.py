@@ -203,11 +203,9 @@ def test_a_folder_may_have_become_a_file(repository):
     assert "docs" in names(repository.root, resolve(read_project(repository.config), None))
 
 
-def test_a_repository_inside_is_listed_as_such(plain):
-    plain.write({"thing/new.py": "", "third/file": ""})
-    subprocess.run(["git", "-C", plain.root / "third", "init"], check=True, capture_output=True)
-    inner = ["git", "-C", plain.root / "third", "-c", "user.name=Test", "-c", "user.email=test@example.org"]
-    subprocess.run([*inner, "commit", "--allow-empty", "-m", "Inner"], check=True, capture_output=True)
+def test_a_repository_inside_is_listed_as_such(plain, repositories):
+    plain.write({"thing/new.py": ""})
+    repositories.new(plain.root / "third", {"file": ""})
     found = read_project(plain.config)
     with pytest.raises(BenchCoreError, match=r"submodules, or other repositories \(third\)"):
         VersionStore(found).version(resolve(found, None))
@@ -326,7 +324,9 @@ def test_the_digest_of_the_benchmarks_is_that_of_their_folder(repository):
     repository.commit({"thing/__init__.py": ""})
     assert benchmarks_digest(found, resolve(found, "HEAD")) == before
     repository.commit({"cases_thing/calls.py": ""})
-    assert benchmarks_digest(found, resolve(found, "HEAD")) != before
+    assert (flat := benchmarks_digest(found, resolve(found, "HEAD"))) != before
+    repository.commit({"cases_thing/deep/er/calls.py": ""})
+    assert benchmarks_digest(found, resolve(found, "HEAD")) != flat
 
 
 # Versions that are built
@@ -509,6 +509,45 @@ def test_a_version_is_built_anew_with_another_numpy_or_other_flags(plain, monkey
     monkeypatch.setattr(wheels, "installed_version", lambda name: "0.1" if name == "numpy" else None)
     paths.add(store.version(revision).path)
     assert len(paths) == 3
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        *("content", "python", "platform", "torch", "numpy", "backend", "subfolder", "build command", "requirements"),
+        *stores.BUILDING,
+    ],
+)
+def test_every_part_of_a_versions_key_changes_it(repository, monkeypatch, part):
+    usual = read_project(repository.config)
+    installed = {"torch": "1", "numpy": "1", "backend>=2": "1"}
+    monkeypatch.setattr(wheels, "installed_version", lambda text: installed[text])
+    for name in stores.BUILDING:
+        monkeypatch.delenv(name, raising=False)
+    asked = {"project": usual, "digest": "d", "requires": ("backend>=2",)}
+    before = stores.version_key(**asked)
+    assert stores.version_key(**asked) == before
+    match part:
+        case "content":
+            asked["digest"] = "e"
+        case "python":
+            monkeypatch.setattr(sys, "version", "4.0")
+        case "platform":
+            monkeypatch.setattr(stores.sysconfig, "get_platform", lambda: "another")
+        case "torch" | "numpy":
+            installed[part] = "2"
+        case "backend":
+            installed["backend>=2"] = "2"
+        case "subfolder":
+            asked["project"] = replace(usual, subdir=PurePosixPath("python"))
+        case "build command":
+            asked["project"] = replace(usual, build_command=("make",))
+        case "requirements":
+            installed["backend>=1"] = "1"
+            asked["requires"] = ("backend>=1",)
+        case variable:
+            monkeypatch.setenv(variable, "other")
+    assert stores.version_key(**asked) != before
 
 
 def test_a_build_inherits_nothing_that_changes_what_python_finds(monkeypatch):
