@@ -13,7 +13,7 @@ import click
 from bench_core import codec
 from bench_core.asv_config import naming
 from bench_core.cli.gate import measured, say_to
-from bench_core.cli.options import CONFIG, OUTPUT, Duration
+from bench_core.cli.options import CONFIG, LANES, OUTPUT, SEED, TIMEOUT, Duration
 from bench_core.cli.terminal import console, write_page
 from bench_core.errors import BenchCoreError, require_writable
 from bench_core.records.gate import GateRecord
@@ -28,15 +28,9 @@ if TYPE_CHECKING:
 @click.argument("cell")
 @CONFIG
 @click.option("--budget", type=Duration(), help="Time for measuring each commit, at most. [default: 50s]")
-@click.option("--lanes", type=click.IntRange(1), help="Cores that measure at once. [default: at most 2]")
-@click.option("--seed", type=click.IntRange(1), help="Seed of every random order. [default: random]")
-@click.option(
-    "--timeout",
-    type=Duration(),
-    default="60s",
-    show_default=True,
-    help="Treat a worker as hung after this many seconds without a sign of life.",
-)
+@LANES
+@SEED
+@TIMEOUT
 @click.option("--fresh", is_flag=True, help="Discard the evidence of earlier searches and gates on these commits.")
 @click.option("--json", "json_file", type=OUTPUT, help="Write what was found out about each commit.")
 def bisect(
@@ -57,7 +51,7 @@ def bisect(
     """
     from bench_core.gate import bisect as search
     from bench_core.gate.measure.supervise import interruptible
-    from bench_core.gate.prepare import Asked, Request
+    from bench_core.gate.prepare import Choices, Request
     from bench_core.report import bisect as report
     from bench_core.results.asv_run import description
 
@@ -69,7 +63,7 @@ def bisect(
         config=config,
         base=good,
         head=bad,
-        settings=Asked(**settings),
+        settings=Choices(**settings),
         fresh=fresh,
         timeout=timeout,
         written=() if json_file is None else (Path(os.path.realpath(json_file)),),

@@ -22,7 +22,7 @@ from bench_core.errors import BenchCoreError, did_you_mean, shortened
 from bench_core.gate import session
 from bench_core.gate.judge.gate import judge
 from bench_core.gate.measure.discover import NoCellError
-from bench_core.gate.prepare import Asked, Prepared, Request, prepare
+from bench_core.gate.prepare import Choices, Prepared, Request, prepare
 from bench_core.gate.versions.project import Project, read_project
 from bench_core.gate.versions.revisions import merge_base, resolve
 from bench_core.gate.versions.store import VersionStore
@@ -220,7 +220,7 @@ class _Tests:
     machine: Mapping[str, str]
     measure: Measure
 
-    def test(self, commit: LoggedCommit, settings: Asked) -> BisectStep:
+    def test(self, commit: LoggedCommit, settings: Choices) -> BisectStep:
         """Find out on which side of the change a commit is.
 
         If it cannot be compared, the commit is skipped, provided that the good commit still works.
@@ -240,7 +240,7 @@ class _Tests:
             self._require_good(commit, found.reason)
         return found.step(commit, clock.host() - began)
 
-    def compare(self, commit: LoggedCommit, settings: Asked, **others: Any) -> _Outcome:
+    def compare(self, commit: LoggedCommit, settings: Choices, **others: Any) -> _Outcome:
         """Compare a commit with the good one.
 
         Args:
@@ -262,7 +262,7 @@ class _Tests:
         cells = sorted(name for name in named if name.partition("(")[0] in benchmarks)
         return cells, "".join(f" {name} {found.left_out[name]}." for name in named if name not in cells)
 
-    def _prepared(self, commit: LoggedCommit, settings: Asked, **others: Any) -> Prepared:
+    def _prepared(self, commit: LoggedCommit, settings: Choices, **others: Any) -> Prepared:
         asked = replace(self.request, base=self.good.hash, head=commit.hash, settings=settings, **others)
         return prepare(asked, self.machine, lambda line: None)
 

@@ -46,7 +46,7 @@ SELF_TEST_CELLS = 12
 
 
 @dataclass(frozen=True)
-class Asked:
+class Choices:
     """The settings that a person can choose. None stands for a default that depends on what is measured.
 
     Attributes:
@@ -90,7 +90,7 @@ class Request:
     head: str | None = None
     pattern: str | None = None
     quick: bool = False
-    settings: Asked = field(default_factory=Asked)
+    settings: Choices = field(default_factory=Choices)
     force: bool = False
     fresh: bool = False
     resume: bool = False
@@ -187,7 +187,7 @@ def prepare(request: Request, machine: Mapping[str, str], say: Callable[[str], N
         machine=machine,
         base=sides.base.version,
         head=sides.head.version,
-        settings=_asked(request),
+        settings=_chosen(request),
         began=began,
         date=date,
         code=None if code is None else code.version,
@@ -281,7 +281,7 @@ def _found(request: Request, subjects: Subjects, compared: frozenset[str], say: 
     return found
 
 
-def _asked(request: Request) -> GateSettings:
+def _chosen(request: Request) -> GateSettings:
     """The settings of a gate that measures nothing: it has no seed, no budget and no lanes unless they were given."""
     asked = request.settings
     return GateSettings(
@@ -301,7 +301,7 @@ def _filled(settings: GateSettings, found: Found, *, spawned: bool) -> GateSetti
     """The settings of a gate that measures, with the defaults filled in.
 
     Args:
-        settings: as of `_asked`, with seed and lanes.
+        settings: as of `_chosen`, with seed and lanes.
         spawned: workers have to be spawned, whatever was asked for.
     """
     family = sharing((*found.cells, *found.failed))

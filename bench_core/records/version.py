@@ -101,16 +101,7 @@ def commit_of(version: Version) -> str | None:
 
 @dataclass(frozen=True)
 class FlatVersion:
-    """A version in JSON (docs/gate-json.md): one shape for all kinds.
-
-    Attributes:
-        name: as of each kind.
-        commit: as of `commit_of`.
-        changed: as of `WorkingTree`; () for the other kinds.
-        digest: as of each kind.
-        benchmarks: as of `Commit`; "" for installs and interpreters.
-        packages: as of each kind.
-    """
+    """A version of any kind in JSON (docs/gate-json.md). Fields that a kind lacks are None or empty."""
 
     name: str
     commit: str | None
@@ -121,14 +112,9 @@ class FlatVersion:
 
 
 def flattened(version: Version) -> FlatVersion:
-    return FlatVersion(
-        name=version.name,
-        commit=commit_of(version),
-        changed=version.changed if isinstance(version, WorkingTree) else (),
-        digest=version.digest,
-        benchmarks=version.benchmarks if isinstance(version, Commit | WorkingTree) else "",
-        packages=version.packages,
-    )
+    changed = version.changed if isinstance(version, WorkingTree) else ()
+    benchmarks = version.benchmarks if isinstance(version, Commit | WorkingTree) else ""
+    return FlatVersion(version.name, commit_of(version), changed, version.digest, benchmarks, version.packages)
 
 
 def unflattened(flat: FlatVersion) -> Version:

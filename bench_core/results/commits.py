@@ -1,4 +1,4 @@
-"""What git knows of the commits that results are stored under, and where people read about them."""
+"""The commits that results are stored under: their subjects and authors, and the addresses of their pages."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from bench_core.records.commit import LoggedCommit
 
 @dataclass(frozen=True)
 class Commits:
-    """The repository's part in a history.
+    """Commits of a repository.
 
     Attributes:
-        known: hash to commit, every commit before those that descend from it; those that the repository does not
-            have are missing.
-        link: the address of a commit's page, without the hash at its end; "" where none is known.
+        known: hash to commit, ancestors first. A commit that the repository does not have is missing.
+        link: the address of a commit's page, without the hash at its end; "" if it is not known.
     """
 
     known: Mapping[str, LoggedCommit] = field(default_factory=dict)
@@ -28,16 +27,16 @@ class Commits:
 
 
 def read_commits(config: Path, hashes: Collection[str]) -> Commits:
-    """Ask the repository that an ``asv.conf.json`` names for commits, and where their pages are.
+    """Ask the repository that an ``asv.conf.json`` names for commits and for the address of their pages.
 
-    Without git, or without a repository on this machine, nothing is known: a history needs neither.
+    Without git, or without a repository on this machine, none is known: a history can do without.
 
     Raises:
         BenchCoreError: if the configuration cannot be read.
     """
     settings = asv_config(config)
     folder = config.absolute().parent / settings.repo
-    # asv's default is "#", and a page of ours takes no other scheme as a link.
+    # asv's default is "#", and our pages link to no other scheme.
     show = settings.commit_url if urlsplit(settings.commit_url).scheme in ("http", "https") else ""
     return Commits(
         _known(folder, hashes),
@@ -46,7 +45,7 @@ def read_commits(config: Path, hashes: Collection[str]) -> Commits:
 
 
 def resolved(config: Path, name: str) -> str:
-    """The full hash of the commit that git knows by a name, e.g. a branch or a tag; "" where there is none.
+    """The full hash of the commit that git knows by a name, e.g. a branch or a tag; "" if there is none.
 
     Raises:
         BenchCoreError: if the configuration cannot be read.
@@ -59,7 +58,7 @@ def _known(repo: Path, hashes: Collection[str]) -> dict[str, LoggedCommit]:
     wanted = {name for name in hashes if re.fullmatch("[0-9a-f]{40,64}", name)}
     if not wanted:
         return {}
-    # A name that is missing here must not fail the others: the machines may have measured other clones.
+    # Commits may be missing here, since other machines may have measured other clones.
     listed = _said(
         repo,
         *("log", "--date-order", "--reverse", "--ignore-missing", "--stdin", "--format=%H%x00%s%x00%an%x00%aI"),
@@ -70,9 +69,9 @@ def _known(repo: Path, hashes: Collection[str]) -> dict[str, LoggedCommit]:
 
 
 def _page_of(remote: str) -> str:
-    """``git@github.com:owner/name.git`` -> ``https://github.com/owner/name/commit/``; "" for what is no such address.
+    """``git@github.com:owner/name.git`` -> ``https://github.com/owner/name/commit/``; "" for anything else.
 
-    GitHub, GitLab, Gitea and Forgejo have this path in common. What stands before the host may be a secret.
+    GitHub, GitLab, Gitea and Forgejo share this form. User and password are left out: they may be secret.
     """
     scheme = "https"
     scp = re.fullmatch(r"(?:[\w.-]+@)?([\w.-]+\.[\w-]+):(?!/)(.+)", remote)

@@ -12,7 +12,7 @@ from bench_core.cli import main
 from bench_core.errors import BenchCoreError
 from bench_core.gate import bisect
 from bench_core.gate.measure.supervise import Gate
-from bench_core.gate.prepare import Asked, Request
+from bench_core.gate.prepare import Choices, Request
 from bench_core.gate.versions import store as stores
 from bench_core.gate.versions.project import read_project
 from bench_core.records.bisect import BisectStep
@@ -221,7 +221,7 @@ def test_an_interrupted_search_says_how_to_go_on(plain, monkeypatch):
 def bisected(repository, good, bad, measure=bisect.measured, **asked):
     """The search, and the lines that it said."""
     said = []
-    request = Request(repository.config, good, bad, settings=Asked(lanes=1, seed=1), **asked)
+    request = Request(repository.config, good, bad, settings=Choices(lanes=1, seed=1), **asked)
     return bisect.bisect(request, CELL, {}, said.append, measure), said
 
 

@@ -65,6 +65,15 @@ def test_each_side_is_stored_under_its_commit_in_an_environment_of_its_own(proje
     assert [path.parent for path in paths] == [project / "results" / "tester"] * 2
 
 
+def test_inside_a_hook_of_another_repository_each_side_is_stored_under_its_own_commit(
+    project, commits, repositories, tmp_path_factory, monkeypatch
+):
+    other = repositories.new(tmp_path_factory.mktemp("other"), {"a": ""})
+    monkeypatch.setenv("GIT_DIR", str(other.root / ".git"))
+    paths = store(project, *gate(project, commits, cell("as_is", "8x4", TIMES)))
+    assert [json.loads(path.read_text())["commit_hash"] for path in paths] == list(commits)
+
+
 def test_the_value_is_the_median_over_the_pairs_of_that_side(project, commits):
     suite, record = gate(project, commits, cell("as_is", "8x4", TIMES))
     base, head = (read(path, suite.declared).cells for path in store(project, suite, record))

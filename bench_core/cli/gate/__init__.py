@@ -12,13 +12,19 @@ from rich.console import Console
 
 from bench_core.cli.gate.finish import Wanted, finished, replayed, self_tested
 from bench_core.cli.gate.request import refuse_contradictions, refuse_others, requested
-from bench_core.cli.options import CONFIG, OUTPUT, Duration, Percent
+from bench_core.cli.options import CONFIG, LANES, OUTPUT, SEED, TIMEOUT, Duration, Percent
 from bench_core.cli.terminal import console
 from bench_core.errors import BenchCoreError, require_writable
 from bench_core.records.gate import GateRecord
 
 if TYPE_CHECKING:
     from bench_core.gate.prepare import Prepared
+
+
+CREEP = "Also compare HEAD with an older revision, the past, to find small slowdowns that add up."
+LIMIT = "A cell passes only if its slowdown is below this."
+SELF_TEST = "Plant +5 % in half of some cells and report whether the gate finds them."
+START = click.Choice(["fork", "spawn"])
 
 
 @click.command()
@@ -32,48 +38,22 @@ if TYPE_CHECKING:
     help="Compare two installs ('torch==2.11.0', a wheel) or two interpreters (paths). BASE is then the code on both "
     "sides.",
 )
-@click.option(
-    "--creep",
-    metavar="PAST",
-    help="Also compare HEAD with an older revision, the past, to find small slowdowns that add up.",
-)
+@click.option("--creep", metavar="PAST", help=CREEP)
 @click.option("--bench", "pattern", metavar="REGEX", help="Only cells whose name matches this regular expression.")
 @click.option("--quick/--full", default=None, help="The quick profile (default without --bench), or all cells.")
 @click.option(
     "--noise-floor", type=Percent(), default="1%", show_default=True, help="Ignore changes smaller than this."
 )
-@click.option(
-    "--limit",
-    type=Percent(),
-    default="5%",
-    show_default=True,
-    help="A cell passes only if its slowdown is below this.",
-)
+@click.option("--limit", type=Percent(), default="5%", show_default=True, help=LIMIT)
 @click.option("--budget", type=Duration(), help="Time for measuring, e.g. 120s. [default: 50s, more for over 40 cells]")
-@click.option("--lanes", type=click.IntRange(1), help="Cores that measure at once. [default: at most 2]")
-@click.option("--seed", type=click.IntRange(1), help="Seed of every random order. [default: random]")
-@click.option(
-    "--timeout",
-    type=Duration(),
-    default="60s",
-    show_default=True,
-    help="Treat a worker as hung after this many seconds without a sign of life.",
-)
-@click.option(
-    "--start",
-    type=click.Choice(["fork", "spawn"]),
-    default="fork",
-    show_default=True,
-    help="How worker processes start.",
-)
+@LANES
+@SEED
+@TIMEOUT
+@click.option("--start", type=START, default="fork", show_default=True, help="How worker processes start.")
 @click.option("--json", "json_file", type=OUTPUT, help="Write the gate with all effects (docs/gate-json.md).")
 @click.option("--markdown", type=OUTPUT, help="Write a page for a job summary or a comment.")
 @click.option("--junit", type=OUTPUT, help="Write JUnit XML.")
-@click.option(
-    "--explain",
-    is_flag=True,
-    help="Find out why each regression is slower or larger. With valgrind installed, count instructions too.",
-)
+@click.option("--explain", is_flag=True, help="Find out why each regression is slower or larger.")
 @click.option("--instructions", is_flag=True, help="Count the instructions of every timed cell. Needs valgrind.")
 @click.option("--strict", is_flag=True, help="Exit with 3 if the gate is inconclusive.")
 @click.option("--force", is_flag=True, help="Measure even if both versions are identical.")
@@ -81,11 +61,7 @@ if TYPE_CHECKING:
 @click.option("--resume", is_flag=True, help="Continue an interrupted gate on these two versions.")
 @click.option("--verbose", is_flag=True, help="Also list the cells that pass.")
 @click.option("--replay", type=click.Path(path_type=Path), help="Judge a --json file again, without measuring.")
-@click.option(
-    "--self-test",
-    is_flag=True,
-    help="Plant +5 % in half of some cells and report whether the gate finds them.",
-)
+@click.option("--self-test", is_flag=True, help=SELF_TEST)
 @click.pass_context
 def gate(
     ctx: click.Context, /, base: str | None, head: str | None, replay: Path | None, self_test: bool, **options: Any

@@ -88,9 +88,9 @@ def requested(
     Args:
         outputs: the files that will be written.
     """
-    from bench_core.gate.prepare import Asked, Request
+    from bench_core.gate.prepare import Choices, Request
 
-    settings = Asked(**{name: options[name] for name in ("noise_floor", "limit", "seed", "budget", "lanes", "start")})
+    settings = Choices(**{name: options[name] for name in ("noise_floor", "limit", "seed", "budget", "lanes", "start")})
     kept = ("config", "pattern", "resume", "timeout", "instructions", "versus")
     return Request(
         base=base,

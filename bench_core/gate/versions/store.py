@@ -143,7 +143,7 @@ class VersionStore:
                 _copy(entries, tree, self.project.subdir, site)
             else:
                 try:
-                    wheels.install(self.project, wheels.Source(revision, requires, tree), site, log, self.runner)
+                    wheels.install(self.project, wheels.Unbuilt(revision, requires, tree), site, log, self.runner)
                 except StepError as error:
                     kept = final.parent.with_suffix(".log")
                     shutil.copyfile(log, kept)
@@ -170,7 +170,6 @@ def version_key(project: Project, digest: str, requires: tuple[str, ...] | None)
             {name: os.environ.get(name) for name in BUILDING},
             project.subdir.as_posix(),
             project.build_command,
-            requires,
         ]
     )
 

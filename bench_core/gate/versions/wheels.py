@@ -25,7 +25,7 @@ DEFAULT_REQUIRES = ("setuptools>=40.8.0", "wheel")
 
 
 @dataclass(frozen=True)
-class Source:
+class Unbuilt:
     """A revision that is to be built.
 
     Attributes:
@@ -67,7 +67,7 @@ def build_requires(project: Project, revision: Revision, entries: Sequence[Entry
     return () if project.build_command else None
 
 
-def install(project: Project, source: Source, site: Path, log: Path, runner: Runner) -> None:
+def install(project: Project, source: Unbuilt, site: Path, log: Path, runner: Runner) -> None:
     """Build the wheel of a revision, and install it.
 
     Args:
@@ -95,7 +95,7 @@ def install(project: Project, source: Source, site: Path, log: Path, runner: Run
     runner.run(pip(work, "install", *options, str(built[0])), log)
 
 
-def _steps(project: Project, source: Source, wheels: Path) -> Iterator[tuple[Step, str]]:
+def _steps(project: Project, source: Unbuilt, wheels: Path) -> Iterator[tuple[Step, str]]:
     """The steps that make a wheel, each with a hint for its error."""
     package = source.tree / project.subdir
     if project.build_command:

@@ -237,16 +237,6 @@ def test_what_the_gate_writes_is_not_in_the_working_tree(repository):
     assert resolve(found, None).tree == first.tree
 
 
-def test_a_new_report_at_the_top_is_not_in_the_working_tree(repository):
-    repository.write({"bench-core-report.html": "", "my gate.json": "", "thing/data.json": "", "setup.cfg": ""})
-    assert resolve(read_project(repository.config), None).changed == ("setup.cfg", "thing/data.json")
-
-
-def test_the_files_that_are_not_committed_are_named_with_their_spaces(repository):
-    repository.write({"thing/a file.py": ""})
-    assert uncommitted(read_project(repository.config)) == ("thing/a file.py",)
-
-
 def test_nothing_is_written_into_the_repository(repository, temporary):
     repository.write({"thing/new.py": "new = 1", "thing/__init__.py": "changed = 1"})
     before = contents(repository.root / ".git")
@@ -260,18 +250,6 @@ def test_the_objects_of_a_working_tree_vanish_with_the_revision(repository, temp
     assert len(list(temporary.iterdir())) == 1
     del found
     assert not list(temporary.iterdir())
-
-
-def test_a_git_hook_does_not_lead_to_its_own_repository(repository, tmp_path, monkeypatch):
-    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
-    monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "elsewhere/index"))
-    assert uncommitted(read_project(repository.config)) == ()
-
-
-def test_git_is_needed(repository, monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    with pytest.raises(BenchCoreError, match="Install git"):
-        read_project(repository.config)
 
 
 # Digests
