@@ -203,13 +203,22 @@ def prepare(request: Request, machine: Mapping[str, str], say: Callable[[str], N
     suite = newest if request.suite is None else resolve(project, request.suite)
     subjects = Subjects(sides.base, sides.head, store.suite(suite), code, past)
     found = _found(request, subjects, sides.compared, say)
+    return _with_work(prepared, store, benchmarks_digest(project, suite), subjects, found)
+
+
+def _with_work(prepared: Prepared, store: VersionStore, benchmarks: str, subjects: Subjects, found: Found) -> Prepared:
+    """Fill in the settings, and add the measuring.
+
+    Args:
+        benchmarks: the digest of the benchmarks.
+    """
+    request = prepared.request
     cores = cores_of(request.settings.lanes)
     seed = request.settings.seed or random.SystemRandom().randrange(1, 2**31)
     found, plants = _planted(found, request.plant, seed) if request.plant else (found, {})
-    filled = _filled(replace(prepared.settings, seed=seed, lanes=len(cores)), found, spawned=code is not None)
-    prepared = replace(prepared, settings=filled)
-    journals = _journals(prepared, store, benchmarks_digest(project, suite))
-    return replace(prepared, work=Work(subjects, found, plants, cores, *journals))
+    settings = replace(prepared.settings, seed=seed, lanes=len(cores))
+    prepared = replace(prepared, settings=_filled(settings, found, spawned=prepared.code is not None))
+    return replace(prepared, work=Work(subjects, found, plants, cores, *_journals(prepared, store, benchmarks)))
 
 
 def _revisions(project: Project, request: Request, say: Callable[[str], None]) -> dict[str, Revision]:

@@ -52,9 +52,9 @@ class Project:
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch):
+def project(tmp_path, monkeypatch, repositories):
     monkeypatch.chdir(tmp_path)
-    found = Project(tmp_path)
+    found = Project(repositories.new(tmp_path))
     found.store(found.old, [1e-6, 1e-6, 1e-6])
     found.store(found.new, [2e-6, 1.01e-6, 0.5e-6])
     return found

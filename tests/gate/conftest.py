@@ -61,6 +61,13 @@ def repository(tmp_path, template, repositories):
     return repositories(shutil.copytree(template, tmp_path / "repository"))
 
 
+@pytest.fixture
+def plain(repository):
+    """A repository that says nothing of how it is built: its versions are made in no time."""
+    repository.commit({"pyproject.toml": None})
+    return repository
+
+
 @pytest.fixture(scope="module")
 def shared_repository(tmp_path_factory, template, repositories):
     """For what takes long to build; not to be changed by a test."""

@@ -27,13 +27,6 @@ def loop(length, comment=""):
     return {"thing/__init__.py": f"{LOOP.replace('LENGTH', str(length))}# {comment}\n"}
 
 
-@pytest.fixture
-def plain(repository):
-    """It says nothing of how it is built: its versions are made in no time."""
-    repository.commit({"pyproject.toml": None})
-    return repository
-
-
 def search(repository, good, bad, verdict_of):
     """Search, where `verdict_of` says of a hash what testing it finds out."""
     said = []

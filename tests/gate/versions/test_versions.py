@@ -35,13 +35,6 @@ def temporary(tmp_path, monkeypatch):
     return folder
 
 
-@pytest.fixture
-def plain(repository):
-    """A repository that says nothing of how it is built: its versions are made in no time."""
-    repository.commit({"pyproject.toml": None})
-    return repository
-
-
 def names(root, revision):
     """The files of a revision."""
     environment = {**os.environ, **revision.variables}
