@@ -54,6 +54,25 @@ def from_json(kind: type[T], content: Any) -> T:
         raise MalformedError(f"its top level: {error}") from error
 
 
+def stored_as(union: Any, flat: type[T], flattened: Callable[[Any], T], unflattened: Callable[[T], Any]) -> None:
+    """Let several dataclasses have one form in JSON: that of another dataclass.
+
+    Args:
+        union: the dataclasses, ``One | Other``.
+        flat: the dataclass that is written and read instead.
+        flattened, unflattened: from one of the several to `flat`, and back.
+    """
+    kinds = set(get_args(union))
+    for kind in kinds:
+        _CONVERTER.register_unstructure_hook(kind, lambda value: _CONVERTER.unstructure(flattened(value)))
+    _CONVERTER.register_structure_hook_func(
+        lambda kind: set(get_args(kind)) - {type(None)} == kinds,
+        lambda value, kind: (
+            None if value is None and type(None) in get_args(kind) else unflattened(_CONVERTER.structure(value, flat))
+        ),
+    )
+
+
 class Tagged:
     """One of several dataclasses, told apart by a tag: a message.
 

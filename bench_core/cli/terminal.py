@@ -11,12 +11,13 @@ from rich.console import Console
 
 from bench_core import clock
 from bench_core.errors import BenchCoreError
+from bench_core.files import write_whole
 from bench_core.records.run import LeftOut
 
 
 def console() -> Console:
-    """Standard output. Where it is no terminal, lines and tables keep their width instead of being squeezed into 80
-    columns: who searches a log wants what belongs together in one line."""
+    """Standard output. If it is no terminal, lines and tables are not squeezed into 80 columns: in a log, what belongs
+    together stays in one line."""
     found = Console(highlight=False)
     return found if found.is_terminal else Console(highlight=False, width=max(160, found.width))
 
@@ -27,11 +28,19 @@ def report_left_out(found: Iterable[LeftOut]) -> None:
 
 
 def write_page(path: Path | None, text: str) -> None:
-    if path is not None:
-        try:
-            path.write_text(text)
-        except OSError as error:
-            raise BenchCoreError(f"{path} cannot be written: {error.strerror}.") from error
+    """Write a page, whole or not at all. Without a path, nothing is written.
+
+    Raises:
+        BenchCoreError: if it cannot be written. What was there before is there still.
+    """
+    if path is None:
+        return
+    try:
+        write_whole(path, text)
+    except OSError as error:
+        raise BenchCoreError(
+            f"{path} cannot be written: {error.strerror}. Name a file in a folder that is writable."
+        ) from error
 
 
 def report_broken(broken: Any) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from bench_core.records.commit import Commit
+from bench_core.records.commit import LoggedCommit
 from bench_core.records.gate import VerdictName
 from bench_core.records.results import CellResult, Tally, Tried
 from bench_core.records.run import Interval, LeftOut
@@ -274,7 +274,7 @@ class Moment:
         verdicts: the gates whose head is this commit: (name of base, verdict, reason).
     """
 
-    commit: Commit
+    commit: LoggedCommit
     link: str
     torch: str
     upgraded: str

@@ -14,8 +14,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from bench_core import git
 from bench_core.errors import BenchCoreError, require_writable
 from bench_core.records.gate import SIDES, CellEvidence, GateRecord, Side
+from bench_core.records.version import Commit, WorkingTree, commit_of
 
 TOOL = "gate"
 """The name of the environment, and the value of the parameter ``sampling``."""
@@ -39,8 +41,8 @@ def store(record: GateRecord, results_dir: Path, config: Path, declared: list[di
     commits: dict[str, Side] = {}
     for side in SIDES:
         version = getattr(record, side)
-        if version.commit is not None and not version.changed:
-            commits.setdefault(version.commit, side)  # both the same, in a gate on itself
+        if isinstance(version, Commit) or (isinstance(version, WorkingTree) and not version.changed):
+            commits.setdefault(str(commit_of(version)), side)  # both the same, in a gate on itself
     if not record.cells or not commits:
         return []
     require_writable(results_dir)
@@ -55,9 +57,7 @@ def _stored(
     from asv.config import Config
     from asv.environment import get_env_name
     from asv.machine import Machine
-    from asv.repo import get_repo
     from asv.results import Results
-    from asv.util import ProcessError
 
     conf = Config.load(config)
     conf.results_dir = str(results_dir)
@@ -68,8 +68,8 @@ def _stored(
     python = record.machine["python"]
     name = get_env_name(TOOL, python, requirements, {})
     try:
-        date = get_repo(conf).get_date(commit)
-    except (ProcessError, ValueError) as error:
+        date = 1000 * git.author_date(Path(conf.repo), commit)  # milliseconds, as in asv's files
+    except git.GitError as error:
         raise BenchCoreError(
             f"the times of {commit[:8]} cannot be stored: the repository that {config} names has no such commit."
         ) from error
