@@ -22,18 +22,18 @@ from cattrs.gen import make_dict_structure_fn
 T = TypeVar("T")
 
 Hook = Callable[[Any, Any], Any]
-"""How cattrs reads a value of some type: value and type to what is read."""
+"""A function of cattrs that reads a value: it takes the value and the wanted type."""
 
 LATER = "later"
-"""Names, in a field's metadata, that it was added when files without it existed: its default is taken then."""
+"""The key in a field's metadata that marks fields which older files do not have. Their default is used then."""
 
 
 class MalformedError(ValueError):
-    """A content is not of the type that is wanted; the text names the place and what was found there."""
+    """A content is not of the wanted type. The text names the place and what was found there."""
 
 
 def to_json(value: object) -> Any:
-    """What `json.dumps` takes, with ``allow_nan=False`` too. Tuples become lists."""
+    """A record as `json.dumps` takes it, also with ``allow_nan=False``. Tuples become lists."""
     return _CONVERTER.unstructure(value)
 
 
@@ -58,8 +58,27 @@ def _one_complaint() -> Iterator[None]:
         yield
     except BaseValidationError as error:
         raise MalformedError(_first(error)) from error
-    except (ValueError, TypeError) as error:  # of what is no class, cattrs tells no place
+    except (ValueError, TypeError) as error:  # cattrs gives no place for a type that is no class
         raise MalformedError(f"its top level: {error}") from error
+
+
+def stored_as(union: Any, flat: type[T], flattened: Callable[[Any], T], unflattened: Callable[[T], Any]) -> None:
+    """Let several dataclasses have one form in JSON: that of another dataclass.
+
+    Args:
+        union: the dataclasses, ``One | Other``.
+        flat: the dataclass that is written and read instead.
+        flattened, unflattened: from one of the several to `flat`, and back.
+    """
+    kinds = set(get_args(union))
+    for kind in kinds:
+        _CONVERTER.register_unstructure_hook(kind, lambda value: _CONVERTER.unstructure(flattened(value)))
+    _CONVERTER.register_structure_hook_func(
+        lambda kind: set(get_args(kind)) - {type(None)} == kinds,
+        lambda value, kind: (
+            None if value is None and type(None) in get_args(kind) else unflattened(_CONVERTER.structure(value, flat))
+        ),
+    )
 
 
 class Tagged(Generic[T]):
@@ -170,7 +189,7 @@ def _converter() -> Converter:
         made.register_structure_hook(kind, _exactly)
     made.register_structure_hook(float, _float)
     made.register_unstructure_hook(float, _json_float)
-    # cattrs takes every iterable for a tuple, a text among them, and fills fields that are missing with their defaults.
+    # By default, cattrs accepts any iterable as a tuple, even a text, and replaces missing fields by their defaults.
     made.register_structure_hook_factory(_is_tuple, _only(list, _tuple))
     made.register_structure_hook_factory(_is_mapping, _only(dict, mapping_structure_factory))
     made.register_structure_hook_factory(is_dataclass, _only(dict, _whole))
@@ -213,7 +232,7 @@ def _is_literal(kind: Any) -> bool:
 
 
 def _only(of_json: type, made_by: Callable[[Any, Any], Any]) -> Any:
-    """The hooks of `made_by`, for that type of JSON alone."""
+    """The hooks of `made_by`, restricted to one type of JSON."""
 
     def factory(kind: Any, converter: Converter) -> Any:
         usual = made_by(kind, converter)
@@ -229,7 +248,7 @@ def _only(of_json: type, made_by: Callable[[Any, Any], Any]) -> Any:
 
 
 def _whole(kind: Any, converter: Converter) -> Hook:
-    """A dataclass with all its fields, but for those that were added when there were files already (`LATER`)."""
+    """A dataclass, of which only fields that are marked as `LATER` may be missing."""
     needed = [field.name for field in fields(kind) if not field.metadata.get(LATER)]
     usual: Hook = make_dict_structure_fn(kind, converter)
 

@@ -1,18 +1,9 @@
-"""Files that are written, and those that were. A leaf."""
+"""Writes files so that a reader never sees half of one. A leaf."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-
-REPORTS = (".csv", ".html", ".json", ".jsonl", ".md", ".xml")
-
-
-def is_report(status: str) -> bool:
-    """Whether a line of `git status --porcelain` is about a new file at the top of the repository that is written like
-    a report: those of our own commands land there, and nothing is built from one."""
-    path = status[3:]
-    return status.startswith("?? ") and "/" not in path and path.strip('"').endswith(REPORTS)
 
 
 def write_whole(path: Path, text: str) -> None:

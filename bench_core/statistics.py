@@ -1,4 +1,4 @@
-"""The statistics of single figures. A leaf: pure functions of numbers, without torch and without a clock."""
+"""Statistics: pure functions of numbers."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from collections.abc import Sequence
 from bench_core.records.run import Interval
 
 DEVIATION = 1.4826
-"""A standard deviation over the median absolute deviation, where the noise is normal."""
+"""The standard deviation of normal noise, divided by its median absolute deviation."""
 
 
 def median_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
     """The median with its distribution-free confidence interval, between two order statistics.
 
-    The number of values below the median is Binomial(n, 1/2), so [x_(k), x_(n+1-k)] covers it with probability
-    1 - 2 P(B <= k - 1) whatever the distribution (David & Nagaraja, Order Statistics, 3rd ed., section 7.1; the
-    inversion of the sign test). The largest k that keeps the confidence is taken.
+    The number of values below the median is Binomial(n, 1/2), so [x_(k), x_(n+1-k)] covers the median with probability
+    1 - 2 P(B <= k - 1) for any distribution (David & Nagaraja, Order Statistics, 3rd ed., section 7.1; the inversion of
+    the sign test). k is the largest one that keeps the confidence.
 
     Args:
-        values: independent draws, at least 6 for 95 % confidence; ties are fine.
+        values: independent draws, at least 6 for 95 % confidence. Ties are allowed.
         confidence: the wanted coverage.
 
     Returns:
-        The interval. With too few values its ends are infinite, never guessed; with none its middle is NaN. A NaN
-        among the values makes all three NaN: it is a failed measurement, not a number to sort.
+        The interval. With too few values its ends are infinite, and with none its middle is NaN. A NaN among the values
+        makes all three NaN, since it is a failed measurement.
     """
     n = len(values)
     if n == 0:
@@ -50,14 +50,15 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> Interv
 
 
 def ratio_interval(numerators: Sequence[float], denominators: Sequence[float], confidence: float = 0.95) -> Interval:
-    """The median of paired ratios with its interval, by way of their logarithms.
+    """The median of paired ratios with its interval, computed from their logarithms.
 
     Args:
-        numerators, denominators: positive, of equal length; the i-th of both were measured next to each other.
+        numerators, denominators: positive and of equal length. The i-th values of both were measured next to each
+            other.
 
     Raises:
-        ValueError: if the lengths differ or a value is not positive: a clock that read zero has run out of
-            resolution, and there is no ratio.
+        ValueError: if the lengths differ, or if a value is not positive. A time of zero is below the resolution of the
+            clock, and has no ratio.
     """
     if any(value <= 0 for value in (*numerators, *denominators)):
         raise ValueError("a time that is not positive has no ratio: the sample is shorter than the clock can tell")
@@ -67,7 +68,7 @@ def ratio_interval(numerators: Sequence[float], denominators: Sequence[float], c
 
 
 def sign_evidence(successes: int, n: int) -> float:
-    """The evidence that a success is more likely than not, after `n` signs: an e-value that may be read at any time.
+    """The evidence that successes are more likely than failures, after `n` signs: an e-value, valid at any time.
 
     It is the likelihood ratio against p = 1/2, averaged over p uniform on (1/2, 1):
     2^n * 2 * integral of p^k (1 - p)^(n - k) from 1/2 to 1, which is sum_{j <= k} C(n + 1, j) / ((n + 1) C(n, k)).
@@ -76,10 +77,10 @@ def sign_evidence(successes: int, n: int) -> float:
     Howard, Ramdas, McAuliffe & Sekhon, Ann. Stat. 49, 2021).
 
     Returns:
-        The e-value, rounded once from whole numbers; inf where it exceeds the largest float (n above 1,000).
+        The e-value, rounded once from integers; inf if it exceeds the largest float (for n above 1,000).
 
     Raises:
-        ValueError: if there are not between 0 and `n` successes.
+        ValueError: if `successes` is not between 0 and `n`.
     """
     if not 0 <= successes <= n:
         raise ValueError(f"{successes} successes in {n} signs")
@@ -89,35 +90,35 @@ def sign_evidence(successes: int, n: int) -> float:
         total += term
     try:
         return total / ((n + 1) * math.comb(n, successes))
-    except OverflowError:  # Python divides whole numbers exactly, and says so where the quotient is no float
+    except OverflowError:  # Python divides integers exactly, and raises if the quotient is too large for a float
         return math.inf
 
 
 @functools.cache
 def least_successes(n: int, threshold: float) -> int | None:
-    """The fewest successes in `n` signs whose `sign_evidence` reaches the threshold; None if even `n` do not."""
-    # At p > 1/2 every likelihood ratio grows with the successes, so the evidence does.
+    """The fewest successes in `n` signs whose `sign_evidence` reaches the threshold; None if `n` do not reach it."""
+    # At p > 1/2, every likelihood ratio grows with the number of successes. So does the evidence.
     found = bisect.bisect_left(range(n + 1), threshold, key=lambda successes: sign_evidence(successes, n))
     return found if found <= n else None
 
 
 def confidence_sequence(values: Sequence[float], error: float) -> Interval:
-    """The median with an interval that holds at every look at once, however the number of looks was chosen.
+    """The median with an interval that holds at all looks together, however the looks were chosen.
 
-    After each value, the lower end is where the claim "the median is above x" has a `sign_evidence` of 1 / error for
-    every x below: the k-th largest value so far, k the least number of successes that reaches it. What was once
-    claimed stands, so the ends are the tightest of all prefixes. The upper end is its mirror image. Nothing is
-    assumed of the distributions, which may differ from value to value: only that each value lies above the median
-    with at most an even chance given the earlier ones, and below it likewise. A tie with x is no success.
+    After each value, the lower end is the largest x such that the claim "the median is above y" has a `sign_evidence`
+    of 1 / error for every y below x. This is the k-th largest value so far, where k is the fewest successes that reach
+    this evidence. A claim stays valid, so the ends are the tightest ones of all prefixes. The upper end is the mirror
+    image. The distributions may differ from value to value. The only assumption is that, given the earlier values, each
+    value is above the median with a probability of at most 1/2, and below it likewise. A tie with x is no success.
 
     Args:
-        values: in the order in which they came.
-        error: the probability of missing the median on one side, ever; as much again for the other side.
+        values: in the order in which they were measured.
+        error: the probability that the interval ever misses the median, for each of its two ends.
 
     Returns:
-        The interval, of confidence 1 - 2 error. An end is infinite where no prefix reaches the evidence. ``low`` is
-        above ``high`` where the claims of different prefixes exclude each other: no one median fits these values, as
-        when it moved while they were taken. A NaN among the values makes all three NaN, as in `median_interval`.
+        The interval, of confidence 1 - 2 error. An end is infinite if no prefix reaches the evidence. ``low`` is above
+        ``high`` if the claims of different prefixes exclude each other: no single median fits these values, for example
+        because it moved while they were measured. A NaN among the values makes all three NaN, as in `median_interval`.
     """
     confidence = 1 - 2 * error
     if any(math.isnan(value) for value in values):
@@ -134,14 +135,14 @@ def confidence_sequence(values: Sequence[float], error: float) -> Interval:
 
 
 def intraclass_correlation(groups: Sequence[Sequence[float]]) -> float:
-    """How much alike the values of a group are: the share of the variance of their ranks that lies between groups.
+    """The intraclass correlation: the share of the variance of the values' ranks that is between groups.
 
-    The one-way ANOVA estimator for groups of unequal size (Donner, Int. Stat. Rev. 54, 1986), on ranks because a few
-    far values would else be all that it sees. Negative where groups differ less than chance lets them.
+    The one-way ANOVA estimator for groups of unequal size (Donner, Int. Stat. Rev. 54, 1986), applied to ranks, because
+    a few outliers would dominate it otherwise. It is negative if groups differ less than by chance.
 
     Returns:
-        At most 1. NaN where it cannot be told: with fewer than two groups, without two values in a group, if all
-        values are equal, or if one is NaN.
+        At most 1. NaN with fewer than two groups, without two values in any group, if all values are equal, or if one
+        is NaN.
     """
     ranked = _ranked(groups)
     size, count = sum(map(len, ranked)), len(ranked)
@@ -158,17 +159,17 @@ def intraclass_correlation(groups: Sequence[Sequence[float]]) -> float:
 
 
 def likeness_p(groups: Sequence[Sequence[float]], seed: int, draws: int = 1000) -> float:
-    """The probability of an `intraclass_correlation` as large as this one if the groups meant nothing.
+    """The probability of an `intraclass_correlation` at least this large if the groups have no influence.
 
-    A permutation test that counts what was found among the draws, so that it is never 0 (Phipson & Smyth, Stat.
-    Appl. Genet. Mol. Biol. 9, 2010).
+    A permutation test. The observed grouping counts as one of the draws, so the probability is never 0 (Phipson &
+    Smyth, Stat. Appl. Genet. Mol. Biol. 9, 2010).
 
     Args:
-        seed: what the permutations are drawn from.
-        draws: permutations.
+        seed: the seed of the permutations.
+        draws: the number of permutations.
 
     Returns:
-        The p-value; 1 where the correlation is NaN.
+        The p-value; 1 if the correlation is NaN.
     """
     if math.isnan(intraclass_correlation(groups)):
         return 1.0
@@ -177,10 +178,10 @@ def likeness_p(groups: Sequence[Sequence[float]], seed: int, draws: int = 1000) 
     bounds = list(itertools.pairwise([0, *ends]))
     ranks = [rank for group in ranked for rank in group]
 
-    def between() -> float:  # the total variance stays, so the correlation grows with this alone
+    def between() -> float:  # the total variance is constant, so the correlation grows with this alone
         return sum(sum(ranks[start:end]) ** 2 / (end - start) for start, end in bounds)
 
-    found = between() * (1 - 1e-12)  # another order of the same sums may round differently
+    found = between() * (1 - 1e-12)  # the same sums in another order may round differently
     shuffle = random.Random(seed).shuffle
     as_large = 0
     for _ in range(draws):
@@ -190,9 +191,9 @@ def likeness_p(groups: Sequence[Sequence[float]], seed: int, draws: int = 1000) 
 
 
 def _ranked(groups: Sequence[Sequence[float]]) -> list[list[float]]:
-    """Each value replaced by its rank among all, equal ones by their mean rank; without the empty groups."""
+    """The groups with each value replaced by its rank, equal values by their mean rank, and without empty groups."""
     ordered = sorted(value for group in groups for value in group)
-    rank = {  # the mean of the first and the last rank that it has
+    rank = {  # the mean of the first and the last rank of the value
         value: (bisect.bisect_left(ordered, value) + 1 + bisect.bisect_right(ordered, value)) / 2
         for value in set(ordered)
     }
@@ -203,10 +204,10 @@ def clopper_pearson(failures: int, trials: int, confidence: float = 0.95) -> tup
     """The exact two-sided bounds on the probability of a failure (Clopper & Pearson, Biometrika 26, 1934).
 
     Returns:
-        The lower and the upper bound, good to 1e-9; 0 and 1 without trials.
+        The lower and the upper bound, accurate to 1e-9; 0 and 1 without trials.
 
     Raises:
-        ValueError: if there are not between 0 and `trials` failures.
+        ValueError: if `failures` is not between 0 and `trials`.
     """
     if not 0 <= failures <= trials:
         raise ValueError(f"{failures} failures in {trials} trials")
@@ -215,19 +216,19 @@ def clopper_pearson(failures: int, trials: int, confidence: float = 0.95) -> tup
 
 
 def _largest_p(count: int, trials: int, tail: float) -> float:
-    """The p at which `count` successes or fewer have the probability `tail`."""
+    """The p at which at most `count` successes have the probability `tail`."""
     if count == trials:
         return 1.0
     ways = [
         math.lgamma(trials + 1) - math.lgamma(j + 1) - math.lgamma(trials - j + 1) for j in range(count + 1)
-    ]  # logarithms: the numbers themselves leave the floats at some 1,000 trials
+    ]  # logarithms, since the numbers themselves are too large for a float from about 1,000 trials on
 
     def likely(p: float) -> float:
         hit, missed = math.log(p), math.log1p(-p)
         return math.fsum(math.exp(way + j * hit + (trials - j) * missed) for j, way in enumerate(ways))
 
     low, high = count / trials, 1.0
-    for _ in range(50):  # halves the distance to the root each time: 2^-50 is 1e-15
+    for _ in range(50):  # each step halves the interval: 2^-50 is 1e-15
         middle = (low + high) / 2
         low, high = (middle, high) if likely(middle) > tail else (low, middle)
     return (low + high) / 2

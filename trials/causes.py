@@ -12,8 +12,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench_core import clock
-from bench_core.gate.versions import revisions
-from bench_core.gate.versions.store import Store
+from bench_core.gate.versions.project import read_project
+from bench_core.gate.versions.revisions import resolve
+from bench_core.gate.versions.store import VersionStore
 from bench_core.gate.versions.subjects import Subjects
 from bench_core.gate.why.explain import explain
 from bench_core.gate.why.instructions import count
@@ -126,9 +127,9 @@ def slower(text: str) -> str:
 
 def subjects(root: Path, base: str, head: str) -> Subjects:
     """Both commits as the gate builds them."""
-    project = revisions.project(root / "asv.conf.json")
-    store = Store(project)
-    resolved = [revisions.resolve(project, name) for name in (base, head)]
+    project = read_project(root / "asv.conf.json")
+    store = VersionStore(project)
+    resolved = [resolve(project, name) for name in (base, head)]
     made = [store.version(revision) for revision in resolved]
     return Subjects(made[0], made[1], store.suite(resolved[1]))
 

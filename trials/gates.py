@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import bench_core
-from bench_core import clock
+from bench_core import clock, git
 from bench_core.errors import BenchCoreError
 
 TOOL = Path(bench_core.__file__).parent.parent
@@ -41,8 +41,12 @@ def tool(dirty: bool) -> str:
     Raises:
         BenchCoreError: if they do and may not, or there is no git checkout.
     """
-    commit = _git("rev-list", "-1", "--abbrev-commit", "--abbrev=12", "HEAD", "--", *TRIED).strip()
-    changed = [line[3:] for line in _git("status", "--porcelain", "--", *TRIED).splitlines()]
+    try:
+        commit = git.output(TOOL, "rev-list", "-1", "--abbrev-commit", "--abbrev=12", "HEAD", "--", *TRIED).strip()
+    except git.GitError as error:
+        raise BenchCoreError(f"trials run in a git checkout of this project, and {TOOL} is none: {error}") from error
+    listed = git.output(TOOL, "status", "--porcelain", "-z", "--no-renames", "--", *TRIED)
+    changed = [line[3:] for line in listed.split("\0") if line]
     if not changed:
         return commit
     if not dirty:
@@ -52,17 +56,10 @@ def tool(dirty: bool) -> str:
             "Commit them, or give --dirty for a try."
         )
     digest = hashlib.sha256()
-    for name in sorted(_git("ls-files", "-z", "-c", "-o", "--exclude-standard", "--", *TRIED).split("\0")):
+    for name in sorted(git.output(TOOL, "ls-files", "-z", "-c", "-o", "--exclude-standard", "--", *TRIED).split("\0")):
         path = TOOL / name
-        digest.update(f"{name}\0".encode() + (path.read_bytes() if path.is_file() else b""))
+        digest.update(f"{name}\0".encode(errors="surrogateescape") + (path.read_bytes() if path.is_file() else b""))
     return f"{commit}+{digest.hexdigest()[:8]}"
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(TOOL), *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise BenchCoreError(f"trials run in a git checkout of this project; {TOOL} is none: {done.stderr.strip()}")
-    return done.stdout
 
 
 def gate(root: Path, *asked: str, seed: int, watch: Watch = lambda process: None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any
 from bench_core.errors import BenchCoreError
 from bench_core.gate.judge.gate import judge
 from bench_core.records.gate import CellEvidence, Effect, GateRecord, GateSettings
-from bench_core.records.version import Version
+from bench_core.records.version import Commit
 from bench_core.results import gate_file
 from trials.files import Line, Raw
 from trials.gates import kept
@@ -128,7 +128,7 @@ def _record(line: Line, comparisons: int = 1) -> GateRecord:
         noise_floor=asked["noise_floor"], limit=asked["limit"], error_rate=GateSettings.error_rate / comparisons
     )
     named = re.match("since (.+?), ", line["reason"])  # the name of the past version is kept nowhere else
-    sides = [Version(name, None, (), "", "", "", ()) for name in (named[1] if named else "base", "head")]
+    sides = [Commit(name, "", "", "") for name in (named[1] if named else "base", "head")]
     return GateRecord(
         *sides,
         settings=settings,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench_core import git
 from trials.gates import TOOL
 
 AUTHOR = ("-c", "user.name=Trials", "-c", "user.email=trials@example.org", "-c", "commit.gpgsign=false")
@@ -50,10 +50,9 @@ def made(root: Path, files: Path | None = None) -> Repository:
 
 def clone_of_tool(root: Path) -> Repository:
     """A clone of the project that is tried, as last committed."""
-    subprocess.run(["git", "clone", "-q", str(TOOL), str(root)], check=True)
+    git.output(TOOL, "clone", "-q", str(TOOL), str(root))
     return Repository(root)
 
 
 def _git(root: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(root), *AUTHOR, *arguments], check=True, capture_output=True, text=True)
-    return done.stdout.strip()
+    return git.output(root, *AUTHOR, *arguments).strip()

@@ -15,8 +15,9 @@ from typing import Any
 
 from bench_core import clock
 from bench_core.errors import BenchCoreError
-from bench_core.gate.versions import revisions
-from bench_core.gate.versions.store import Store
+from bench_core.gate.versions.project import read_project
+from bench_core.gate.versions.revisions import resolve
+from bench_core.gate.versions.store import VersionStore
 from trials import plants
 from trials.files import Trial, today
 from trials.gates import environment, gate
@@ -114,12 +115,12 @@ def asvs_own(rows: Sequence[str]) -> list[str]:
 def ask_pytest(question: Question) -> Answer:
     """pytest-benchmark through our plugin: a run with each version's installed package, the second held against the
     first."""
-    project = revisions.project(question.root / "asv.conf.json")
-    store = Store(project)
+    project = read_project(question.root / "asv.conf.json")
+    store = VersionStore(project)
     with TemporaryDirectory(prefix="trials-") as folder:
         began = clock.host()
         for side, name in (("base", question.base), ("head", question.head)):
-            site = store.version(revisions.resolve(project, name)).path
+            site = store.version(resolve(project, name)).path
             command = [
                 *(sys.executable, "-P", "-m", "pytest", "cells", "-q", "-p", "no:cacheprovider"),
                 *(f"--benchmark-storage={folder}", f"--benchmark-save={side}"),

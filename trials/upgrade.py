@@ -16,9 +16,9 @@ from typing import Any
 from bench_core import tables, units
 from bench_core.errors import BenchCoreError
 from bench_core.gate.judge.gate import judge
-from bench_core.gate.versions import revisions
-from bench_core.gate.versions.installs import environments
-from bench_core.gate.versions.store import Store
+from bench_core.gate.versions.project import read_project
+from bench_core.gate.versions.store import VersionStore
+from bench_core.gate.versions.versus import environments
 from bench_core.gate.workers.child import ONE_THREAD
 from bench_core.records.gate import SIDES, CellEvidence, GateRecord, GateVerdict, Judgement
 from bench_core.report.gate import effect
@@ -89,7 +89,7 @@ def _gate(path: Path, base: str, head: str, *options: str) -> None:
 def confirm(folder: Path, say: Callable[[str], None]) -> None:
     """Time the largest findings by hand, each in processes of its own that take turns."""
     record = gate_file.read(folder / GATE)
-    store = Store(revisions.project(TOOL / "asv.conf.json"))
+    store = VersionStore(read_project(TOOL / "asv.conf.json"))
     made = environments(store, (record.base.name, record.head.name), say)
     found = []
     for what, statement in STATEMENTS.items():

@@ -15,7 +15,7 @@ from bench_core.analysis.series import series
 from bench_core.analysis.subjects import subjects
 from bench_core.analysis.trust import trust
 from bench_core.errors import UnknownNameError
-from bench_core.records.commit import Commit
+from bench_core.records.commit import LoggedCommit
 from bench_core.records.report import Report, Subject
 from bench_core.records.results import Store
 
@@ -27,7 +27,7 @@ def report(
     *,
     date: str,
     version: str,
-    git: Mapping[str, Commit],
+    git: Mapping[str, LoggedCommit],
     link: str,
     published: str,
     machines: Sequence[str] = (),

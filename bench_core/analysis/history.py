@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from bench_core import units
 from bench_core.analysis.subjects import version_key
-from bench_core.records.commit import Commit
+from bench_core.records.commit import LoggedCommit
 from bench_core.records.gate import VerdictName
 from bench_core.records.report import Apart, ChangePoint, History, Moment, Track
 from bench_core.records.results import Run, Store, StoredGate
@@ -42,7 +42,7 @@ LEAST_NOISE = 0.001
 """The least relative noise that is assumed. Smaller differences are chance or rounding."""
 
 
-def histories(store: Store, commits: Mapping[str, Commit], link: str) -> tuple[History, ...]:
+def histories(store: Store, commits: Mapping[str, LoggedCommit], link: str) -> tuple[History, ...]:
     """The history of each machine: the commits that it measured, or that a gate on it judged, oldest first.
 
     Versions of torch that follow one another share a history, in which the upgrades are marked. Where a machine
@@ -91,7 +91,7 @@ def _placed(gate: StoredGate) -> bool:
     return head.commit is not None and not head.changed
 
 
-def _ordered(store: Store, machine: str, runs: Iterable[Run], commits: Mapping[str, Commit]) -> dict[str, int]:
+def _ordered(store: Store, machine: str, runs: Iterable[Run], commits: Mapping[str, LoggedCommit]) -> dict[str, int]:
     """The position of each commit on the axis."""
     dates = {str(run.commit): run.committed for run in runs}
     for gate in store.gates:
@@ -110,7 +110,7 @@ def _history(
     name: str,
     runs: Sequence[Run],
     order: Mapping[str, int],
-    commits: Mapping[str, Commit],
+    commits: Mapping[str, LoggedCommit],
     link: str,
 ) -> History:
     verdicts: dict[str, list[tuple[str, VerdictName, str]]] = {}
@@ -131,7 +131,7 @@ def _history(
         here = sorted(measured.get((commit, version), ()), key=lambda run: run.measured)
         moments.append(
             Moment(
-                commit=commits.get(commit, Commit(commit, "", "", here[0].committed if here else "")),
+                commit=commits.get(commit, LoggedCommit(commit, "", "", here[0].committed if here else "")),
                 link=f"{link}{commit}" if link else "",
                 torch=version,
                 upgraded=torch if torch and version and version != torch else "",

@@ -53,6 +53,18 @@ CONFIG = click.option(
     help="The asv configuration of the suite.",
 )
 
+LANES = click.option("--lanes", type=click.IntRange(1), help="Cores that measure at once. [default: at most 2]")
+
+SEED = click.option("--seed", type=click.IntRange(1), help="Seed of every random order. [default: random]")
+
+TIMEOUT = click.option(
+    "--timeout",
+    type=Duration(),
+    default="60s",
+    show_default=True,
+    help="Treat a worker as hung after this many seconds without a sign of life.",
+)
+
 PARAMS = click.option(
     "--param",
     "params",

@@ -13,9 +13,8 @@ import click
 
 from bench_core import __version__, clock
 from bench_core.cli.options import CONFIG
-from bench_core.cli.terminal import report_left_out
+from bench_core.cli.terminal import report_left_out, write_page
 from bench_core.errors import BenchCoreError
-from bench_core.files import write_whole
 from bench_core.records.report import Report
 
 PAGE = Path("bench-core-report.html")
@@ -67,7 +66,7 @@ def report(
     if output is None:
         click.echo(text, nl=not text.endswith("\n"))
         return
-    _write(output, text)
+    write_page(output, text)
     size, took = len(text.encode()) / 1e6, clock.host() - started
     click.echo(f"{output} ({size:.1f} MB, {took:.1f} s)", err=form != "html")
     if opened and not webbrowser.open(output.absolute().as_uri()):
@@ -121,18 +120,3 @@ def _formatted(found: Report, form: str) -> str:
     if form == "json":
         return json.dumps(answers.to_json(found), indent=1, allow_nan=False) + "\n"
     return answers.csv(found) if form == "csv" else answers.markdown(found)
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all.
-
-    Raises:
-        BenchCoreError: if it cannot be written.
-    """
-    try:
-        write_whole(path, text)
-    except OSError as error:
-        raise BenchCoreError(
-            f"the report cannot be written to {path}: {error.strerror}. Name a file in a folder that is writable with "
-            "--output."
-        ) from error

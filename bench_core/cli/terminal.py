@@ -27,16 +27,19 @@ def report_left_out(found: Iterable[LeftOut]) -> None:
 
 
 def write_page(path: Path | None, text: str) -> None:
-    """Write a file, whole or not at all; nothing if `path` is None.
+    """Write a page, whole or not at all. Without a path, nothing is written.
 
     Raises:
-        BenchCoreError: if it cannot be written. A file that was there before stays as it was.
+        BenchCoreError: if it cannot be written. What was there before is there still.
     """
-    if path is not None:
-        try:
-            write_whole(path, text)
-        except OSError as error:
-            raise BenchCoreError(f"{path} cannot be written: {error.strerror}.") from error
+    if path is None:
+        return
+    try:
+        write_whole(path, text)
+    except OSError as error:
+        raise BenchCoreError(
+            f"{path} cannot be written: {error.strerror}. Name a file in a folder that is writable."
+        ) from error
 
 
 def report_broken(broken: Any) -> None:

@@ -1,7 +1,7 @@
-"""Which commit made a cell slower: git chooses the commits, the gate says of each on which side of the change it is.
+"""Searches for the commit that made a cell slower: git chooses commits, and a gate compares each with the good end.
 
-Every commit is compared with the good one, and held against the middle of the difference between good and bad. It is
-the gate's own comparison, evidence included: a search that was interrupted goes on from what it had found out.
+A commit is on the bad side of the change if it is slower than the good end by more than the middle of the whole
+difference. The gates keep their evidence, so that a search that was interrupted goes on from what it had found out.
 """
 
 from __future__ import annotations
@@ -16,24 +16,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench_core import clock
+from bench_core import clock, git
 from bench_core.asv_config import naming
 from bench_core.errors import BenchCoreError, did_you_mean, shortened
+from bench_core.gate import session
 from bench_core.gate.judge.gate import judge
 from bench_core.gate.measure.discover import NoCellError
-from bench_core.gate.session import Request, Session
-from bench_core.gate.versions import revisions
-from bench_core.gate.versions.store import Store
+from bench_core.gate.prepare import Choices, Prepared, Request, prepare
+from bench_core.gate.versions.project import Project, read_project
+from bench_core.gate.versions.revisions import merge_base, resolve
+from bench_core.gate.versions.store import VersionStore
 from bench_core.records.bisect import Bisection, BisectStep, BisectVerdict
-from bench_core.records.commit import Commit
+from bench_core.records.commit import LoggedCommit
 from bench_core.records.gate import GateRecord, GateSettings, Side, VerdictName
 from bench_core.records.run import Interval
 
-Measure = Callable[[Session], GateRecord]
-"""Measures a session and shows how far it is; `measured` is one that shows nothing."""
+Measure = Callable[[Prepared], GateRecord]
+"""Measures a gate and shows how far it is; `measured` is one that shows nothing."""
 
 A_MOMENT = 0.1
-"""Seconds of measuring, which are over with the first pair."""
+"""Seconds of measuring: the budget of a gate that is to end after its first pair."""
 
 SIDE_OF_THE_CHANGE: Mapping[VerdictName, BisectVerdict] = {
     "regression": "bad",
@@ -44,8 +46,8 @@ SIDE_OF_THE_CHANGE: Mapping[VerdictName, BisectVerdict] = {
 }
 
 
-def measured(session: Session) -> GateRecord:
-    return session.measure(lambda progress: None)
+def measured(prepared: Prepared) -> GateRecord:
+    return session.measure(prepared, lambda progress: None)
 
 
 def bisect(
@@ -54,19 +56,20 @@ def bisect(
     """Search the commits between `request.base` (good) and `request.head` (bad).
 
     Args:
-        request: its settings are those that good and bad are told apart by, and the budget is that of each commit. The
-            benchmarks are bad's for all commits.
-        cell: the name of one.
-        say: takes a line on each commit, as it is known.
+        request: good and bad are told apart by its settings, and its budget is that of each commit. The benchmarks are
+            those of bad for all commits.
+        cell: the name of a cell.
+        machine: asv's description of this machine.
+        say: takes a line on each commit, as soon as its side is known.
 
     Raises:
-        BenchCoreError: if the ends do not differ, the search cannot begin, or what keeps it from going on is no
-            commit's fault. The same search goes on from there.
-        KeyboardInterrupt: after Ctrl-C. The same search goes on from there.
+        BenchCoreError: if the ends do not differ, the search cannot begin, or something keeps it from going on that is
+            no fault of a commit. Later, the same search goes on from there.
+        KeyboardInterrupt: after Ctrl-C. Later, the same search goes on from there.
     """
     assert request.base is not None
     assert request.head is not None
-    project = revisions.project(request.config)
+    project = read_project(request.config)
     good, bad = (_commit(project, name) for name in (request.base, request.head))
     _require_ancestor(project, request, good, bad, cell)
     asked = replace(request, base=good.hash, suite=bad.hash, pattern=f"^{re.escape(cell)}$", quick=False)
@@ -83,12 +86,16 @@ def bisect(
     if ends.verdict != "bad":
         raise BenchCoreError(_no_search(request, cell, compared))
     assert ends.ratio is not None
+    assert compared.settings is not None
     steps = len(candidates(project, [good.hash], bad.hash, set())).bit_length()
     middle = math.sqrt(ends.ratio.middle) - 1
     settings = replace(
-        request.settings, noise_floor=middle, limit=middle, error_rate=request.settings.error_rate / max(1, steps)
+        compared.settings, noise_floor=middle, limit=middle, error_rate=request.settings.error_rate / max(1, steps)
     )
-    found, tested = search(project, good.hash, bad, lambda commit: tests.test(commit, settings), say)
+    each = replace(
+        request.settings, noise_floor=middle, limit=middle, error_rate=settings.error_rate, seed=settings.seed
+    )
+    found, tested = search(project, good.hash, bad, lambda commit: tests.test(commit, each), say)
     return Bisection(
         cell=cell,
         good=good,
@@ -101,16 +108,16 @@ def bisect(
 
 
 def search(
-    project: revisions.Project,
+    project: Project,
     good: str,
-    bad: Commit,
-    test: Callable[[Commit], BisectStep],
+    bad: LoggedCommit,
+    test: Callable[[LoggedCommit], BisectStep],
     say: Callable[[str], None],
-) -> tuple[list[Commit], list[BisectStep]]:
-    """Halve what is left until nothing is, but commits that cannot be tested.
+) -> tuple[list[LoggedCommit], list[BisectStep]]:
+    """Halve the commits that may be the first bad one, until none is left but those that cannot be tested.
 
     Returns:
-        The first bad commit, preceded by those that could not be told from it; and what was found out on the way.
+        The first bad commit, preceded by commits that could not be told from it; and the steps.
     """
     goods, skipped, tested = [good], set[str](), list[BisectStep]()
     while left := candidates(project, goods, bad.hash, skipped):
@@ -128,34 +135,38 @@ def search(
     return [*(_commit(project, name) for name in reversed(unknown)), bad], tested
 
 
-def candidates(project: revisions.Project, goods: list[str], bad: str, skipped: set[str]) -> list[str]:
-    """The commits of which one may be the first bad one, without `bad` itself; the one that halves them first."""
+def candidates(project: Project, goods: list[str], bad: str, skipped: set[str]) -> list[str]:
+    """The commits that may be the first bad one, without `bad` itself. The first of them halves the others best."""
     listed = _between(project, goods, bad, "--bisect-all")
     return [name for name in listed if name != bad and name not in skipped]
 
 
-def _between(project: revisions.Project, goods: list[str], bad: str, *options: str) -> list[str]:
-    listed = revisions.git(project.root, "rev-list", *options, bad, "--not", *goods)
+def _between(project: Project, goods: list[str], bad: str, *options: str) -> list[str]:
+    listed = git.output(project.root, "rev-list", *options, bad, "--not", *goods)
     return [line.split(" ")[0] for line in listed.splitlines()]
 
 
-def _commit(project: revisions.Project, name: str) -> Commit:
-    found = revisions.resolve(project, name).commit
-    subject, author, date = revisions.git(project.root, "show", "-s", "--format=%s%n%an%n%as", found).splitlines()[:3]
-    return Commit(found, subject, author, date)
+def _commit(project: Project, name: str) -> LoggedCommit:
+    found = resolve(project, name).commit
+    subject, author, date = git.output(project.root, "show", "-s", "--format=%s%n%an%n%as", found).splitlines()[:3]
+    return LoggedCommit(found, subject, author, date)
 
 
-def _require_ancestor(project: revisions.Project, request: Request, good: Commit, bad: Commit, cell: str) -> None:
+def _require_ancestor(project: Project, request: Request, good: LoggedCommit, bad: LoggedCommit, cell: str) -> None:
+    """
+    Raises:
+        BenchCoreError: if good is no ancestor of bad.
+    """
     if good.hash == bad.hash:
         raise BenchCoreError(f"{request.base} and {request.head} are the same commit, {good.hash[:12]}: no search.")
-    forks = revisions.git(project.root, "rev-list", "--max-count=1", good.hash, "--not", bad.hash)
+    forks = git.output(project.root, "rev-list", "--max-count=1", good.hash, "--not", bad.hash)
     if not forks:
         return
 
     def command(*ends: str | None) -> str:
         return shlex.join(["bench-core", "bisect", *map(str, ends), cell, *naming(request.config)])
 
-    base = revisions.merge_base(project, good.hash, bad.hash)
+    base = merge_base(project, good.hash, bad.hash)
     if base == bad.hash:
         raise BenchCoreError(
             f"{request.head} is an ancestor of {request.base}, and the good commit comes first. Swap them: "
@@ -168,12 +179,14 @@ def _require_ancestor(project: revisions.Project, request: Request, good: Commit
 
 
 @dataclass(frozen=True)
-class _Compared:
-    """What comparing a commit with the good one has found out of the cell.
+class _Outcome:
+    """The outcome of comparing a commit with the good one.
 
     Attributes:
+        verdict, reason: the gate's, on the cell.
         error_side: as of `CellEvidence`.
         ratio, pairs: as of `BisectStep`.
+        settings: those of the gate; None if it measured nothing.
     """
 
     verdict: VerdictName
@@ -181,8 +194,9 @@ class _Compared:
     error_side: Side | None = None
     ratio: Interval | None = None
     pairs: int = 0
+    settings: GateSettings | None = None
 
-    def step(self, commit: Commit, seconds: float) -> BisectStep:
+    def step(self, commit: LoggedCommit, seconds: float) -> BisectStep:
         reason = self.reason.splitlines()[0]
         return BisectStep(commit, SIDE_OF_THE_CHANGE[self.verdict], reason, self.ratio, self.pairs, seconds)
 
@@ -192,83 +206,96 @@ class _Tests:
     """Compares commits with the good one.
 
     Attributes:
-        request: for a gate on good, but for head and settings.
-        cell: the one that it is about.
+        project: the project.
+        request: a gate on the good commit; head and settings are replaced for each comparison.
+        cell: the name of the cell.
+        good: the good commit.
+        machine, measure: as of `bisect`.
     """
 
-    project: revisions.Project
+    project: Project
     request: Request
     cell: str
-    good: Commit
+    good: LoggedCommit
     machine: Mapping[str, str]
     measure: Measure
 
-    def test(self, commit: Commit, settings: GateSettings) -> BisectStep:
-        """On which side of the change a commit is. One that cannot be compared is to blame for that itself, if good
-        still can be.
+    def test(self, commit: LoggedCommit, settings: Choices) -> BisectStep:
+        """Find out on which side of the change a commit is.
+
+        If it cannot be compared, the commit is skipped, provided that the good commit still works.
 
         Raises:
-            BenchCoreError: if it is not to blame.
+            BenchCoreError: if the good commit does not work any more.
             KeyboardInterrupt: after Ctrl-C.
         """
         began = clock.host()
         try:
-            session = self._session(commit, settings)
+            prepared = self._prepared(commit, settings)
         except BenchCoreError as error:
-            found = _Compared("error", str(error))
+            found = _Outcome("error", str(error))
         else:
-            found = self._compared(session)
-        if found.verdict == "error" and found.error_side != "head":  # else the gate has seen that base does not fail
+            found = self._outcome(prepared)
+        if found.verdict == "error" and found.error_side != "head":  # else the gate has seen that good works
             self._require_good(commit, found.reason)
         return found.step(commit, clock.host() - began)
 
-    def compare(self, commit: Commit, settings: GateSettings, **others: Any) -> _Compared:
-        """
+    def compare(self, commit: LoggedCommit, settings: Choices, **others: Any) -> _Outcome:
+        """Compare a commit with the good one.
+
         Args:
-            others: of the request.
+            others: further fields of the request.
 
         Raises:
             BenchCoreError: if they cannot be compared, for whatever reason.
             KeyboardInterrupt: after Ctrl-C.
         """
-        return self._compared(self._session(commit, settings, **others))
+        return self._outcome(self._prepared(commit, settings, **others))
 
-    def names(self, commit: Commit) -> tuple[list[str], str]:
-        """The cells that good or a commit has; and a sentence on each module that does not import with either."""
-        found = self._session(commit, self.request.settings, pattern=None).found
-        assert found is not None, "the two differ, or no cell would have been looked for"
+    def names(self, commit: LoggedCommit) -> tuple[list[str], str]:
+        """The cells that the good commit or this one has, and a sentence on each module that imports with neither."""
+        work = self._prepared(commit, self.request.settings, pattern=None).work
+        assert work is not None, "the two differ, or no cell would have been looked for"
+        found = work.found
         benchmarks = {entry["name"] for entry in found.declared}
         named = [*(cell.name for cell in (*found.cells, *found.failed)), *found.left_out]
         cells = sorted(name for name in named if name.partition("(")[0] in benchmarks)
         return cells, "".join(f" {name} {found.left_out[name]}." for name in named if name not in cells)
 
-    def _session(self, commit: Commit, settings: GateSettings, **others: Any) -> Session:
+    def _prepared(self, commit: LoggedCommit, settings: Choices, **others: Any) -> Prepared:
         asked = replace(self.request, base=self.good.hash, head=commit.hash, settings=settings, **others)
-        return Session(asked, self.machine, lambda line: None)
+        return prepare(asked, self.machine, lambda line: None)
 
-    def _compared(self, session: Session) -> _Compared:
-        record = self.measure(session)
+    def _outcome(self, prepared: Prepared) -> _Outcome:
+        record = self.measure(prepared)
         if record.interrupted:
             raise KeyboardInterrupt
         if record.identical:
-            return _Compared("pass", "the package is identical to good's")
+            return _Outcome("pass", "the package is identical to good's")
         if not record.cells:
-            return _Compared("error", f"it skips itself: {record.left_out[self.cell]}")
+            return _Outcome("error", f"it skips itself: {record.left_out[self.cell]}")
         found = judge(record).cells[0]
         judged, evidence = found.judgement, found.evidence
         pairs = len(evidence.effects)
-        return _Compared(judged.verdict, judged.reason, evidence.error_side, judged.ratio if pairs else None, pairs)
+        return _Outcome(
+            verdict=judged.verdict,
+            reason=judged.reason,
+            error_side=evidence.error_side,
+            ratio=judged.ratio if pairs else None,
+            pairs=pairs,
+            settings=record.settings,
+        )
 
-    def _require_good(self, commit: Commit, why: str) -> None:
-        """Build good anew, and hold it against itself: what it cannot do either is no fault of a commit.
+    def _require_good(self, commit: LoggedCommit, why: str) -> None:
+        """Build the good commit anew, and compare it with itself.
 
         Raises:
-            BenchCoreError: if it fails, too.
+            BenchCoreError: if that fails: then whatever failed before is no fault of the commit.
         """
         try:
-            store = Store(self.project)
+            store = VersionStore(self.project)
             with tempfile.TemporaryDirectory(prefix="making-", dir=store.folder, ignore_cleanup_errors=True) as folder:
-                Store(self.project, Path(folder)).version(revisions.resolve(self.project, self.good.hash))
+                VersionStore(self.project, Path(folder)).version(resolve(self.project, self.good.hash))
             settings = replace(self.request.settings, budget=A_MOMENT)
             found = self.compare(self.good, settings, force=True, fresh=True)
             if found.verdict == "error":
@@ -282,7 +309,7 @@ class _Tests:
 
 
 def _no_such_cell(name: str, known: Sequence[str]) -> str:
-    """What a name that is none may have meant: the names that it is a part of, or else those that are spelt alike."""
+    """An error with the cells that may be meant: those whose names hold this one, or else are spelt alike."""
     holding = [repr(cell) for cell in known if name in cell]
     if holding:
         where = "one" if len(holding) == 1 else "several"
@@ -292,7 +319,7 @@ def _no_such_cell(name: str, known: Sequence[str]) -> str:
     return f"there is no cell {name!r}.{hint} `bench-core list` prints all names."
 
 
-def _no_search(request: Request, cell: str, ends: _Compared) -> str:
+def _no_search(request: Request, cell: str, ends: _Outcome) -> str:
     """Why there is nothing to search for."""
     if ends.verdict == "error":
         return (

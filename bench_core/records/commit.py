@@ -1,4 +1,4 @@
-"""A commit, as a person knows it."""
+"""A commit as git's log shows it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Commit:
-    """A commit, as a person knows it.
+class LoggedCommit:
+    """A commit as git's log shows it.
 
     Attributes:
-        hash: in full.
-        subject, author: of its message.
-        date: of its author, ISO 8601.
+        hash: the full hash.
+        subject: the first line of the message.
+        author: the name of the author.
+        date: the author's date, ISO 8601.
     """
 
     hash: str

@@ -8,12 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from bench_core.codec import LATER
 from bench_core.records.run import Interval
 from bench_core.records.version import Version
-
-ADDED_LATER = {"later": True}
-"""Marks a field that the first files do not have, as `bench_core.codec.LATER` does. It is spelled out because workers
-import this module, and must not import the codec's library."""
 
 Side = Literal["base", "head"]
 
@@ -289,12 +286,12 @@ class GateRecord:
     interrupted: bool = False
     resumed: int = 0
     first_pair: int = 0
-    causes: tuple[Cause, ...] = field(default=(), metadata=ADDED_LATER)
-    instructions: tuple[Instructions, ...] = field(default=(), metadata=ADDED_LATER)
-    code: Version | None = field(default=None, metadata=ADDED_LATER)
-    unfair: tuple[str, ...] = field(default=(), metadata=ADDED_LATER)
-    besides: tuple[str, ...] = field(default=(), metadata=ADDED_LATER)
-    past: GateRecord | None = field(default=None, metadata=ADDED_LATER)
+    causes: tuple[Cause, ...] = field(default=(), metadata={LATER: True})
+    instructions: tuple[Instructions, ...] = field(default=(), metadata={LATER: True})
+    code: Version | None = field(default=None, metadata={LATER: True})
+    unfair: tuple[str, ...] = field(default=(), metadata={LATER: True})
+    besides: tuple[str, ...] = field(default=(), metadata={LATER: True})
+    past: GateRecord | None = field(default=None, metadata={LATER: True})
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a report says: the records between the analyses, which compute them, and the pages, which show them."""
+"""The content of a report: records that the analyses compute and the pages show."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from bench_core.records.commit import Commit
+from bench_core.records.commit import LoggedCommit
 from bench_core.records.gate import VerdictName
 from bench_core.records.results import CellResult, Tally, Tried
 from bench_core.records.run import Interval, LeftOut
@@ -14,11 +14,11 @@ from bench_core.records.run import Interval, LeftOut
 
 @dataclass(frozen=True)
 class RunKey:
-    """What tells one run of the suite from the others: cells with the same key were measured together.
+    """The key of a run. Cells with the same key were measured together.
 
     Attributes:
-        file: the name of its result file, which gathers all runs of one commit in one environment.
-        began: ISO 8601, UTC; "" where that was not stored, and the file then counts as one run.
+        file: the name of the result file, which holds all runs of one commit in one environment.
+        began: when the run began, ISO 8601, UTC; "" if that was not stored. Then the whole file counts as one run.
     """
 
     file: str
@@ -30,9 +30,9 @@ class Measured:
     """The newest stored value of a cell in one subject.
 
     Attributes:
-        run: that it was measured in.
-        commit: that it was measured of, in full; None outside the history.
-        date: when, ISO 8601, UTC.
+        run: the run that measured it.
+        commit: the full hash of the measured commit; None outside the history.
+        date: when it was measured, ISO 8601, UTC.
         reproduce: a shell command that measures it again.
     """
 
@@ -48,12 +48,12 @@ class Subject:
     """One machine with one environment, of commits or outside the history: a column of the report.
 
     Attributes:
-        name: short and unique in the report, e.g. ``epyc-2core, torch 2.13.0+cpu``.
-        machine: asv's name of it.
-        description: asv's description of the machine, and the versions of what the environment holds.
-        caches: name to bytes, smallest first, e.g. ``{"L1d": 32768}``; empty where they were not stored.
-        cells: by name.
-        failed: cells that have no value because they failed.
+        name: a short name, unique in the report, e.g. ``epyc-2core, torch 2.13.0+cpu``.
+        machine: asv's name of the machine.
+        description: asv's description of the machine, and the versions of the installed packages.
+        caches: cache to bytes, the smallest first, e.g. ``{"L1d": 32768}``; empty if they were not stored.
+        cells: the cells by name.
+        failed: cells without a value because they failed.
     """
 
     name: str
@@ -69,9 +69,9 @@ class Point:
     """A cell on an axis.
 
     Attributes:
-        n: elements, modules, parameters, ...: the value of the axis.
+        n: the position on the axis: a number of elements, modules, parameters, ...
         label: the parameter's value as stored, e.g. ``256x256``.
-        value: seconds (or the unit of the series) a call.
+        value: seconds (or the unit of the series) per call.
     """
 
     cell: str
@@ -85,12 +85,12 @@ class Series:
     """One operation along one axis: a line of a chart.
 
     Attributes:
-        benchmark, unit: as of the cells.
+        benchmark, unit: those of the cells.
         fixed: the other parameters.
         axis: the parameter that varies, e.g. ``size``.
         counts: what `Point.n` counts: ``elements``, ``modules``, ``parameters``, ``tensors``, ``uses``, ...
-        item_bytes: of an element, where the axis counts elements of a known dtype; else None.
-        points: in the order of `n`; at least two.
+        item_bytes: the bytes of an element, if the axis counts elements of a known dtype; else None.
+        points: at least two points, ordered by `n`.
     """
 
     subject: str
@@ -108,7 +108,7 @@ class Series:
 
     @property
     def label(self) -> str:
-        """The values of the fixed parameters: what tells it from the other lines of its benchmark."""
+        """The values of the fixed parameters, which distinguish the lines of one benchmark."""
         return ", ".join(self.fixed.values())
 
 
@@ -120,15 +120,15 @@ class Limit:
     """How far a cell is from what the hardware, or the interpreter, can do.
 
     Attributes:
-        bound: by what it is limited at best.
-        achieved, ceiling: bytes a second, numbers a second, or (interpreter) items a second.
-        share: achieved over ceiling, from both intervals; above 1 it does better than the yardstick. Its ends are not
-            known where the cell and its yardsticks are of two runs, or where the yardsticks do not
-            tell of the cell's size: it lies outside of theirs, or a cache ends between theirs.
-        yardsticks: the cell, or the two of neighbouring sizes, that the ceiling was measured with.
-        level: where the data lie, e.g. ``L2`` or ``memory``; "" where caches are unknown or do not matter.
-        to_gain: seconds a call between the cell and its ceiling; 0 at the ceiling or above it, and always for the
-            interpreter: no job can be the empty loop that it is held to.
+        bound: what limits the cell at best.
+        achieved, ceiling: bytes per second, numbers per second, or (interpreter) items per second.
+        share: achieved over ceiling, from both intervals. Above 1 the cell does better than the yardstick. The ends are
+            unknown if the cell and its yardsticks were measured in two runs, or if the yardsticks do not cover the
+            cell's size: it is outside their sizes, or a cache ends between them.
+        yardsticks: the cell, or the two cells of neighbouring sizes, that the ceiling was measured with.
+        level: where the data are, e.g. ``L2`` or ``memory``; "" if the caches are unknown or do not matter.
+        to_gain: the seconds per call between the cell and its ceiling; 0 at the ceiling and above. For the interpreter
+            it is always 0, because its ceiling is an empty loop, which no job can be.
     """
 
     subject: str
@@ -149,12 +149,12 @@ class Limit:
 
 @dataclass(frozen=True)
 class Residual:
-    """How a point departs from its law.
+    """The difference between a point and its law.
 
     Attributes:
         relative: measured over fitted, less 1.
-        departs: by more than its own uncertainty and what the law leaves open.
-        why: what may be behind it: ``cache edge: no longer fits in L2``, ``unknown``; "" if it does not depart.
+        departs: whether the difference is larger than the uncertainty of the point and of the law.
+        why: a possible cause: ``cache edge: no longer fits in L2``, ``unknown``; "" if the point does not depart.
     """
 
     point: Point
@@ -169,12 +169,12 @@ class Growth:
     """The fitted law of a series: ``fixed + each n``, and ``each_beyond`` for every unit beyond the bend.
 
     Attributes:
-        fixed: seconds a call that do not depend on n.
-        each: seconds for each element, module, ...
-        bend: the n where the cost of a further one changes; None for a straight law.
-        each_beyond: seconds for each one beyond the bend; equal to `each` without one.
+        fixed: the seconds per call that do not depend on n.
+        each: the seconds for each element, module, ...
+        bend: the n where the cost of a further element changes; None for a straight law.
+        each_beyond: the seconds for each element beyond the bend; equal to `each` without a bend.
         exponent: the local slope of log time over log n at the largest n: 1 is linear, 2 quadratic.
-        follows: the law describes the points; where it does not, `exponent` says more than `fixed` and `each`.
+        follows: whether the points follow the law. If not, `exponent` says more than `fixed` and `each`.
         sentence: the law in words.
     """
 
@@ -194,9 +194,9 @@ class Rival:
     """One way to do a job.
 
     Attributes:
-        ratio: its value over that of the best one of the same job; 1 with interval 1 to 1 for the best itself.
-        tied: it cannot be told from the best.
-        unties: it leaves tied parameters untied, so it does less.
+        ratio: its value over that of the best way to do the same job; exactly 1 for the best way itself.
+        tied: whether no difference from the best way could be shown.
+        unties: whether it leaves tied parameters untied, and so does less.
     """
 
     name: str
@@ -217,14 +217,14 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Job:
-    """A job of the suite that has rivals: one benchmark, one device, ..., at every size.
+    """A job that can be done in several ways: one benchmark, one device, ..., at every size.
 
     Attributes:
         rivals: the parameter whose values are the ways.
-        fixed: parameters that are the same in all rankings.
-        axis: the parameter that tells the rankings apart; "" where there is one ranking.
-        rankings: in the order of the axis.
-        flips: where the best way changes, in words: ``data up to 64x64, no_grad from 256x256``; () where it does not.
+        fixed: the parameters that are the same in all rankings.
+        axis: the parameter that differs between the rankings; "" if there is only one.
+        rankings: one for each value of the axis, in its order.
+        flips: where the best way changes, in words: ``data up to 64x64, no_grad from 256x256``; () if it does not.
         advice: one sentence, never stronger than the intervals allow.
     """
 
@@ -240,14 +240,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Crossing:
-    """Two values of a parameter against each other along an axis: cpu and cuda, float32 and bfloat16, 1 and all.
+    """Two values of a parameter, compared along an axis: cpu and cuda, float32 and bfloat16, 1 and all threads.
 
     Attributes:
-        parameter, first, second: e.g. ``device``, ``cpu``, ``cuda``.
+        parameter, first, second: the parameter and its two values, e.g. ``device``, ``cpu``, ``cuda``.
         fixed: the other parameters.
-        ratios: at each label its n, and second over first.
-        crossings: the n where the faster one changes, in the order of n; () where one is faster at every size.
-        sentence: in words.
+        ratios: for each point of the axis its label, its n, and the ratio second over first.
+        crossings: each n where the faster value changes, in order; () if one value is faster at every size.
+        sentence: the result in words.
     """
 
     subject: str
@@ -267,14 +267,14 @@ class Moment:
     """A commit on the axis of the history.
 
     Attributes:
-        commit: subject and author are "" where git does not know it.
-        link: to its page; "" without.
-        torch: the version that was measured with.
-        upgraded: from which version torch was upgraded here; "" where it was not.
-        verdicts: of gates whose head is this commit: (base's name, verdict, reason).
+        commit: the commit. Subject and author are "" if git does not know it.
+        link: the address of its page; "" if there is none.
+        torch: the version of torch.
+        upgraded: the version that torch was upgraded from at this commit; "" if it was not upgraded.
+        verdicts: the gates whose head is this commit: (name of base, verdict, reason).
     """
 
-    commit: Commit
+    commit: LoggedCommit
     link: str
     torch: str
     upgraded: str
@@ -300,7 +300,7 @@ class Track:
 
     Attributes:
         values: (index of the moment, value), in order.
-        changes: what the method finds; () also where there are too few values to tell.
+        changes: the steps that the method finds; () also if there are too few values.
     """
 
     cell: str
@@ -311,11 +311,11 @@ class Track:
 
 @dataclass(frozen=True)
 class Apart:
-    """A gate whose head is no commit: a working tree, or an install.
+    """A gate whose head is no commit, but a working tree or an install.
 
     Attributes:
-        date: ISO 8601, UTC.
-        base, head: their names.
+        date: when the gate began, ISO 8601, UTC.
+        base, head: the names of the two versions.
     """
 
     date: str
@@ -327,11 +327,11 @@ class Apart:
 
 @dataclass(frozen=True)
 class History:
-    """A machine's cells over the commits that it has measured, or that a gate on it has judged, oldest first.
+    """A machine's cells over the commits that it has measured or judged in a gate, the oldest first.
 
     Attributes:
-        method: how change points are found, how many of them may be none, and what is missed, in sentences.
-        apart: gates that have no place on the axis.
+        method: how change points are found, how many of them may be false, and what is missed, in sentences.
+        apart: the gates that have no place on the axis.
     """
 
     machine: str
@@ -343,12 +343,12 @@ class History:
 
 @dataclass(frozen=True)
 class TrustedRun:
-    """A run that values of a subject are of.
+    """A run that measured some of a subject's values.
 
     Attributes:
-        commit: as of `Measured`.
-        cells: how many of the values are of it.
-        doctor: what `bench-core doctor` said when it began, (level, sentence, what to do) each; None where that was
+        commit: as in `Measured`.
+        cells: the number of values that it measured.
+        doctor: the findings of `bench-core doctor` when the run began: (level, sentence, what to do); None if they were
             not stored.
     """
 
@@ -360,14 +360,14 @@ class TrustedRun:
 
 @dataclass(frozen=True)
 class Trust:
-    """How far to believe a subject's figures.
+    """How reliable a subject's figures are.
 
     Attributes:
-        noise: quartiles of the cells' relative half widths (of 99 % intervals), of cells that have one.
-        known: cells that have an interval.
-        unknown: cells that have none.
-        unsure: cells uncertain by over 10 %.
-        runs: that the values are of, the latest first.
+        noise: the quartiles of the relative half widths of the 99 % intervals.
+        known: the number of cells with an interval.
+        unknown: the number of cells without an interval.
+        unsure: the cells whose half width is over 10 %.
+        runs: the runs that measured the values, the latest first.
         controls: the tally of the gates on this machine; None without gates.
         method: how a figure is measured, in sentences.
     """
@@ -384,14 +384,14 @@ class Trust:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that a report says, in whatever form.
+    """The whole content of a report, in any form.
 
     Attributes:
-        date: when it was made, ISO 8601, UTC.
-        version: of bench_core.
-        tried: trials of the gate on these machines.
-        left_out: files and parts of them that could not be used, and why.
-        published: the address of asv's own pages, relative to the report; "" where `asv publish` has not been run.
+        date: when the report was made, ISO 8601, UTC.
+        version: the version of bench_core.
+        tried: the trials of the gate on these machines.
+        left_out: files and parts of files that could not be used, and why.
+        published: the address of asv's own pages, relative to the report; "" if `asv publish` has not been run.
     """
 
     date: str
@@ -414,9 +414,9 @@ class Compared:
     """A cell in two results.
 
     Attributes:
-        ratio: second over first, from both intervals; they are not of one run, so it tells only of large changes.
-        differs: the interval excludes 1 by more than a difference of layout or machine state usually makes.
-        changed: there is no interval, and the values are further apart than two readings of the same code usually are.
+        ratio: second over first, from both intervals. They are from different runs, so only large changes show.
+        differs: whether the interval excludes 1 by more than the memory layout or the machine's state usually cause.
+        changed: whether there is no interval, and the values differ by more than two readings of the same code do.
     """
 
     cell: str

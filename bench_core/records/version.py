@@ -1,32 +1,129 @@
-"""One side of a comparison: something that a worker can import."""
+"""The versions that a gate compares."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
+from bench_core import codec
+
 VersionName = Literal["base", "head", "past"]
-"""Which of the versions of a gate: the two that are compared, and the older one that head is compared with, too."""
+"""The part that a version plays in a gate: base and head are compared, and head is also compared with past."""
+
+WORKING_TREE = "working tree"
+"""The name of the working tree. It holds a space, so no revision has this name."""
 
 
 @dataclass(frozen=True)
-class Version:
-    """One side of a comparison: something that a worker can import.
+class Commit:
+    """The project as it is in a commit.
 
     Attributes:
-        name: as it was asked for, e.g. ``main``, or ``torch==2.11.0``; ``working tree`` for what is not committed.
-        commit: the full hash that it was made from; for a working tree, the one that it stands on.
-        changed: files that differ from that commit; () for a commit.
-        digest: of the content that matters: package and build configuration.
-        benchmarks: of the benchmark folder's content.
-        path: the folder to put in front of the import path; "" where an interpreter is all that differs.
-        packages: the top-level names that it provides.
+        name: the name given on the command line, e.g. ``main``.
+        hash: the full hash.
+        digest: the digest of the files that the package depends on.
+        benchmarks: the digest of the benchmark folder.
+        packages: the top-level names that can be imported.
     """
+
+    name: str
+    hash: str
+    digest: str
+    benchmarks: str
+    packages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class WorkingTree:
+    """The project as it lies in the working tree.
+
+    Attributes:
+        below: the full hash of the commit that is checked out.
+        changed: the files that differ from that commit; () if there are none.
+        digest, benchmarks, packages: as of `Commit`.
+    """
+
+    below: str
+    changed: tuple[str, ...]
+    digest: str
+    benchmarks: str
+    packages: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return WORKING_TREE
+
+
+@dataclass(frozen=True)
+class Install:
+    """A release of a package, installed with its dependencies into a folder of its own.
+
+    Attributes:
+        name: the requirement or the wheel given on the command line, e.g. ``torch==2.11.0``.
+        digest: the digest of all that decides what is installed.
+        packages: the top-level names that can be imported.
+    """
+
+    name: str
+    digest: str
+    packages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """A Python interpreter with the packages of its environment.
+
+    Attributes:
+        name: the path given on the command line.
+        digest: the digest of the interpreter and of its packages.
+    """
+
+    name: str
+    digest: str
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """None of its packages is looked for anywhere else."""
+        return ()
+
+
+Version = Commit | WorkingTree | Install | Interpreter
+
+
+def commit_of(version: Version) -> str | None:
+    """The hash of the commit that a version was made from; for a working tree, that of the commit below it."""
+    match version:
+        case Commit(hash=found) | WorkingTree(below=found):
+            return found
+        case Install() | Interpreter():
+            return None
+
+
+@dataclass(frozen=True)
+class FlatVersion:
+    """A version of any kind in JSON (docs/gate-json.md). Fields that a kind lacks are None or empty."""
 
     name: str
     commit: str | None
     changed: tuple[str, ...]
     digest: str
     benchmarks: str
-    path: str
     packages: tuple[str, ...]
+
+
+def flattened(version: Version) -> FlatVersion:
+    changed = version.changed if isinstance(version, WorkingTree) else ()
+    benchmarks = version.benchmarks if isinstance(version, Commit | WorkingTree) else ""
+    return FlatVersion(version.name, commit_of(version), changed, version.digest, benchmarks, version.packages)
+
+
+def unflattened(flat: FlatVersion) -> Version:
+    """The inverse of `flattened`. Every install has packages, and no interpreter."""
+    if flat.commit is None:
+        return Install(flat.name, flat.digest, flat.packages) if flat.packages else Interpreter(flat.name, flat.digest)
+    if flat.name == WORKING_TREE:
+        return WorkingTree(flat.commit, flat.changed, flat.digest, flat.benchmarks, flat.packages)
+    return Commit(flat.name, flat.commit, flat.digest, flat.benchmarks, flat.packages)
+
+
+codec.stored_as(Version, FlatVersion, flattened, unflattened)

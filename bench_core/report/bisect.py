@@ -1,4 +1,4 @@
-"""What a search for a commit has found, for the terminal."""
+"""The result of a search for a commit, for the terminal."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from rich.text import Text
 
 from bench_core import units
 from bench_core.records.bisect import Bisection
-from bench_core.records.commit import Commit
+from bench_core.records.commit import LoggedCommit
 from bench_core.report.gate import effect, reproducing
 
 
 def summary(found: Bisection, suite: Sequence[str] = ()) -> RenderableType:
-    """The commit, by how much it is slower, and what to do next. Print it with ``crop=False`` for the commands.
+    """The commit that was found, by how much it is slower, and what to do next.
+
+    Print it with ``crop=False``, so that the commands stay whole.
 
     Args:
-        suite: what names the suite in a command, where it is not the usual one.
+        suite: the options that name the suite in a command, see `bench_core.asv_config.naming`.
     """
     culprit = found.culprits[-1]
     measured = next((step for step in found.steps if step.commit == culprit), found.ends)
@@ -41,5 +43,5 @@ def summary(found: Bisection, suite: Sequence[str] = ()) -> RenderableType:
     return Group(*lines)
 
 
-def _named(commit: Commit) -> str:
+def _named(commit: LoggedCommit) -> str:
     return f"{commit.hash[:12]} {commit.subject} ({commit.author}, {commit.date})"

@@ -9,19 +9,21 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from bench_core import git
 from bench_core.errors import BenchCoreError, require_writable
 from bench_core.records.gate import SIDES, CellEvidence, GateRecord, Side
+from bench_core.records.version import Commit, WorkingTree, commit_of
 
 TOOL = "gate"
 """The name of the environment, and the value of the parameter ``sampling``."""
 
 
-def store(record: GateRecord, results_dir: Path, config: Path, declared: list[dict[str, Any]]) -> list[Path]:
+def store(record: GateRecord, results_dir: Path, config: Path, declared: Sequence[Mapping[str, Any]]) -> list[Path]:
     """Store the times of each side that is a commit. A working tree has no place in the history.
 
     Args:
@@ -39,8 +41,8 @@ def store(record: GateRecord, results_dir: Path, config: Path, declared: list[di
     commits: dict[str, Side] = {}
     for side in SIDES:
         version = getattr(record, side)
-        if version.commit is not None and not version.changed:
-            commits.setdefault(version.commit, side)  # both the same, in a gate on itself
+        if isinstance(version, Commit) or (isinstance(version, WorkingTree) and not version.changed):
+            commits.setdefault(str(commit_of(version)), side)  # both the same, in a gate on itself
     if not record.cells or not commits:
         return []
     require_writable(results_dir)
@@ -49,15 +51,13 @@ def store(record: GateRecord, results_dir: Path, config: Path, declared: list[di
 
 
 def _stored(
-    record: GateRecord, side: Side, commit: str, results_dir: Path, config: str, declared: list[dict[str, Any]]
+    record: GateRecord, side: Side, commit: str, results_dir: Path, config: str, declared: Sequence[Mapping[str, Any]]
 ) -> Path:
     from asv.benchmarks import Benchmarks
     from asv.config import Config
     from asv.environment import get_env_name
     from asv.machine import Machine
-    from asv.repo import get_repo
     from asv.results import Results
-    from asv.util import ProcessError
 
     conf = Config.load(config)
     conf.results_dir = str(results_dir)
@@ -68,8 +68,8 @@ def _stored(
     python = record.machine["python"]
     name = get_env_name(TOOL, python, requirements, {})
     try:
-        date = get_repo(conf).get_date(commit)
-    except (ProcessError, ValueError) as error:
+        date = 1000 * git.author_date(Path(conf.repo), commit)  # milliseconds, as in asv's files
+    except git.GitError as error:
         raise BenchCoreError(
             f"the times of {commit[:8]} cannot be stored: the repository that {config} names has no such commit."
         ) from error

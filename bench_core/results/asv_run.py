@@ -1,8 +1,7 @@
-"""Times cells through asv, in this process's own environment, and stores each benchmark as soon as it is timed.
+"""Times cells with asv's own runner, in the installed environment, and stores each benchmark as soon as it is timed.
 
-`asv run` builds an environment for every commit, which takes minutes, and writes its results when all is done. Here
-asv's own runner does the same with two differences: the environment is the one that is installed here (and says so,
-with its versions), and the results are written after every benchmark, so that an interrupted run keeps what it has.
+`asv run` differs in two ways: it builds an environment for every commit, which takes minutes, and it writes its results
+only at the end. Here results are named after the installed versions, and an interrupted run keeps what it has timed.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import importlib.metadata
 import logging
 import math
 import os
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,28 +23,27 @@ from asv import environment
 from asv.benchmarks import Benchmarks
 from asv.config import Config
 from asv.machine import Machine, MachineCollection
-from asv.repo import get_repo
 from asv.results import Results
 from asv.runner import run_benchmarks
 from asv.util import UserError
 
+from bench_core import git
 from bench_core.asv_config import WITHOUT_COMMIT, asv_config
 from bench_core.errors import BenchCoreError, require_writable
-from bench_core.files import is_report
 from bench_core.records.results import Circumstances
 from bench_core.results.store import append_circumstances
 from bench_core.timing.cells import Cell, SuiteDirectory
 
 REPORTED = ("torch", "numpy")
-"""Packages whose versions name the environment in the result files."""
+"""Packages whose versions are a part of the environment's name in the result files."""
 
 QUICK: Mapping[str, Any] = {"rounds": 1, "repeat": [5, 100, 0.06], "warmup_time": 0.02}
-"""asv attributes of the quick profile: one pass over the suite instead of two, and half the samples, so that its 215
-cells take less than a minute."""
+"""asv's attributes of the quick profile: one round instead of two, and half the samples. Its 215 cells take less than a
+minute."""
 
 
 class InstalledEnvironment(environment.ExistingEnvironment):  # type: ignore[misc]
-    """The interpreter that runs us, named by its versions and not by its path."""
+    """asv's environment for the running interpreter, named by versions instead of the interpreter's path."""
 
     tool_name = "installed"
 
@@ -70,7 +67,7 @@ def versions() -> dict[str, str]:
 
 
 def description() -> dict[str, str]:
-    """This machine as asv's result files describe it, with the versions that are installed."""
+    """This machine as asv's result files describe it, with the installed versions."""
     return {**Machine.get_defaults(), "python": python_version(), **versions()}
 
 
@@ -80,14 +77,14 @@ def python_version() -> str:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run has timed.
+    """A run that has ended.
 
     Attributes:
         path: the result file.
-        commit: the commit that it is stored under, or None.
-        timed: cells that were timed.
-        failed: benchmark name to what it printed.
-        interrupted: the run was ended by Ctrl-C.
+        commit: the hash that the results are stored under, or None.
+        timed: the number of cells that were timed.
+        failed: the benchmarks that failed: name to what each printed.
+        interrupted: whether Ctrl-C ended the run.
     """
 
     path: Path
@@ -98,39 +95,33 @@ class Outcome:
 
 
 Progress = Callable[[str, float], None]
-"""Called after each benchmark, in each round, with its name and the share of the whole run that it was."""
+"""Called after each benchmark, in each round, with its name and its share of the whole run."""
 
 
 def commit_to_pin(config: Path) -> tuple[str | None, str]:
-    """The commit that results belong to, and if there is none, why not.
+    """The commit that results belong to.
+
+    Every file that may be timed must be as in that commit. asv's own folders, documentation and reports may differ.
 
     Returns:
-        (hash, "") or (None, reason). Whatever may be timed counts, new files included; asv's own folders,
-        documentation and reports do not.
+        (hash, ""); or (None, reason) if there is no such commit.
     """
     folder, named = config.resolve().parent, asv_config(config)
-
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
-        except (OSError, subprocess.CalledProcessError):
-            return None
-        return done.stdout.rstrip()  # the first column of `status` may be a space
-
-    commit, top = git("rev-parse", "HEAD"), git("rev-parse", "--show-toplevel")
-    if commit is None or top is None or Path(top).resolve() != (folder / named.repo).resolve():
+    try:
+        commit, root = git.commit(folder, "HEAD"), git.top(folder)
+    except (git.GitError, git.MissingError):
+        commit, root = None, None
+    if root is None or root != (folder / named.repo).resolve():
         return None, "this folder is not a git checkout"
-    root = Path(top).resolve()
     own = [path.resolve() for path in (named.results, named.environments, named.html)]
     # git refuses a pathspec outside the tree, where asv's folders may lie.
-    excluded = [f":(exclude,top){path.relative_to(root)}" for path in own if path.is_relative_to(root)]
-    changed = git("status", "--porcelain", "--", ":/", *excluded, ":(exclude,top)docs", ":(exclude,top,glob)**/*.md")
-    if changed is None:
+    excluded = [f":(exclude,top,literal){path.relative_to(root)}" for path in own if path.is_relative_to(root)]
+    try:
+        changed = git.uncommitted(folder, [*excluded, ":(exclude,top)docs", ":(exclude,top,glob)**/*.md"])
+    except git.GitError:
         return None, "git cannot say here what has changed since its last commit"
-    lines = [line for line in changed.splitlines() if not is_report(line)]
-    if lines:
-        paths = [line[3:] for line in lines]
-        shown = ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
+    if changed:
+        shown = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
         return None, f"there are uncommitted changes ({shown})"
     return commit, ""
 
@@ -169,7 +160,7 @@ def run(
         env = InstalledEnvironment(conf, "same", {}, {})
         benchmarks = Benchmarks(conf, suite.declared, regex=_exactly(cells))
         described = {**here.__dict__, "python": env.python, **env.requirements}
-        date = get_repo(conf).get_date(commit) if commit else 0
+        date = 1000 * git.author_date(Path(conf.repo), commit) if commit else 0  # milliseconds, as in asv's files
         results = StoredAtOnce(described, env.requirements, commit or "", date, env.python, env.name, env.env_vars)
         results.announce = _announcer(benchmarks, cells, attributes or {}, progress)
         results.folder = where
@@ -179,22 +170,7 @@ def run(
         else:
             results._filename = WITHOUT_COMMIT
         benchmarks.save()
-        interrupted = False
-        try:
-            run_benchmarks(
-                benchmarks,
-                env,
-                results=results,
-                extra_params=dict(attributes or {}),
-                record_samples=True,
-                launch_method="forkserver" if hasattr(os, "fork") else "spawn",
-            )
-        except KeyboardInterrupt:
-            interrupted = True
-        except UserError as error:
-            if "Interrupted" not in str(error):  # what asv makes of Ctrl-C while a worker runs
-                raise BenchCoreError(f"asv: {error}") from error
-            interrupted = True
+        interrupted = _timed(benchmarks, env, results, attributes or {})
         if interrupted and not results.errcode:  # asv notes one for each benchmark of this run
             raise BenchCoreError("interrupted before anything was timed; nothing is stored.")
         if circumstances is not None:
@@ -208,12 +184,41 @@ def run(
         )
 
 
+def _timed(
+    benchmarks: Benchmarks, env: InstalledEnvironment, results: StoredAtOnce, attributes: Mapping[str, Any]
+) -> bool:
+    """Let asv time the benchmarks.
+
+    Returns:
+        Whether Ctrl-C ended it.
+
+    Raises:
+        BenchCoreError: if asv gives up.
+    """
+    try:
+        run_benchmarks(
+            benchmarks,
+            env,
+            results=results,
+            extra_params=dict(attributes),
+            record_samples=True,
+            launch_method="forkserver" if hasattr(os, "fork") else "spawn",
+        )
+    except KeyboardInterrupt:
+        return True
+    except UserError as error:
+        if "Interrupted" not in str(error):  # what asv makes of Ctrl-C while a worker runs
+            raise BenchCoreError(f"asv: {error}") from error
+        return True
+    return False
+
+
 class StoredAtOnce(Results):  # type: ignore[misc]
     """asv's results, written after every benchmark.
 
     Attributes:
-        folder: where to.
-        announce: called with the name of each benchmark that is stored.
+        folder: asv's results folder.
+        announce: called with the name of each benchmark once it is stored.
     """
 
     folder: Path
@@ -228,7 +233,7 @@ class StoredAtOnce(Results):  # type: ignore[misc]
 def _announcer(
     benchmarks: Benchmarks, cells: Iterable[Cell], attributes: Mapping[str, Any], progress: Progress
 ) -> Callable[[str], None]:
-    """Turns the name of a benchmark into its share of the run: its cells, once a round."""
+    """Calls `progress` with a benchmark and its share of the run, which is by the number of its cells."""
     wanted = Counter(cell.benchmark for cell in cells)
     rounds = {name: int(attributes.get("rounds", benchmark.get("rounds", 1))) for name, benchmark in benchmarks.items()}
     everything = sum(wanted[name] * rounds[name] for name in benchmarks)
@@ -236,12 +241,12 @@ def _announcer(
 
 
 def _exactly(cells: Iterable[Cell]) -> str:
-    """asv searches every pattern in every name: one pattern, since 900 of them took 50 s."""
+    """One pattern for all cells: asv searches every pattern in every name, which took 50 s with 900 patterns."""
     return f"^(?:{'|'.join(escape(cell.name) for cell in cells)})$"
 
 
 def _values(results: Results, benchmarks: Benchmarks) -> Iterator[Any]:
-    """What was found for each selected cell: None where it failed, NaN where it skipped itself."""
+    """The value of each selected cell: None if it failed, NaN if it skipped itself."""
     for name in set(results.get_all_result_keys()) & set(results.errcode):
         found = results.get_result_value(name, benchmarks[name]["params"])
         selected = benchmarks.benchmark_selection.get(name)
@@ -249,9 +254,9 @@ def _values(results: Results, benchmarks: Benchmarks) -> Iterator[Any]:
 
 
 def _this_machine(name: str | None) -> Machine:
-    """What asv knows of this machine (`asv machine` edits it), or else what can be read off it.
+    """asv's description of this machine, as edited by `asv machine`; or else what the system tells.
 
-    Unlike `asv run` it asks nothing and writes nothing into the home folder.
+    Unlike `asv run`, this asks no questions and writes nothing into the home folder.
     """
     here = Machine()
     named = name or Machine.get_unique_machine_name()
@@ -264,7 +269,7 @@ def _this_machine(name: str | None) -> Machine:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep asv from printing; what goes on, and what goes wrong, is ours to show."""
+    """Keep asv from printing: we show progress and errors."""
     logging.disable(logging.CRITICAL)
     try:
         yield

@@ -1,78 +1,77 @@
-"""What git knows of the commits that results are stored under, and where people read about them."""
+"""The commits that results are stored under: their subjects and authors, and the addresses of their pages."""
 
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from bench_core import git
 from bench_core.asv_config import asv_config
-from bench_core.records.commit import Commit
+from bench_core.records.commit import LoggedCommit
 
 
 @dataclass(frozen=True)
 class Commits:
-    """The repository's part in a history.
+    """Commits of a repository.
 
     Attributes:
-        known: hash to commit, every commit before those that descend from it; those that the repository does not
-            have are missing.
-        link: the address of a commit's page, without the hash at its end; "" where none is known.
+        known: hash to commit, ancestors first. A commit that the repository does not have is missing.
+        link: the address of a commit's page, without the hash at its end; "" if it is not known.
     """
 
-    known: Mapping[str, Commit] = field(default_factory=dict)
+    known: Mapping[str, LoggedCommit] = field(default_factory=dict)
     link: str = ""
 
 
 def read_commits(config: Path, hashes: Collection[str]) -> Commits:
-    """Ask the repository that an ``asv.conf.json`` names for commits, and where their pages are.
+    """Ask the repository that an ``asv.conf.json`` names for commits and for the address of their pages.
 
-    Without git, or without a repository on this machine, nothing is known: a history needs neither.
+    Without git, or without a repository on this machine, none is known: a history can do without.
 
     Raises:
         BenchCoreError: if the configuration cannot be read.
     """
     settings = asv_config(config)
     folder = config.absolute().parent / settings.repo
-    # asv's default is "#", and a page of ours takes no other scheme as a link.
+    # asv's default is "#", and our pages link to no other scheme.
     show = settings.commit_url if urlsplit(settings.commit_url).scheme in ("http", "https") else ""
     return Commits(
         _known(folder, hashes),
-        show or _page_of(_git(folder, "remote", "get-url", "origin").strip()) or _page_of(settings.repo),
+        show or _page_of(_said(folder, "remote", "get-url", "origin").strip()) or _page_of(settings.repo),
     )
 
 
 def resolved(config: Path, name: str) -> str:
-    """The full hash of the commit that git knows by a name, e.g. a branch or a tag; "" where there is none.
+    """The full hash of the commit that git knows by a name, e.g. a branch or a tag; "" if there is none.
 
     Raises:
         BenchCoreError: if the configuration cannot be read.
     """
     folder = config.absolute().parent / asv_config(config).repo
-    return _git(folder, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").strip()
+    return _said(folder, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").strip()
 
 
-def _known(repo: Path, hashes: Collection[str]) -> dict[str, Commit]:
+def _known(repo: Path, hashes: Collection[str]) -> dict[str, LoggedCommit]:
     wanted = {name for name in hashes if re.fullmatch("[0-9a-f]{40,64}", name)}
     if not wanted:
         return {}
-    # A name that is missing here must not fail the others: the machines may have measured other clones.
-    listed = _git(
+    # Commits may be missing here, since other machines may have measured other clones.
+    listed = _said(
         repo,
         *("log", "--date-order", "--reverse", "--ignore-missing", "--stdin", "--format=%H%x00%s%x00%an%x00%aI"),
         given="".join(f"{name}\n" for name in sorted(wanted)),
     )
-    commits = (Commit(*line.split("\0")) for line in listed.split("\n") if line.count("\0") == 3)
+    commits = (LoggedCommit(*line.split("\0")) for line in listed.split("\n") if line.count("\0") == 3)
     return {commit.hash: commit for commit in commits if commit.hash in wanted}
 
 
 def _page_of(remote: str) -> str:
-    """``git@github.com:owner/name.git`` -> ``https://github.com/owner/name/commit/``; "" for what is no such address.
+    """``git@github.com:owner/name.git`` -> ``https://github.com/owner/name/commit/``; "" for anything else.
 
-    GitHub, GitLab, Gitea and Forgejo have this path in common. What stands before the host may be a secret.
+    GitHub, GitLab, Gitea and Forgejo share this form. User and password are left out: they may be secret.
     """
     scheme = "https"
     scp = re.fullmatch(r"(?:[\w.-]+@)?([\w.-]+\.[\w-]+):(?!/)(.+)", remote)
@@ -89,17 +88,10 @@ def _page_of(remote: str) -> str:
     return f"{scheme}://{host}/{path}/commit/" if path else ""
 
 
-def _git(repo: Path, *arguments: str, given: str = "") -> str:
-    """What git says; "" where it fails, or is not installed."""
+def _said(repo: Path, *arguments: str, given: str = "") -> str:
+    """What git prints; "" if it fails or is not installed. Bytes that are not UTF-8 are replaced."""
     try:
-        done = subprocess.run(
-            ["git", "-C", str(repo), *arguments],
-            input=given,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-        )
-    except OSError:
+        said = git.output(repo, *arguments, given=given)
+    except (git.GitError, git.MissingError):
         return ""
-    return done.stdout if done.returncode == 0 else ""
+    return said.encode(errors="surrogateescape").decode(errors="replace")

@@ -20,7 +20,7 @@ from bench_core.errors import BenchCoreError
 from bench_core.files import append_line, write_whole
 from bench_core.records.gate import SIDES, Effect, GateRecord, GateVerdict, JudgedCell, Judgement, VerdictName
 from bench_core.records.results import SideName, Summary, Tally
-from bench_core.records.version import Version
+from bench_core.records.version import Version, flattened
 from bench_core.statistics import clopper_pearson
 
 SCHEMA = 1
@@ -47,11 +47,11 @@ def _content(record: GateRecord, verdict: GateVerdict) -> dict[str, Any]:
         "date": record.date,
         "seconds": codec.to_json(record.seconds),
         "seed": record.settings.seed,
-        "base": _without_path(codec.to_json(record.base)),
-        "head": _without_path(codec.to_json(record.head)),
+        "base": codec.to_json(record.base),
+        "head": codec.to_json(record.head),
         "machine": codec.to_json(record.machine),
         "settings": codec.to_json(record.settings),
-        "code": None if record.code is None else _without_path(codec.to_json(record.code)),
+        "code": codec.to_json(record.code),
         "unfair": codec.to_json(record.unfair),
         "besides": codec.to_json(record.besides),
         "identical": record.identical,
@@ -89,7 +89,7 @@ def write(path: Path, record: GateRecord, verdict: GateVerdict, exit_code: int) 
 
 
 def read(path: Path) -> GateRecord:
-    """Read the record that a file holds. The folders of the versions are not stored.
+    """Read the record that a file holds.
 
     Raises:
         BenchCoreError: if there is no such file, or `write` does not write such a file.
@@ -102,11 +102,9 @@ def read(path: Path) -> GateRecord:
 
 
 def _as_recorded(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of a file as that of a `GateRecord`: with the names of its fields, and with what is not stored."""
-    code = ["code"] if content.get("code") is not None else []
-    versions = {name: {**_object(content, name), "path": ""} for name in (*SIDES, *code)}
+    """The content of a file with the names that the fields of a `GateRecord` have."""
     past = None if content.get("creep") is None else _as_recorded(_object(content, "creep"))
-    return {**content, **versions, "controls": _object(content, "control").get("cells"), "past": past}
+    return {**content, "controls": _object(content, "control").get("cells"), "past": past}
 
 
 def stored_verdict(path: Path) -> VerdictName:
@@ -226,7 +224,8 @@ def summaries(path: Path) -> Iterator[Summary | None]:
 
 
 def _named(version: Version) -> Any:
-    return codec.to_json(SideName(version.name, version.commit, version.changed))
+    flat = flattened(version)
+    return codec.to_json(SideName(flat.name, flat.commit, flat.changed))
 
 
 def _append(path: Path, line: Mapping[str, Any], what: str) -> None:
@@ -335,11 +334,6 @@ def _object(content: Mapping[str, Any], name: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise MalformedError(f"{name} is no object")
     return found
-
-
-def _without_path(version: dict[str, Any]) -> dict[str, Any]:
-    """A version without its folder on the machine that measured, which is of no use elsewhere."""
-    return {name: value for name, value in version.items() if name != "path"}
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Reads asv's result files into records. Neither torch nor the suite is needed."""
+"""Reads asv's result files into records. Needs neither torch nor the suite."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from bench_core.records.results import CellResult, ResultFile
 from bench_core.records.run import Interval
 
 YEAR_9999 = 253_370_764_800_000
-"""In asv's milliseconds; later ones no calendar of Python has."""
+"""The year 9999 in asv's milliseconds since 1970. Python's dates end there."""
 
 VERSION = 2
-"""asv's number for the format of its result files, since 0.5."""
+"""asv's number for the format of its result files, since asv 0.5."""
 
 
 def read(path: Path, declared: list[dict[str, Any]] | None = None) -> ResultFile:
     """Read one result file.
 
     Args:
-        declared: the benchmarks' declarations; None to take them from ``benchmarks.json`` of the results folder.
+        declared: the declarations of the benchmarks; None to read them from ``benchmarks.json`` of the results folder.
 
     Raises:
-        BenchCoreError: if a file is missing, or is not one that asv wrote.
+        BenchCoreError: if a file is missing, or asv does not write such a file.
     """
     content = load(path)
     return parsed(path, content, declarations(path) if declared is None else declared)
 
 
 def declarations(path: Path) -> list[dict[str, Any]]:
-    """What ``benchmarks.json`` declares for the result file `path`.
+    """The declarations in the ``benchmarks.json`` that belongs to the result file `path`.
 
     Raises:
-        BenchCoreError: if it is missing, or is not one that asv wrote.
+        BenchCoreError: if it is missing, or asv does not write such a file.
     """
-    # asv's folders: results/benchmarks.json and results/<machine>/<file>; without a commit both stand together.
+    # asv writes results/benchmarks.json and results/<machine>/<file>. Results of no commit have both in one folder.
     own, shared = path.parent / "benchmarks.json", path.parent.parent / "benchmarks.json"
     found = own if own.is_file() else shared
     listing = load(found)
@@ -48,7 +48,7 @@ def declarations(path: Path) -> list[dict[str, Any]]:
 
 
 def parsed(path: Path, content: Mapping[str, Any], declared: list[dict[str, Any]]) -> ResultFile:
-    """Take a result file's content apart.
+    """Read the content of a result file.
 
     Raises:
         BenchCoreError: if asv does not write such a file.
@@ -95,7 +95,7 @@ def _require_version(path: Path, content: Mapping[str, Any]) -> None:
         newer = isinstance(version, int) and version > VERSION
         mend = "upgrade bench_core" if newer else "`asv update` brings it up to date"
         raise BenchCoreError(
-            f"{path} is in version {version} of asv's format, and version {VERSION} is what is read here: {mend}."
+            f"{path} is in version {version} of asv's format, but only version {VERSION} can be read: {mend}."
         )
 
 
@@ -106,7 +106,7 @@ def _cells(benchmark: Mapping[str, Any], found: Mapping[str, Any]) -> list[CellR
     for index, values in enumerate(_combinations(found)):
         value = _number(found, "result", index, missing=math.nan)
         if math.isnan(value):
-            continue  # failed; or not selected, or not runnable here
+            continue  # it failed, was not selected, or cannot run here
         named = dict(zip(benchmark["param_names"], values, strict=False))
         low, high = (_number(found, f"stats_ci_99_{end}", index, missing=math.nan) for end in "ab")
         cells.append(
@@ -151,7 +151,8 @@ def _at(found: Mapping[str, Any], column: str, index: int) -> Any:
 
 
 def _number(found: Mapping[str, Any], column: str, index: int, *, missing: float) -> float:
-    """
+    """A number in a column; `missing` if there is none.
+
     Raises:
         ValueError: if it is something else.
     """
@@ -162,7 +163,8 @@ def _number(found: Mapping[str, Any], column: str, index: int, *, missing: float
 
 
 def _text(found: Any) -> str:
-    """
+    """A text; "" for None.
+
     Raises:
         ValueError: if it is something else.
     """
@@ -172,10 +174,10 @@ def _text(found: Any) -> str:
 
 
 def _date(found: Any) -> int:
-    """asv's milliseconds since 1970; 0 for none.
+    """asv's milliseconds since 1970; 0 for None.
 
     Raises:
-        ValueError: if it is none that a calendar has.
+        ValueError: if it is no date of Python's calendar.
     """
     if found is not None and not (isinstance(found, int | float) and 0 <= found <= YEAR_9999):
         raise ValueError(f"{found!r} is no date in milliseconds since 1970")
@@ -186,7 +188,7 @@ def load(path: Path) -> dict[str, Any]:
     """The object that a JSON file of asv's holds.
 
     Raises:
-        BenchCoreError: if it cannot be read, or holds none.
+        BenchCoreError: if the file cannot be read, or does not hold an object.
     """
     try:
         content = json.loads(path.read_text())

@@ -1,6 +1,6 @@
-"""Everything that a results folder holds, read once: runs, gates, the ledgers of controls, the machines' circumstances.
+"""Reads a results folder: its runs, its gates, the ledgers of controls, and the machines' circumstances.
 
-What cannot be read is left out by name, and the rest is there: a report is asked for when something has gone wrong.
+A file that cannot be read is named, and the rest is read, because a report is needed most when something went wrong.
 """
 
 from __future__ import annotations
@@ -23,19 +23,22 @@ from bench_core.results.read import declarations, load, parsed
 from bench_core.results.trials import SUMMARY, read_trials
 
 CIRCUMSTANCES = "doctor.jsonl"
+"""The file in a machine's folder that holds a line for each run."""
+
 CIRCUMSTANCES_SCHEMA = 1
+"""The newest schema of such a line that can be read."""
 
 
 def read_store(folder: Path, machines: Sequence[str] = (), *, outside: Path | None = None) -> Store:
     """Read asv's results folder.
 
     Args:
-        machines: only these, by asv's names; all without any.
-        outside: a result file that is kept elsewhere since it is of no commit (`AsvConfig.outside`), to be read as well
-            if it is there.
+        machines: asv's names of the machines to read; none for all of them.
+        outside: a result file that is kept elsewhere because it is of no commit (`AsvConfig.outside`). It is read as
+            well if it exists.
 
     Raises:
-        BenchCoreError: if there is no result in it that can be read, or no machine of one of these names.
+        BenchCoreError: if the folder holds no result that can be read, or no machine with one of these names.
     """
     reader = _Reader(folder)
     homes = {path.parent: _machine_name(path) for path in sorted(folder.rglob("machine.json"))}
@@ -68,27 +71,31 @@ def read_store(folder: Path, machines: Sequence[str] = (), *, outside: Path | No
 
 
 def newest(folder: Path, *, outside: Path | None = None) -> Path:
-    """The result file of the run that was measured last; the arguments and errors are those of `read_store`."""
+    """The result file of the run that was measured last. Arguments and errors are those of `read_store`."""
     return max(read_store(folder, outside=outside).runs, key=lambda run: (run.measured, run.committed)).path
 
 
 NO_RESULTS = ("benchmarks.json", "machine.json")
+"""asv's files that are not results."""
 
 STORED_BY_GATE = re.compile(r"[0-9a-f]{8}-gate-.*")
-"""asv's file of a gate's times, for asv's pages; they belong to a pair, and are no run."""
+"""The name of a file with a gate's times, for asv's pages. They belong to a pair of versions, so they are no run."""
 
+OUTDATED = "not in the suite any more, or changed since"
+"""Why a benchmark is left out."""
 
-OUTDATED = "not the suite's any more, or changed since"
-INFINITE = "its value is infinite, so that nothing can be said of it"
+INFINITE = "its value is infinite, so it cannot be compared"
+"""Why a cell is left out."""
 
 GPU = (
-    "a record of `make gpu`, which has shown its table at the end; docs/gpu.md says what it holds. A report is made of "
-    "asv's results: on that machine, `bench-core run --param device=cuda` stores these cells, and more, as such"
+    "a record of `make gpu`, which showed its table when it ended; docs/gpu.md describes it. A report is made from "
+    "asv's results: on that machine, `bench-core run --param device=cuda` stores these cells, and more, as such results"
 )
+"""Why a record of a GPU run is left out."""
 
 
 class _Reader:
-    """Reads files one by one and keeps a list of those that it could not."""
+    """Reads files one by one, and keeps a list of those that cannot be read."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -99,10 +106,10 @@ class _Reader:
         self._declared: dict[Path, list[dict[str, Any]]] = {}
 
     def add(self, path: Path, *, home: bool) -> None:
-        """Read a JSON file, if it is one of ours.
+        """Read a JSON file, if it is a result of asv or of the gate.
 
         Args:
-            home: it lies beside a ``machine.json``, where every file must be one of asv's or the gate's.
+            home: whether it is beside a ``machine.json``. There, every other file is an error.
         """
         if STORED_BY_GATE.fullmatch(path.name):
             return
@@ -136,7 +143,7 @@ class _Reader:
         )
 
     def ledger(self, home: Path) -> Tally | None:
-        """The tally of a machine's ledger; None where there is none, or it cannot be read."""
+        """The tally of a machine's ledger; None if there is no ledger, or it cannot be read."""
         path = home / gate_file.LEDGER
         if not path.is_file():
             return None
@@ -185,7 +192,7 @@ class _Reader:
         return tuple(found)
 
     def unused(self) -> Iterator[LeftOut]:
-        """Parts of files that are read otherwise, for each reason in one."""
+        """The parts that are left out of files that are read: one for each reason."""
         for why in dict.fromkeys(why for _, why in sorted(self._unused)):
             files = {name: count for (name, reason), count in sorted(self._unused.items()) if reason == why}
             if len(files) == 1:
@@ -195,18 +202,18 @@ class _Reader:
                 yield LeftOut(f"{len(files)} benchmarks or cells, of older results", f"{why}: {', '.join(files)}")
 
     def leave_out_gpu(self) -> None:
-        """Name the records of `make gpu`: no cells, as they do not say which version of a benchmark they are of."""
+        """Leave out the records of `make gpu`. They do not say which version of a benchmark they measured."""
         for path in sorted(self.folder.glob("gpu/*.jsonl")):
             self._leave_out(path, GPU)
 
     def _leave_out(self, path: Path, why: object) -> None:
-        """Name it without the folders of this machine, which the report's readers need not know."""
+        """Add a file to the list, without the folders of this machine, which are of no use to the report's readers."""
         folder = self.folder if path.is_relative_to(self.folder) else path.parent.parent
         self.left_out.append(LeftOut(path.relative_to(folder).as_posix(), str(why).replace(f"{folder}/", "")))
 
 
 def _once(gates: Iterable[StoredGate]) -> Iterator[StoredGate]:
-    """Each gate once, though its own file may lie beside the history."""
+    """Each gate once. Its own file may be in the folder too, beside the history."""
     seen = set()
     for gate in gates:
         said = gate.summary
@@ -217,7 +224,7 @@ def _once(gates: Iterable[StoredGate]) -> Iterator[StoredGate]:
 
 
 def append_circumstances(home: Path, circumstances: Circumstances) -> None:
-    """Add a line to a machine's ``doctor.jsonl``. No file of asv's: it reads ``*.json`` alone.
+    """Add a line to a machine's ``doctor.jsonl``. asv reads only ``*.json``.
 
     Args:
         home: the machine's folder.
@@ -252,12 +259,12 @@ def _circumstances(line: bytes) -> Circumstances:
 
 
 def iso_date(milliseconds: int) -> str:
-    """asv's milliseconds since 1970 as ISO 8601, UTC; "" for its 0, which is no date."""
+    """asv's milliseconds since 1970 as ISO 8601, UTC; "" for 0, which stands for no date."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds") if milliseconds else ""
 
 
 def _machine_name(path: Path) -> str:
-    """The name in a ``machine.json``; that of its folder, which asv makes the same, where it cannot be read."""
+    """The name in a ``machine.json``. If it cannot be read: the name of its folder, which asv makes the same."""
     try:
         return str(load(path).get("machine") or path.parent.name)
     except BenchCoreError:

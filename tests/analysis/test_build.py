@@ -5,7 +5,7 @@ import pytest
 
 from bench_core.analysis.build import chosen, report
 from bench_core.errors import BenchCoreError
-from bench_core.records.commit import Commit
+from bench_core.records.commit import LoggedCommit
 from bench_core.records.results import Run, Store
 from bench_core.records.run import LeftOut
 
@@ -44,7 +44,7 @@ def build(make_along):
         (run(make_along), run(make_along, torch="2.9.0+cpu", commit="b"), run(make_along, machine="other")),
         left_out=(LEFT_OUT,),
     )
-    commits = {"c" * 40: Commit("c" * 40, "A change", "A", "2026-01-02T00:00:00+00:00")}
+    commits = {"c" * 40: LoggedCommit("c" * 40, "A change", "A", "2026-01-02T00:00:00+00:00")}
 
     def of(*machines, **changes):
         return report(

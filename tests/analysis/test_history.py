@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from bench_core.analysis.history import SHORTEST, histories, step_places
-from bench_core.records.commit import Commit
+from bench_core.records.commit import LoggedCommit
 from bench_core.records.results import Run, SideName, Store, StoredGate, Summary
 
 
@@ -16,7 +16,7 @@ def commit(number):
 def known(*numbers):
     """What git says, oldest first."""
     return {
-        commit(number): Commit(commit(number), f"Change {number}", "A", f"2026-01-{number:02}T00:00:00+00:00")
+        commit(number): LoggedCommit(commit(number), f"Change {number}", "A", f"2026-01-{number:02}T00:00:00+00:00")
         for number in numbers
     }
 
@@ -62,7 +62,7 @@ def test_a_commit_that_git_does_not_know_stands_by_its_date(make_run):
     runs = [make_run(number, 1) for number in (1, 2, 3)]
     found = only(runs, commits=known(1, 3))
     assert order(found) == [1, 2, 3]
-    assert found.moments[1].commit == Commit(commit(2), "", "", "2026-01-02T00:00:00+00:00")
+    assert found.moments[1].commit == LoggedCommit(commit(2), "", "", "2026-01-02T00:00:00+00:00")
 
 
 def test_a_moment_links_to_its_commit(make_run):

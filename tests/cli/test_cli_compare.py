@@ -1,7 +1,6 @@
 """`bench-core compare` as a person meets it, on the results of two commits and two machines."""
 
 import json
-import subprocess
 
 import pytest
 from click.testing import CliRunner
@@ -14,13 +13,11 @@ NAME = "f.C.time_it"
 class Project:
     """A git repository with two commits, and results of both."""
 
-    def __init__(self, root):
-        self.root = root
-        self.git("init", "-b", "main")
-        (root / "cases").mkdir()
-        config = {"version": 1, "project": "thing", "repo": ".", "benchmark_dir": "cases", "results_dir": "results"}
-        (root / "asv.conf.json").write_text(json.dumps(config))
-        self.old, self.new = self.commit("Old"), self.commit("New")
+    def __init__(self, repository):
+        self.root = repository.root
+        repository.configure(benchmark_dir="cases", results_dir="results")
+        (self.root / "cases").mkdir()
+        self.old, self.new = repository.commit(message="Old"), repository.commit(message="New")
         declared = {
             "name": NAME,
             "param_names": ["way"],
@@ -29,17 +26,6 @@ class Project:
             "unit": "seconds",
         }
         self.write("benchmarks.json", {NAME: {**declared, "version": "1"}, "version": 2})
-
-    def git(self, *arguments):
-        identity = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
-        done = subprocess.run(
-            ["git", "-C", str(self.root), *identity, *arguments], check=True, capture_output=True, text=True
-        )
-        return done.stdout.strip()
-
-    def commit(self, subject):
-        self.git("commit", "--allow-empty", "-m", subject)
-        return self.git("rev-parse", "HEAD")
 
     def write(self, path, content):
         target = self.root / "results" / path
@@ -66,9 +52,9 @@ class Project:
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch):
+def project(tmp_path, monkeypatch, repositories):
     monkeypatch.chdir(tmp_path)
-    found = Project(tmp_path)
+    found = Project(repositories.new(tmp_path))
     found.store(found.old, [1e-6, 1e-6, 1e-6])
     found.store(found.new, [2e-6, 1.01e-6, 0.5e-6])
     return found

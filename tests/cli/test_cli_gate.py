@@ -21,15 +21,15 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from bench_core.cli import main
-from bench_core.cli.gate import finished, looked_into, measuring
+from bench_core.cli.gate.causes import looked_into
+from bench_core.cli.gate.finish import Wanted, finished, measuring
 from bench_core.errors import BenchCoreError
-from bench_core.gate import session
+from bench_core.gate import prepare, session
 from bench_core.gate.judge.gate import judge
-from bench_core.gate.versions.revisions import WORKING_TREE
 from bench_core.gate.why.cause import InstructionCounts
 from bench_core.gate.why.instructions import Counted
 from bench_core.records.gate import Cause, CellEvidence, Effect, GateRecord, GateSettings
-from bench_core.records.version import Version
+from bench_core.records.version import Commit, Install, WorkingTree
 from bench_core.results.gate_file import LEDGER
 
 CASES = """
@@ -47,7 +47,6 @@ class Call:
 """
 LOOP = "def value():\n    for _ in range(LENGTH):\n        pass\n"
 SHORT, LONG = (LOOP.replace("LENGTH", str(length)) for length in (2000, 6000))
-CONFIG = {"version": 1, "project": "thing", "repo": ".", "benchmark_dir": "cases", "env_dir": ".asv/env"}
 QUICKLY = ("--lanes", "1", "--budget", "20")
 TOO_SHORT = ("--lanes", "1", "--budget", "0.1s")
 EVIDENCE = (".asv/env/bench-core/evidence", "*.jsonl")
@@ -59,34 +58,21 @@ class Project:
     """A git repository with a package and a suite, committed; it says nothing of how it is built, so that its versions
     are made in no time."""
 
-    def __init__(self, root):
-        self.root = root
-        self.temporary = root / ".asv" / "temporary"
+    def __init__(self, repository):
+        self.root = repository.root
+        self.git, self.commit, self.write = repository.git, repository.commit, repository.write
+        self.configure = repository.configure
+        self.temporary = self.root / ".asv" / "temporary"
         self.temporary.mkdir(parents=True)
-        self.write(
+        self.configure(benchmark_dir="cases")
+        self.commit(
             {
                 "thing/__init__.py": SHORT,
                 "cases/__init__.py": "",
-                "cases/calls.py": CASES.replace("HANG", repr(str(root / ".asv/hang"))),
+                "cases/calls.py": CASES.replace("HANG", repr(str(self.root / ".asv/hang"))),
+                ".gitignore": ".asv/\nresults/\n*.json\n!asv.conf.json\n",
             }
         )
-        self.write({"asv.conf.json": json.dumps(CONFIG), ".gitignore": ".asv/\nresults/\n*.json\n!asv.conf.json\n"})
-        self.git("init", "-b", "main")
-        self.commit()
-
-    def git(self, *arguments):
-        identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
-        subprocess.run(["git", "-C", str(self.root), *identity, *arguments], check=True, capture_output=True)
-
-    def commit(self, files=None):
-        self.write(files or {})
-        self.git("add", "-A")
-        self.git("commit", "-m", "A change")
-
-    def write(self, files):
-        for name, text in files.items():
-            (self.root / name).parent.mkdir(exist_ok=True)
-            (self.root / name).write_text(text)
 
     def gate(self, *arguments):
         """Run the command here."""
@@ -129,8 +115,8 @@ class Project:
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch):
-    made = Project(tmp_path / "project")
+def project(tmp_path, monkeypatch, repositories):
+    made = Project(repositories.new(tmp_path / "project"))
     monkeypatch.chdir(made.root)
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     return made
@@ -274,12 +260,13 @@ def test_a_self_test_without_a_time_to_slow_down_says_so(project):
     assert "nothing to plant a slowdown in" in done.stderr
 
 
-VERSION = Version("main~1", "1a2b3c4d" * 5, (), "d", "b", "", ())
+VERSION = Commit("main~1", "1a2b3c4d" * 5, "d", "b")
+TREE = WorkingTree("1a2b3c4d" * 5, (), "d", "b")
 USUAL = GateRecord(VERSION, replace(VERSION, name="it's"), GateSettings(), {}, "", 1.0, ())
 VERSUS = replace(
     USUAL,
-    base=replace(VERSION, name="torch==1"),
-    head=replace(VERSION, name="torch==2"),
+    base=Install("torch==1", "a", ("torch",)),
+    head=Install("torch==2", "b", ("torch",)),
     code=VERSION,
     settings=GateSettings(start="spawn"),
 )
@@ -290,14 +277,14 @@ UNUSUAL = GateSettings(noise_floor=0.3, limit=0.6, start="spawn", profile="quick
     ("record", "config", "words"),
     [
         (USUAL, "asv.conf.json", ["main~1", "it's", "--full"]),
-        (replace(USUAL, head=replace(VERSION, name=WORKING_TREE)), "asv.conf.json", ["main~1", "--full"]),
+        (replace(USUAL, head=TREE), "asv.conf.json", ["main~1", "--full"]),
         (
             replace(USUAL, settings=UNUSUAL),
             "a b.json",
             ["main~1", "it's", "--quick", *CLEARLY, "--start", "spawn", "--suite", "a b.json"],
         ),
         (
-            replace(VERSUS, code=replace(VERSION, name=WORKING_TREE)),
+            replace(VERSUS, code=TREE),
             "asv.conf.json",
             ["--versus", "torch==1", "torch==2", "--full"],
         ),
@@ -375,7 +362,7 @@ def test_identical_content_is_measured_where_a_third_version_differs(project):
         (["main", "--limit", "5"], "'5' is not a share such as 5% or 0.05"),
         (["main", "--budget", "500ms"], "'500ms' is not a time such as 90s or 2m"),
         (["main", "--budget", "0s"], "'0s' is not a time such as 90s or 2m"),
-        (["main", "--fresh", "--resume"], "--fresh forgets what --resume goes on from"),
+        (["main", "--fresh", "--resume"], "--fresh discards what --resume continues from"),
         (["--self-test", "--json", "gate.json"], "writes nothing: leave out --json"),
         (["--self-test", "--resume"], "leave out --resume"),
         (["--replay", "gate.json", "--limit", "6%"], "as it was asked for: leave out --limit"),
@@ -383,7 +370,7 @@ def test_identical_content_is_measured_where_a_third_version_differs(project):
         (["main", "--self-test"], "name the BASE to compare with, as in `bench-core gate main`"),
         (["main", "--suite", "nowhere.json"], "nowhere.json"),
         (["main", "--creep", "v9"], "revision 'v9' not found"),
-        (["--versus", "a==1", "a==2", "--creep", "main"], "--creep compares a third revision"),
+        (["--versus", "a==1", "a==2", "--creep", "main"], "--creep compares HEAD with a past revision"),
         (["--self-test", "--creep", "main"], "writes nothing: leave out --creep"),
         (["--replay", "nowhere.json"], "nowhere.json"),
     ],
@@ -415,7 +402,7 @@ def test_a_red_cell_is_explained_as_far_as_it_can_be_without_valgrind(project, m
 
 def test_a_gate_without_a_red_explains_nothing_and_counts_instructions_all_the_same(project, monkeypatch):
     both = (InstructionCounts(1000.0, {}), InstructionCounts(1000.0, {}))
-    monkeypatch.setattr(session, "require_valgrind", lambda: "")
+    monkeypatch.setattr(prepare, "require_valgrind", lambda: "")
     monkeypatch.setattr(session, "count", lambda subjects, cells, say: Counted(dict.fromkeys(cells, both), {}))
     project.write({"thing/__init__.py": SHORT + "\n"})
     done = project.gate("main", *QUICKLY, *CLEARLY, "--explain", "--instructions", "--json", "gate.json")
@@ -454,29 +441,32 @@ def cell(name, ratio, kind="time", pairs=24):
     return CellEvidence(name, name, {}, kind, "bytes" if kind == "peakmemory" else "seconds", effects)
 
 
-class FakeSession:
-    """A finished session whose versions can be looked into as `look` does, for causes and for instructions."""
-
-    def __init__(self, root, look=lambda ratios: ()):
-        self.project = SimpleNamespace(results_dir=root / "results")
-        self.found = SimpleNamespace(declared=[])
-        self.look = look
-        self.asked = []
-
-    def explained(self, record, ratios, say):
-        self.asked.append(("explain", list(ratios)))
-        return replace(record, causes=self.look(ratios))
-
-    def counted(self, record, ratios, say):
-        self.asked.append(("count", list(ratios)))
-        return replace(record, instructions=self.look(ratios))
+PREPARED = SimpleNamespace(work=SimpleNamespace(found=SimpleNamespace(declared=[])))
 
 
-def looked_at(record, session, verdict=None, **options):
-    """What `looked_into` returns, and what it prints."""
-    out = Console(file=io.StringIO(), width=200)
-    asked = {"explain": False, "instructions": False, **options}
-    return looked_into(out, record, verdict or judge(record), session, asked), out.file.getvalue()
+@pytest.fixture
+def asked(monkeypatch):
+    """Lets a gate be looked into as `look` does, for causes and for instructions; `calls` lists what was asked for."""
+
+    def explained(prepared, record, ratios, say):
+        found.calls.append(("explain", list(ratios)))
+        return replace(record, causes=found.look(ratios))
+
+    def counted(prepared, record, ratios, say):
+        found.calls.append(("count", list(ratios)))
+        return replace(record, instructions=found.look(ratios))
+
+    found = SimpleNamespace(look=lambda ratios: (), calls=[])
+    monkeypatch.setattr(session, "explained", explained)
+    monkeypatch.setattr(session, "counted", counted)
+    return found
+
+
+def looked_at(record, verdict=None, **options):
+    """What `looked_into` returns, and the lines that it says."""
+    said = []
+    wanted = {"explain": False, "instructions": False, **options}
+    return looked_into(record, verdict or judge(record), PREPARED, said.append, **wanted), said
 
 
 def failing(error):
@@ -494,18 +484,19 @@ def failing(error):
         (BenchCoreError("there is no such process"), "there is no such process\n"),
     ],
 )
-def test_whatever_goes_wrong_in_explaining_costs_a_line_and_not_the_verdict(project, monkeypatch, capsys, error, said):
+def test_whatever_goes_wrong_in_explaining_costs_a_line_and_not_the_verdict(
+    project, monkeypatch, capsys, asked, error, said
+):
+    asked.look = failing(error)
+    prepared = SimpleNamespace(project=SimpleNamespace(results_dir=project.root / "results"), work=PREPARED.work)
     kept = []
     monkeypatch.setattr("bench_core.results.asv_gate.store", lambda record, *where: kept.append(record))
     record = replace(
         USUAL, cells=(cell("a.time_a", 1.5),), controls=(cell("a.time_a", 1.0),), machine={"machine": "tester"}
     )
-    options = {
-        **dict.fromkeys(("strict", "verbose", "markdown", "junit")),
-        **{"config": Path("asv.conf.json"), "json_file": Path("gate.json"), "explain": True, "instructions": True},
-    }
+    wanted = Wanted(Path("asv.conf.json"), json_file=Path("gate.json"), explain=True, instructions=True)
     out = Console(file=io.StringIO())
-    code = finished(out, record, options, FakeSession(project.root, failing(error)))
+    code = finished(out, record, prepared, wanted)
     assert code == project.stored()["exit_code"] == 1
     assert kept == [record]
     assert list((project.root / "results").rglob(LEDGER))
@@ -516,49 +507,48 @@ def test_whatever_goes_wrong_in_explaining_costs_a_line_and_not_the_verdict(proj
     assert "Traceback" not in warnings
 
 
-def test_what_crept_in_is_explained_though_the_rest_cannot_be(project, capsys):
+def test_what_crept_in_is_explained_though_the_rest_cannot_be(asked, capsys):
     record = replace(USUAL, cells=(cell("a.time_a", 1.5),))
     record = replace(record, past=replace(record, base=replace(VERSION, name="v1"), cells=(cell("a.time_b", 1.5),)))
 
     def look(ratios):
         return (Cause("a.time_b", "more"),) if "a.time_b" in ratios else failing(OSError("gone"))(ratios)
 
-    found, _ = looked_at(record, FakeSession(project.root, look), explain=True)
+    asked.look = look
+    found, _ = looked_at(record, explain=True)
     assert (found.causes, found.past.causes) == ((), (Cause("a.time_b", "more"),))
     assert capsys.readouterr().err.count("bench-core: warning: there is no explanation: OSError: gone") == 1
 
 
-def test_of_a_suite_that_is_red_as_a_whole_the_largest_estimates_are_explained(project):
+def test_of_a_suite_that_is_red_as_a_whole_the_largest_estimates_are_explained(asked):
     ratios = {"a.time_a": 1.009, "a.time_b": 1.004, "a.time_c": 1.008, "a.time_d": 1.007, "a.time_e": 1.0}
     cells = (*(cell(name, ratio) for name, ratio in ratios.items()), cell("a.peakmem_f", 1.0099, "peakmemory"))
     record = replace(USUAL, cells=cells)
     verdict = judge(record)
     assert verdict.reason.startswith("no cell alone, but all cells together are slower")
-    session = FakeSession(project.root)
-    _, said = looked_at(record, session, verdict, explain=True)
-    assert session.asked == [("explain", ["a.time_a", "a.time_c", "a.time_d"])]
-    assert said == "no cell alone is slower: explaining the 3 with the largest estimates\n"
+    _, said = looked_at(record, verdict, explain=True)
+    assert asked.calls == [("explain", ["a.time_a", "a.time_c", "a.time_d"])]
+    assert said == ["no cell alone is slower: explaining the 3 with the largest estimates"]
 
 
-def test_where_nothing_is_red_that_is_why_nothing_is_explained(project):
-    session = FakeSession(project.root)
-    _, said = looked_at(replace(USUAL, cells=(cell("a.time_a", 1.0),)), session, explain=True)
-    assert said == "nothing to explain: no cell was found slower than main~1\n"
-    assert session.asked == [("explain", [])]
+def test_where_nothing_is_red_that_is_why_nothing_is_explained(asked):
+    _, said = looked_at(replace(USUAL, cells=(cell("a.time_a", 1.0),)), explain=True)
+    assert said == ["nothing to explain: no cell was found slower than main~1"]
+    assert asked.calls == [("explain", [])]
 
 
-def test_instructions_are_counted_of_timed_cells_and_of_no_memory(project):
-    session = FakeSession(project.root)
+def test_instructions_are_counted_of_timed_cells_and_of_no_memory(asked):
     sizes = cell("a.peakmem_a", 1.0, "peakmemory")
-    looked_at(replace(USUAL, cells=(cell("a.time_a", 1.0), sizes)), session, instructions=True)
-    _, said = looked_at(replace(USUAL, cells=(sizes,)), session, instructions=True)
-    assert session.asked == [("count", ["a.time_a"])]
-    assert said == "no instructions are counted: they stand beside times, and no cell has one\n"
+    looked_at(replace(USUAL, cells=(cell("a.time_a", 1.0), sizes)), instructions=True)
+    _, said = looked_at(replace(USUAL, cells=(sizes,)), instructions=True)
+    assert asked.calls == [("count", ["a.time_a"])]
+    assert said == ["no instructions are counted: they stand beside times, and no cell has one"]
 
 
 def test_a_base_that_does_not_build_shows_the_last_lines_of_its_log(project):
     failing = f"{sys.executable} -c \"raise SystemExit('out of luck')\""
-    project.write({"asv.conf.json": json.dumps({**CONFIG, "build_command": [failing]}), "thing/__init__.py": LONG})
+    project.configure(benchmark_dir="cases", build_command=[failing])
+    project.write({"thing/__init__.py": LONG})
     done = project.gate("main")
     assert done.exit_code == 2
     assert "main (" in done.stderr
@@ -607,5 +597,5 @@ def test_an_interrupt_while_versions_are_built_is_no_regression(project, monkeyp
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bench_core.gate.versions.revisions.resolve", interrupted)
+    monkeypatch.setattr(prepare, "resolve", interrupted)
     assert project.gate("main").exit_code == 130

@@ -180,7 +180,7 @@ def test_a_page_that_cannot_be_replaced_stays_as_it_was(project, monkeypatch):
     monkeypatch.setattr(Path, "replace", full)
     done = project.report("-o", "report.html")
     assert done.exit_code == 2
-    assert "the report cannot be written to report.html: No space left on device" in done.stderr
+    assert "report.html cannot be written: No space left on device" in done.stderr
     assert (project.root / "report.html").read_text() == "the old one"
     assert [path.name for path in project.root.iterdir() if path.name.startswith(".report")] == []
 

@@ -1,6 +1,4 @@
-import json
 import shutil
-import subprocess
 import tempfile
 from contextlib import suppress
 
@@ -10,9 +8,9 @@ import pytest
 from bench_core.gate.measure.discover import find_cells
 from bench_core.gate.measure.evidence import Journal
 from bench_core.gate.measure.supervise import Gate
-from bench_core.gate.versions.subjects import Subjects
+from bench_core.gate.versions.subjects import Importable, Subjects
 from bench_core.records.gate import GateSettings
-from bench_core.records.version import Version
+from bench_core.records.version import Install
 
 PYPROJECT = """
 [build-system]
@@ -37,54 +35,13 @@ class Call:
 """
 
 
-class Repository:
-    """A git repository to compare revisions of.
-
-    Attributes:
-        root: its top.
-        config: its asv configuration.
-    """
-
-    def __init__(self, root):
-        self.root = root
-        self.config = root / "asv.conf.json"
-
-    def git(self, *arguments):
-        identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
-        command = ["git", "-C", str(self.root), *identity, *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-    def write(self, files):
-        """Write files, given as path and text; None deletes one."""
-        for name, text in files.items():
-            path = self.root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if text is None:
-                path.unlink()
-            else:
-                path.write_text(text)
-
-    def configure(self, **settings):
-        """Write the asv configuration, with these settings instead of the usual."""
-        usual = {"version": 1, "project": "thing", "repo": ".", "benchmark_dir": "cases_thing", "env_dir": ".asv/env"}
-        self.config.parent.mkdir(parents=True, exist_ok=True)
-        self.config.write_text(json.dumps({**usual, **settings}))
-
-    def commit(self, files=None):
-        """Commit everything, and return the hash."""
-        self.write(files or {})
-        self.git("add", "-A")
-        self.git("commit", "--allow-empty", "-m", "A change")
-        return self.git("rev-parse", "HEAD")
-
-
-def thing(root):
-    """A small package with a suite, committed once."""
-    root.mkdir()
-    made = Repository(root)
-    made.git("init", "-b", "main")
+@pytest.fixture(scope="session")
+def template(tmp_path_factory, repositories):
+    """A small package with a suite, committed once. Each test gets a copy: copying is quicker than committing."""
+    made = repositories(tmp_path_factory.mktemp("template") / "repository")
     made.configure()
-    made.commit(
+    repositories.new(
+        made.root,
         {
             "pyproject.toml": PYPROJECT,
             "README.md": "A thing.\n",
@@ -94,26 +51,27 @@ def thing(root):
             "cases_thing/calls.py": CASES,
             "docs/index.rst": "Thing\n",
             "tests/test_thing.py": "",
-        }
+        },
     )
-    return made
-
-
-@pytest.fixture(scope="session")
-def template(tmp_path_factory):
-    """What each test gets a copy of: copying is quicker than committing."""
-    return thing(tmp_path_factory.mktemp("template") / "repository").root
+    return made.root
 
 
 @pytest.fixture
-def repository(tmp_path, template):
-    return Repository(shutil.copytree(template, tmp_path / "repository"))
+def repository(tmp_path, template, repositories):
+    return repositories(shutil.copytree(template, tmp_path / "repository"))
+
+
+@pytest.fixture
+def plain(repository):
+    """A repository that says nothing of how it is built: its versions are made in no time."""
+    repository.commit({"pyproject.toml": None})
+    return repository
 
 
 @pytest.fixture(scope="module")
-def shared_repository(tmp_path_factory, template):
+def shared_repository(tmp_path_factory, template, repositories):
     """For what takes long to build; not to be changed by a test."""
-    return Repository(shutil.copytree(template, tmp_path_factory.mktemp("shared") / "repository"))
+    return repositories(shutil.copytree(template, tmp_path_factory.mktemp("shared") / "repository"))
 
 
 class EnoughError(Exception):
@@ -144,7 +102,7 @@ class Sides:
     def _version(self, name, files):
         files = files if isinstance(files, dict) else {"thing/__init__.py": files}
         self._write(self.root / name, files)
-        return Version(name, None, (), name, "", str(self.root / name), ("thing",))
+        return Importable(Install(name, name, ("thing",)), str(self.root / name))
 
     def _write(self, folder, files):
         for name, text in files.items():

@@ -12,12 +12,12 @@ from bench_core.cli import main
 from bench_core.errors import BenchCoreError
 from bench_core.gate import bisect
 from bench_core.gate.measure.supervise import Gate
-from bench_core.gate.session import Request
+from bench_core.gate.prepare import Choices, Request
 from bench_core.gate.versions import store as stores
-from bench_core.gate.versions.revisions import project
+from bench_core.gate.versions.project import read_project
 from bench_core.records.bisect import BisectStep
-from bench_core.records.commit import Commit
-from bench_core.records.gate import Effect, GateSettings
+from bench_core.records.commit import LoggedCommit
+from bench_core.records.gate import Effect
 
 CELL = "calls.Call.time_value"
 LOOP = "def value():\n    for _ in range(LENGTH):\n        pass\n"
@@ -27,20 +27,13 @@ def loop(length, comment=""):
     return {"thing/__init__.py": f"{LOOP.replace('LENGTH', str(length))}# {comment}\n"}
 
 
-@pytest.fixture
-def plain(repository):
-    """It says nothing of how it is built: its versions are made in no time."""
-    repository.commit({"pyproject.toml": None})
-    return repository
-
-
 def search(repository, good, bad, verdict_of):
     """Search, where `verdict_of` says of a hash what testing it finds out."""
     said = []
     found, tested = bisect.search(
-        project(repository.config),
+        read_project(repository.config),
         good,
-        Commit(bad, "", "", ""),
+        LoggedCommit(bad, "", "", ""),
         lambda commit: BisectStep(commit, verdict_of(commit.hash), "so it is", None, 0, 0.0),
         said.append,
     )
@@ -206,7 +199,7 @@ def test_a_cell_whose_module_does_not_import_at_either_end_is_told_so(plain):
 def test_an_interrupted_search_says_how_to_go_on(plain, monkeypatch):
     plain.commit(loop(2000))
 
-    def interrupted(session):
+    def interrupted(prepared):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(bisect, "measured", interrupted)
@@ -221,7 +214,7 @@ def test_an_interrupted_search_says_how_to_go_on(plain, monkeypatch):
 def bisected(repository, good, bad, measure=bisect.measured, **asked):
     """The search, and the lines that it said."""
     said = []
-    request = Request(repository.config, good, bad, None, False, GateSettings(lanes=1, seed=1), **asked)
+    request = Request(repository.config, good, bad, settings=Choices(lanes=1, seed=1), **asked)
     return bisect.bisect(request, CELL, {}, said.append, measure), said
 
 
@@ -276,9 +269,9 @@ def three(plain, known):
 
 
 def first_then(*measures):
-    """Measures sessions in turn."""
+    """Measures gates in turn."""
     turns = iter(measures)
-    return lambda session: next(turns)(session)
+    return lambda prepared: next(turns)(prepared)
 
 
 def test_an_end_that_does_not_load_ends_the_search(plain):
@@ -393,9 +386,9 @@ def failing_git(*arguments):
 def test_a_commit_is_not_to_blame_for_what_good_cannot_do_either(three, monkeypatch):
     plain, good, between, bad = three
 
-    def then_the_disk_is_full(session):
+    def then_the_disk_is_full(prepared):
         monkeypatch.setattr(stores, "export", failing_git)
-        return bisect.measured(session)
+        return bisect.measured(prepared)
 
     with pytest.raises(BenchCoreError) as caught:
         bisected(plain, good, bad, then_the_disk_is_full)
@@ -411,8 +404,8 @@ def test_a_cell_that_fails_with_good_too_is_no_fault_of_a_commit(three):
     plain, good, between, bad = three
 
     def failing(side):
-        def measure(session):
-            record = bisect.measured(session)
+        def measure(prepared):
+            record = bisect.measured(prepared)
             return replace(record, cells=(replace(record.cells[0], error="setup: no file", error_side=side),))
 
         return measure
@@ -424,17 +417,17 @@ def test_a_cell_that_fails_with_good_too_is_no_fault_of_a_commit(three):
     assert [commit.hash for commit in found.culprits] == [between, bad]
 
 
-def locked(session):
-    with session._journal.alone():
-        return bisect.measured(session)
+def locked(prepared):
+    with prepared.work.journal.alone():
+        return bisect.measured(prepared)
 
 
-def damaged(session):
-    session._journal.path.write_text("{}\n")
-    return bisect.measured(session)
+def damaged(prepared):
+    prepared.work.journal.path.write_text("{}\n")
+    return bisect.measured(prepared)
 
 
-def without_workers(session):
+def without_workers(prepared):
     raise BenchCoreError("workers cannot be started: no memory")
 
 

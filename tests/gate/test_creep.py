@@ -9,7 +9,7 @@ from bench_core.gate.judge.exit_code import exit_code
 from bench_core.gate.judge.gate import judge
 from bench_core.gate.measure.evidence import COMPARED, CONTROL, PAST
 from bench_core.records.gate import CellEvidence, Effect, GateRecord, GateSettings
-from bench_core.records.version import Version
+from bench_core.records.version import Commit
 
 VALUE = """
 import thing
@@ -93,7 +93,7 @@ def cell(percent, name="a.time_a", **others):
 
 
 def record(*cells, past=(), controls=()):
-    version = Version("main", "0" * 40, (), "", "", "", ())
+    version = Commit("main", "0" * 40, "", "")
     one = GateRecord(version, version, GateSettings(), {}, "", 1.0, cells, controls=controls)
     return replace(one, past=replace(one, base=replace(version, name="v1.2"), cells=tuple(past), controls=()))
 

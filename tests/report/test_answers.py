@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench_core.records.commit import Commit
+from bench_core.records.commit import LoggedCommit
 from bench_core.records.report import (
     ChangePoint,
     Crossing,
@@ -122,9 +122,9 @@ def report(*subjects, **changes):
             History(
                 machine="box",
                 moments=(
-                    Moment(Commit("b" * 40, "", "", "2026-01-01"), "", "2.9.0", ""),
+                    Moment(LoggedCommit("b" * 40, "", "", "2026-01-01"), "", "2.9.0", ""),
                     Moment(
-                        Commit(HASH, "Faster <b>adds</b>", "A", "2026-01-02T00:00:00+00:00"),
+                        LoggedCommit(HASH, "Faster <b>adds</b>", "A", "2026-01-02T00:00:00+00:00"),
                         f"https://example.org/{HASH}",
                         "2.13.0",
                         "2.9.0",

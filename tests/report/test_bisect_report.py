@@ -1,12 +1,12 @@
 from rich.console import Console
 
 from bench_core.records.bisect import Bisection, BisectStep
-from bench_core.records.commit import Commit
+from bench_core.records.commit import LoggedCommit
 from bench_core.records.gate import GateSettings
 from bench_core.records.run import Interval
 from bench_core.report.bisect import summary
 
-GOOD, SKIPPED, SLOW = (Commit(letter * 40, f"Commit {letter}", "Someone", "2026-01-02") for letter in "abc")
+GOOD, SKIPPED, SLOW = (LoggedCommit(letter * 40, f"Commit {letter}", "Someone", "2026-01-02") for letter in "abc")
 RATIO = Interval(1.08, 1.1, 1.12, 0.95)
 
 

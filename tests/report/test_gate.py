@@ -23,7 +23,7 @@ from bench_core.records.gate import (
 )
 from bench_core.records.results import Tally
 from bench_core.records.run import Interval
-from bench_core.records.version import Version
+from bench_core.records.version import Commit, Install, WorkingTree
 from bench_core.report import gate
 from bench_core.report.gate.words import CONTROL_DIFFERS, LARGEST, closing, version
 
@@ -68,8 +68,8 @@ PASSED = [
 ]
 ALL = [*PASSED, FASTER, NEVER, UNKNOWN, FAILED, SLOWER, BROKEN, SLOWEST]
 
-BASE = Version("main", "1a2b3c4d" + "0" * 32, (), "d", "b", "", ())
-HEAD = Version("working tree", "1a2b3c4d" + "0" * 32, ("a", "b", "c"), "e", "b", "", ())
+BASE = Commit("main", "1a2b3c4d" + "0" * 32, "d", "b")
+HEAD = WorkingTree("1a2b3c4d" + "0" * 32, ("a", "b", "c"), "e", "b")
 RECORD = GateRecord(
     BASE,
     HEAD,
@@ -141,7 +141,7 @@ def slower_together():
     return record, replace(verdict, suite=judged("regression", 1.007, 1.01, 1.013, "at least +0.7 %"))
 
 
-INSTALL = replace(BASE, name="torch==2.11.0", commit=None)
+INSTALL = Install("torch==2.11.0", "d", ("torch",))
 BESIDES = tuple(f"x{number} 1 → 2" for number in range(8))
 
 
@@ -308,7 +308,7 @@ def test_all_cells_together_are_not_shown_if_they_say_nothing_and_every_cell_is_
 
 def test_a_commit_is_named_once():
     assert version(replace(BASE, name="1a2b3c4d0")) == "1a2b3c4d"
-    assert version(replace(BASE, commit=None)) == "main"
+    assert version(Install("torch==2.11.0", "d", ("torch",))) == "torch==2.11.0"
 
 
 NOISES = {

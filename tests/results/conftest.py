@@ -1,6 +1,3 @@
-import json
-import subprocess
-
 import pytest
 
 CASES = """
@@ -29,31 +26,10 @@ class Later(Suite):
 
 
 @pytest.fixture
-def project(tmp_path, request):
+def project(tmp_path, request, repositories):
     """A git repository with a suite of a few cells, committed. Its package has a name of its own, since it is imported
     into this process."""
     name = "cases_" + "".join(letter if letter.isalnum() else "_" for letter in request.node.name)
-    (tmp_path / name).mkdir()
-    (tmp_path / name / "__init__.py").touch()
-    (tmp_path / name / "fills.py").write_text(CASES)
-    config = {
-        "version": 1,
-        "project": "project",
-        "repo": ".",
-        "dvcs": "git",
-        "branches": ["main"],
-        "benchmark_dir": name,
-        "results_dir": "results",
-        "env_dir": ".asv/env",
-        "environment_type": "virtualenv",
-    }
-    (tmp_path / "asv.conf.json").write_text(json.dumps(config))
-
-    def git(*arguments):
-        identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
-        subprocess.run(["git", "-C", str(tmp_path), *identity, *arguments], check=True, capture_output=True)
-
-    git("init", "-b", "main")
-    git("add", "-A")
-    git("commit", "-m", "A suite")
-    return tmp_path
+    made = repositories(tmp_path)
+    made.configure(project="project", dvcs="git", branches=["main"], benchmark_dir=name, environment_type="virtualenv")
+    return repositories.new(tmp_path, {f"{name}/__init__.py": "", f"{name}/fills.py": CASES}).root

@@ -12,7 +12,7 @@ from asv.results import Results
 from bench_core.asv_config import asv_config
 from bench_core.errors import BenchCoreError
 from bench_core.records.gate import CellEvidence, Effect, GateRecord, GateSettings
-from bench_core.records.version import Version
+from bench_core.records.version import Commit, WorkingTree
 from bench_core.results import asv_gate, asv_run
 from bench_core.results.read import read
 from bench_core.timing.cells import SuiteDirectory
@@ -23,16 +23,10 @@ MACHINE = {
 }
 
 
-def git(project, *arguments):
-    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
-    done = subprocess.run(["git", *identity, *arguments], cwd=project, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
-
-
 @pytest.fixture
-def commits(project):
-    git(project, "commit", "--allow-empty", "-m", "A change")
-    return git(project, "rev-parse", "HEAD~1"), git(project, "rev-parse", "HEAD")
+def commits(project, repositories):
+    repository = repositories(project)
+    return repository.git("rev-parse", "HEAD"), repository.commit()
 
 
 def cell(idiom, size, times, **named):
@@ -51,7 +45,7 @@ def of_suite(suite, *cells):
 
 def gate(project, commits, *cells, **changes):
     suite = SuiteDirectory(asv_config(project / "asv.conf.json").suite)
-    base, head = (Version(name, commit, (), "d", "b", "", ()) for name, commit in zip("xy", commits, strict=True))
+    base, head = (Commit(name, commit, "d", "b") for name, commit in zip("xy", commits, strict=True))
     record = GateRecord(
         base, head, GateSettings(), MACHINE, "2026-01-02T03:04:05+00:00", 9.0, of_suite(suite, *cells), **changes
     )
@@ -69,6 +63,15 @@ def test_each_side_is_stored_under_its_commit_in_an_environment_of_its_own(proje
     paths = store(project, *gate(project, commits, cell("as_is", "8x4", TIMES)))
     assert [path.name for path in paths] == [f"{commit[:8]}-gate-py3.11-numpy2-torch2.13.json" for commit in commits]
     assert [path.parent for path in paths] == [project / "results" / "tester"] * 2
+
+
+def test_inside_a_hook_of_another_repository_each_side_is_stored_under_its_own_commit(
+    project, commits, repositories, tmp_path_factory, monkeypatch
+):
+    other = repositories.new(tmp_path_factory.mktemp("other"), {"a": ""})
+    monkeypatch.setenv("GIT_DIR", str(other.root / ".git"))
+    paths = store(project, *gate(project, commits, cell("as_is", "8x4", TIMES)))
+    assert [json.loads(path.read_text())["commit_hash"] for path in paths] == list(commits)
 
 
 def test_the_value_is_the_median_over_the_pairs_of_that_side(project, commits):
@@ -116,7 +119,7 @@ def test_a_value_that_is_no_time_is_stored_as_it_is(project, commits):
 
 def test_a_working_tree_has_no_place_in_the_history(project, commits):
     suite, record = gate(project, commits, cell("as_is", "8x4", TIMES))
-    paths = store(project, suite, replace(record, head=replace(record.head, changed=("x.py",))))
+    paths = store(project, suite, replace(record, head=WorkingTree(record.head.hash, ("x.py",), "d", "b")))
     assert [path.name[:8] for path in paths] == [commits[0][:8]]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from asv.util import UserError
 
+from bench_core import git
 from bench_core.asv_config import asv_config
 from bench_core.errors import BenchCoreError
 from bench_core.records.results import Circumstances
@@ -24,8 +25,7 @@ FAST = {"rounds": 1, "warmup_time": 0, "sample_time": 0.0005}
 
 
 def head(project):
-    done = subprocess.run(["git", "-C", str(project), "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
-    return done.stdout.strip()
+    return git.commit(project, "HEAD")
 
 
 def timed(project, pattern=None, **options):
@@ -46,7 +46,7 @@ def test_results_are_stored_under_the_commit_and_named_by_versions_and_not_by_pa
 
 def test_a_warm_cell_holds_many_calls_in_a_sample_although_it_has_a_setup(project):
     _, outcome = timed(project, "as_is")
-    assert all(cell.number > 1 for cell in read(outcome.path).cells)
+    assert [cell.number > 1 for cell in read(outcome.path).cells] == [True, True]
 
 
 def test_every_timed_cell_is_read_back_with_its_samples_and_declarations(project):
@@ -150,6 +150,20 @@ def test_a_tree_with_edited_benchmarks_has_no_commit_to_pin_to_and_one_with_new_
     assert asv_run.commit_to_pin(project / "asv.conf.json") == (None, "there are uncommitted changes (library.py)")
 
 
+def test_inside_a_hook_of_another_repository_results_are_stored_under_the_suites_own_commit(
+    project, repositories, tmp_path_factory, monkeypatch
+):
+    own = head(project)
+    other = repositories.new(tmp_path_factory.mktemp("other"), {"a": ""})
+    monkeypatch.setenv("GIT_DIR", str(other.root / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(other.root))
+    commit, reason = asv_run.commit_to_pin(project / "asv.conf.json")
+    assert (commit, reason) == (own, "")
+    _, outcome = timed(project, "8x4", commit=commit)
+    stored = json.loads(outcome.path.read_text())
+    assert (stored["commit_hash"], stored["date"]) == (own, 1000 * git.author_date(project, own))
+
+
 def test_an_edited_file_is_named_whole(project):
     cases = asv_config(project / "asv.conf.json").suite / "fills.py"
     cases.write_text(cases.read_text() + "\n")
@@ -176,7 +190,7 @@ def test_a_suite_below_the_root_of_its_repository_is_pinned_to_its_commit(projec
     config = json.loads((project / "asv.conf.json").read_text())
     (project / "suite" / "asv.conf.json").write_text(json.dumps({**config, "repo": ".."}))
     commit, reason = asv_run.commit_to_pin(project / "suite" / "asv.conf.json")
-    assert (commit, reason) == (None, "there are uncommitted changes (suite/)")
+    assert (commit, reason) == (None, "there are uncommitted changes (suite/asv.conf.json)")
 
 
 def test_plain_asv_shows_what_we_stored(project):

@@ -19,9 +19,9 @@ from bench_core.records.gate import (
 )
 from bench_core.records.results import Circumstances
 from bench_core.records.run import Interval
-from bench_core.records.version import Version as GateSide
+from bench_core.records.version import Commit
 from bench_core.results import gate_file
-from bench_core.results.store import CIRCUMSTANCES, append_circumstances, newest, read_store
+from bench_core.results.store import CIRCUMSTANCES, INFINITE, append_circumstances, newest, read_store
 
 NAME = "fills.Fill.time_fill"
 ANOTHER = "fills.Fill.time_empty"
@@ -78,8 +78,8 @@ def gate_content(date="2026-01-02T03:04:05+00:00", machine="box"):
     cell = CellEvidence(
         f"{NAME}(8x4)", NAME, {"size": "8x4"}, "time", "seconds", effects=(Effect(0, 0, 0.1, 1e-6, 1.1e-6, 9),)
     )
-    base = GateSide("main", "a" * 40, (), "d" * 64, "b" * 64, "/somewhere", ("fills",))
-    head = replace(base, name="faster", commit="c" * 40)
+    base = Commit("main", "a" * 40, "d" * 64, "b" * 64, ("fills",))
+    head = replace(base, name="faster", hash="c" * 40)
     record = GateRecord(base, head, GateSettings(), {"machine": machine}, date, 5.0, (cell,))
     judged = (JudgedCell(cell, Judgement(Interval(1.05, 1.1, 1.2, 0.95), "regression", "", 0.02)),)
     noise = Noise(*[math.nan] * 6)
@@ -264,7 +264,7 @@ def test_an_infinite_value_is_none_and_is_named(folder):
     assert store.runs[0].cells == ()
     assert f"{NAME}(8x4)" in store.runs[0].failed  # so no older value stands in its place
     assert [(left_out.source, left_out.reason) for left_out in store.left_out] == [
-        (f"{NAME}(8x4)", "its value is infinite, so that nothing can be said of it: in 1 result file(s)")
+        (f"{NAME}(8x4)", f"{INFINITE}: in 1 result file(s)")
     ]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from bench_core.gate.judge.gate import judge
 from bench_core.records.gate import Cause, CellEvidence, Effect, GateRecord, GateSettings
-from bench_core.records.version import Version
+from bench_core.records.version import Install
 from bench_core.results import gate_file
 from trials import upgrade
 
@@ -18,8 +18,8 @@ def cell(name, percent, kind="time", unit="seconds", base=1e-3):
 
 
 RECORD = GateRecord(
-    Version("torch==1", None, (), "a", "", "", ("torch",)),
-    Version("torch==2", None, (), "b", "", "", ("torch",)),
+    Install("torch==1", "a", ("torch",)),
+    Install("torch==2", "b", ("torch",)),
     GateSettings(start="spawn"),
     {"machine": "tester", "cpu": "Some", "num_cpu": "2", "os": "Linux", "python": "3.11", "ram": "1"},
     "2026-01-02T03:04:05Z",

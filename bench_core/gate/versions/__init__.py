@@ -1,1 +1,1 @@
-"""What git and installs give, as a folder that a worker can import."""
+"""Makes versions: from git, from installs and from interpreters, to what a worker can import."""

@@ -1,4 +1,4 @@
-"""What a gate compares, as workers need it."""
+"""The versions of a gate as workers import them."""
 
 from __future__ import annotations
 
@@ -11,32 +11,60 @@ from bench_core.records.version import Version, VersionName
 
 
 @dataclass(frozen=True)
-class Subjects:
-    """What is compared, as workers need it.
+class Importable:
+    """A version, and how a worker gets at it.
 
     Attributes:
-        suite: the folder of the benchmarks, head's for both.
-        code: what both sides have besides, behind their own: the project, where two installs are compared.
-        pythons: the interpreter of each side; "" for ours.
-        past: a third version, which head is compared with, too.
+        version: the version.
+        path: the folder that comes first in the worker's import path; "" for an interpreter, which needs none.
+        python: the interpreter that runs the worker; "" for ours.
     """
 
-    base: Version
-    head: Version
-    suite: Path
-    code: Version | None = None
-    pythons: tuple[str, str] = ("", "")
-    past: Version | None = None
+    version: Version
+    path: str = ""
+    python: str = ""
 
     @property
-    def named(self) -> dict[VersionName, Version]:
-        """What workers load."""
-        both: dict[VersionName, Version] = {"base": self.base, "head": self.head}
-        return both if self.past is None else {**both, "past": self.past}
+    def name(self) -> str:
+        return self.version.name
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """What is compared, and what is compared with its help."""
+        return self.version.packages
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """The versions of a gate, and the benchmarks that run on them.
+
+    Attributes:
+        base, head: the two sides.
+        suite: the folder of the benchmarks, the same for both sides.
+        code: the project, which comes after each side's own folder, if two installs or interpreters are compared; else
+            None.
+        past: an older version that head is also compared with, or None.
+    """
+
+    base: Importable
+    head: Importable
+    suite: Path
+    code: Importable | None = None
+    past: Importable | None = None
+
+    @property
+    def named(self) -> dict[VersionName, Importable]:
+        """The versions that workers load."""
+        both: dict[VersionName, Importable] = {"base": self.base, "head": self.head}
+        return both if self.past is None else {**both, "past": self.past}
+
+    @property
+    def pythons(self) -> tuple[str, str]:
+        """The interpreter of each side; "" for ours."""
+        return self.base.python, self.head.python
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The top-level names of all versions, `code` included."""
         versions = (*self.named.values(), *([self.code] if self.code else []))
         return tuple(sorted({name for version in versions for name in version.packages}))
 
@@ -50,10 +78,10 @@ def source(subjects: Subjects, name: VersionName, caches: Path) -> Source:
     version = subjects.named[name]
     code = subjects.code
     if code is None:
-        # What only one side has must not come from elsewhere on the other.
+        # A package that only one side has must not come from elsewhere on the other.
         folders, packages = [version], subjects.packages
     else:
-        # A dependency that only one side's install has brought along, the other takes from what is installed here.
+        # A dependency that only one install has brought along comes from our environment on the other side.
         folders, packages = [version, code], tuple(sorted({*version.packages, *code.packages}))
     return Source(
         paths=tuple(one.path for one in folders if one.path),

@@ -13,7 +13,7 @@ from bench_core import units
 from bench_core.records.gate import SIDES, GateRecord, GateVerdict, JudgedCell, Noise, VerdictName
 from bench_core.records.results import Tally
 from bench_core.records.run import Interval
-from bench_core.records.version import Version
+from bench_core.records.version import Commit, Install, Interpreter, Version, WorkingTree
 
 LONGEST = 20
 """The most rows of a list. Further ones are counted."""
@@ -142,11 +142,17 @@ def reproducing(command: str, name: str) -> str:
 
 
 def version(version: Version) -> str:
-    if version.changed:
-        return f"{version.name} ({units.plural(len(version.changed), 'file')} changed)"
-    if version.commit is None or version.commit.startswith(version.name):
-        return version.name if version.commit is None else version.commit[:8]
-    return f"{version.name} {version.commit[:8]}"
+    match version:
+        case Commit(name, hash) if not hash.startswith(name):
+            return f"{name} {hash[:8]}"
+        case Commit(hash=hash):
+            return hash[:8]
+        case WorkingTree(changed=changed) if changed:
+            return f"{version.name} ({units.plural(len(changed), 'file')} changed)"
+        case WorkingTree(below=hash):
+            return f"{version.name} {hash[:8]}"
+        case Install() | Interpreter():
+            return version.name
 
 
 def circumstances(record: GateRecord) -> str:

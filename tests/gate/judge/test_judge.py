@@ -12,7 +12,7 @@ from bench_core.gate.judge.noise import noise
 from bench_core.gate.judge.rule import MIN_PARENTS, pairs_needed, sharing
 from bench_core.gate.judge.suite import suite_shift
 from bench_core.records.gate import CellEvidence, Effect, GateRecord, GateSettings
-from bench_core.records.version import Version
+from bench_core.records.version import Commit
 
 SETTINGS = GateSettings(noise_floor=0.01, limit=0.05, error_rate=0.01, seed=0)
 UP, DOWN = math.log(1.03), math.log(0.97)
@@ -38,7 +38,7 @@ def cell(found=(), name="a.time_b", kind="time", **others):
 
 
 def record(*cells, **others):
-    version = Version("main", "0" * 40, (), "", "", "", ())
+    version = Commit("main", "0" * 40, "", "")
     return GateRecord(version, version, others.pop("settings", SETTINGS), {}, "", 1.0, cells, **others)
 
 

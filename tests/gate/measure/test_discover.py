@@ -4,9 +4,9 @@ import pytest
 
 from bench_core.errors import BenchCoreError
 from bench_core.gate.measure.discover import compare, find_cells
-from bench_core.gate.versions.subjects import Subjects
+from bench_core.gate.versions.subjects import Importable, Subjects
 from bench_core.gate.workers.messages import Probed, ProbedCell
-from bench_core.records.version import Version
+from bench_core.records.version import Install
 
 CASES = {
     "same.py": """
@@ -150,7 +150,7 @@ def test_two_installs_have_a_flavour_though_no_module_imports_what_is_in_them(tm
         (tmp_path / name / "numpy").mkdir(parents=True)
         Path(tmp_path, name, "calls.py" if name == "cases" else "numpy/__init__.py").write_text(content)
         packages = ("numpy",) if name in ("base", "head") else ()
-        made.append(Version(name, None, (), name, "", str(tmp_path / name), packages))
+        made.append(Importable(Install(name, name, packages), str(tmp_path / name)))
     (tmp_path / "cases/__init__.py").touch()
     base, head, code, cases = made
     found = find_cells(Subjects(base, head, Path(cases.path), code), None, quick=False)

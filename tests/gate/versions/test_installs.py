@@ -9,7 +9,6 @@ import shutil
 import sys
 import tempfile
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -18,17 +17,18 @@ from click.testing import CliRunner
 
 from bench_core.cli import main
 from bench_core.errors import BenchCoreError
-from bench_core.gate import session
+from bench_core.gate import prepare
 from bench_core.gate.measure.discover import Found, find_cells
 from bench_core.gate.measure.supervise import interruptible
-from bench_core.gate.versions import installs
-from bench_core.gate.versions import store as stores
-from bench_core.gate.versions.installs import environments, pin_of
-from bench_core.gate.versions.revisions import project
-from bench_core.gate.versions.store import Store
-from bench_core.gate.versions.subjects import Subjects, source
+from bench_core.gate.versions import installs, interpreters, versus
+from bench_core.gate.versions.installs import pin_of
+from bench_core.gate.versions.project import read_project
+from bench_core.gate.versions.steps import Runner, Step, StepError
+from bench_core.gate.versions.store import VersionStore
+from bench_core.gate.versions.subjects import Importable, Subjects, source
+from bench_core.gate.versions.versus import environments
 from bench_core.gate.workers import child
-from bench_core.records.gate import GateSettings
+from bench_core.records.version import Install
 
 SLOW = "def value():\n    for _ in range({}):\n        pass\n"
 
@@ -86,7 +86,7 @@ def code(shared_repository):
 
 @pytest.fixture
 def store(code, tmp_path):
-    return Store(project(code.config), tmp_path / "store")
+    return VersionStore(read_project(code.config), tmp_path / "store")
 
 
 def left(store):
@@ -137,7 +137,7 @@ def made(code, wheels):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PIP_NO_INDEX", "1")
         patch.setenv("PIP_TARGET", "elsewhere")
-        store = Store(project(code.config))
+        store = VersionStore(read_project(code.config))
         found = environments(store, wheels, said.append)
         again = environments(store, wheels, said.append)
     return store, found, again, said
@@ -150,14 +150,17 @@ def test_an_install_is_a_folder_and_the_names_in_it(made, wheels):
         SLOW.format(2000),
         SLOW.format(6000),
     ]
-    assert found.base.digest != found.head.digest
+    assert found.base.version.digest != found.head.version.digest
 
 
 def test_an_install_is_made_once_and_nothing_else_stays(made, wheels):
     store, found, again, said = made
     assert found == again
     assert said == [f"installing {name}" for name in wheels]
-    assert {path.name for path in (store.folder / "installs").iterdir()} == {found.base.digest, found.head.digest}
+    assert {path.name for path in (store.folder / "installs").iterdir()} == {
+        found.base.version.digest,
+        found.head.version.digest,
+    }
 
 
 def test_an_install_says_what_it_is_imported_as(made):
@@ -165,7 +168,7 @@ def test_an_install_says_what_it_is_imported_as(made):
 
 
 def test_what_an_install_brings_along_may_differ_and_is_named():
-    assert installs._differing({"sympy": "1.13", "x": "1"}, {"sympy": "1.14", "x": "1", "y": "2"}) == (
+    assert versus._differing({"sympy": "1.13", "x": "1"}, {"sympy": "1.14", "x": "1", "y": "2"}) == (
         "sympy 1.13 → 1.14",
         "y none → 2",
     )
@@ -212,7 +215,7 @@ def test_what_pip_did_not_install_is_no_install(store, wheels, monkeypatch):
 
 
 def test_another_version_than_the_one_asked_for_is_no_install(store, wheels, monkeypatch):
-    monkeypatch.setattr(Store, "run", lambda self, step, log: unpacked(step, wheels[1], log))
+    monkeypatch.setattr(Runner, "run", lambda self, step, log: unpacked(step, wheels[1], log))
     assert "of dep there is 3.0" in refused(store, wheels[0])
 
 
@@ -229,9 +232,8 @@ def test_another_index_is_another_install(wheels, tmp_path, monkeypatch):
 
 
 def test_a_version_that_is_not_there_says_so(store):
-    assert (
-        "dep==9.9 cannot be installed: there is no such version, or none of its wheels, or of what it requires, fits"
-        in refused(store, "dep==9.9")
+    assert "dep==9.9 cannot be installed: there is no such version, or it or a dependency has no wheel for" in refused(
+        store, "dep==9.9"
     )
 
 
@@ -267,9 +269,9 @@ def test_a_disk_that_fills_up_while_pip_installs_is_said_in_a_line(store, monkey
         target = Path(step.command[step.command.index("--target") + 1])
         (target / "dep").mkdir(parents=True)
         log.write_text("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device\n")
-        raise stores.BuildError("`pip` ended with status 1.")
+        raise StepError("`pip` ended with status 1.")
 
-    monkeypatch.setattr(Store, "run", run)
+    monkeypatch.setattr(Runner, "run", run)
     monkeypatch.setattr(shutil, "copyfile", full)  # not even the log has room
     said = refused(store, wheels[0])
     assert "cannot be installed: the disk that " in said
@@ -278,8 +280,8 @@ def test_a_disk_that_fills_up_while_pip_installs_is_said_in_a_line(store, monkey
 
 @pytest.mark.parametrize("where", ["run", "compile"])
 def test_a_disk_that_fills_up_under_us_is_said_in_a_line(store, monkeypatch, wheels, where):
-    monkeypatch.setattr(Store, "run", lambda self, step, log: unpacked(step, wheels[0], log))
-    monkeypatch.setattr(Store, where, full)
+    monkeypatch.setattr(Runner, "run", lambda self, step, log: unpacked(step, wheels[0], log))
+    monkeypatch.setattr(Runner, where, full)
     assert "cannot be installed in" in (said := refused(store, wheels[0]))
     assert "No space left on device. Make room" in said
 
@@ -290,7 +292,7 @@ def test_an_install_that_is_interrupted_leaves_nothing(store, monkeypatch, wheel
     def hang(folder, *arguments):
         Path(arguments[arguments.index("--target") + 1]).mkdir()
         call = "import os, signal; os.kill(os.getppid(), signal.SIGTERM); signal.pause()"
-        return stores.Step((sys.executable, "-c", call), folder, dict(os.environ))
+        return Step((sys.executable, "-c", call), folder, dict(os.environ))
 
     monkeypatch.setattr(installs, "pip", hang)
     with interruptible(), pytest.raises(KeyboardInterrupt):
@@ -301,10 +303,10 @@ def test_an_install_that_is_interrupted_leaves_nothing(store, monkeypatch, wheel
 
 
 def test_the_cache_keeps_the_installs_that_were_used_last(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(Store, "run", lambda self, step, log: unpacked(step, step.command[-2], log))
+    monkeypatch.setattr(Runner, "run", lambda self, step, log: unpacked(step, step.command[-2], log))
     monkeypatch.setattr(installs, "KEPT_INSTALLS", 2)
     paths = [str(wheel(tmp_path, f"{number}", "")) for number in range(4)]
-    made = [environments(store, (path, path), lambda line: None).base.digest for path in paths]
+    made = [environments(store, (path, path), lambda line: None).base.version.digest for path in paths]
     assert {path.name for path in (store.folder / "installs").iterdir()} == set(made[2:])
 
 
@@ -326,7 +328,7 @@ def test_an_interpreter_without_what_workers_need_says_how_to_get_it(store, tmp_
 
 
 def test_a_python_that_is_too_old_says_so(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(installs, "OLDEST_PYTHON", (4, 0))
+    monkeypatch.setattr(interpreters, "OLDEST_PYTHON", (4, 0))
     assert "workers need 4.0 or newer" in refused(store, interpreter(tmp_path / "old"))
 
 
@@ -356,7 +358,7 @@ def venv(folder, *, number=1):
     (folder / "bin/python").symlink_to(sys._base_executable)
     (folder / "pyvenv.cfg").write_text(f"home = {Path(sys._base_executable).parent}\n")
     record = "../../../bin/dep,sha256={},9\ndep.py,sha256={},9\ndep-1.0.dist-info/RECORD,,\n"
-    for name in ("dep", *installs.NEEDED):
+    for name in ("dep", *interpreters.NEEDED):
         (site / f"{name}.py").touch()
         info = site / f"{name}-1.0.dist-info"
         info.mkdir()
@@ -367,7 +369,7 @@ def venv(folder, *, number=1):
 
 def test_two_venvs_of_one_python_with_the_same_versions_are_two(store, tmp_path):
     found = environments(store, (venv(tmp_path / "a"), venv(tmp_path / "b")), lambda line: None)
-    assert found.base.digest != found.head.digest
+    assert found.base.version.digest != found.head.version.digest
     assert found.besides == ()
 
 
@@ -379,10 +381,10 @@ def test_another_build_of_the_same_version_is_named(store, tmp_path):
 def test_a_package_that_is_built_anew_in_place_makes_another_interpreter(store, tmp_path):
     python = venv(tmp_path / "a")
     before = environments(store, (python, python), lambda line: None)
-    assert before.base.digest == before.head.digest
+    assert before.base.version == before.head.version
     (record,) = tmp_path.glob("a/lib/*/site-packages/dep-*/RECORD")
     record.write_text("dep.py,sha256=2,9\n")
-    assert environments(store, (python, python), lambda line: None).base.digest != before.base.digest
+    assert environments(store, (python, python), lambda line: None).base.version != before.base.version
 
 
 def test_of_two_packages_of_one_name_the_first_is_the_one(store, tmp_path, wheels):
@@ -399,7 +401,7 @@ def test_of_two_packages_of_one_name_the_first_is_the_one(store, tmp_path, wheel
 
 def test_a_dependency_of_one_install_comes_from_elsewhere_on_the_other(made, code):
     _, found, _, _ = made
-    subjects = Subjects(found.base, replace(found.head, packages=("dep", "more")), Path("x"), code=found.base)
+    subjects = Subjects(found.base, Importable(Install("dep==2", "d", ("dep", "more"))), Path("x"), code=found.base)
     assert [source(subjects, side, Path("c")).packages for side in ("base", "head")] == [("dep",), ("dep", "more")]
 
 
@@ -411,7 +413,7 @@ def test_cells_that_one_install_does_not_have_are_named(made, code, tmp_path):
         "import dep\nif '2000' in open(dep.__file__).read():\n    def time_old():\n        pass\n"
     )
     (tmp_path / "code").mkdir()
-    behind = replace(found.base, path=str(tmp_path / "code"), packages=())
+    behind = Importable(Install("code", "d", ()), str(tmp_path / "code"))
     cells = find_cells(Subjects(found.base, found.head, tmp_path / "cases", behind), None, quick=False)
     assert (cells.cells, cells.left_out) == ((), {"calls.time_old": "only on base"})
 
@@ -419,11 +421,11 @@ def test_cells_that_one_install_does_not_have_are_named(made, code, tmp_path):
 @pytest.mark.parametrize(("imported", "notes"), [({"dep"}, 0), (set(), 1)])
 def test_a_suite_that_does_not_import_what_is_compared_is_noted(code, made, wheels, monkeypatch, imported, notes):
     found = Found((), {"calls.time_value": "why not"}, (), (), [], False, imported=frozenset(imported))
-    monkeypatch.setattr(session, "find_cells", lambda *arguments, **options: found)
+    monkeypatch.setattr(prepare, "find_cells", lambda *arguments, **options: found)
     said = []
-    asked = session.Request(code.config, None, None, None, quick=False, settings=GateSettings(), versus=wheels)
+    asked = prepare.Request(code.config, None, versus=wheels)
     with pytest.raises(BenchCoreError, match="none of the 1 cells can be compared here: why not"):
-        session.Session(asked, {}, said.append)
+        prepare.prepare(asked, {}, said.append)
     assert sum(line.startswith("note: the benchmarks import no dep when they are read") for line in said) == notes
 
 

@@ -17,9 +17,13 @@ from click.testing import CliRunner
 from bench_core.cli import main
 from bench_core.errors import BenchCoreError
 from bench_core.gate.measure.supervise import interruptible
+from bench_core.gate.versions import steps, wheels
 from bench_core.gate.versions import store as stores
-from bench_core.gate.versions.revisions import benchmarks_digest, digest, project, resolve, uncommitted
-from bench_core.gate.versions.store import Store
+from bench_core.gate.versions.project import read_project
+from bench_core.gate.versions.revisions import benchmarks_digest, digest_of, package_entries, resolve, uncommitted
+from bench_core.gate.versions.steps import Runner, StepError
+from bench_core.gate.versions.store import VersionStore
+from bench_core.records.version import Commit, WorkingTree
 
 
 @pytest.fixture
@@ -29,13 +33,6 @@ def temporary(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     return folder
-
-
-@pytest.fixture
-def plain(repository):
-    """A repository that says nothing of how it is built: its versions are made in no time."""
-    repository.commit({"pyproject.toml": None})
-    return repository
 
 
 def names(root, revision):
@@ -50,6 +47,11 @@ def contents(folder):
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def digest(project, revision):
+    """Of the files that the package depends on."""
+    return digest_of(package_entries(project, revision))
+
+
 def cached(store):
     return sorted(path.name for path in store.folder.iterdir() if path.name not in (".gitignore", "suites"))
 
@@ -58,7 +60,7 @@ def cached(store):
 
 
 def test_the_configuration_names_the_suite_and_the_folders_of_asv(repository):
-    found = project(repository.config)
+    found = read_project(repository.config)
     assert (found.root, found.suite, found.subdir) == (
         repository.root,
         PurePosixPath("cases_thing"),
@@ -70,7 +72,7 @@ def test_the_configuration_names_the_suite_and_the_folders_of_asv(repository):
 def test_paths_are_relative_to_a_configuration_in_a_subfolder(repository):
     repository.config = repository.root / "perf/asv.conf.json"
     repository.configure(repo="..", benchmark_dir="cases_perf", repo_subdir="python")
-    found = project(repository.config)
+    found = read_project(repository.config)
     assert found.root == repository.root
     assert (found.suite, found.subdir) == (PurePosixPath("perf/cases_perf"), PurePosixPath("python"))
     assert found.env_dir == repository.root / "perf/.asv/env"
@@ -79,39 +81,39 @@ def test_paths_are_relative_to_a_configuration_in_a_subfolder(repository):
 @pytest.mark.parametrize(("command", "kept"), [("make", ("make",)), (["a", "b"], ("a", "b")), ([], None), (None, None)])
 def test_a_build_command_is_one_line_or_several(repository, command, kept):
     repository.configure(build_command=command)
-    assert project(repository.config).build_command == kept
+    assert read_project(repository.config).build_command == kept
 
 
 @pytest.mark.parametrize("settings", [{"repo": "https://example.org/thing.git"}, {"dvcs": "hg"}])
 def test_a_repository_that_is_not_here_is_refused_with_what_is_needed(repository, settings):
     repository.configure(**settings)
     with pytest.raises(BenchCoreError, match=r"needs a git repository on this machine: clone it.*\)\.$"):
-        project(repository.config)
+        read_project(repository.config)
 
 
 def test_what_git_says_of_a_folder_without_a_repository_is_shown(tmp_path):
     config = tmp_path / "asv.conf.json"
     config.write_text(json.dumps({"version": 1, "repo": "."}))
     with pytest.raises(BenchCoreError, match="not a git repository"):
-        project(config)
+        read_project(config)
 
 
 def test_repo_must_be_the_top_and_the_message_says_where_that_is(repository):
     repository.config = repository.root / "perf/asv.conf.json"
     repository.configure(repo=".")
     with pytest.raises(BenchCoreError, match=r"not the top of its git repository. Set it to '\.\.'"):
-        project(repository.config)
+        read_project(repository.config)
 
 
 def test_a_suite_must_lie_below_the_top(repository):
     repository.configure(benchmark_dir=".")
     with pytest.raises(BenchCoreError, match="benchmark_dir is '.', and the gate needs a folder below"):
-        project(repository.config)
+        read_project(repository.config)
 
 
 def test_a_configuration_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(BenchCoreError, match="asv.conf.json cannot be read as asv's configuration"):
-        project(tmp_path / "asv.conf.json")
+        read_project(tmp_path / "asv.conf.json")
 
 
 # Revisions
@@ -122,7 +124,7 @@ def test_a_revision_is_whatever_git_takes_for_a_commit(repository, name):
     first = repository.git("rev-parse", "HEAD")
     second = repository.commit()
     repository.git("tag", "-a", "v1", "-m", "Annotated")
-    found = resolve(project(repository.config), name)
+    found = resolve(read_project(repository.config), name)
     assert (found.name, found.commit, found.changed) == (name, first if name == "main~1" else second, ())
     assert found.tree == repository.git("rev-parse", f"{found.commit}^{{tree}}")
 
@@ -130,7 +132,7 @@ def test_a_revision_is_whatever_git_takes_for_a_commit(repository, name):
 def test_an_unknown_revision_is_met_with_the_near_misses(repository):
     repository.git("branch", "fast-init")
     with pytest.raises(BenchCoreError) as caught:
-        resolve(project(repository.config), "mian")
+        resolve(read_project(repository.config), "mian")
     assert str(caught.value) == (
         "revision 'mian' not found in this repository. Did you mean 'main'? Known branches: fast-init, main."
     )
@@ -139,12 +141,12 @@ def test_an_unknown_revision_is_met_with_the_near_misses(repository):
 def test_a_branch_that_only_the_remote_has_is_a_near_miss(repository):
     repository.git("update-ref", "refs/remotes/origin/topics/main2", "HEAD")
     with pytest.raises(BenchCoreError, match="Did you mean 'origin/topics/main2', 'main'"):
-        resolve(project(repository.config), "main2")
+        resolve(read_project(repository.config), "main2")
 
 
 def test_a_name_is_never_taken_for_an_option(repository):
     with pytest.raises(BenchCoreError, match="revision '--git-dir' not found"):
-        resolve(project(repository.config), "--git-dir")
+        resolve(read_project(repository.config), "--git-dir")
 
 
 def test_a_shallow_clone_says_how_to_get_the_rest(repository, tmp_path):
@@ -152,24 +154,24 @@ def test_a_shallow_clone_says_how_to_get_the_rest(repository, tmp_path):
     clone = tmp_path / "clone"
     repository.git("clone", "--depth", "1", repository.root.as_uri(), str(clone))
     with pytest.raises(BenchCoreError, match="clone is shallow.*git fetch --unshallow.*fetch-depth: 0"):
-        resolve(project(clone / "asv.conf.json"), "main~1")
+        resolve(read_project(clone / "asv.conf.json"), "main~1")
 
 
 def test_a_full_clone_is_not_called_shallow(repository):
     with pytest.raises(BenchCoreError, match=r"Known branches: main\.$"):
-        resolve(project(repository.config), "main~9")
+        resolve(read_project(repository.config), "main~9")
 
 
 def test_a_clean_working_tree_is_its_commit(repository):
-    found = resolve(project(repository.config), None)
-    head = resolve(project(repository.config), "HEAD")
+    found = resolve(read_project(repository.config), None)
+    head = resolve(read_project(repository.config), "HEAD")
     assert (found.name, found.changed) == ("working tree", ())
     assert (found.commit, found.tree) == (head.commit, head.tree)
 
 
 def test_a_working_tree_holds_and_names_what_is_changed_new_or_deleted(repository):
     repository.write({"thing/__init__.py": "def value(): ...", "thing/new.py": "", "docs/index.rst": None})
-    found = resolve(project(repository.config), None)
+    found = resolve(read_project(repository.config), None)
     assert sorted(found.changed) == ["docs/index.rst", "thing/__init__.py", "thing/new.py"]
     assert found.commit == repository.git("rev-parse", "HEAD")
     assert "thing/new.py" in names(repository.root, found)
@@ -181,7 +183,7 @@ def test_a_deletion_or_a_new_file_may_be_staged_already(repository):
     repository.git("add", "-A")
     repository.git("rm", "docs/index.rst")
     repository.write({"thing/both.py": None})
-    found = resolve(project(repository.config), None)
+    found = resolve(read_project(repository.config), None)
     assert not {"docs/index.rst", "thing/both.py"} & set(names(repository.root, found))
     assert "thing/new.py" in names(repository.root, found)
 
@@ -191,22 +193,20 @@ def test_a_folder_may_have_become_a_file(repository):
     (repository.root / "docs").rmdir()
     repository.write({"docs": ""})
     repository.git("add", "-A")
-    assert "docs" in names(repository.root, resolve(project(repository.config), None))
+    assert "docs" in names(repository.root, resolve(read_project(repository.config), None))
 
 
-def test_a_repository_inside_is_listed_as_such(plain):
-    plain.write({"thing/new.py": "", "third/file": ""})
-    subprocess.run(["git", "-C", plain.root / "third", "init"], check=True, capture_output=True)
-    inner = ["git", "-C", plain.root / "third", "-c", "user.name=Test", "-c", "user.email=test@example.org"]
-    subprocess.run([*inner, "commit", "--allow-empty", "-m", "Inner"], check=True, capture_output=True)
-    found = project(plain.config)
+def test_a_repository_inside_is_listed_as_such(plain, repositories):
+    plain.write({"thing/new.py": ""})
+    repositories.new(plain.root / "third", {"file": ""})
+    found = read_project(plain.config)
     with pytest.raises(BenchCoreError, match=r"submodules, or other repositories \(third\)"):
-        Store(found).version(resolve(found, None))
+        VersionStore(found).version(resolve(found, None))
 
 
 def test_what_git_ignores_is_not_in_the_working_tree(repository):
     repository.write({"thing/new.py": "", "thing/noise.log": ""})
-    found = resolve(project(repository.config), None)
+    found = resolve(read_project(repository.config), None)
     assert found.changed == ("thing/new.py",)
     assert "thing/noise.log" not in names(repository.root, found)
 
@@ -214,14 +214,14 @@ def test_what_git_ignores_is_not_in_the_working_tree(repository):
 def test_the_folders_of_asv_are_not_in_the_working_tree(repository):
     repository.write({".asv/env/log": "", "results/machine.json": "{}", "html/index.html": "", "thing/new.py": ""})
     repository.git("add", "results")
-    found = resolve(project(repository.config), None)
+    found = resolve(read_project(repository.config), None)
     assert found.changed == ("thing/new.py",)
     assert not {"results/machine.json", "html/index.html"} & set(names(repository.root, found))
 
 
 def test_what_the_gate_writes_is_not_in_the_working_tree(repository):
     repository.write({"gate.out": "{}", "thing/new.py": ""})
-    found = project(repository.config)
+    found = read_project(repository.config)
     assert resolve(found, None).changed == ("gate.out", "thing/new.py")
     found = replace(found, written=(repository.root / "gate.out",))
     first = resolve(found, None)
@@ -230,41 +230,19 @@ def test_what_the_gate_writes_is_not_in_the_working_tree(repository):
     assert resolve(found, None).tree == first.tree
 
 
-def test_a_new_report_at_the_top_is_not_in_the_working_tree(repository):
-    repository.write({"bench-core-report.html": "", "my gate.json": "", "thing/data.json": "", "setup.cfg": ""})
-    assert resolve(project(repository.config), None).changed == ("setup.cfg", "thing/data.json")
-
-
-def test_the_files_that_are_not_committed_are_named_with_their_spaces(repository):
-    repository.write({"thing/a file.py": ""})
-    assert uncommitted(project(repository.config)) == ("thing/a file.py",)
-
-
 def test_nothing_is_written_into_the_repository(repository, temporary):
     repository.write({"thing/new.py": "new = 1", "thing/__init__.py": "changed = 1"})
     before = contents(repository.root / ".git")
-    resolve(project(repository.config), None)
+    resolve(read_project(repository.config), None)
     assert contents(repository.root / ".git") == before
 
 
 def test_the_objects_of_a_working_tree_vanish_with_the_revision(repository, temporary):
     repository.write({"thing/new.py": ""})
-    found = resolve(project(repository.config), None)
+    found = resolve(read_project(repository.config), None)
     assert len(list(temporary.iterdir())) == 1
     del found
     assert not list(temporary.iterdir())
-
-
-def test_a_git_hook_does_not_lead_to_its_own_repository(repository, tmp_path, monkeypatch):
-    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
-    monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "elsewhere/index"))
-    assert uncommitted(project(repository.config)) == ()
-
-
-def test_git_is_needed(repository, monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    with pytest.raises(BenchCoreError, match="Install git"):
-        project(repository.config)
 
 
 # Digests
@@ -278,7 +256,7 @@ def test_git_is_needed(repository, monkeypatch):
     ],
 )
 def test_what_cannot_matter_to_the_package_leaves_the_digest(repository, path):
-    found = project(repository.config)
+    found = read_project(repository.config)
     before = digest(found, resolve(found, "HEAD"))
     text = (repository.root / path).read_text() if (repository.root / path).exists() else ""
     repository.commit({path: text + "\n"})
@@ -289,14 +267,14 @@ def test_what_cannot_matter_to_the_package_leaves_the_digest(repository, path):
     "path", ["thing/__init__.py", "thing/data.rst", "thing/tests/__init__.py", "pyproject.toml", "conftest.py"]
 )
 def test_what_can_matter_to_the_package_changes_the_digest(repository, path):
-    found = project(repository.config)
+    found = read_project(repository.config)
     before = digest(found, resolve(found, "HEAD"))
     repository.write({path: "# other"})
     assert digest(found, resolve(found, None)) != before
 
 
 def test_the_mode_of_a_file_changes_the_digest(repository):
-    found = project(repository.config)
+    found = read_project(repository.config)
     before = digest(found, resolve(found, "HEAD"))
     (repository.root / "thing/__init__.py").chmod(0o755)
     assert digest(found, resolve(found, None)) != before
@@ -305,19 +283,21 @@ def test_the_mode_of_a_file_changes_the_digest(repository):
 def test_tests_count_where_the_build_configuration_lies_in_them(repository):
     repository.configure(repo_subdir="tests/packages/thing")
     repository.commit({"tests/packages/thing/pyproject.toml": ""})
-    found = project(repository.config)
+    found = read_project(repository.config)
     before = digest(found, resolve(found, "HEAD"))
     repository.commit({"tests/packages/thing/code.py": ""})
     assert digest(found, resolve(found, "HEAD")) != before
 
 
 def test_the_digest_of_the_benchmarks_is_that_of_their_folder(repository):
-    found = project(repository.config)
+    found = read_project(repository.config)
     before = benchmarks_digest(found, resolve(found, "HEAD"))
     repository.commit({"thing/__init__.py": ""})
     assert benchmarks_digest(found, resolve(found, "HEAD")) == before
     repository.commit({"cases_thing/calls.py": ""})
-    assert benchmarks_digest(found, resolve(found, "HEAD")) != before
+    assert (flat := benchmarks_digest(found, resolve(found, "HEAD"))) != before
+    repository.commit({"cases_thing/deep/er/calls.py": ""})
+    assert benchmarks_digest(found, resolve(found, "HEAD")) != flat
 
 
 # Versions that are built
@@ -327,8 +307,8 @@ def test_the_digest_of_the_benchmarks_is_that_of_their_folder(repository):
 def built(shared_repository):
     """Two versions, built by pip: the commit, and a working tree that differs."""
     shared_repository.write({"thing/__init__.py": "def value():\n    return 2\n"})
-    found = project(shared_repository.config)
-    store = Store(found)
+    found = read_project(shared_repository.config)
+    store = VersionStore(found)
     return store, store.version(resolve(found, "main")), store.version(resolve(found, None))
 
 
@@ -342,11 +322,13 @@ def test_a_version_imports_as_what_it_was_made_from(built):
 
 def test_a_version_says_what_it_is(built):
     store, base, head = built
-    assert (base.name, base.changed) == ("main", ())
-    assert (head.name, head.changed) == ("working tree", ("thing/__init__.py",))
-    assert base.commit == head.commit
-    assert base.digest == digest(store.project, resolve(store.project, "main")) != head.digest
-    assert base.benchmarks == head.benchmarks == benchmarks_digest(store.project, resolve(store.project, "main"))
+    revision = resolve(store.project, "main")
+    benchmarks = benchmarks_digest(store.project, revision)
+    assert base.version == Commit("main", revision.commit, digest(store.project, revision), benchmarks, ("thing",))
+    assert head.version == WorkingTree(
+        revision.commit, ("thing/__init__.py",), head.version.digest, benchmarks, ("thing",)
+    )
+    assert base.version.digest != head.version.digest
 
 
 def test_the_paths_of_all_versions_are_equally_long(built):
@@ -375,8 +357,8 @@ def test_nothing_but_the_versions_is_left_in_the_cache(built):
 
 def test_the_cache_is_no_part_of_the_working_tree(plain):
     plain.configure(env_dir="env")
-    found = project(plain.config)
-    Store(found, plain.root / "cache").version(resolve(found, "main"))
+    found = read_project(plain.config)
+    VersionStore(found, plain.root / "cache").version(resolve(found, "main"))
     assert uncommitted(found) == ("asv.conf.json",)
 
 
@@ -391,10 +373,10 @@ def test_a_build_command_is_run_as_asv_runs_it_and_only_once(repository, tmp_pat
         ]
     )
     commit = repository.commit()
-    found = project(repository.config)
-    first = Store(found).version(resolve(found, "main"))
+    found = read_project(repository.config)
+    first = VersionStore(found).version(resolve(found, "main"))
     repository.commit({"README.md": "More words"})
-    assert Store(found).version(resolve(found, "main")).path == first.path
+    assert VersionStore(found).version(resolve(found, "main")).path == first.path
     [line] = notes.read_text().splitlines()
     build_dir, *others, folder = line.split()
     assert others == [str(repository.root), sys.prefix, "thing", commit]
@@ -406,8 +388,8 @@ def test_a_broken_base_is_named_with_its_commit_and_the_end_of_its_log(repositor
     lines = "\n".join(f"print('line', {number})" for number in range(30))
     commit = repository.commit({"setup.py": f"{lines}\nraise SystemExit('no compiler')"})
     repository.configure(build_command="python setup.py bdist_wheel")
-    found = project(repository.config)
-    store = Store(found)
+    found = read_project(repository.config)
+    store = VersionStore(found)
     with pytest.raises(BenchCoreError) as caught:
         store.version(resolve(found, "main"))
     message = str(caught.value)
@@ -425,24 +407,24 @@ def test_a_broken_base_is_named_with_its_commit_and_the_end_of_its_log(repositor
 
 def test_a_command_that_does_not_exist_is_named(repository):
     repository.configure(build_command="no-such-builder {build_dir}")
-    found = project(repository.config)
+    found = read_project(repository.config)
     with pytest.raises(BenchCoreError, match="does not build: `no-such-builder .*` cannot be started"):
-        Store(found).version(resolve(found, "main"))
+        VersionStore(found).version(resolve(found, "main"))
 
 
 def test_a_placeholder_that_asv_does_not_know_is_named(repository):
     repository.configure(build_command="make {nothing}")
-    found = project(repository.config)
+    found = read_project(repository.config)
     with pytest.raises(BenchCoreError, match="build_command in .*{nothing} not available"):
-        Store(found).version(resolve(found, "main"))
+        VersionStore(found).version(resolve(found, "main"))
 
 
 def test_a_build_command_makes_exactly_one_wheel(repository):
     touch = "import pathlib, sys; [pathlib.Path(sys.argv[1], name).touch() for name in ('a.whl', 'b.whl')]"
     repository.configure(build_command=f'python -c "{touch}" {{build_cache_dir}}')
-    found = project(repository.config)
+    found = read_project(repository.config)
     with pytest.raises(BenchCoreError, match="one wheel is needed in {build_cache_dir}, and there is a.whl, b.whl"):
-        Store(found).version(resolve(found, "main"))
+        VersionStore(found).version(resolve(found, "main"))
 
 
 def test_pip_fetches_what_builds_a_version_only_if_it_is_not_installed(repository, monkeypatch):
@@ -451,15 +433,15 @@ def test_pip_fetches_what_builds_a_version_only_if_it_is_not_installed(repositor
     def refuse(self, step, log, hint=""):
         log.write_text("")
         commands.append(step.command)
-        raise stores.BuildError(hint)
+        raise StepError(hint)
 
-    monkeypatch.setattr(Store, "run", refuse)
-    found = project(repository.config)
+    monkeypatch.setattr(Runner, "run", refuse)
+    found = read_project(repository.config)
     with pytest.raises(BenchCoreError):
-        Store(found).version(resolve(found, "main"))
+        VersionStore(found).version(resolve(found, "main"))
     repository.commit({"pyproject.toml": '[build-system]\nrequires = ["setuptools", "no-such-backend>=2"]'})
-    with pytest.raises(BenchCoreError, match="installed here it need not: no-such-backend>=2"):
-        Store(found).version(resolve(found, "main"))
+    with pytest.raises(BenchCoreError, match="pip had to fetch .*: no-such-backend>=2"):
+        VersionStore(found).version(resolve(found, "main"))
     assert ["--no-build-isolation" in command for command in commands] == [True, False]
 
 
@@ -472,7 +454,7 @@ def test_pip_fetches_what_builds_a_version_only_if_it_is_not_installed(repositor
     ],
 )
 def test_a_requirement_is_satisfied_by_what_is_installed(requirement, satisfied):
-    assert stores._satisfied(requirement) is satisfied
+    assert wheels.is_satisfied(requirement) is satisfied
 
 
 def test_setuptools_stands_in_for_wheel(monkeypatch):
@@ -480,24 +462,63 @@ def test_setuptools_stands_in_for_wheel(monkeypatch):
 
     def version(name):
         if name not in only:
-            raise stores.importlib.metadata.PackageNotFoundError
+            raise wheels.importlib.metadata.PackageNotFoundError
         return only[name]
 
-    monkeypatch.setattr(stores.importlib.metadata, "version", version)
-    assert stores._satisfied("wheel")
+    monkeypatch.setattr(wheels.importlib.metadata, "version", version)
+    assert wheels.is_satisfied("wheel")
     only["setuptools"] = "69"
-    assert not stores._satisfied("wheel")
+    assert not wheels.is_satisfied("wheel")
 
 
 def test_a_version_is_built_anew_with_another_numpy_or_other_flags(plain, monkeypatch):
-    found = project(plain.config)
-    store, revision = Store(found), resolve(found, "main")
+    found = read_project(plain.config)
+    store, revision = VersionStore(found), resolve(found, "main")
     paths = {store.version(revision).path}
     monkeypatch.setenv("CFLAGS", "-O1")
     paths.add(store.version(revision).path)
-    monkeypatch.setattr(stores, "_installed", lambda name: "0.1" if name == "numpy" else None)
+    monkeypatch.setattr(wheels, "installed_version", lambda name: "0.1" if name == "numpy" else None)
     paths.add(store.version(revision).path)
     assert len(paths) == 3
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        *("content", "python", "platform", "torch", "numpy", "backend", "subfolder", "build command", "requirements"),
+        *stores.BUILDING,
+    ],
+)
+def test_every_part_of_a_versions_key_changes_it(repository, monkeypatch, part):
+    usual = read_project(repository.config)
+    installed = {"torch": "1", "numpy": "1", "backend>=2": "1"}
+    monkeypatch.setattr(wheels, "installed_version", lambda text: installed[text])
+    for name in stores.BUILDING:
+        monkeypatch.delenv(name, raising=False)
+    asked = {"project": usual, "digest": "d", "requires": ("backend>=2",)}
+    before = stores.version_key(**asked)
+    assert stores.version_key(**asked) == before
+    match part:
+        case "content":
+            asked["digest"] = "e"
+        case "python":
+            monkeypatch.setattr(sys, "version", "4.0")
+        case "platform":
+            monkeypatch.setattr(stores.sysconfig, "get_platform", lambda: "another")
+        case "torch" | "numpy":
+            installed[part] = "2"
+        case "backend":
+            installed["backend>=2"] = "2"
+        case "subfolder":
+            asked["project"] = replace(usual, subdir=PurePosixPath("python"))
+        case "build command":
+            asked["project"] = replace(usual, build_command=("make",))
+        case "requirements":
+            installed["backend>=1"] = "1"
+            asked["requires"] = ("backend>=1",)
+        case variable:
+            monkeypatch.setenv(variable, "other")
+    assert stores.version_key(**asked) != before
 
 
 def test_a_build_inherits_nothing_that_changes_what_python_finds(monkeypatch):
@@ -505,7 +526,7 @@ def test_a_build_inherits_nothing_that_changes_what_python_finds(monkeypatch):
     monkeypatch.setenv("GIT_DIR", "/elsewhere")
     monkeypatch.setenv("PATH", "/elsewhere")
     monkeypatch.delenv("SETUPTOOLS_SCM_PRETEND_VERSION", raising=False)
-    environment = stores._environment()
+    environment = steps.build_environment()
     assert not {"PYTHONPATH", "GIT_DIR"} & environment.keys()
     assert environment["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
     assert environment["SETUPTOOLS_SCM_PRETEND_VERSION"] == "0.0.0"
@@ -518,8 +539,8 @@ def test_without_a_build_configuration_the_version_is_its_files_that_matter(plai
     plain.commit(
         {"single.py": "", "spaces/inner.py": "", "data/table.csv": "", "no-name/x.py": "", "compiled.abi3.so": ""}
     )
-    found = project(plain.config)
-    version = Store(found).version(resolve(found, "main"))
+    found = read_project(plain.config)
+    version = VersionStore(found).version(resolve(found, "main"))
     assert version.packages == ("compiled", "single", "spaces", "thing")
     assert sorted(path.name for path in Path(version.path).iterdir() if path.name != "__pycache__") == [
         *(".gitignore", "compiled.abi3.so", "data", "no-name", "single.py", "spaces", "thing")
@@ -528,51 +549,51 @@ def test_without_a_build_configuration_the_version_is_its_files_that_matter(plai
 
 def test_settings_of_a_linter_are_no_build_configuration(plain):
     plain.commit({"pyproject.toml": "[tool.ruff]", "setup.cfg": "[flake8]"})
-    found = project(plain.config)
-    version = Store(found).version(resolve(found, "main"))
+    found = read_project(plain.config)
+    version = VersionStore(found).version(resolve(found, "main"))
     assert not list(Path(version.path).glob("*.dist-info"))
 
 
 def test_a_project_in_a_subfolder_is_taken_from_there(plain):
     plain.configure(repo_subdir="python")
     plain.commit({"python/inner/__init__.py": ""})
-    found = project(plain.config)
-    assert Store(found).version(resolve(found, "main")).packages == ("inner",)
+    found = read_project(plain.config)
+    assert VersionStore(found).version(resolve(found, "main")).packages == ("inner",)
 
 
 def test_a_revision_without_the_subfolder_is_named(plain):
     plain.configure(repo_subdir="python")
-    found = project(plain.config)
+    found = read_project(plain.config)
     with pytest.raises(BenchCoreError, match="has no folder python, which .* names in repo_subdir"):
-        Store(found).version(resolve(found, "main"))
+        VersionStore(found).version(resolve(found, "main"))
 
 
 def test_a_broken_pyproject_is_named_with_its_revision(repository):
     repository.commit({"pyproject.toml": "[build-system"})
-    found = project(repository.config)
+    found = read_project(repository.config)
     with pytest.raises(BenchCoreError, match=r"^main \(.*\) does not build: its pyproject.toml cannot be read"):
-        Store(found).version(resolve(found, "main"))
+        VersionStore(found).version(resolve(found, "main"))
 
 
 def test_a_submodule_is_refused_where_it_matters(plain):
     head = plain.git("rev-parse", "HEAD")
-    found = project(plain.config)
+    found = read_project(plain.config)
     plain.git("update-index", "--add", "--cacheinfo", f"160000,{head},docs/theme")
     plain.git("commit", "-m", "A theme")
-    assert Store(found).version(resolve(found, "main")).packages == ("thing",)
+    assert VersionStore(found).version(resolve(found, "main")).packages == ("thing",)
     plain.git("update-index", "--add", "--cacheinfo", f"160000,{head},third/library")
     plain.git("commit", "-m", "A library")
     with pytest.raises(BenchCoreError, match=r"holds submodules, or other repositories \(third/library\)"):
-        Store(found).version(resolve(found, "main"))
+        VersionStore(found).version(resolve(found, "main"))
 
 
 def test_an_interrupted_build_leaves_nothing(plain, temporary, monkeypatch):
     def interrupt(self, folder, final):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Store, "compile", interrupt)
-    found = project(plain.config)
-    store = Store(found)
+    monkeypatch.setattr(Runner, "compile", interrupt)
+    found = read_project(plain.config)
+    store = VersionStore(found)
     with pytest.raises(KeyboardInterrupt):
         store.version(resolve(found, "main"))
     assert cached(store) == []
@@ -594,8 +615,8 @@ def test_a_build_that_is_cancelled_ends_and_leaves_nothing(repository, temporary
     repository.configure(build_command="python build.py")
     repository.commit({"build.py": hang.format("")})
     repository.commit({"build.py": hang.format(f"os.kill(os.getppid(), signal.{name})")})
-    found = project(repository.config)
-    store = Store(found)
+    found = read_project(repository.config)
+    store = VersionStore(found)
     before = signal.getsignal(signal.SIGHUP)
     with interruptible(), pytest.raises(KeyboardInterrupt):
         store.versions([resolve(found, "main~1"), resolve(found, "main")])
@@ -617,7 +638,7 @@ def test_a_signal_that_is_ignored_stays_so(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("command", "begins"), [(("gate", "main"), "session.Session"), (("bisect", "a", "b", "c"), "bisect.bisect")]
+    ("command", "begins"), [(("gate", "main"), "prepare.prepare"), (("bisect", "a", "b", "c"), "bisect.bisect")]
 )
 def test_a_cancelled_command_ends_as_after_ctrl_c(repository, monkeypatch, command, begins):
     monkeypatch.setattr(f"bench_core.gate.{begins}", lambda *arguments: os.kill(os.getpid(), signal.SIGTERM))
@@ -627,8 +648,8 @@ def test_a_cancelled_command_ends_as_after_ctrl_c(repository, monkeypatch, comma
 
 def test_what_cannot_be_written_while_compiling_is_no_version(plain, temporary):
     plain.commit({"thing/long.py": "x = 1\n" * 20_000})
-    found = project(plain.config)
-    store = Store(found)
+    found = read_project(plain.config)
+    store = VersionStore(found)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (130_000, hard))  # between the source and what it compiles to
     try:
@@ -641,30 +662,30 @@ def test_what_cannot_be_written_while_compiling_is_no_version(plain, temporary):
 
 def test_what_is_no_python_does_not_keep_a_version_from_being_made(plain):
     plain.commit({"thing/template.py": "{{ name }} = 1 2", "thing/link.py": "", "thing/folder.py/data": ""})
-    found = project(plain.config)
-    version = Store(found).version(resolve(found, "main"))
+    found = read_project(plain.config)
+    version = VersionStore(found).version(resolve(found, "main"))
     assert Path(importlib.util.cache_from_source(f"{version.path}/thing/__init__.py")).exists()
 
 
 def test_a_gate_that_builds_the_same_at_the_same_time_does_not_matter(plain, monkeypatch):
-    found = project(plain.config)
-    store, revision = Store(found), resolve(found, "main")
-    compile_ = Store.compile
+    found = read_project(plain.config)
+    store, revision = VersionStore(found), resolve(found, "main")
+    compile_ = Runner.compile
 
     def overtaken(self, folder, final):
-        monkeypatch.setattr(Store, "compile", compile_)
-        Store(found).version(revision)
+        monkeypatch.setattr(Runner, "compile", compile_)
+        VersionStore(found).version(revision)
         compile_(self, folder, final)
 
-    monkeypatch.setattr(Store, "compile", overtaken)
+    monkeypatch.setattr(Runner, "compile", overtaken)
     version = store.version(revision)
     assert cached(store) == [Path(version.path).parent.name]
 
 
 def test_the_cache_keeps_what_was_used_last(plain, monkeypatch):
     monkeypatch.setattr(stores, "KEPT_VERSIONS", 2)
-    found = project(plain.config)
-    store = Store(found)
+    found = read_project(plain.config)
+    store = VersionStore(found)
     plain.commit({"thing/a.py": ""})
     plain.commit({"thing/b.py": ""})
     homes = []
@@ -677,8 +698,8 @@ def test_the_cache_keeps_what_was_used_last(plain, monkeypatch):
 
 
 def test_what_a_killed_gate_left_is_deleted_after_a_day(plain):
-    found = project(plain.config)
-    store = Store(found)
+    found = read_project(plain.config)
+    store = VersionStore(found)
     for name, age in (("making-old", 100_000), ("making-new", 1000)):
         (store.folder / name).mkdir()
         now = store.folder.stat().st_mtime
@@ -690,7 +711,7 @@ def test_what_a_killed_gate_left_is_deleted_after_a_day(plain):
 def test_a_cache_that_cannot_be_written_is_named(plain):
     plain.configure(env_dir="README.md/env")
     with pytest.raises(BenchCoreError, match="versions cannot be stored in .*README.md/env"):
-        Store(project(plain.config))
+        VersionStore(read_project(plain.config))
 
 
 # Suites
@@ -698,16 +719,16 @@ def test_a_cache_that_cannot_be_written_is_named(plain):
 
 def test_a_suite_comes_with_all_that_lies_around_it(repository):
     repository.commit({".gitattributes": "cases_thing export-ignore\n", "data/table.csv": "1\n"})
-    found = project(repository.config)
-    suite = Store(found).suite(resolve(found, "main"))
+    found = read_project(repository.config)
+    suite = VersionStore(found).suite(resolve(found, "main"))
     assert (suite / "calls.py").read_text() == (repository.root / "cases_thing/calls.py").read_text()
     assert (suite.parent / "data/table.csv").read_text() == "1\n"
     assert (suite.parent / "docs/index.rst").exists()
 
 
 def test_a_suite_is_that_of_its_revision_and_stored_once(repository):
-    found = project(repository.config)
-    store = Store(found)
+    found = read_project(repository.config)
+    store = VersionStore(found)
     repository.write({"cases_thing/calls.py": "# other"})
     first, other = store.suite(resolve(found, "main")), store.suite(resolve(found, None))
     assert (other / "calls.py").read_text() == "# other" != (first / "calls.py").read_text()
@@ -716,8 +737,8 @@ def test_a_suite_is_that_of_its_revision_and_stored_once(repository):
 
 
 def test_a_suite_is_compiled_before_either_side_imports_it(repository):
-    found = project(repository.config)
-    suite = Store(found).suite(resolve(found, "main"))
+    found = read_project(repository.config)
+    suite = VersionStore(found).suite(resolve(found, "main"))
     source = str(suite / "calls.py")
     code = marshal.loads(Path(importlib.util.cache_from_source(source)).read_bytes()[16:])
     assert code.co_filename == source
@@ -725,6 +746,6 @@ def test_a_suite_is_compiled_before_either_side_imports_it(repository):
 
 def test_a_revision_without_the_suite_is_named(repository):
     repository.commit({"cases_thing/calls.py": None, "cases_thing/__init__.py": None})
-    found = project(repository.config)
+    found = read_project(repository.config)
     with pytest.raises(BenchCoreError, match="has no folder cases_thing, and the benchmarks are taken from there"):
-        Store(found).suite(resolve(found, "main"))
+        VersionStore(found).suite(resolve(found, "main"))

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench_core.records.commit import Commit
+from bench_core.records.commit import LoggedCommit
 from bench_core.records.report import (
     ChangePoint,
     Crossing,
@@ -199,7 +199,9 @@ class Maker:
     def history(self, machine, commits):
         moments = tuple(
             Moment(
-                Commit(f"{number:08x}" * 5, f"Change number {number}", "A. Author", f"2026-01-{1 + number % 28:02}"),
+                LoggedCommit(
+                    f"{number:08x}" * 5, f"Change number {number}", "A. Author", f"2026-01-{1 + number % 28:02}"
+                ),
                 f"https://example.org/commit/{number:08x}",
                 "2.12.0" if number < commits // 2 else "2.13.0",
                 "2.12.0" if number == commits // 2 else "",

@@ -1,0 +1,222 @@
+"""What happens to a gate once it is measured: judging, showing, writing and storing it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+
+from bench_core.asv_config import naming
+from bench_core.cli.gate.causes import looked_into
+from bench_core.cli.terminal import console, write_page
+from bench_core.errors import BenchCoreError
+from bench_core.records.gate import CellEvidence, GateRecord, GateSettings, GateVerdict
+from bench_core.records.version import Version, WorkingTree
+
+if TYPE_CHECKING:
+    from bench_core.gate.prepare import Prepared
+    from bench_core.report.gate import GateCommands
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a person wants to have of a gate.
+
+    Attributes:
+        config: the ``asv.conf.json``, as it was named.
+        strict: an inconclusive gate exits with 3.
+        verbose: cells that pass are listed.
+        explain, instructions: causes are looked for; instructions are counted.
+        json_file, markdown, junit: files to write, or None.
+    """
+
+    config: Path
+    strict: bool = False
+    verbose: bool = False
+    explain: bool = False
+    instructions: bool = False
+    json_file: Path | None = None
+    markdown: Path | None = None
+    junit: Path | None = None
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """The files to write."""
+        files = (self.json_file, self.markdown, self.junit)
+        return tuple(Path(os.path.realpath(path)) for path in files if path is not None)
+
+
+def finished(out: Console, record: GateRecord, prepared: Prepared, wanted: Wanted) -> int:
+    """Judge, show, write and store a gate. A history that cannot be written costs a warning only.
+
+    Args:
+        prepared: what the gate has measured.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        BenchCoreError: if the budget was too small to decide anything, or a file cannot be written.
+    """
+    from bench_core.gate.judge.gate import judge
+    from bench_core.report import gate as report
+    from bench_core.results import asv_gate, gate_file
+
+    verdict = judge(record)
+    code, complaint = outcome(record, verdict, strict=wanted.strict)
+    record = looked_into(
+        record,
+        verdict,
+        prepared,
+        lambda line: out.print(line, markup=False, style="dim", soft_wrap=True),
+        explain=wanted.explain,
+        instructions=wanted.instructions,
+    )
+    command = commands(record, wanted.config)
+    results = prepared.project.results_dir
+    tally = None
+    with warned():
+        if not record.identical:
+            gate_file.append_controls(results, record, verdict)
+            tally = gate_file.tally(results)
+    out.print(report.summary(record, verdict, command, tally=tally, verbose=wanted.verbose), crop=False)
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        for line in report.workflow_commands(record, verdict):
+            click.echo(line)
+    if record.interrupted:
+        click.echo("bench-core: interrupted; `--resume` goes on from what was measured until then.", err=True)
+    write(record, verdict, code, command, wanted)
+    if prepared.work is not None:
+        with warned():
+            asv_gate.store(record, results, wanted.config, prepared.work.found.declared)
+        if not record.interrupted:
+            with warned():
+                gate_file.append_summary(results, record, verdict)
+    if complaint:
+        raise BenchCoreError(complaint)
+    return code
+
+
+def self_tested(out: Console, record: GateRecord, prepared: Prepared) -> int:
+    """Show what a self-test has found.
+
+    Returns:
+        The exit code: 0 if exactly the planted slowdowns were found, 130 after Ctrl-C, else 1.
+    """
+    from bench_core.gate.judge.gate import judge
+    from bench_core.report import gate as report
+
+    verdict, plants = judge(record), prepared.work.plants if prepared.work else {}
+    out.print(report.self_test(record, verdict, plants), crop=False)
+    if record.interrupted:
+        return 130
+    found = {cell.name: cell.verdict for cell in verdict.cells}
+    red = {name for name, what in found.items() if what == "regression"}
+    return 0 if red and red == plants.keys() & found.keys() else 1
+
+
+def replayed(path: Path, wanted: Wanted) -> int:
+    """Judge a stored gate again. Needs neither torch nor the versions.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        BenchCoreError: if the file cannot be read, or holds another verdict than its effects give.
+    """
+    from bench_core.gate.judge.gate import judge
+    from bench_core.report import gate as report
+    from bench_core.results import gate_file
+
+    record = gate_file.read(path)
+    verdict = judge(record)
+    command = commands(record, wanted.config)
+    console().print(report.summary(record, verdict, command, verbose=wanted.verbose), crop=False)
+    stored = gate_file.stored_verdict(path)
+    if stored != verdict.verdict:
+        raise BenchCoreError(
+            f"{path} says {stored}, and its effects say {verdict.verdict}: the file has been changed, or the rule has "
+            "since another version of bench_core wrote it."
+        )
+    code, complaint = outcome(record, verdict, strict=wanted.strict)
+    write(record, verdict, code, command, wanted)
+    if complaint:
+        raise BenchCoreError(complaint)
+    return code
+
+
+def outcome(record: GateRecord, verdict: GateVerdict, *, strict: bool) -> tuple[int, str]:
+    """The exit code; and if the budget was too small to decide any cell, an error that says what is needed, else ""."""
+    from bench_core.gate.judge.cell import MIN_READINGS
+    from bench_core.gate.judge.exit_code import exit_code
+    from bench_core.gate.judge.rule import TIMED, pairs_needed, sharing
+
+    code = exit_code(verdict, record, strict)
+    timed = pairs_needed(max(record.settings.family, sharing(record.cells)), record.settings)
+
+    def missing(cell: CellEvidence) -> int:
+        return (timed if cell.kind in TIMED else MIN_READINGS) - len(cell.effects)
+
+    judged = [cell for cell in record.cells if cell.error is None]
+    if code or record.identical or not judged or min(map(missing, judged)) <= 0:
+        return code, ""
+    new = sum(len(cell.effects) for cell in (*record.cells, *record.controls)) - record.resumed
+    more = record.seconds / max(1, new) * sum(map(missing, judged))
+    nearest = min(judged, key=missing)
+    return BenchCoreError.exit_code, (
+        f"the budget of {record.settings.budget:.3g} s is too small to decide anything: "
+        f"{len(nearest.effects)} pairs of at least {len(nearest.effects) + missing(nearest)}. About {more:.0f} s more "
+        f"are needed: --budget {more:.0f}s, or the same command again, which goes on from here."
+    )
+
+
+def commands(record: GateRecord, config: Path) -> GateCommands:
+    """The commands that measure a gate again."""
+    from bench_core.report.gate import GateCommands
+
+    return GateCommands(measuring(record, config), measuring(record.past, config) if record.past else "")
+
+
+def measuring(record: GateRecord, config: Path) -> str:
+    """The command that measures a gate again, without ``--bench``."""
+    asked, usual = record.settings, GateSettings()
+    words = ["bench-core", "gate"]
+    named: list[Version] = [record.base, record.head] if record.code is None else [record.code]
+    words += [version.name for version in named if not isinstance(version, WorkingTree)]
+    words += [] if record.code is None else ["--versus", record.base.name, record.head.name]
+    words += [] if record.past is None else ["--creep", record.past.base.name]
+    words.append("--quick" if asked.profile == "quick" else "--full")
+    for option, found, default in (
+        ("--noise-floor", f"{100 * asked.noise_floor:g}%", asked.noise_floor == usual.noise_floor),
+        ("--limit", f"{100 * asked.limit:g}%", asked.limit == usual.limit),
+        ("--start", asked.start, asked.start == usual.start or record.code is not None),
+    ):
+        words += [] if default else [option, found]
+    return shlex.join([*words, *naming(config)])
+
+
+def write(record: GateRecord, verdict: GateVerdict, code: int, command: GateCommands, wanted: Wanted) -> None:
+    """Write the files that are wanted."""
+    from bench_core.report import gate as report
+    from bench_core.results import gate_file
+
+    if wanted.json_file is not None:
+        gate_file.write(wanted.json_file, record, verdict, code)
+    write_page(wanted.markdown, report.markdown(record, verdict, command))
+    write_page(wanted.junit, report.junit(record, verdict))
+
+
+@contextmanager
+def warned() -> Iterator[None]:
+    """Turn an error into a warning: what cannot be kept for later must not cost the verdict."""
+    try:
+        yield
+    except (BenchCoreError, OSError) as error:
+        click.echo(f"bench-core: warning: {error}", err=True)

@@ -1,0 +1,106 @@
+"""From the options of `bench-core gate` to a request, and refusals of options that do not go together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from bench_core.errors import BenchCoreError
+
+if TYPE_CHECKING:
+    from bench_core.gate.prepare import Request
+
+SELF_TEST_PLANT = 0.05
+"""The slowdown that a self-test plants."""
+
+OUTPUTS = ("json_file", "markdown", "junit")
+"""The options that name a file to write."""
+
+TAKEN: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "--replay": (
+        "judges what is stored, as it was asked for",
+        ("replay", "config", *OUTPUTS, "strict", "verbose"),
+    ),
+    "--self-test": (
+        "says what it finds and writes nothing",
+        (
+            *("self_test", "config", "pattern", "quick", "noise_floor", "limit", "budget", "lanes", "seed", "timeout"),
+            *("start", "force", "fresh"),
+        ),
+    ),
+}
+"""Options that allow only some others: the reason, and the names of those that are allowed."""
+
+
+def refuse_others(ctx: click.Context, mode: str) -> None:
+    """Refuse what would otherwise be ignored.
+
+    Args:
+        mode: a key of `TAKEN`.
+
+    Raises:
+        BenchCoreError: if an option or a revision was given that does not go with it.
+    """
+    why, taken = TAKEN[mode]
+    for param in ctx.command.params:
+        given = param.name is not None and ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE
+        if given and param.name not in taken:
+            name = param.opts[0] if isinstance(param, click.Option) else param.human_readable_name
+            raise BenchCoreError(f"{mode} {why}: leave out {name}.")
+
+
+def refuse_contradictions(base: str | None, head: str | None, options: Mapping[str, Any], *, self_test: bool) -> None:
+    """
+    Raises:
+        BenchCoreError: if it is not clear what to compare, or two options contradict each other.
+    """
+    versus = options["versus"]
+    if self_test == (base is not None or versus is not None):
+        raise BenchCoreError(
+            "name the BASE to compare with, as in `bench-core gate main`; or two installs, with --versus; or "
+            "--self-test, alone."
+        )
+    if versus is not None and head is not None:
+        raise BenchCoreError(
+            "--versus compares two installs with the same code on both sides: name one revision, or none for the "
+            f"working tree, and leave out {head}."
+        )
+    if versus is not None and options["creep"] is not None:
+        raise BenchCoreError("--creep compares HEAD with a past revision, and --versus has no HEAD: give one of them.")
+    if options["fresh"] and options["resume"]:
+        raise BenchCoreError("--fresh discards what --resume continues from: give one of them.")
+    if options["noise_floor"] >= options["limit"]:
+        raise BenchCoreError(
+            f"--noise-floor {options['noise_floor']:.1%} must be below --limit {options['limit']:.1%}: the gate tells "
+            "slowdowns between the two apart."
+        )
+
+
+def requested(
+    base: str | None, head: str | None, options: Mapping[str, Any], outputs: tuple[Path, ...], *, self_test: bool
+) -> Request:
+    """The gate that was asked for.
+
+    Args:
+        outputs: the files that will be written.
+    """
+    from bench_core.gate.prepare import Choices, Request
+
+    settings = Choices(**{name: options[name] for name in ("noise_floor", "limit", "seed", "budget", "lanes", "start")})
+    kept = ("config", "pattern", "resume", "timeout", "instructions", "versus")
+    return Request(
+        base=base,
+        head=head,
+        settings=settings,
+        quick=options["pattern"] is None if options["quick"] is None else options["quick"],
+        force=options["force"] or self_test,
+        fresh=options["fresh"] or self_test,
+        plant=SELF_TEST_PLANT if self_test else 0.0,
+        past=options["creep"],
+        written=outputs,
+        **{name: options[name] for name in kept},
+    )

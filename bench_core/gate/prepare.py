@@ -1,0 +1,391 @@
+"""Turns a request into what a gate measures: built versions, their cells, the settings and the evidence so far."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from importlib.metadata import distributions
+from pathlib import Path
+
+from bench_core import clock
+from bench_core.errors import BenchCoreError
+from bench_core.gate.judge.rule import pairs_needed, sharing
+from bench_core.gate.measure.discover import Found, find_cells
+from bench_core.gate.measure.evidence import Journal
+from bench_core.gate.measure.schedule import PAST_SHARE
+from bench_core.gate.versions.project import Project, read_project
+from bench_core.gate.versions.revisions import Revision, benchmarks_digest, resolve, uncommitted
+from bench_core.gate.versions.store import VersionStore
+from bench_core.gate.versions.subjects import Importable, Subjects
+from bench_core.gate.versions.versus import Environments, environments
+from bench_core.gate.why.instructions import require_valgrind
+from bench_core.gate.workers.worker import PROTOCOL
+from bench_core.records.gate import GateSettings
+from bench_core.records.version import Commit, Version, WorkingTree
+
+LEAST_BUDGET = 50.0
+"""Seconds of measuring that are allowed by default: what `SMALL_SUITE` cells need on two lanes."""
+
+SMALL_SUITE = 40
+"""Cells that are measured within `LEAST_BUDGET`."""
+
+BUDGET_OF_A_CELL = 1.8
+"""Seconds of measuring that are added by default for each cell beyond `SMALL_SUITE`. With 1.2 s, our 187 quick cells,
+many of them slow, got 15 of the 17 pairs that they need."""
+
+MOST_LANES = 2
+"""Lanes by default, at most: more at once have not been measured."""
+
+SELF_TEST_CELLS = 12
+"""Cells of a self-test, at most. Every second one is slowed down."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The settings that a person can choose. None stands for a default that depends on what is measured.
+
+    Attributes:
+        noise_floor, limit, error_rate, seed, budget, lanes, start: as of `GateSettings`.
+    """
+
+    noise_floor: float = GateSettings.noise_floor
+    limit: float = GateSettings.limit
+    error_rate: float = GateSettings.error_rate
+    seed: int | None = None
+    budget: float | None = None
+    lanes: int | None = None
+    start: str = GateSettings.start
+
+
+@dataclass(frozen=True)
+class Request:
+    """A gate that a person asks for.
+
+    Attributes:
+        config: the ``asv.conf.json``.
+        base, head: names of revisions; None for the working tree.
+        pattern: the regular expression that selects cells, as `asv run --bench`; None for all.
+        quick: only the quick profile.
+        settings: the chosen settings.
+        force: measure even if both versions are identical.
+        fresh: discard the evidence of earlier gates on the two versions.
+        resume: refuse to begin without evidence of an earlier gate.
+        timeout: seconds without a sign of life after which a worker is hung.
+        plant: the slowdown of a self-test, which is planted in half of its cells on head; 0 for a gate.
+        suite: the revision that the benchmarks are taken from; None for head.
+        instructions: instructions will be counted, which needs valgrind.
+        versus: two installs or two interpreters to compare instead of two revisions. `base` is then the code on both
+            sides, and `head` has no meaning.
+        past: an older revision that head is also compared with, or None.
+        written: files that the gate will write, see `Project.written`.
+    """
+
+    config: Path
+    base: str | None
+    head: str | None = None
+    pattern: str | None = None
+    quick: bool = False
+    settings: Choices = field(default_factory=Choices)
+    force: bool = False
+    fresh: bool = False
+    resume: bool = False
+    timeout: float = 60.0
+    plant: float = 0.0
+    suite: str | None = None
+    instructions: bool = False
+    versus: tuple[str, str] | None = None
+    past: str | None = None
+    written: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Work:
+    """The measuring that a gate has to do.
+
+    Attributes:
+        subjects: the versions as workers import them.
+        found: their cells.
+        plants: cell to the slowdown that is planted in it; empty unless the gate is a self-test.
+        cores: a core for each lane; None where processes cannot be pinned.
+        journal: the evidence on base and head.
+        past_journal: the evidence on past and head; None without a past version.
+    """
+
+    subjects: Subjects
+    found: Found
+    plants: Mapping[str, float]
+    cores: tuple[int | None, ...]
+    journal: Journal
+    past_journal: Journal | None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a gate measures.
+
+    Attributes:
+        request: what was asked for.
+        project: the project.
+        machine: asv's description of this machine.
+        base, head: the versions that are compared.
+        settings: the settings, with the defaults filled in.
+        began: the host clock's time when preparing began.
+        date: that time, ISO 8601, UTC.
+        code: the project on both sides, if two installs or interpreters are compared; else None.
+        past: the older version that head is also compared with, or None.
+        besides: packages that differ between the two sides although they were not asked for.
+        identical: why base and head are identical; "" if they differ.
+        work: the measuring; None if the versions are identical and nothing is to be measured.
+    """
+
+    request: Request
+    project: Project
+    machine: Mapping[str, str]
+    base: Version
+    head: Version
+    settings: GateSettings
+    began: float
+    date: str
+    code: Version | None = None
+    past: Version | None = None
+    besides: tuple[str, ...] = ()
+    identical: str = ""
+    work: Work | None = None
+
+
+def prepare(request: Request, machine: Mapping[str, str], say: Callable[[str], None]) -> Prepared:
+    """Build the versions, and find out which cells can be compared.
+
+    Args:
+        machine: asv's description of this machine.
+        say: takes a line on each step that a person may want to know of.
+
+    Raises:
+        BenchCoreError: if a version is not found or cannot be built, or there is nothing to compare.
+    """
+    began, date = clock.host(), datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if request.instructions:
+        require_valgrind()
+    project = read_project(request.config, request.written)
+    store = VersionStore(project)
+    revisions = _revisions(project, request, say)
+    made = dict(zip(revisions, store.versions(revisions.values()), strict=True))
+    past = _past(made, say)
+    if request.versus is None:
+        sides = Environments(made["base"], made["head"], ())
+    else:
+        sides = environments(store, request.versus, say)
+    code = made.get("code")
+    prepared = Prepared(
+        request=request,
+        project=project,
+        machine=machine,
+        base=sides.base.version,
+        head=sides.head.version,
+        settings=_chosen(request),
+        began=began,
+        date=date,
+        code=None if code is None else code.version,
+        past=None if past is None else past.version,
+        besides=sides.besides,
+        identical=_identical(sides, code),
+    )
+    if prepared.identical and not request.force:
+        if past is None:
+            return prepared
+        say(f"note: {prepared.identical}; measured all the same, since {past.name} differs")
+    newest = list(revisions.values())[-1]
+    suite = newest if request.suite is None else resolve(project, request.suite)
+    subjects = Subjects(sides.base, sides.head, store.suite(suite), code, past)
+    found = _found(request, subjects, sides.compared, say)
+    return _with_work(prepared, store, benchmarks_digest(project, suite), subjects, found)
+
+
+def _with_work(prepared: Prepared, store: VersionStore, benchmarks: str, subjects: Subjects, found: Found) -> Prepared:
+    """Fill in the settings, and add the measuring.
+
+    Args:
+        benchmarks: the digest of the benchmarks.
+    """
+    request = prepared.request
+    cores = cores_of(request.settings.lanes)
+    seed = request.settings.seed or random.SystemRandom().randrange(1, 2**31)
+    found, plants = _planted(found, request.plant, seed) if request.plant else (found, {})
+    settings = replace(prepared.settings, seed=seed, lanes=len(cores))
+    prepared = replace(prepared, settings=_filled(settings, found, spawned=prepared.code is not None))
+    return replace(prepared, work=Work(subjects, found, plants, cores, *_journals(prepared, store, benchmarks)))
+
+
+def _revisions(project: Project, request: Request, say: Callable[[str], None]) -> dict[str, Revision]:
+    """The revisions to build: past (if asked for), then base and head, or code. The newest is last."""
+    asked = {"base": request.base, "head": request.head} if request.versus is None else {"code": request.base}
+    if request.past is not None:
+        asked = {"past": request.past, **asked}
+    found = {part: resolve(project, name) for part, name in asked.items()}
+    for part, revision in found.items():
+        say(f"{part}: {revision}{_changes(revision.changed)}")
+    part, newest = list(found.items())[-1]
+    if asked[part] is not None and (changed := uncommitted(project)):
+        say(f"note: {newest.name} is a commit; what is not committed is not measured{_changes(changed)}")
+    return found
+
+
+def _changes(changed: tuple[str, ...]) -> str:
+    if not changed:
+        return ""
+    more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+    files = "1 file" if len(changed) == 1 else f"{len(changed)} files"
+    return f", {files} changed: {', '.join(changed[:3])}{more}"
+
+
+def _past(made: Mapping[str, Importable], say: Callable[[str], None]) -> Importable | None:
+    """The past version; None if it is not asked for, or has the same content as base or head."""
+    past = made.get("past")
+    for side in ("base", "head"):
+        if past is not None and made[side].version.digest == past.version.digest:
+            say(f"note: {past.name} has the same content as {side}, so no slowdown can have crept in since")
+            return None
+    return past
+
+
+def _identical(sides: Environments, code: Importable | None) -> str:
+    """Why the two sides are identical; "" if they differ."""
+    base, head = sides.base.version, sides.head.version
+    if base.digest != head.digest:
+        return ""
+    if code is not None:
+        return f"{base.name} and {head.name} are one and the same (--force measures all the same)"
+    match base, head:
+        case Commit() | WorkingTree(), Commit() | WorkingTree() if base.benchmarks != head.benchmarks:
+            return (
+                "the packages are identical, and the benchmarks, which differ, are head's for both sides: there is "
+                "nothing to compare (--force measures all the same)"
+            )
+    return "package, benchmarks and build configuration are identical (--force measures all the same)"
+
+
+def _found(request: Request, subjects: Subjects, compared: frozenset[str], say: Callable[[str], None]) -> Found:
+    """The cells.
+
+    Args:
+        compared: as of `Environments`.
+
+    Raises:
+        BenchCoreError: if none can be compared.
+    """
+    found = find_cells(subjects, request.pattern, quick=request.quick)
+    if compared and not compared & found.imported:
+        say(
+            f"note: the benchmarks import no {', '.join(sorted(compared))} when they are read: a cell that does "
+            "not import it later, either, is the same on both sides"
+        )
+    if not found.cells and not found.failed:
+        reasons = "; ".join(sorted(set(found.left_out.values()))[:3])
+        raise BenchCoreError(f"none of the {len(found.left_out)} cells can be compared here: {reasons}.")
+    return found
+
+
+def _chosen(request: Request) -> GateSettings:
+    """The settings of a gate that measures nothing: it has no seed, no budget and no lanes unless they were given."""
+    asked = request.settings
+    return GateSettings(
+        noise_floor=asked.noise_floor,
+        limit=asked.limit,
+        error_rate=asked.error_rate,
+        seed=asked.seed or 0,
+        budget=asked.budget or 0.0,
+        lanes=asked.lanes or 0,
+        pattern=request.pattern,
+        profile="quick" if request.quick else "full",
+        start=asked.start,
+    )
+
+
+def _filled(settings: GateSettings, found: Found, *, spawned: bool) -> GateSettings:
+    """The settings of a gate that measures, with the defaults filled in.
+
+    Args:
+        settings: as of `_chosen`, with seed and lanes.
+        spawned: workers have to be spawned, whatever was asked for.
+    """
+    family = sharing((*found.cells, *found.failed))
+    budget = LEAST_BUDGET + BUDGET_OF_A_CELL * max(0, len(found.cells) - SMALL_SUITE)
+    if found.past is not None:
+        budget *= 1 + 1 / PAST_SHARE
+        settings = replace(settings, error_rate=settings.error_rate / 2)
+    start = "spawn" if spawned or found.on_accelerator else settings.start
+    if start == "spawn":
+        # Each pair, and each control, imports anew, twice on one core. Half of the pairs may come too late to count.
+        budget += 2 * 4 * found.starting * pairs_needed(family, settings) / settings.lanes
+    return replace(
+        settings,
+        budget=settings.budget or budget,
+        start=start,
+        family=family,
+    )
+
+
+def cores_of(lanes: int | None) -> tuple[int | None, ...]:
+    """One core for each lane; None where processes cannot be pinned.
+
+    Raises:
+        BenchCoreError: if there are fewer cores than lanes.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return (None,) * (lanes or 1)
+    cores = sorted(os.sched_getaffinity(0))
+    if lanes is not None and lanes > len(cores):
+        raise BenchCoreError(f"--lanes {lanes}: a lane needs a core of its own, and there are {len(cores)} here.")
+    return tuple(cores[: lanes or MOST_LANES])
+
+
+def _planted(found: Found, plant: float, seed: int) -> tuple[Found, Mapping[str, float]]:
+    """Some of the cells, drawn at random, and the slowdown of every second one."""
+    timed = [cell for cell in found.cells if cell.kind == "time"]
+    chosen = random.Random(seed).sample(timed, min(SELF_TEST_CELLS, len(timed)))
+    return replace(found, cells=tuple(chosen)), {cell.name: plant for cell in chosen[::2]}
+
+
+def _journals(prepared: Prepared, store: VersionStore, benchmarks: str) -> tuple[Journal, Journal | None]:
+    """The evidence on base and head, and that on past and head.
+
+    Args:
+        benchmarks: the digest of the benchmarks.
+
+    Raises:
+        BenchCoreError: if an earlier gate was to be resumed and there was none.
+    """
+    folder, key = store.folder / "evidence", _evidence_key(prepared, benchmarks)
+    journal = Journal(folder / f"{key}.jsonl")
+    if prepared.request.resume and not journal.path.exists():
+        raise BenchCoreError(
+            "there is nothing to resume: no gate on these two versions has been begun here. Leave --resume out."
+        )
+    if prepared.past is None:
+        return journal, None
+    # Not that of a gate on past and head alone: the controls, which tell whether to believe it, would be elsewhere.
+    return journal, Journal(folder / f"{key}-{prepared.past.digest[:16]}.jsonl")
+
+
+def _evidence_key(prepared: Prepared, benchmarks: str) -> str:
+    """A name for what belongs together: the same content, measured in the same way, on the same machine."""
+    settings = prepared.settings
+    parts = [
+        prepared.base.digest,
+        prepared.head.digest,
+        prepared.code and prepared.code.digest,
+        benchmarks,
+        str(prepared.project.suite),
+        PROTOCOL,
+        settings.start,
+        prepared.request.plant and settings.seed,  # cells that are slowed down are no evidence on the versions
+        # On a CI service every job has another host name.
+        sorted((name, value) for name, value in prepared.machine.items() if name != "machine"),
+        sorted({f"{found.metadata['Name']} {found.version}" for found in distributions()}),
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

@@ -1,0 +1,135 @@
+"""Interpreters that a gate compares: what each is, and whether workers can run under it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench_core import codec
+from bench_core.errors import BenchCoreError
+from bench_core.gate.versions.cache import key_of
+from bench_core.gate.versions.steps import last_line
+from bench_core.gate.versions.subjects import Importable
+from bench_core.gate.workers import child
+from bench_core.records.version import Interpreter
+
+NEEDED = ("asv_runner", "cattrs", "psutil")
+"""Packages that an interpreter must have to run our part of a worker."""
+
+OLDEST_PYTHON = (3, 11)
+"""The oldest Python that runs our part of a worker."""
+
+INTERPRETER_TIMEOUT = 60.0
+"""Seconds that an interpreter may take to describe itself."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """An interpreter's description of itself.
+
+    Attributes:
+        version: ``sys.version``.
+        info: major and minor version.
+        prefix: the folder of its environment.
+        missing: packages that workers need and that it lacks.
+        packages: name to version and digest of the files, of each package in its environment.
+    """
+
+    version: str
+    info: tuple[int, ...]
+    prefix: str
+    missing: tuple[str, ...]
+    packages: Mapping[str, tuple[str, ...]]
+
+
+def interpreter(name: str) -> tuple[Importable, Description]:
+    """An interpreter to compare.
+
+    Args:
+        name: its path.
+
+    Raises:
+        BenchCoreError: if it is no interpreter, or workers cannot run under it.
+    """
+    said = _described(name)
+    # Two virtual environments of one Python are the same file.
+    digest = key_of([os.path.realpath(name), said.prefix, said.version, codec.to_json(said.packages)])
+    # The path as it was given: an interpreter tells by it which virtual environment it belongs to.
+    return Importable(Interpreter(name, digest), python=str(Path(name).absolute())), said
+
+
+def rebuilt(base: Description, head: Description) -> tuple[str, ...]:
+    """The packages that have the same version in both, and other files."""
+    return tuple(
+        f"{name} {base.packages[name][0]}, another build of it"
+        for name in sorted(base.packages.keys() & head.packages.keys())
+        if base.packages[name][0] == head.packages[name][0] and base.packages[name] != head.packages[name]
+    )
+
+
+def _described(name: str) -> Description:
+    path = Path(name).absolute()
+    if not path.is_file() or not os.access(path, os.X_OK):
+        inside = next((one for one in (path / "bin/python", path / "Scripts/python.exe") if one.is_file()), None)
+        hint = f" Did you mean {inside}?" if inside else ""
+        raise BenchCoreError(f"{name} is no interpreter: no file that can be executed.{hint}")
+    try:
+        done = subprocess.run(
+            [str(path), "-c", DESCRIBE, *NEEDED],
+            cwd=path.parent,
+            env=child.variables(str(path), 0),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=INTERPRETER_TIMEOUT,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BenchCoreError(f"{name} cannot be started as an interpreter: {error}.") from error
+    try:
+        said = codec.from_json(Description, json.loads(done.stdout))
+    except ValueError as error:
+        raise BenchCoreError(
+            f"{name} is no Python interpreter: asked for its version, it said {last_line(done.stderr) or 'nothing'!r}."
+        ) from error
+    if said.info < OLDEST_PYTHON:
+        found, needed = (".".join(map(str, info)) for info in (said.info, OLDEST_PYTHON))
+        raise BenchCoreError(f"{name} is Python {found}, and workers need {needed} or newer.")
+    if said.missing:
+        raise BenchCoreError(
+            f"{name} lacks what workers need. Install it there: {name} -m pip install {' '.join(said.missing)}"
+        )
+    return said
+
+
+DESCRIBE = """
+import hashlib, json, os, sys
+from importlib.metadata import distributions
+from importlib.util import find_spec
+
+def digest(one):
+    lines = (one.read_text("RECORD") or "").splitlines()
+    own = [line for line in lines if ".dist-info/" not in line and "__pycache__" not in line and line[:3] != "../"]
+    return hashlib.sha256("\\n".join(sorted(own)).encode()).hexdigest()
+
+print(json.dumps({
+    "version": sys.version,
+    "info": sys.version_info[:2],
+    "prefix": os.path.realpath(sys.prefix),
+    "missing": [name for name in sys.argv[1:] if find_spec(name) is None],
+    "packages": {
+        one.metadata["Name"].lower().replace("_", "-"): (one.version, digest(one))
+        for one in reversed(list(distributions()))
+    },
+}))
+"""
+"""Prints a `Description`. It runs under the interpreter, so it avoids what an old Python does not know.
+
+The digest of a package is made from its RECORD, which lists its files with their hashes. Scripts and pip's own notes
+are left out: they hold the path of their folder, and so differ between equal packages. Of two packages of one name, the
+first in the import path counts."""

@@ -1,0 +1,133 @@
+"""The project whose versions are compared, as asv's configuration describes it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from bench_core import git
+from bench_core.asv_config import AsvConfig, asv_config
+from bench_core.errors import BenchCoreError
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project in a git repository on this machine.
+
+    Attributes:
+        name: asv's `project`.
+        root: the top folder of the git repository.
+        config: the ``asv.conf.json``.
+        suite: asv's `benchmark_dir`, relative to `root`.
+        subdir: the folder with the build configuration (asv's `repo_subdir`), relative to `root`.
+        env_dir, results_dir, html_dir: asv's own folders.
+        build_command: asv's `build_command`; None if pip builds the wheel.
+        written: files that the gate will write. They are no part of the working tree: else the next gate would find
+            another version and start anew.
+    """
+
+    name: str
+    root: Path
+    config: Path
+    suite: PurePosixPath
+    subdir: PurePosixPath
+    env_dir: Path
+    results_dir: Path
+    html_dir: Path
+    build_command: tuple[str, ...] | None
+    written: tuple[Path, ...] = ()
+
+    def matters(self, path: PurePosixPath) -> bool:
+        """Whether the built package can depend on a file of the repository.
+
+        Documentation and tests of the project are recognized by their place: at the top of the repository, or beside
+        the build configuration. Deeper inside, in the package, a .rst file may be data that the package reads.
+        """
+        config = self._relative(self.config)
+        if path == config or any(path.is_relative_to(folder) for folder in (self.suite, *self.output_folders)):
+            return False
+        for top in {PurePosixPath("."), self.subdir}:
+            if not path.is_relative_to(top):
+                continue
+            first, *inside = path.relative_to(top).parts
+            if not inside:
+                if path.suffix in (".md", ".rst") or first.startswith(("LICENSE", "CHANGELOG")):
+                    return False
+            elif (first in ("docs", "doc", "tests", "test") or first[0] == ".") and not self._needed(top / first):
+                return False
+        return True
+
+    @property
+    def output_folders(self) -> list[PurePosixPath]:
+        """asv's own folders and the gate's files, if they lie in the repository and hold neither suite nor package."""
+        places = (self.env_dir, self.results_dir, self.html_dir, *self.written)
+        found = [self._relative(place) for place in places]
+        return [folder for folder in found if folder is not None and not self._needed(folder)]
+
+    def _needed(self, folder: PurePosixPath) -> bool:
+        """Whether the suite or the build configuration lies in the folder."""
+        return any(place.is_relative_to(folder) for place in (self.suite, self.subdir))
+
+    def _relative(self, path: Path) -> PurePosixPath | None:
+        return PurePosixPath(path.relative_to(self.root)) if path.is_relative_to(self.root) else None
+
+
+def read_project(config: Path, written: tuple[Path, ...] = ()) -> Project:
+    """Read an ``asv.conf.json``. As for asv, its paths are relative to the folder that it lies in.
+
+    Args:
+        written: as of `Project`.
+
+    Raises:
+        BenchCoreError: if it cannot be read, or does not describe a suite in a git repository on this machine.
+    """
+    config = config.absolute().parent.resolve() / config.name
+    named = asv_config(config)
+    root = _top(config, named)
+    suite = named.suite.resolve()
+    if root not in suite.parents:
+        raise BenchCoreError(
+            f"{config}: benchmark_dir is {os.path.relpath(named.suite, config.parent)!r}, and the gate needs a folder "
+            f"below the top of the repository that is compared, {root}: it takes the benchmarks of the head revision "
+            "from there."
+        )
+    return Project(
+        name=named.project,
+        root=root,
+        config=config,
+        suite=PurePosixPath(suite.relative_to(root)),
+        subdir=PurePosixPath(named.subdir),
+        env_dir=named.environments.resolve(),
+        results_dir=named.results.resolve(),
+        html_dir=named.html.resolve(),
+        build_command=_commands(named.build_command),
+        written=written,
+    )
+
+
+def _top(config: Path, named: AsvConfig) -> Path:
+    """The top folder of the repository that the configuration names."""
+    repo, folder = named.repo, config.parent
+    place = (folder / repo).resolve()
+    needed = (
+        f"{config}: repo is {repo!r}, and the gate needs a git repository on this machine: clone it, and set repo to "
+        'the path of its top folder, relative to this file ("." if the file lies in the top folder).'
+    )
+    if named.dvcs not in (None, "git") or not place.is_dir():
+        raise BenchCoreError(needed)
+    try:
+        top = git.top(place)
+    except git.GitError as error:
+        raise BenchCoreError(f"{needed} {error}") from error
+    if top != place:
+        raise BenchCoreError(
+            f"{config}: repo is {repo!r}, which is not the top of its git repository. Set it to "
+            f"{os.path.relpath(top, folder)!r}; if what is built lies in a subfolder, name that in repo_subdir."
+        )
+    return top
+
+
+def _commands(found: str | list[str] | None) -> tuple[str, ...] | None:
+    """asv allows one command or a list. Under an empty list asv builds nothing; here it means that pip builds."""
+    return ((found,) if isinstance(found, str) else tuple(found)) if found else None

@@ -1,0 +1,93 @@
+"""The two sides of `--versus`: two installs of one package, or two interpreters. Both sides run the same project."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench_core.errors import BenchCoreError
+from bench_core.gate.versions import installs
+from bench_core.gate.versions.interpreters import interpreter, rebuilt
+from bench_core.gate.versions.store import VersionStore
+from bench_core.gate.versions.subjects import Importable
+
+
+@dataclass(frozen=True)
+class Environments:
+    """The two sides of a comparison.
+
+    Attributes:
+        base, head: the sides.
+        besides: packages that differ although they were not asked for.
+        compared: the top-level names of the package whose installs are compared; empty for two interpreters.
+    """
+
+    base: Importable
+    head: Importable
+    besides: tuple[str, ...]
+    compared: frozenset[str] = frozenset()
+
+
+def environments(store: VersionStore, asked: tuple[str, str], say: Callable[[str], None]) -> Environments:
+    """Make both sides, unless they have been made before.
+
+    Args:
+        asked: two requirements, wheels or paths of interpreters.
+        say: is told of each install that is made.
+
+    Raises:
+        BenchCoreError: if the two cannot be compared, or one cannot be made.
+    """
+    are_paths = [_is_path(name) for name in asked]
+    if all(are_paths):
+        return _of_interpreters(asked)
+    pins = [installs.pin_of(name) for name, is_path in zip(asked, are_paths, strict=True) if not is_path]
+    if any(are_paths):
+        raise BenchCoreError(
+            f"--versus compares two installs or two interpreters, and of {asked[0]} and {asked[1]} only one is an "
+            "interpreter: name two of a kind."
+        )
+    base, head = pins
+    if base.package != head.package:
+        raise BenchCoreError(
+            f"--versus compares two installs of one package, and these are of {base.package} and {head.package}. Each "
+            "may bring other dependencies along; those that differ are named."
+        )
+    return _of_installs(store, (base, head), say)
+
+
+def _is_path(name: str) -> bool:
+    """Whether a name is the path of an interpreter."""
+    return (os.sep in name or Path(name).is_file()) and not name.endswith(".whl")
+
+
+def _of_installs(
+    store: VersionStore, pins: tuple[installs.Pin, installs.Pin], say: Callable[[str], None]
+) -> Environments:
+    package = pins[0].package
+    base, head = (installs.installed(store, pin, say) for pin in pins)
+    besides = _differing(
+        *(
+            {name: version for name, version in installs.distributions_in(one.path).items() if name != package}
+            for one in (base, head)
+        )
+    )
+    compared = frozenset(name for one in (base, head) for name in installs.imported_as(package, one))
+    return Environments(base, head, besides, compared)
+
+
+def _of_interpreters(asked: tuple[str, str]) -> Environments:
+    (base, of_base), (head, of_head) = (interpreter(name) for name in asked)
+    besides = _differing(*({name: kept[0] for name, kept in one.packages.items()} for one in (of_base, of_head)))
+    return Environments(base, head, (*besides, *rebuilt(of_base, of_head)))
+
+
+def _differing(base: Mapping[str, str], head: Mapping[str, str]) -> tuple[str, ...]:
+    """The packages whose versions differ. Both mappings are from name to version."""
+    return tuple(
+        f"{name} {base.get(name, 'none')} → {head.get(name, 'none')}"
+        for name in sorted({*base, *head})
+        if base.get(name) != head.get(name)
+    )

@@ -1,0 +1,136 @@
+"""git, run in one repository: the only module that starts it.
+
+git writes nothing of its own accord here, neither locks nor caches, and runs no hooks.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from bench_core.errors import BenchCoreError
+
+OF_ANOTHER_REPOSITORY = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_COMMON_DIR",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_NAMESPACE",
+    "GIT_PREFIX",
+)
+"""Environment variables that git sets for its hooks. Inside a hook they would lead every call to its repository."""
+
+SETTINGS = ("core.fsmonitor=false", f"core.hooksPath={os.devnull}", "core.splitIndex=false")
+"""git's configuration for every call: it starts no other program and writes no second index."""
+
+
+class GitError(BenchCoreError):
+    """git failed."""
+
+
+class MissingError(BenchCoreError):
+    """git cannot be started: most likely it is not installed."""
+
+
+def output(root: Path, *arguments: str, given: str = "", variables: Mapping[str, str] | None = None) -> str:
+    """What git prints.
+
+    Args:
+        root: a folder of the repository.
+        given: git's standard input.
+        variables: additions to git's environment.
+
+    Returns:
+        Text in which bytes that are not UTF-8 are surrogates: git's paths are bytes.
+
+    Raises:
+        GitError: if git fails, with what it said.
+        MissingError: if git cannot be started; of all functions here.
+    """
+    options = [option for setting in SETTINGS for option in ("-c", setting)]
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *options, *arguments],
+            env={**without_hook(os.environ), "GIT_OPTIONAL_LOCKS": "0", **(variables or {})},
+            input=given,
+            capture_output=True,
+            encoding="utf-8",
+            errors="surrogateescape",
+            check=False,
+        )
+    except OSError as error:
+        raise MissingError(f"git cannot be started: {error.strerror}. Install git.") from error
+    if done.returncode:
+        raise GitError(f"`git {shlex.join(arguments)}` failed in {root}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def without_hook(variables: Mapping[str, str]) -> dict[str, str]:
+    """An environment without the variables that lead git to another repository."""
+    return {name: value for name, value in variables.items() if name not in OF_ANOTHER_REPOSITORY}
+
+
+def top(folder: Path) -> Path:
+    """The top folder of the repository that `folder` lies in.
+
+    Raises:
+        GitError: if it lies in none.
+    """
+    return Path(output(folder, "rev-parse", "--show-toplevel").rstrip("\n")).resolve()
+
+
+def commit(root: Path, name: str) -> str:
+    """The full hash of the commit that git knows by a name, e.g. a branch or a tag.
+
+    Raises:
+        GitError: if git knows none by that name.
+    """
+    return output(root, "rev-parse", "--verify", f"{name}^{{commit}}").strip()  # with this ending it is no option
+
+
+def author_date(root: Path, commit: str) -> int:
+    """When a commit was made by its author: seconds since 1970.
+
+    Raises:
+        GitError: if the repository does not have the commit.
+    """
+    return int(output(root, "show", "-s", "--format=%at", f"{commit}^{{commit}}"))
+
+
+def uncommitted(root: Path, excluded: Iterable[str] = (), *options: str) -> tuple[str, ...]:
+    """The files of the working tree that differ from its commit, new ones included.
+
+    Files that git ignores do not count, nor do new reports at the top of the repository, see `_is_report`.
+
+    Args:
+        excluded: git's pathspecs for what is left out, e.g. ``:(exclude,top)docs``.
+        options: more options of `git status`.
+
+    Returns:
+        Paths from the top of the repository.
+
+    Raises:
+        GitError: if git cannot tell.
+    """
+    listed = output(
+        root,
+        *("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", *options),
+        *("--", ":/", *excluded),
+    )
+    return tuple(line[3:] for line in listed.split("\0") if line and not _is_report(line))
+
+
+REPORTS = (".csv", ".html", ".json", ".jsonl", ".md", ".xml")
+"""Endings of the files that our own commands write."""
+
+
+def _is_report(status: str) -> bool:
+    """Whether a line of `git status --porcelain -z` is about a new file at the top of the repository that is named like
+    a report. Our commands write theirs there, and nothing is built from one."""
+    path = status[3:]
+    return status.startswith("?? ") and "/" not in path and path.endswith(REPORTS)
