@@ -163,7 +163,10 @@ def time_value():
 def test_versions_that_provide_what_messages_are_written_with_are_measured(sides, start):
     names = ("attr", "attrs", "cattrs", "typing_extensions")
     made = sides(USES, {f"{name}/__init__.py": "SIDE = 'fake'\n" for name in names})
-    base, head = (replace(version, packages=names) for version in (made.subjects.base, made.subjects.head))
+    base, head = (
+        replace(side, version=replace(side.version, packages=names))
+        for side in (made.subjects.base, made.subjects.head)
+    )
     made.subjects = replace(made.subjects, base=base, head=head)
     gate = made.measure(until=lambda gate: gate.dossiers[0].effects or gate.dossiers[0].error, start=start)
     assert gate.dossiers[0].error is None
