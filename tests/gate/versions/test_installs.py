@@ -321,7 +321,7 @@ def interpreter(path, *options):
 def test_an_interpreter_without_what_workers_need_says_how_to_get_it(store, tmp_path):
     bare = interpreter(tmp_path / "bare", "-S")
     assert refused(store, bare) == (
-        f"{bare} lacks what workers need. Install it there: {bare} -m pip install asv_runner psutil"
+        f"{bare} lacks what workers need. Install it there: {bare} -m pip install asv_runner cattrs psutil"
     )
 
 
