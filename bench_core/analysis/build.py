@@ -92,8 +92,7 @@ def chosen(known: Sequence[Subject], names: Sequence[str]) -> tuple[Subject, ...
 
 
 def is_called(subject: Subject, name: str) -> bool:
-    """Whether a subject has this name. ``torch==2.13.0`` and ``2.13.0`` name every build, ``2.13.0+cpu`` only that
-    one."""
+    """Whether this names the subject. ``torch==2.13.0`` and ``2.13.0`` name every build, ``2.13.0+cpu`` only one."""
     torch = subject.description.get("torch", "")
     version = name.removeprefix("torch==")
     return name in (subject.name, subject.machine) or (bool(torch) and version in (torch, torch.split("+")[0]))

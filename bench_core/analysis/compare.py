@@ -85,7 +85,7 @@ class Comparison:
         return tuple(cell for cell in self.cells if cell.changed)
 
     @property
-    def untold(self) -> int:
+    def inconclusive(self) -> int:
         return sum(not cell.differs and not cell.changed for cell in self.cells)
 
 

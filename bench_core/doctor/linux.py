@@ -14,13 +14,13 @@ from pathlib import Path
 CPU = "sys/devices/system/cpu"
 """The folder of the processor's settings and topology, below the root."""
 
-# An x86 guest sees the processor's "hypervisor" flag; other processors have none, and the firmware's names must do.
+# Names in the firmware of guests. They are used for processors without x86's "hypervisor" flag.
 _GUEST_FIRMWARE = re.compile(
     r"QEMU|KVM|VMware|VirtualBox|innotek|Xen|Bochs|Parallels|Virtual Machine|Google Compute|Amazon EC2|OpenStack"
 )
 
 _UNLIMITED = 1 << 60
-"""Control groups of version 1 say "no memory limit" with the largest multiple of a page below 2^63."""
+"""Bytes. Larger limits mean none: control groups of version 1 write a number just below 2^63 then."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Quota:
 
 
 class KernelFiles:
-    """What the kernel of Linux writes below `root`. A file that is missing, empty or garbled gives None, or nothing."""
+    """The files of the Linux kernel below `root`. A missing, empty or garbled file gives None or an empty result."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -54,12 +54,12 @@ class KernelFiles:
         return _integer(self.text(path))
 
     def cores(self, path: str) -> frozenset[int] | None:
-        """A list such as ``0-3,8``; empty is nobody."""
+        """A list of cores such as ``0-3,8``, which may be empty."""
         text = self.text(path)
         return None if text is None else _core_list(text)
 
     def table(self, path: str) -> dict[str, int]:
-        """Lines of a name and a number, ``name: 12 kB`` or ``name 12``; kB are turned into bytes."""
+        """Lines of a name and a number, ``name: 12 kB`` or ``name 12``. Numbers in kB are converted to bytes."""
         found = {}
         for line in (self.text(path) or "").splitlines():
             match = re.fullmatch(r"(\S+?):?\s+(\d+)( kB)?\s*", line)
@@ -103,9 +103,10 @@ class KernelFiles:
         return frozenset(group for group in found if group) or None
 
     def efficiency(self) -> frozenset[int]:
-        """Intel names its slow cores; elsewhere the scheduler's idea of their capacity tells.
+        """Intel's kernel driver lists the slow cores. Elsewhere they are those of less than 75 % of the largest
+        capacity.
 
-        A quarter less: cores of one kind differ by a few percent too, where some may clock higher than others.
+        Cores of one kind differ by a few percent, too, where some may clock higher than others.
         """
         named = self.cores("sys/devices/cpu_atom/cpus")
         if named:
@@ -133,7 +134,7 @@ class KernelFiles:
         return float(match[0]) if match else None
 
     def stolen(self) -> float | None:
-        """Of the time that this machine was or wanted to be busy: idle time would dilute it."""
+        """The share of the time in which this machine was busy, or would have been. Idle time does not count."""
         match = re.match(r"cpu +((?:\d+ ){8})", (self.text("proc/stat") or "").partition("\n")[0] + " ")
         if match is None:
             return None
@@ -142,7 +143,7 @@ class KernelFiles:
         return stolen / wanted if wanted else None
 
     def control_groups(self, controller: str) -> Iterator[str]:
-        """The folders of the control groups that hold this process, from the innermost outwards, both versions.
+        """The folders of the control groups of this process, from the innermost outwards, of both versions.
 
         Inside a container the process's own path is often not mounted; the mount's root is then the container's
         group, and it is among the folders that come out here.
@@ -164,7 +165,7 @@ class KernelFiles:
                     yield "/".join([mount, *steps[:depth]])
 
     def quota(self) -> Quota | None:
-        """The tightest quota from here outwards."""
+        """The tightest quota of this process's control groups."""
         found = []
         for folder in self.control_groups("cpu"):
             granted, period = _pair(self.text(f"{folder}/cpu.max"))
@@ -193,7 +194,7 @@ class KernelFiles:
         return dict(Counter(name for name in names if name)) or None
 
     def turbo(self) -> tuple[bool | None, str | None]:
-        """Whether turbo is allowed, and the file that says so. Intel's says when it is not."""
+        """Whether turbo is allowed, and the file that says so. Intel's file says that turbo is off."""
         switches = (("intel_pstate/no_turbo", 0), ("cpufreq/boost", 1), ("cpufreq/policy0/boost", 1))
         for switch, on in switches:
             value = self.number(f"{CPU}/{switch}")
@@ -213,7 +214,7 @@ class KernelFiles:
         return chosen[1] if chosen else None
 
     def virtualization(self) -> tuple[bool | None, str | None]:
-        """Whether this is a virtual machine, and whose."""
+        """Whether this is a virtual machine, and its hypervisor."""
         firmware = " ".join(
             name for key in ("sys_vendor", "product_name") if (name := self.text(f"sys/class/dmi/id/{key}"))
         )
@@ -222,7 +223,7 @@ class KernelFiles:
         if flags is not None:
             virtual: bool | None = "hypervisor" in flags.split()
         elif xen or firmware:
-            # Amazon's machines without a hypervisor carry its name too.
+            # Amazon's machines without a hypervisor have its name, too.
             guest = _GUEST_FIRMWARE.search(firmware) and not firmware.endswith(".metal")
             virtual = bool(xen or guest)
         else:
@@ -239,7 +240,7 @@ class KernelFiles:
         return self.text("run/systemd/container") or None
 
     def on_battery(self) -> bool | None:
-        """Some battery is being emptied."""
+        """Whether a battery is discharging; None without a battery."""
         states = [
             self.text(f"{folder}/status")
             for folder in self.folders("sys/class/power_supply/*")
@@ -258,7 +259,7 @@ def _pair(text: str | None) -> tuple[int | None, int | None]:
 
 
 def _core_list(text: str) -> frozenset[int] | None:
-    """``0-3,8`` -> 0, 1, 2, 3, 8; None where it is no such list."""
+    """``0-3,8`` -> 0, 1, 2, 3, 8; None where the text is no such list."""
     if not text:
         return frozenset()
     if not re.fullmatch(r"[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*", text):

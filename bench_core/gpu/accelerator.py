@@ -33,8 +33,7 @@ SCRATCH_BYTES = 256 << 20
 """Bytes that a flush overwrites: as many as triton's do_bench, and more than the largest L2 cache on the market."""
 
 MOST_CALLS = 256
-"""The most calls of a device sample. A CUDA stream takes about 1,000 launches before the next one waits for the
-device."""
+"""The most calls of a device sample. A CUDA stream takes about 1,000 launches before the next one waits."""
 
 MOST_FLUSHES = 256
 """The most flushes of a head start. At 85 to 1,300 us each, the host has at least 20 ms to enqueue."""
@@ -58,15 +57,7 @@ class DeviceState:
 
     Attributes:
         source: where the readings come from: ``nvidia-smi``, ``torch`` or ``nobody``.
-        driver: its version.
         pstate: the performance state, e.g. ``P0``.
-        sm_mhz: the clock of the multiprocessors.
-        memory_mhz: the clock of the memory.
-        max_sm_mhz: the highest clock of the multiprocessors.
-        max_memory_mhz: the highest clock of the memory.
-        power_watts: the power draw.
-        power_limit_watts: its limit.
-        celsius: the temperature.
         reasons: what holds the clocks back, in NVML's words; empty where nothing does.
     """
 
@@ -97,8 +88,7 @@ class DeviceMemory:
 
 
 class Accelerator(Protocol):
-    """What timing needs of a device. `TorchAccelerator` is a real one. Tests use
-    `bench_core.testing.FakeAccelerator`."""
+    """What timing needs of a device: a `TorchAccelerator`, or in tests `bench_core.testing.FakeAccelerator`."""
 
     @property
     def name(self) -> str:
@@ -117,8 +107,7 @@ class Accelerator(Protocol):
         """Enqueue an overwrite of `SCRATCH_BYTES`, which evicts everything else from the L2 cache."""
 
     def job(self, operation: Operation, elements: int, times: int = 1) -> Call:
-        """A call that applies `operation` `times` times to a float32 weight. The weight is touched when this
-        returns."""
+        """A call that applies `operation` `times` times to a float32 weight, which this has touched."""
 
     def memory(self) -> DeviceMemory: ...
 

@@ -320,8 +320,7 @@ def _time_open_cell(bench: _Bench, opened: OpenCell) -> CellTimes:
 
 
 def traffic_of(cell: Cell) -> tuple[int | None, str | None]:
-    """The bytes that the suite declares for a call (see `bench_core.suite.traffic`), and the operation of their
-    yardstick."""
+    """The bytes that `bench_core.suite.traffic` declares for a call, and the operation of their yardstick."""
     method = getattr(cell.owner, cell.benchmark.rsplit(".", 1)[-1], None)
     reads, writes = (getattr(method, f"weight_{way}", 0) for way in ("reads", "writes"))
     values = {name: str(value) for name, value in zip(cell.params, cell.values, strict=True)}

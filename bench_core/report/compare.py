@@ -67,7 +67,7 @@ def _counted(found: Comparison) -> Iterator[str]:
     without = f", {len(found.changed)} changed without an interval" if found.changed else ""
     yield (
         f"{units.plural(len(found.cells), 'cell')} in both: {len(found.slower)} slower in B, {len(found.faster)} "
-        f"faster{without}, {found.untold} inconclusive{times}"
+        f"faster{without}, {found.inconclusive} inconclusive{times}"
     )
 
 

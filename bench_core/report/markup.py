@@ -1,4 +1,4 @@
-"""Text for Markdown in which nothing is markup."""
+"""Escapes text for Markdown."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 
 
 def plain(text: str) -> str:
-    """Text in which nothing is markup, in a table or outside."""
+    """Text in which nothing is markup, for a table or elsewhere."""
     escaped = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", escaped)
 
 
 def code(text: str) -> str:
-    """Text as code, in a table or outside: a table ends a cell at a bar in code, too, unless it is escaped."""
+    """Text as code, for a table or elsewhere. Bars are escaped, since a table ends a cell at a bar even in code."""
     line = one_line(text).replace("|", "\\|")
     fence = "`" * (longest_fence(line) + 1)
     return f"{fence} {line} {fence}" if len(fence) > 1 else f"`{line}`"

@@ -1,5 +1,4 @@
-"""The table at the end of `make bench`: for each cell its time, how uncertain it is, and how far it is from the
-limit."""
+"""The table at the end of `make bench`: each cell's time, its uncertainty, and its distance from the limit."""
 
 from __future__ import annotations
 

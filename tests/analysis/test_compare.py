@@ -53,7 +53,7 @@ def test_the_second_is_held_to_the_first_the_slowest_first(times):
     ]
     assert names(found.slower) == ["f.C.time_it(b)"]
     assert names(found.faster) == ["f.C.time_it(c)"]
-    assert found.untold == 1
+    assert found.inconclusive == 1
 
 
 def test_what_two_runs_of_the_same_code_may_differ_by_is_not_told(times):
@@ -94,7 +94,7 @@ def test_what_has_no_interval_changed_where_two_readings_would_not_differ_as_muc
     first, second = (make_cell("f.C.it", {}, value, kind=kind, unit=unit, spread=math.inf) for value in values)
     found = compare(stored([first]), stored([second]))
     assert [cell.changed for cell in found.cells] == [changed]
-    assert (len(found.changed), found.untold) == (changed, not changed)
+    assert (len(found.changed), found.inconclusive) == (changed, not changed)
     assert not found.cells[0].differs
 
 

@@ -51,7 +51,7 @@ def test_known_shows_each_slowdown_once_in_a_log_and_says_what_its_words_mean(in
     assert said.count("it is slow") == 1
     header, *_, legend, machine = said.splitlines()[2:]
     assert header.split()[-1] == "here"
-    assert legend.startswith("still slow: torch as installed is; slow: ")
+    assert all(f"{word}: " in legend for word in ("still slow", "slow", "fixed"))
     assert machine.startswith("On ")
 
 
@@ -135,8 +135,5 @@ def test_a_run_keeps_what_doctor_says_and_how_large_the_caches_are(monkeypatch):
     monkeypatch.setattr(machine, "read", lambda: here)
     found = circumstances("a" * 40)
     assert (found.commit, found.caches) == ("a" * 40, {"L1d": 32768})
-    assert found.findings[0] == (
-        "spoils",
-        "The load is 7.0 on 2 cores (average of the last minute).",
-        "See what is running, end it or wait for it, and start again when a minute has passed.",
-    )
+    level, what, action = found.findings[0]
+    assert (level, "7.0 on 2 cores" in what, "start again" in action) == ("spoils", True, True)

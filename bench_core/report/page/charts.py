@@ -280,8 +280,7 @@ def _where(level: str) -> str:
 
 
 def law() -> Spec:
-    """Measured points and the law through them. The page adds the data sets ``rows`` and ``law``, and two
-    parameters."""
+    """Measured points and the law through them. The page adds the data ``rows`` and ``law``, and two parameters."""
     return vega.base(
         280,
         [
