@@ -14,7 +14,7 @@ VENV    ?= .venv
 BIN     := $(VENV)/bin
 PIP      = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: bench bench-full gpu test tests-of-the-gate tests-of-the-rest checks-of-the-cells check clean
+.PHONY: bench bench-full gpu test checks-of-all-sizes mutants check clean
 .DELETE_ON_ERROR:
 
 bench: $(VENV)/installed
@@ -39,20 +39,21 @@ gpu:
 	@$(GPU_PYTHON) -m pip install -q --disable-pip-version-check $(OFFLINE) --no-deps --no-build-isolation .
 	@.venv-gpu/bin/bench-core gpu
 
-# Every test, in two halves beside each other; and every cell that runs on this machine: checked, and called once,
-# through the pytest door.
+# Every test, on all cores, a file of tests on one of them at a time: the tests of a file share what takes long to make.
+# The order of the files stays, since pytest-xdist's own begins with the most tests, and those take no time.
+PARALLEL := --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 test: $(VENV)/installed
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target tests-of-the-gate tests-of-the-rest checks-of-the-cells
+	$(BIN)/python -m pytest --quiet $(PARALLEL)
 
-GATE := tests/gate tests/cli/test_cli_gate.py
-tests-of-the-gate:
-	$(BIN)/python -m pytest --quiet $(GATE)
+# `make test` checks each cell at its smallest size. This checks every cell that runs on this machine, through the
+# pytest door, which takes some minutes and 2 GB.
+checks-of-all-sizes: $(VENV)/installed
+	$(BIN)/python -m pytest --quiet $(PARALLEL) --benchmark-disable benchmarks
 
-tests-of-the-rest:
-	$(BIN)/python -m pytest --quiet tests $(GATE:%=--ignore=%)
-
-checks-of-the-cells:
-	$(BIN)/python -m pytest --quiet --benchmark-disable benchmarks
+# How many planted bugs the tests catch; the rest is in `python -m trials mutants --help`.
+mutants: $(VENV)/checkers
+	$(PIP) install --editable '.[mutants]'
+	$(BIN)/python -m trials mutants
 
 # What a change must pass before it is committed.
 check: $(VENV)/checkers
@@ -65,7 +66,7 @@ check: $(VENV)/checkers
 # Remade when the project's requirements change, or TORCH.
 $(VENV)/installed: pyproject.toml $(VENV)/torch
 	@echo "Installing bench_core and what it needs into $(VENV)"
-	$(PIP) install --editable .
+	$(PIP) install --editable '.[test]'
 	@touch $@
 
 $(VENV)/torch: $(VENV)/bin/python FORCE

@@ -7,16 +7,17 @@ that older readers can read newer files.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from cattrs import BaseValidationError, Converter, transform_error
 from cattrs.cols import homogenous_tuple_structure_factory, mapping_structure_factory
 from cattrs.gen import make_dict_structure_fn
-from cattrs.strategies import configure_tagged_union
 
 T = TypeVar("T")
 
@@ -46,8 +47,15 @@ def from_json(kind: type[T], content: Any) -> T:
     Raises:
         MalformedError: if the content is not of that type.
     """
-    try:
+    with _one_complaint():
         return _CONVERTER.structure(content, kind)
+
+
+@contextmanager
+def _one_complaint() -> Iterator[None]:
+    """Turn what cattrs raises into the first thing that is wrong."""
+    try:
+        yield
     except BaseValidationError as error:
         raise MalformedError(_first(error)) from error
     except (ValueError, TypeError) as error:  # cattrs gives no place for a type that is no class
@@ -73,36 +81,71 @@ def stored_as(union: Any, flat: type[T], flattened: Callable[[Any], T], unflatte
     )
 
 
-class Tagged:
-    """One of several dataclasses, told apart by a tag: a message.
+class Tagged(Generic[T]):
+    """Messages: one of several dataclasses, told apart by a tag, the name of the class.
+
+    Readers and writers are made when the first message is read or written, which takes 1 ms a kind.
 
     Args:
-        kinds: the union, ``One | Other``. The name of the class is the tag.
+        kinds: a dataclass, or a union of some: ``One | Other``.
+
+    Attributes:
+        kinds: the dataclasses.
     """
 
     def __init__(self, kinds: Any) -> None:
-        self._kinds = kinds
-        configure_tagged_union(kinds, _CONVERTER, tag_name=TAG)
+        self.kinds: tuple[type, ...] = get_args(kinds) or (kinds,)
 
-    def line(self, message: Any) -> str:
+    @functools.cached_property
+    def _readers(self) -> dict[str, tuple[Hook, type]]:
+        made = {part: _CONVERTER.get_structure_hook(part) for kind in self.kinds for part in _dataclasses_in(kind)}
+        return {kind.__name__: (made[kind], kind) for kind in self.kinds}
+
+    @functools.cached_property
+    def _writers(self) -> dict[type, Callable[[Any], Any]]:
+        return {part: _CONVERTER.get_unstructure_hook(part) for kind in self.kinds for part in _dataclasses_in(kind)}
+
+    def prepare(self) -> None:
+        """Make all readers and writers, for a process to inherit when it is forked."""
+        assert self._readers
+        assert self._writers
+
+    def line(self, message: T) -> str:
         """A message as one line of JSON, without its end."""
-        return json.dumps(_CONVERTER.unstructure(message, unstructure_as=self._kinds), allow_nan=False)
+        kind = type(message)
+        return json.dumps({TAG: kind.__name__, **self._writers[kind](message)}, allow_nan=False)
 
-    def read(self, line: str | bytes) -> Any:
+    def read(self, line: str | bytes) -> T:
         """The inverse of `line`.
 
         Raises:
-            MalformedError: if the line is none of these messages.
+            MalformedError: if the line is none of these messages; the text says what was received.
         """
+        try:
+            return self._read(line)
+        except MalformedError as error:
+            text = line.decode(errors="replace") if isinstance(line, bytes) else line
+            raise MalformedError(f"{error}; received {text.strip()[:80]!r}") from error
+
+    def _read(self, line: str | bytes) -> T:
         try:
             content = json.loads(line)
         except ValueError as error:
             raise MalformedError(f"not JSON: {error}") from error
-        known = [kind.__name__ for kind in get_args(self._kinds)]
         tag = content.get(TAG) if isinstance(content, dict) else None
-        if tag not in known:
-            raise MalformedError(f"{TAG} is {json.dumps(tag)[:40]}, and not one of {', '.join(known)}")
-        return from_json(self._kinds, content)
+        if not isinstance(tag, str) or tag not in self._readers:
+            raise MalformedError(f"{TAG} is {json.dumps(tag)[:40]}, and not one of {', '.join(self._readers)}")
+        reader, kind = self._readers[tag]
+        with _one_complaint():
+            found: T = reader(content, kind)
+        return found
+
+
+def _dataclasses_in(kind: Any) -> Iterator[type]:
+    if is_dataclass(kind) and isinstance(kind, type):
+        yield kind
+    for part in get_type_hints(kind).values() if is_dataclass(kind) else get_args(kind):
+        yield from _dataclasses_in(part)
 
 
 TAG = "message"

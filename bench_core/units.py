@@ -25,19 +25,6 @@ def time(seconds: float, significant: int = 3) -> str:
     return f"{digits(seconds / scale, significant)} {unit}"
 
 
-def duration(seconds: float) -> str:
-    """How long something took or may take, in whole units: ``38 s``, ``4 min 12 s``, ``2 h 5 min``."""
-    if not math.isfinite(seconds):
-        return "n/a"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60} min"
-
-
 def size(count: float) -> str:
     """Bytes in binary units: ``64.0 MiB``."""
     if math.isnan(count):

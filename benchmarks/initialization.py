@@ -1,4 +1,4 @@
-"""A. In-place initialization: overwriting parameters that exist."""
+"""A. In-place initialization: overwrite existing parameters."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from bench_core.suite.initializers import DRAWS, INITIALIZERS
 
 
 def weight_for(initializer: str, device: str, size: str, dtype: str = "float32") -> torch.Tensor:
-    """A weight of that size whose memory has been written; for `dirac_` it is that of a 2x2 convolution."""
+    """A weight of `size` elements whose memory is already mapped. For `dirac_`, the weight of a 2x2 convolution."""
     rows, columns = shape_of(size)
     shape = (rows, columns // 4, 2, 2) if initializer == "dirac_" else (rows, columns)
     return torch.zeros(shape, device=device, dtype=dtype_of(dtype))
 
 
 class InPlace(Suite):
-    """Overwrite a weight that is already in memory: what `nn.init` does after construction.
+    """Overwrite a weight that is already in memory, as `nn.init` does after construction.
 
-    `normal_` in bfloat16 against float32 shows pytorch/pytorch#173173 (and, for weights of a whole model in
-    half precision, NVIDIA/FasterTransformer#583).
+    `normal_` in bfloat16 against float32 shows pytorch/pytorch#173173, and NVIDIA/FasterTransformer#583 for the
+    weights of a whole model in half precision.
     """
 
     param_names = ["device", "initializer", "size", "dtype"]
@@ -87,9 +87,10 @@ class InPlace(Suite):
 
 
 class PeakMemory(Suite):
-    """Memory that an initializer needs beside its weight.
+    """Peak memory of an initializer.
 
-    `orthogonal_` needs several times the weight for its QR factorization, the others nothing: pytorch/pytorch#36569.
+    `orthogonal_` needs several times the memory of the weight for its QR factorization (pytorch/pytorch#36569). The
+    others need none.
     """
 
     param_names = ["initializer", "size"]
@@ -112,7 +113,7 @@ class PeakMemory(Suite):
 
 
 class Threads(Suite):
-    """The same, with one thread and with all: which initializers gain from a second core, and from what size."""
+    """Initialize with one thread and with all: which initializers gain from more cores, and from which size?"""
 
     param_names = ["threads", "initializer", "size"]
     params = [THREADS, labels("zeros_", "uniform_", "normal_"), labels("256x256", "1024x1024", "4096x4096")]
@@ -137,12 +138,12 @@ class Threads(Suite):
 
 
 class FreshMemory(Suite):
-    """The first write to memory that the system has promised and not yet given: every page of it faults once.
+    """The first write to memory that is allocated but not yet mapped: each page faults once.
 
-    The counterpart on warm memory is InPlace. Host memory only: an accelerator's allocator maps what it hands out.
+    InPlace is the same on mapped memory. This is on the CPU only: an accelerator's allocator maps its memory itself.
     """
 
-    number = 1  # a page is fresh once
+    number = 1  # a page faults once
     param_names = ["initializer", "size"]
     params = [labels("zeros_", "normal_"), labels("256x256", "1024x1024", "4096x4096", "8192x8192")]
     quick = {"initializer": ["zeros_"], "size": ["1024x1024"]}
@@ -198,7 +199,7 @@ def forty_two(module):
 
 
 class NotebookNet(Suite):
-    """The notebook's initializers through `net.apply`, on its net: Linear(4, 8), ReLU, Linear(8, 1)."""
+    """Initialize the notebook's net, Linear(4, 8), ReLU, Linear(8, 1), through `net.apply`."""
 
     param_names = ["device", "scheme"]
     params = [DEVICES, labels("normal_zero_bias", "constant", "xavier_and_42", "my_init")]
@@ -243,9 +244,9 @@ class NotebookNet(Suite):
 
 
 class Masked(Suite):
-    """Ways to write the notebook's `my_init`: 0 with probability 1/2, else uniform on 5 to 10 in magnitude.
+    """Ways to write the notebook's `my_init`: 0 with probability 1/2, else a magnitude that is uniform on 5 to 10.
 
-    `as_written` and `in_place` leave -0.0 where a negative draw is masked; the others leave 0.0.
+    Where a negative draw is masked, `as_written` and `in_place` leave -0.0, and the others 0.0.
     """
 
     param_names = ["device", "idiom", "size"]
@@ -277,10 +278,11 @@ class Masked(Suite):
 
 
 class TruncatedNormal(Suite):
-    """`trunc_normal_` as torch has it against the inverse distribution function, its way before torch 2.12.
+    """`trunc_normal_` of the installed torch, against the inverse distribution function, which torch used before 2.12.
 
-    Reported in pytorch/pytorch#182116: since 2.12 it draws about three normals for every element that it keeps.
-    A truncated normal through a slow library once made constructing a model 100 times slower (pytorch/vision#2166).
+    Since 2.12, `trunc_normal_` draws about three normal numbers for each element that it keeps
+    (pytorch/pytorch#182116). A slow library for truncated normals once made the construction of a model 100 times
+    slower (pytorch/vision#2166).
     """
 
     param_names = ["device", "idiom", "size", "dtype"]
@@ -316,9 +318,10 @@ class TruncatedNormal(Suite):
 
 
 class Bernoulli(Suite):
-    """Fill a weight with coin tosses; shows a slowdown such as pytorch/pytorch#11945 and pytorch/pytorch#8673.
+    """Fill a weight with random zeros and ones. This shows slowdowns like pytorch/pytorch#11945 and
+    pytorch/pytorch#8673.
 
-    There `bernoulli_` filled a float64 tensor, expanded and copied it: `uniform_() < p` is what it may cost at most.
+    There `bernoulli_` filled a float64 tensor, expanded it and copied it. It should cost no more than `uniform_() < p`.
     """
 
     param_names = ["device", "idiom", "size"]
@@ -356,7 +359,7 @@ class Bernoulli(Suite):
 
 
 class ManyParameters(Suite):
-    """The same small edit of many parameters: a Python loop, in its spellings, against one `torch._foreach_*` call."""
+    """The same small edit of many parameters: Python loops against one `torch._foreach_*` call."""
 
     param_names = ["device", "idiom", "parameters"]
     params = [
@@ -385,7 +388,7 @@ class ManyParameters(Suite):
 
 
 class DirectEdit(Suite):
-    """The notebook's direct edits, `weight.data[:] += 1` and `weight.data[0, 0] = 42`, and the same without `.data`."""
+    """The notebook's direct edits, `weight.data[:] += 1` and `weight.data[0, 0] = 42`, with and without `.data`."""
 
     param_names = ["device", "idiom", "size"]
     params = [DEVICES, labels("data", "no_grad", "detach"), SIZES[:-1]]
@@ -417,7 +420,7 @@ class DirectEdit(Suite):
 
 
 class ApplyDepth(Suite):
-    """`net.apply` over models where Python dominates: the cost is that of the walk, a module at a time."""
+    """`net.apply` on models of many small modules, where Python's walk over the modules dominates."""
 
     param_names = ["form", "modules"]
     params = [labels("flat", "nested"), labels("10", "100", "1000")]
@@ -444,10 +447,11 @@ class ApplyDepth(Suite):
 
 
 class SignalPropagation(Suite):
-    """How activations and gradients grow or shrink with depth: the notebook's closing concern, as a number.
+    """How activations and gradients grow or shrink with depth.
 
-    A stack of Linear(64, 64) and ReLU; the value is log10 of the ratio of root mean squares, output to input for
-    activations and input to output for gradients. 0 is a signal kept, -10 a vanished one, +10 an exploded one.
+    The net is a stack of Linear(64, 64) and ReLU. The value is log10 of a ratio of root mean squares: output to input
+    for activations, input to output for gradients. 0 means that the signal is kept, -10 that it vanishes, and +10 that
+    it explodes.
     """
 
     unit = "log10 ratio"

@@ -1,4 +1,4 @@
-"""The yardsticks: what memory, random generators and Python's loop reach here. The other families are held to them."""
+"""Yardsticks: how fast memory, random generators and Python's loop are here. Other cells are compared with them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from bench_core.suite import DEVICES, SIZES, THREADS, Suite, labels, oracles, sh
 
 
 class Memory(Suite):
-    """Fill, update in place, copy and triad of float32 weights that are warm and already mapped.
+    """Fill, update in place, copy, and triad of warm float32 weights whose memory is mapped.
 
-    A triad is a = b + s c, as in the STREAM benchmark (McCalpin 1995). An update reads and writes the same memory, a
-    copy twice as much of it, a triad three times as much: in a cache these are other limits.
+    A triad is a = b + s c, as in the STREAM benchmark (McCalpin 1995). An update touches one weight, a copy two, and a
+    triad three, so they leave a cache at different sizes.
     """
 
     param_names = ["device", "threads", "size"]
@@ -70,7 +70,7 @@ class Memory(Suite):
 
 UNIFORM, NORMAL = oracles.uniform_cdf(0, 1), oracles.normal_cdf(0, 1)
 LARGEST = 1 << 24
-"""The largest whole number that `random_` draws in float32."""
+"""`random_` draws whole numbers up to this one in float32."""
 
 OF_TORCH = {
     "uniform_": (torch.Tensor.uniform_, UNIFORM),
@@ -83,9 +83,9 @@ OF_NUMPY = {"random": UNIFORM, "standard_normal": NORMAL}
 
 
 class Generators(Suite):
-    """Fill a float32 weight with random numbers: the generators at hand, of torch and of numpy, on one thread.
+    """Fill a float32 weight with random numbers on one thread, by the generators of torch and numpy.
 
-    Whatever its distribution, the fastest of them is what a job that needs so many random numbers is held to.
+    The fastest of them, whatever its distribution, is the yardstick for jobs that draw random numbers.
     """
 
     param_names = ["device", "generator", "size"]
@@ -135,7 +135,7 @@ class Generators(Suite):
 
 
 class EmptyLoop(Suite):
-    """A loop of Python that does nothing: what code that goes through modules or parameters one by one is held to."""
+    """An empty Python loop: the yardstick for code that visits modules or parameters one by one."""
 
     param_names = ["iterations"]
     params = [labels("10", "100", "1000", "10000")]
@@ -156,7 +156,7 @@ class EmptyLoop(Suite):
 
 
 class Threads(Suite):
-    """The threads that torch uses in every cell (1) and in those with a parameter `threads` (all), for the history."""
+    """The threads that torch uses, for the history: 1 in all cells without a parameter `threads`."""
 
     unit = "thread(s)"
     param_names = ["threads"]

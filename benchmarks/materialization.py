@@ -1,4 +1,4 @@
-"""B. Materialization: how a model gets the memory and the first values of its parameters."""
+"""B. Materialization: give a model the memory and the first values of its parameters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench_core.suite.lazy import INITIALIZED, LAYERS, LOADED, MODELS, MODULES, 
 
 
 class UninitializedParameter(Suite):
-    """`UninitializedParameter.materialize` alone: memory and a change of class; no element is written."""
+    """`UninitializedParameter.materialize` alone: it allocates and changes the class, and writes no element."""
 
     number = 1  # a parameter materializes once
     param_names = ["device", "size"]
@@ -37,7 +37,7 @@ class UninitializedParameter(Suite):
 
 
 class LazyConstruction(Suite):
-    """Construct a module in its lazy form, which has no memory yet, and in its plain one, which initializes."""
+    """Construct a lazy module, which allocates nothing, or the plain one, which allocates and initializes."""
 
     param_names = ["device", "form", "module"]
     params = [
@@ -73,10 +73,10 @@ class LazyConstruction(Suite):
 
 
 class LazyForward(Suite):
-    """The first forward of a lazy module, which materializes it, and the second, which is a plain module's.
+    """The first forward pass of a lazy module, which materializes it, and the second, which is a plain module's.
 
-    A reset that ran before the shape was known left LazyLinear all zeros (pytorch/pytorch#149691): the check looks
-    at what the weights were drawn from.
+    LazyLinear once stayed all zeros, since it was reset before its shape was known (pytorch/pytorch#149691). The check
+    tests the distribution of the weights.
     """
 
     number = 1  # a module materializes once; the second forward is timed in the same way
@@ -127,21 +127,25 @@ class LazyForward(Suite):
 
 
 class InitializedModel(Suite):
-    """Ways to a model with initialized parameters.
+    """Ways to build a model with initialized parameters.
 
-    `eager` constructs on the CPU and moves, `lazy_dry_run` runs one row of zeros through lazy layers,
-    `meta_to_empty` constructs on meta, allocates and calls every `reset_parameters`, `skip_init` does so layer by
-    layer, and `torch_device` constructs under `torch.device(device)`. The memory is allocated and released in the
-    timed call: that of the large model is fresh each time, that of the small ones is what the call before released.
+    - `eager` constructs on the CPU and moves the model.
+    - `lazy_dry_run` runs one row of zeros through lazy layers.
+    - `meta_to_empty` constructs on meta, allocates, and calls every `reset_parameters`.
+    - `skip_init` does the same layer by layer.
+    - `torch_device` constructs under `torch.device(device)`.
 
-    **`meta_to_empty` unties** (huggingface/accelerate#3154): two modules that share a weight end with one each; the
-    others keep it shared. With `lazy_dry_run` tying must wait until the shapes are known. `skip_init` on a whole
+    The timed call allocates the memory and releases it. The large model gets fresh memory each time, the small ones
+    get what the call before released.
+
+    **`meta_to_empty` unties** (huggingface/accelerate#3154): two modules that share a weight end with one each. The
+    others keep it shared. With `lazy_dry_run`, weights can be tied only after the dry run. `skip_init` on a whole
     model that ties its own layers would untie them too.
     """
 
     param_names = ["device", "idiom", "model"]
     params = [DEVICES, labels(*INITIALIZED), labels("notebook", "mlp_100x64", "mlp_1x3072", "mlp_2x64_tied")]
-    # In large models the generator takes all the time, whatever the idiom.
+    # In large models nearly all the time goes to the random generator, whatever the idiom.
     quick = {"device": ["cpu"], "model": ["mlp_100x64"]}
     rivals = "idiom"
     unties = sorted(UNTYING & set(INITIALIZED))
@@ -165,10 +169,10 @@ class InitializedModel(Suite):
 
 
 class InitializedModelMemory(Suite):
-    """The host's memory at its highest while InitializedModel's idioms build 64 MiB.
+    """Peak host memory while InitializedModel's idioms build a model of 64 MiB.
 
-    It is the largest resident set of the process, so torch is in it, and the 40 MB that its first `to_empty` imports.
-    On an accelerator only `eager` needs the host to hold the model.
+    It is the largest resident set of the process. It includes torch, and the 40 MB that the first `to_empty` imports.
+    On an accelerator, only `eager` needs the model in host memory.
     """
 
     param_names = ["device", "idiom", "model"]
@@ -207,22 +211,24 @@ OVERWRITTEN = "huggingface/transformers#27709, #21913, #26258; huggingface/pytor
 
 
 class LoadedModel(Suite):
-    """Ways to a model that holds the values of a checkpoint, which is in host memory already.
+    """Ways to build a model with the values of a checkpoint that is already in host memory.
 
-    `eager`, `torch_device` and `lazy_dry_run` initialize what the copy overwrites: huggingface/transformers#27709,
-    huggingface/transformers#21913, huggingface/transformers#26258, huggingface/pytorch-image-models#2350.
-    `skip_init` and `meta_to_empty` copy into memory that nobody has written, `lazy_load` lets `load_state_dict`
-    materialize lazy layers, and `meta_assign` (``load_state_dict(assign=True)``) copies nothing on the CPU: the
-    model's parameters are the checkpoint's memory, so editing one edits the other.
+    - `eager`, `torch_device` and `lazy_dry_run` initialize parameters that the copy overwrites:
+      huggingface/transformers#27709, huggingface/transformers#21913, huggingface/transformers#26258,
+      huggingface/pytorch-image-models#2350.
+    - `skip_init` and `meta_to_empty` copy into memory that is not initialized.
+    - `lazy_load` lets `load_state_dict` materialize lazy layers.
+    - `meta_assign` is ``load_state_dict(assign=True)``. It copies nothing on the CPU: the model's parameters are the
+      checkpoint's memory, so editing one edits the other.
 
     **`meta_to_empty` and `meta_assign` untie** (huggingface/accelerate#3154, pytorch/pytorch#188346): two modules
-    that share a weight end with a parameter each; the others keep it shared. After `meta_assign` the two may still
-    be the same memory, which an optimizer then updates twice.
+    that share a weight end with a parameter each. The others keep it shared. After `meta_assign` the two parameters
+    may still share memory, which an optimizer then updates twice.
     """
 
     param_names = ["device", "idiom", "model"]
     params = [DEVICES, labels(*LOADED), labels("notebook", "mlp_100x64", "mlp_1x3072", "mlp_2x64_tied")]
-    # Both, because the ranking turns: with many small layers meta costs more than the initialization that it saves.
+    # Both models, since the ranking changes: with many small layers, meta costs more than the initialization it saves.
     quick = {
         "device": ["cpu"],
         "idiom": ["eager", "lazy_load", "skip_init", "meta_assign"],
@@ -272,10 +278,10 @@ class LoadedModel(Suite):
 
 
 class LoadedModelMemory(Suite):
-    """The host's memory at its highest while LoadedModel's idioms load 64 MiB.
+    """Peak host memory while LoadedModel's idioms load a model of 64 MiB.
 
-    It is the largest resident set of the process, so torch, what it imports at its first `to_empty` (40 MB) and the
-    checkpoint are in it. A copy comes on top of the checkpoint; `meta_assign` needs none.
+    It is the largest resident set of the process. It includes torch, the 40 MB that the first `to_empty` imports, and
+    the checkpoint. Every idiom but `meta_assign` holds a copy beside the checkpoint.
     """
 
     param_names = ["device", "idiom", "model"]
@@ -319,11 +325,11 @@ def check_loaded(found, checkpoint, device, idiom, model):
 
 
 class MetaModel(Suite):
-    """Ways to a model on the meta device, which has shapes and no storage: what large models are loaded into.
+    """Ways to build a model on the meta device, where it has shapes and no memory, before a large checkpoint is loaded.
 
-    `to_meta` constructs and initializes on the CPU and then moves, which made large models 2.5 to 3 times slower
-    to load (huggingface/transformers#42941). Under `torch.device("meta")` every call of torch passes a Python mode;
-    `device_argument` hands the device to each layer instead.
+    `to_meta` constructs and initializes on the CPU and then moves the model: large models took 2.5 to 3 times as long
+    to load (huggingface/transformers#42941). `torch_device` constructs under `torch.device("meta")`, where every call
+    of torch passes through a Python mode. `device_argument` gives the device to each layer instead.
     """
 
     param_names = ["idiom", "model"]

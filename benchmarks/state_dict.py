@@ -1,4 +1,4 @@
-"""C. State-dict access: reading parameters, loading checkpoints into them, copying and filing them."""
+"""C. State-dict access: read parameters, load checkpoints, copy models, and save them to files."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def aliases(found, expected, what):
 
 
 class NotebookRead(Suite):
-    """The notebook's ways to look at its net, Linear(4, 8), ReLU, Linear(8, 1): `net[2].bias` and so on.
+    """The notebook's ways to inspect its net, Linear(4, 8), ReLU, Linear(8, 1): `net[2].bias` and so on.
 
-    `weight.grad` is None before the first backward pass. They are different jobs and no rivals.
+    They are different jobs, and not rivals. `weight.grad` is None before the first backward pass.
     """
 
     param_names = ["device", "access"]
@@ -98,7 +98,7 @@ class NotebookRead(Suite):
 
 
 class ReadBySize(Suite):
-    """Read the weight of one layer, small and large: the size must not matter, since nothing is copied."""
+    """Read the weight of one layer. Nothing is copied, so the size must not matter."""
 
     param_names = ["device", "idiom", "size"]
     params = [DEVICES, labels(*checkpoints.READ_LAYER), labels("8x4", "4096x4096")]
@@ -122,9 +122,9 @@ class ReadBySize(Suite):
 
 
 class ReadLast(Suite):
-    """Read the last layer's bias by its name: what the model's size costs an idiom that walks all of it.
+    """Read the last layer's bias by its name: some idioms walk the whole model for it.
 
-    `net[-1]` of a flat container is not free of it either: `Sequential` steps through its children to the index.
+    So does `net[-1]` of a flat container: `Sequential` steps through its children to the index.
     """
 
     param_names = ["idiom", "form", "modules"]
@@ -154,7 +154,7 @@ class ReadLast(Suite):
 class Walk(Suite):
     """List all parameters or buffers of a model whose last layer is tied to its first, by its number of layers.
 
-    `named_parameters` tells the tied weight once, with `remove_duplicate=False` under both its names.
+    `named_parameters` lists the tied weight once; with `remove_duplicate=False`, under both its names.
     """
 
     param_names = ["walk", "form", "modules"]
@@ -231,9 +231,10 @@ class StateDict(Suite):
 class LookUpParameters(Suite):
     """Look up every parameter of a model by its name.
 
-    `state_dict_in_loop` calls `state_dict()` for each name and takes one entry: so did huggingface/transformers#37178
-    (loading 4 minutes to over 10 hours). `named_parameters_in_loop` builds its dictionary anew for each name, as
-    in Lightning-AI/lightning-thunder#421. Both are quadratic: ten times the layers, a hundred times the time.
+    `state_dict_in_loop` calls `state_dict()` for each name and takes one entry, as in huggingface/transformers#37178,
+    where loading took over 10 hours instead of 4 minutes. `named_parameters_in_loop` builds its dictionary anew for
+    each name, as in Lightning-AI/lightning-thunder#421. Both are quadratic: ten times the layers take a hundred times
+    the time.
     """
 
     param_names = ["idiom", "modules"]
@@ -286,7 +287,7 @@ class LookUpParameters(Suite):
 
 
 class LookUpModules(Suite):
-    """Look up every module of a model by its name; in a loop it is what pytorch/ao#3159 did for each node."""
+    """Look up every module of a model by its name; pytorch/ao#3159 built a dictionary for each of its lookups."""
 
     param_names = ["idiom", "modules"]
     params = [labels(*checkpoints.LOOK_UP_MODULES), labels("10", "100")]
@@ -318,11 +319,10 @@ class LookUpModules(Suite):
 
 
 class FilledModules(Suite):
-    """Find the modules that a checkpoint's keys fill wholly, so that they need no initialization.
+    """Find the modules whose every parameter is in a checkpoint, so that they need no initialization.
 
-    `scan_keys` matches every key against every module's prefix, as transformers did until
-    huggingface/transformers#35493 (10 minutes for a model with many experts); `prepend_prefix` asks for the keys that
-    the module itself has.
+    `scan_keys` compares every key with every module's prefix, as transformers did until huggingface/transformers#35493
+    (10 minutes for a model with many experts). `prepend_prefix` looks up only the module's own keys.
     """
 
     param_names = ["idiom", "modules"]
@@ -364,10 +364,10 @@ class FilledModules(Suite):
 class LoadByModules(Suite):
     """Load a checkpoint that is in memory into models of small layers, where Python dominates.
 
-    In one flat container `load_state_dict` is still quadratic in torch 2.13: for every child it looks through all keys
-    of the container (pytorch/pytorch#182053 would end that). 1000 layers take 210 ms flat and 22 ms in nested blocks of
-    ten, a loop of copies 5 ms. `whole_dict` is how it was before pytorch/pytorch#85743, when every submodule at any
-    depth saw the whole dictionary (pytorch/pytorch#61398).
+    In one flat container, `load_state_dict` is still quadratic in torch 2.13: for every child it goes through all keys
+    of the container (pytorch/pytorch#182053 would end that). 1000 layers take 210 ms in a flat container and 22 ms in
+    nested blocks of ten; a loop of copies takes 5 ms. `whole_dict` does what torch did before pytorch/pytorch#85743: it
+    gives every submodule the whole dictionary (pytorch/pytorch#61398).
 
     `assign` unties tied parameters: two parameters over one memory (pytorch/pytorch#188346; see KEEPS_TIED).
     """
@@ -436,9 +436,9 @@ class LoadByModules(Suite):
 
 
 class LoadTwentyThousandKeys(LoadByModules):
-    """The same with 20,000 keys four levels deep, as reported in pytorch/pytorch#61398.
+    """LoadByModules with 20,000 keys four levels deep, as reported in pytorch/pytorch#61398.
 
-    pytorch/pytorch#85743 took that model from 30 s to 0.5 s.
+    pytorch/pytorch#85743 reduced the time for that model from 30 s to 0.5 s.
 
     `assign` unties tied parameters: two parameters over one memory (pytorch/pytorch#188346; see KEEPS_TIED).
     """
@@ -463,7 +463,7 @@ class LoadTwentyThousandKeys(LoadByModules):
 
 
 class LoadBySize(Suite):
-    """Load one weight of a checkpoint that is in memory: a copy, against handing the checkpoint's memory over.
+    """Load one weight of a checkpoint that is in memory: copy it, or assign the checkpoint's own tensor.
 
     `assign` unties tied parameters: two parameters over one memory (pytorch/pytorch#188346; see KEEPS_TIED).
     """
@@ -492,10 +492,10 @@ class LoadBySize(Suite):
 
 
 class LoadAcrossDtypes(Suite):
-    """Load a checkpoint of one dtype into a model of another, which keeps its own.
+    """Load a checkpoint of one dtype into a model that keeps another.
 
-    `assign` alone is no rival here: it converts nothing, and the model takes on the checkpoint's dtype.
-    `assign_converted` converts first, and unties tied parameters: each has a memory of its own (see KEEPS_TIED).
+    `assign` alone is not a rival: it converts nothing, so the model gets the checkpoint's dtype. `assign_converted`
+    converts first, and unties tied parameters: each gets memory of its own (see KEEPS_TIED).
     """
 
     param_names = ["device", "idiom", "conversion", "size"]
@@ -531,8 +531,8 @@ class LoadAcrossDtypes(Suite):
 class Copy(Suite):
     """Make an independent copy of a model of one layer.
 
-    `construct_and_load` initializes what the load then overwrites. `meta_and_assign` clones every entry, and unties
-    tied parameters: each has a memory of its own (see KEEPS_TIED).
+    `construct_and_load` initializes parameters that the load then overwrites. `meta_and_assign` clones every entry, and
+    unties tied parameters: each gets memory of its own (see KEEPS_TIED).
     """
 
     param_names = ["device", "idiom", "size"]
@@ -563,7 +563,7 @@ class Copy(Suite):
 
 
 class Filed(Suite):
-    """What the classes on files share: a model of one layer, and a folder for its file."""
+    """Base of the classes on files: a model of one layer, and a folder for its file."""
 
     def setup(self, device, idiom, size):
         super().setup(device, idiom, size)
@@ -580,7 +580,7 @@ class Filed(Suite):
 
 
 class SaveFile(Filed):
-    """Save a model of one layer to a file that exists, as a training loop does; nothing waits for the disk (no fsync).
+    """Overwrite a file with a model of one layer, as a training loop does, without waiting for the disk (no fsync).
 
     `safetensors_save_file` refuses tied parameters; `safetensors_save_model` keeps them tied (see KEEPS_TIED).
     """
@@ -610,11 +610,11 @@ class SaveFile(Filed):
 
 
 class WarmFile(Filed):
-    """Get a file's values into a model's parameters, in memory and touched; the file is in the page cache.
+    """Load a file that is in the page cache into a model whose memory is mapped.
 
-    `torch_load_mmap_assign` and `safetensors_load_file_assign` leave the parameters mapped from the file: no copy is
-    made until a page is written to, so the first optimizer step pays for it. `torch_load_module` unpickles the model
-    itself and runs what code the file holds.
+    `torch_load_mmap_assign` and `safetensors_load_file_assign` map the parameters from the file. A page is copied only
+    when it is written to, so the first optimizer step pays for the copies. `torch_load_module` unpickles the model
+    itself, and runs any code that the file holds.
 
     `torch_load_assign` and `torch_load_mmap_assign` untie tied parameters: two parameters over one memory
     (pytorch/pytorch#188346). `safetensors_load_file` and `safetensors_load_file_assign` refuse a tied model, whose
@@ -652,10 +652,10 @@ class WarmFile(Filed):
 
 
 class ColdFile(Filed):
-    """The same from a file that has been dropped from the page cache, so that its bytes come from the disk.
+    """Load a file that was dropped from the page cache, so that its bytes come from the disk.
 
-    "Cold" is what this system can see: below it a virtual machine's host or the disk itself may still have the file
-    in memory. n/a where the system cannot be asked to drop a file, or keeps pages of it all the same.
+    A virtual machine's host, or the disk itself, may still have the file in memory. The cell is n/a if this system
+    cannot drop a file from the page cache, or keeps some of its pages.
 
     `torch_load_mmap_assign` unties tied parameters: two parameters over one memory (pytorch/pytorch#188346).
     `safetensors_load_file` and `safetensors_load_file_assign` refuse a tied model, whose file has one name of the two

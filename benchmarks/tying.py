@@ -1,4 +1,4 @@
-"""D. Tied parameters: what sharing a layer or a weight costs and saves, against untied ones of the same arithmetic."""
+"""D. Tied parameters: what sharing a layer or a weight costs and saves, compared with the same arithmetic untied."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import nn
 from bench_core.suite import DEVICES, Report, Suite, labels, oracles, shape_of, tied
 
 SHARINGS = labels("tied", "untied")
-# A weight of the shared layer has 256 B at width 8 (the notebook's), 16 KiB at 64, and 1 MiB at 512: 32 untied ones
-# are then larger than an L2 cache, and one tied is not.
+# A weight of the shared layer has 256 B at width 8 (the notebook's), 16 KiB at 64, and 1 MiB at 512: there, 32 untied
+# weights are larger than an L2 cache, and one tied weight is not.
 WIDTHS = labels("8", "64", "512")
 
 
 class _Net(Suite):
-    """A net, its inputs, and gradients that one backward pass has left behind. Subclasses say which net."""
+    """A net, its inputs, and the gradients of one backward pass. Subclasses make the net."""
 
     rivals = "sharing"
 
@@ -58,7 +58,7 @@ class _SharedLayer(_Net):
 
 
 class _Passes:
-    """Forward and backward, and what they must give: the same as a net with parameters of its own for every use."""
+    """Forward and backward. The check compares them with a net that has separate parameters for every use."""
 
     def time_forward(self, *values):
         return self.net(self.inputs)
@@ -97,24 +97,25 @@ class _Passes:
 
 
 class SharedLayer(_Passes, _SharedLayer):
-    """The notebook's net, one layer used several times, against as many layers: 8 wide and twice is the notebook's.
+    """One layer used several times, compared with as many layers. Width 8 and two uses are the notebook's net.
 
-    Both backward passes add to gradients that exist, as after ``zero_grad(set_to_none=False)`` or in gradient
-    accumulation; ZeroGradAndBackward and AutogradGrad time the other case. `backward` keeps its graph from call to
-    call. NVIDIA/TransformerEngine#3437, where the second use replaced the gradient of the first, fails its check.
+    Both backward passes add to existing gradients, as after ``zero_grad(set_to_none=False)`` or in gradient
+    accumulation. ZeroGradAndBackward and AutogradGrad time the other case. `backward` keeps its graph from call to
+    call. In NVIDIA/TransformerEngine#3437, the second use replaced the gradient of the first: the check sees that.
     """
 
-    # Cached parametrizations (`parametrize.cached()`) are no rival: each layer here reads its parameters once a pass,
-    # and the cache costs up to 6 % on top.
+    # Cached parametrizations (`parametrize.cached()`) are not a rival: each layer reads its parameters once per pass,
+    # so the cache only adds up to 6 %.
     param_names = ["device", "sharing", "width", "uses"]
     params = [DEVICES, labels("tied", "untied", "parametrized"), WIDTHS, labels("2", "8", "32")]
     quick = {"device": ["cpu"], "width": ["8"], "uses": ["2", "32"]}
 
 
 class AutogradGrad(_SharedLayer):
-    """`torch.autograd.grad`: gradients in fresh memory and no ``.grad``, as backward makes them after `zero_grad()`.
+    """`torch.autograd.grad`: gradients in new memory and not in ``.grad``, as backward makes them after `zero_grad()`.
 
-    Tied, the gradient of a use is added to the sum and its memory goes to the next one; untied, all stay alive.
+    Tied, the gradient of each use is added to the sum, and its memory is used for the next one. Untied, all gradients
+    stay alive.
     """
 
     param_names = ["device", "sharing", "width", "uses"]
@@ -131,11 +132,13 @@ class AutogradGrad(_SharedLayer):
 
 
 class TiedEmbedding(_Passes, _Net):
-    """Embedding and output layer with one weight, as in language models, against two: `size` is vocabulary x width.
+    """An embedding and an output layer with one weight, as in language models, or with two.
 
-    64 tokens, cross entropy, dense gradients; the backward passes add to gradients that exist. Tied, autograd adds
-    the gradients of the two uses into a third tensor, all as large as the weight and alive at once; untied, each goes
-    to its own ``.grad`` and is freed. At 32000x512 that makes backward about a third slower on one core.
+    `size` is vocabulary x width. There are 64 tokens, cross entropy and dense gradients. The backward passes add to
+    existing gradients. Tied, autograd adds the gradients of the two uses into a third tensor; all three are as large as
+    the weight and alive at once.
+    Untied, each goes to its own ``.grad`` and is freed. At 32000x512, tying makes backward about a third slower on one
+    core.
     """
 
     param_names = ["device", "sharing", "size"]
@@ -155,7 +158,7 @@ class TiedEmbedding(_Passes, _Net):
 
 
 class OptimizerStep(_SharedLayer):
-    """One step over gradients that stay as they are: one weight tied, or one a use untied."""
+    """One optimizer step with gradients that do not change: tied, one weight; untied, one for each use."""
 
     param_names = ["device", "sharing", "optimizer", "implementation", "width", "uses"]
     params = [
@@ -196,8 +199,10 @@ class OptimizerStep(_SharedLayer):
 
 
 class ZeroGrad(_SharedLayer):
-    """Forget the gradients of the last step, by dropping them or by writing zeros. What it saves here, the next
-    backward pass may pay: see ZeroGradAndBackward."""
+    """Reset the gradients of the last step: set them to None, or write zeros.
+
+    The next backward pass may pay for what this saves: see ZeroGradAndBackward.
+    """
 
     number = 1  # gradients are dropped once
     param_names = ["device", "sharing", "idiom", "width", "uses"]
@@ -228,7 +233,7 @@ class ZeroGrad(_SharedLayer):
 
 
 class ZeroGradAndBackward(_SharedLayer):
-    """Zero the gradients, then backward: after `set_to_none` it hands its gradients over, after zeros it adds them."""
+    """Reset the gradients, then backward: it keeps its gradients after `set_to_none`, and adds them after zeros."""
 
     param_names = ZeroGrad.param_names
     params = ZeroGrad.params
@@ -257,7 +262,7 @@ class ZeroGradAndBackward(_SharedLayer):
 
 
 class ClipGradNorm(_SharedLayer):
-    """`clip_grad_norm_` to 1. Gradients that are clipped already are multiplied all the same, by 1."""
+    """`clip_grad_norm_` to a norm of 1. Gradients that are already clipped are still multiplied, by 1."""
 
     param_names = ["device", "sharing", "implementation", "width", "uses"]
     params = [DEVICES, SHARINGS, labels("for_loop", "foreach"), labels("8", "512"), labels("2", "32")]
@@ -290,7 +295,7 @@ class ClipGradNorm(_SharedLayer):
 
 
 class _ManyGradients(Suite):
-    """The gradients of 512 elements each (a bias, a layer norm) of a model with that many parameters."""
+    """A model's gradients, of 512 elements each, as of a bias or a layer norm."""
 
     params = [DEVICES, (), labels("100", "2000")]
     param_names = ["device", "idiom", "tensors"]
@@ -303,10 +308,10 @@ class _ManyGradients(Suite):
 
 
 class GradientNorm(_ManyGradients):
-    """The norm over all gradients, where the host's work for each outweighs the device's (pytorch/pytorch#133586).
+    """The norm of all gradients, where the host's work for each exceeds the device's (pytorch/pytorch#133586).
 
-    `flat_buffer` is what gradients that are views of one buffer allow, as DistributedDataParallel lays them out with
-    `gradient_as_bucket_view`. At 512 elements a tensor, 2,000 of them, it takes 1/30 of the loop's time on one core.
+    In `flat_buffer`, the gradients are views of one buffer, as in DistributedDataParallel with
+    `gradient_as_bucket_view`. For 2,000 tensors of 512 elements, it takes 1/30 of the loop's time on one core.
     """
 
     params = [
@@ -354,9 +359,9 @@ class GradientNorm(_ManyGradients):
 
 
 class ZeroGradients(_ManyGradients):
-    """Write zeros into all gradients: one kernel a tensor against one for all (pytorch/pytorch#82777).
+    """Write zeros into all gradients: with one kernel per tensor, or one kernel for all (pytorch/pytorch#82777).
 
-    `zero_grad` is an optimizer's own with its defaults, which loops whatever the device; it uses one kernel for all
+    `zero_grad` is the optimizer's method with its defaults, which loops on every device. It uses one kernel for all
     only if the optimizer was made with ``foreach=True`` or ``fused=True`` (`zero_grad_foreach`).
     """
 
@@ -400,8 +405,8 @@ class ZeroGradients(_ManyGradients):
             assert parameter.grad is gradient, "a gradient is another tensor now"
 
 
-# Large enough to stand out from the 250 MB that a process with torch takes: 4 MiB tied and 128 MiB untied for the
-# layer, 62.5 and 125 MiB for the weights of the language model; a step needs four times that and more.
+# Large enough to stand out from the 250 MB of a process with torch. The layer's weights have 4 MiB tied and 128 MiB
+# untied, the language model's 62.5 and 125 MiB. A step needs four times as much, and more.
 WEIGHT_BYTES = {"shared_layer_1024x32": 4 * 32 * 1024**2, "language_model_32000x512": 4 * 2 * 32000 * 512}  # untied
 MODELS = labels(*WEIGHT_BYTES)
 

@@ -35,6 +35,12 @@ class Shape(Suite):
 """
 
 
+@pytest.fixture(autouse=True)
+def alone(monkeypatch):
+    """Beside pytest-xdist, pytest-benchmark times nothing. The runs of these tests are not beside it."""
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+
+
 @pytest.fixture
 def arrays(pytester):
     """The foreign suite, under a name of its own: pytester runs in this process, where `array_benchmarks` is taken."""

@@ -63,14 +63,6 @@ def test_a_time_has_as_many_digits_as_are_asked_for():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.2, "0 s"), (38.4, "38 s"), (59.6, "1 min 0 s"), (252, "4 min 12 s"), (7500, "2 h 5 min"), (math.nan, "n/a")],
-)
-def test_a_duration_is_in_whole_units(seconds, text):
-    assert units.duration(seconds) == text
-
-
-@pytest.mark.parametrize(
     ("number", "unit", "text"),
     [
         (1.5e-3, "seconds", "1.50 ms"),

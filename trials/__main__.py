@@ -16,6 +16,7 @@ from trials import causes as causes_trial
 from trials import creep as creep_trial
 from trials import detect as detect_trial
 from trials import growth as growth_trial
+from trials import mutants as mutants_trial
 from trials import replay as replay_trial
 from trials import report as report_trial
 from trials import sidebyside as sidebyside_trial
@@ -199,6 +200,24 @@ def replay(out: Path, machine: str) -> None:
     """Judge all recorded gates again: 1 if a verdict is another than the recorded one."""
     if not replay_trial.run(out / machine, click.echo):
         raise SystemExit(1)
+
+
+@main.command()
+@common
+@click.argument("targets", nargs=-1, type=click.Choice(sorted(mutants_trial.TARGETS)))
+@click.option("--sample", default=60, show_default=True, type=click.IntRange(1), help="Mutants of each target.")
+@click.option("--seed", default=0, show_default=True, help="Which mutants are drawn.")
+@click.option("--minutes", default=20.0, show_default=True, help="For each target, at most.")
+@click.option("--jobs", default=2, show_default=True, type=click.IntRange(1), help="Mutants tried at the same time.")
+def mutants(
+    out: Path, machine: str, targets: tuple[str, ...], sample: int, seed: int, minutes: float, jobs: int
+) -> None:
+    """Bugs of one place, planted one at a time in TARGETS [default: all]: which do the tests catch?"""
+    file = raw(out / machine, "mutants")
+    mutants_trial.run(file, targets or mutants_trial.TARGETS, sample, seed, 60 * minutes, jobs, say)
+    page = mutants_trial.summary(file.read(), mutants_trial.explained())
+    file.path.with_suffix(".md").write_text(page)
+    click.echo(page)
 
 
 @main.command()

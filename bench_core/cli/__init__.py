@@ -1,4 +1,4 @@
-"""The command line. It may import everything and nobody imports it; it alone prints and exits."""
+"""The command line. It may import every module, and no module imports it. Only it prints and exits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bench_core.errors import BenchCoreError
 
 
 class Commands(click.Group):
-    """Turns our errors into one line on standard error and an exit code; anything else is a bug and shows as one."""
+    """Turns a BenchCoreError into one line on standard error and an exit code. Any other exception is a bug."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -14,11 +14,15 @@ from bench_core.cli.terminal import console, this_machine, write_page
 @click.command()
 @CONFIG
 @MARKDOWN
-@click.option("--cells", "count", default=12, show_default=True, type=click.IntRange(2), help="How many cells.")
+@click.option("--cells", "count", default=12, show_default=True, type=click.IntRange(2), help="The number of cells.")
 def agree(config: Path, markdown: Path | None, count: int) -> None:
-    """Hold our times against torch.utils.benchmark, taken in turn on cells from the fastest to over 10 ms.
+    """Compare our times with those of torch.utils.benchmark, in turn, on cells from the fastest to over 10 ms.
 
-    Exit code 1 if a cell's median ratio is not within 0.99 to 1.01.
+    The exit code is 1 if the median ratio of a cell is not within 0.99 to 1.01.
+
+    \b
+    Example:
+      bench-core agree --cells 6
     """
     from bench_core.asv_config import asv_config
     from bench_core.report import pages

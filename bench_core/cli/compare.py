@@ -15,10 +15,10 @@ from bench_core.cli.terminal import console, report_left_out, write_page
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
 @CONFIG
-@click.option("--machine", help="Only results of this machine, by asv's name for it.")
-@click.option("--verbose", is_flag=True, help="List the cells that cannot be told apart, too.")
+@click.option("--machine", help="Only results of this machine (asv's name for it).")
+@click.option("--verbose", is_flag=True, help="Also list the cells without a measurable difference.")
 @click.option("--json", "json_file", type=OUTPUT, help="Write all cells with their intervals.")
-@click.option("--csv", "csv_file", type=OUTPUT, help="Write a row a cell.")
+@click.option("--csv", "csv_file", type=OUTPUT, help="Write one row per cell.")
 @click.option("--markdown", type=OUTPUT, help="Write a page for a job summary or a comment.")
 def compare(
     first: str,
@@ -30,10 +30,14 @@ def compare(
     csv_file: Path | None,
     markdown: Path | None,
 ) -> None:
-    """Hold the stored result B against A, cell by cell, without measuring anything.
+    """Compare stored result B with A, cell by cell, without measuring anything.
 
     A and B are commits (the beginning of a hash, or a name that git knows), machines, versions of torch
     (torch==2.13.0), or result files. They were not measured side by side: `bench-core gate` does that.
+
+    \b
+    Example:
+      bench-core compare HEAD~1 HEAD
     """
     from bench_core.analysis import compare as analysis
     from bench_core.asv_config import asv_config

@@ -8,9 +8,14 @@ from bench_core.cli.terminal import console
 
 
 @click.command()
-@click.option("--markdown", is_flag=True, help="Only what goes into a bug report, ready to paste.")
+@click.option("--markdown", is_flag=True, help="Print only what a bug report needs, as Markdown.")
 def doctor(markdown: bool) -> None:
-    """Say what on this machine disturbs timings, most important first, and what to do about it."""
+    """List what disturbs timings on this machine, most important first, and what to do about it.
+
+    \b
+    Example:
+      bench-core doctor
+    """
     from bench_core.doctor import machine, text
 
     here = machine.read()

@@ -15,9 +15,16 @@ from bench_core.cli.terminal import console, relative
 @click.command()
 @click.argument("pattern", required=False)
 @CONFIG
-@click.option("--device", help="The accelerator, e.g. cuda; its default is the one that torch finds.")
+@click.option("--device", help="The accelerator, e.g. cuda. [default: the one that torch finds]")
 def gpu(pattern: str | None, config: Path, device: str | None) -> None:
-    """Time the quick profile on an accelerator: host and device time, bandwidth, and other timers for comparison."""
+    """Time the quick profile on an accelerator: host and device time, bandwidth, and other timers for comparison.
+
+    With PATTERN (a regular expression), only the cells whose name matches it.
+
+    \b
+    Example:
+      bench-core gpu 'InPlace.*normal_'
+    """
     from bench_core.asv_config import asv_config
     from bench_core.gpu import table as gpu_report
     from bench_core.gpu.protocol import run_gpu

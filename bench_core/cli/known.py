@@ -15,7 +15,12 @@ from bench_core.errors import BenchCoreError
 @CONFIG
 @MARKDOWN
 def known(config: Path, markdown: Path | None) -> None:
-    """Measure the known slowdowns here: each slow way in turn with the way round it."""
+    """Measure known slowdowns, each in turn with a faster way.
+
+    \b
+    Example:
+      bench-core known
+    """
     from bench_core.asv_config import asv_config
     from bench_core.records.run import LeftOut
     from bench_core.report import pages

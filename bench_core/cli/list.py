@@ -17,9 +17,14 @@ from bench_core.cli.terminal import report_broken
 @CONFIG
 @PROFILE
 @PARAMS
-@click.option("--runnable", is_flag=True, help="Leave out what cannot run here.")
+@click.option("--runnable", is_flag=True, help="Leave out the cells that cannot run here.")
 def list_cells(pattern: str | None, config: Path, quick: bool, params: tuple[str, ...], runnable: bool) -> None:
-    """Print the cells whose name holds the regular expression PATTERN, and why one cannot run here."""
+    """List the cells whose name matches PATTERN (a regular expression), and why any of them cannot run here.
+
+    \b
+    Example:
+      bench-core list 'InPlace.*normal_' --param device=cpu
+    """
     from bench_core.asv_config import asv_config
     from bench_core.timing.cells import SuiteDirectory
 

@@ -1,4 +1,4 @@
-"""Options and types of values that several commands share."""
+"""Options that several commands share, and the types of their values."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ CONFIG = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     default=USUAL,
     show_default=True,
-    help="The asv configuration that names the suite.",
+    help="The asv configuration of the suite.",
 )
 
 LANES = click.option("--lanes", type=click.IntRange(1), help="Cores that measure at once. [default: at most 2]")
@@ -70,17 +70,20 @@ PARAMS = click.option(
     "params",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Only cells with this value of a parameter, e.g. device=cpu or size=8x4; may be repeated.",
+    help="Only cells with this value of a parameter, e.g. device=cpu or size=8x4. May be repeated.",
 )
 
-PROFILE = click.option("--quick/--full", default=False, help="Only the few cells that tell most, or all (default).")
+PROFILE = click.option("--quick/--full", default=False, help="Only the quick profile, or all cells (default).")
 
-MARKDOWN = click.option(
-    "--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Also write the page of the documentation."
-)
+MARKDOWN = click.option("--markdown", type=OUTPUT, help="Also write the results as a page of the documentation.")
 
 
 def chosen(params: tuple[str, ...]) -> dict[str, str]:
+    """The values of `--param` by name.
+
+    Raises:
+        BenchCoreError: if one is not NAME=VALUE.
+    """
     for param in params:
         if "=" not in param:
             raise BenchCoreError(f"--param {param!r} is not NAME=VALUE, such as device=cpu.")

@@ -28,7 +28,7 @@ PAGE = Path("bench-core-report.html")
     "machines",
     multiple=True,
     metavar="NAME",
-    help="A machine, or a version of torch, e.g. torch==2.13.0; repeated, they stand side by side. [default: all]",
+    help="A machine, or a version of torch, e.g. torch==2.13.0. May be repeated, to compare. [default: all]",
 )
 @click.option(
     "--format", "form", type=click.Choice(["html", "markdown", "json", "csv"]), default="html", show_default=True
@@ -43,11 +43,14 @@ PAGE = Path("bench-core-report.html")
 def report(
     folder: Path | None, config: Path, machines: tuple[str, ...], form: str, output: Path | None, opened: bool
 ) -> None:
-    """Answer from stored results: what does it cost, how far from the limit, how does it grow, which way is fast, since
-    when.
+    """Write a report from stored results: costs, distance to the hardware's limits, growth, the fastest way, history.
 
-    Reads the results that the suite's configuration names, with those of the last run outside the history, or those in
-    FOLDER, and measures nothing. What cannot be used is left out, by name, and the rest is shown.
+    It reads the suite's results and those of the last run outside the history, or instead the results in FOLDER, and
+    measures nothing. Results that cannot be used are named and left out.
+
+    \b
+    Example:
+      bench-core report --open
     """
     started = clock.host()
     if opened and form != "html":

@@ -20,12 +20,16 @@ from bench_core.records.results import Circumstances
 @CONFIG
 @PROFILE
 @PARAMS
-@click.option("--machine", help="asv's name for this machine; its default is the host name.")
+@click.option("--machine", help="asv's name for this machine. [default: the host name]")
 def run(pattern: str | None, config: Path, quick: bool, params: tuple[str, ...], machine: str | None) -> None:
-    """Time the cells whose name holds PATTERN through asv, in the environment that is installed here.
+    """Time the cells whose name matches PATTERN (a regular expression) with asv, in the installed environment.
 
-    The results go into asv's results folder under the current commit. Exit code 1 if a benchmark failed, 130 after
-    Ctrl-C; what was timed until then is kept.
+    The results are stored in asv's results folder, under the current commit. The exit code is 1 if a benchmark failed,
+    and 130 after Ctrl-C: the cells timed until then are stored.
+
+    \b
+    Example:
+      bench-core run NotebookNet --quick
     """
     from bench_core.asv_config import asv_config
     from bench_core.results import asv_run
@@ -76,7 +80,7 @@ def run(pattern: str | None, config: Path, quick: bool, params: tuple[str, ...],
 
 
 def circumstances(commit: str) -> Circumstances:
-    """How this machine is now, as it is kept beside the results of `commit`."""
+    """The state of this machine, to be stored beside the results of `commit`."""
     from bench_core.doctor import machine
     from bench_core.doctor.findings import findings, stored
 

@@ -14,10 +14,14 @@ from bench_core.cli.terminal import console, relative, show_file
 @click.argument("result", required=False)
 @CONFIG
 def show(result: str | None, config: Path) -> None:
-    """Print the table of a RESULT: a file of asv's, a folder of them, or a commit.
+    """Print the table of a stored RESULT: a result file, a folder of them, or a commit.
 
-    Of several, as of all without RESULT, it is the run measured last. A commit is named by the beginning of its hash,
-    or as git knows it.
+    Without RESULT, or if it has several runs, it is the latest run. A commit is the beginning of a hash, or a name that
+    git knows.
+
+    \b
+    Example:
+      bench-core show HEAD~1
     """
     out = console()
     file = result_file(result, config)
@@ -26,10 +30,10 @@ def show(result: str | None, config: Path) -> None:
 
 
 def result_file(name: str | None, config: Path) -> Path:
-    """The result file that a person means.
+    """The result file that RESULT names.
 
     Raises:
-        BenchCoreError: if there is none.
+        BenchCoreError: if there is no such file.
     """
     from bench_core.analysis.compare import run_of
     from bench_core.asv_config import asv_config

@@ -1,4 +1,4 @@
-"""What the commands print, and the files that they write."""
+"""Printing, and the files that commands write."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from bench_core.records.run import LeftOut
 
 
 def console() -> Console:
-    """Standard output. If it is no terminal, lines and tables are not squeezed into 80 columns: in a log, what belongs
-    together stays in one line."""
+    """Standard output. In a log, lines and tables are not wrapped at 80 columns, so that a search finds whole lines."""
     found = Console(highlight=False)
     return found if found.is_terminal else Console(highlight=False, width=max(160, found.width))
 
@@ -67,7 +66,7 @@ def show_file(out: Console, path: Path, declared: Any = None, names: Collection[
 
 
 def this_machine() -> str:
-    """The machine in one line, as it stands in pages and below tables."""
+    """This machine in one line, for pages and below tables."""
     from bench_core.report.table import described
     from bench_core.results.asv_run import description
 
@@ -75,7 +74,7 @@ def this_machine() -> str:
 
 
 def progress(out: Console) -> Callable[[str, float], None]:
-    """A line a benchmark, with how far it is and how long the rest takes."""
+    """Prints a line for each benchmark: the share that is done, and the time that the rest takes."""
     started = clock.host()
     done = 0.0
 

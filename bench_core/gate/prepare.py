@@ -17,7 +17,7 @@ from bench_core.errors import BenchCoreError
 from bench_core.gate.judge.rule import pairs_needed, sharing
 from bench_core.gate.measure.discover import Found, find_cells
 from bench_core.gate.measure.evidence import Journal
-from bench_core.gate.measure.supervise import CREEP_SHARE as PAST_SHARE
+from bench_core.gate.measure.schedule import PAST_SHARE
 from bench_core.gate.versions.project import Project, read_project
 from bench_core.gate.versions.revisions import Revision, benchmarks_digest, resolve, uncommitted
 from bench_core.gate.versions.store import VersionStore

@@ -12,7 +12,8 @@ import psutil
 
 from bench_core import clock
 from bench_core.gate.measure.discover import Found
-from bench_core.gate.measure.supervise import Comparison, Gate
+from bench_core.gate.measure.evidence import Evidence
+from bench_core.gate.measure.supervise import Gate
 from bench_core.gate.prepare import Prepared, Work
 from bench_core.gate.versions.subjects import Subjects
 from bench_core.gate.why.cause import meaning
@@ -101,7 +102,7 @@ def _measured(prepared: Prepared, work: Work, show: Callable[[Progress], None]) 
     except KeyboardInterrupt:
         interrupted = True
 
-    def compared(comparison: Comparison, found: Found) -> dict[str, Any]:
+    def compared(comparison: Evidence, found: Found) -> dict[str, Any]:
         return {
             "cells": (*comparison.cells, *found.failed),
             "left_out": {**found.left_out, **comparison.skipped},
@@ -113,9 +114,9 @@ def _measured(prepared: Prepared, work: Work, show: Callable[[Progress], None]) 
 
     controls = tuple(one.evidence for one in gate.controls)
     record = _record(prepared, controls=controls, unfair=work.found.unfair, **compared(gate.main, work.found))
-    if gate.creep is None or work.found.past is None or prepared.past is None:
+    if gate.past is None or work.found.past is None or prepared.past is None:
         return record
-    past = replace(record, base=prepared.past, controls=(), **compared(gate.creep, work.found.past))
+    past = replace(record, base=prepared.past, controls=(), **compared(gate.past, work.found.past))
     return replace(record, past=past)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ TOOL = "gate"
 """The name of the environment, and the value of the parameter ``sampling``."""
 
 
-def store(record: GateRecord, results_dir: Path, config: Path, declared: list[dict[str, Any]]) -> list[Path]:
+def store(record: GateRecord, results_dir: Path, config: Path, declared: Sequence[Mapping[str, Any]]) -> list[Path]:
     """Store the times of each side that is a commit. A working tree has no place in the history.
 
     Args:
@@ -51,7 +51,7 @@ def store(record: GateRecord, results_dir: Path, config: Path, declared: list[di
 
 
 def _stored(
-    record: GateRecord, side: Side, commit: str, results_dir: Path, config: str, declared: list[dict[str, Any]]
+    record: GateRecord, side: Side, commit: str, results_dir: Path, config: str, declared: Sequence[Mapping[str, Any]]
 ) -> Path:
     from asv.benchmarks import Benchmarks
     from asv.config import Config

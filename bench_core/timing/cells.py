@@ -1,7 +1,7 @@
-"""Cells of any asv suite: found and run by asv_runner, so that every door agrees with asv on what they are.
+"""The cells of an asv suite. asv_runner finds and runs them, so they are the ones that asv has.
 
-A suite is a package of benchmark modules (asv's ``benchmark_dir``). Discovery is asv_runner's; ours are the cells:
-one benchmark at one combination of its parameters, opened (set up) and closed around whatever is done to it.
+A suite is a package of benchmark modules (asv's ``benchmark_dir``). A cell is one benchmark at one combination of its
+parameters. `Cell.open` sets it up and tears it down.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from bench_core.errors import BenchCoreError, NothingSelectedError, UnknownNameE
 
 
 class SkippedError(Exception):
-    """The cell does not run here; its text is the reason."""
+    """The cell does not run here. The text is the reason."""
 
 
 @dataclass(frozen=True)
@@ -48,16 +48,16 @@ class Cell:
     """One benchmark at one combination of its parameters.
 
     Attributes:
-        name: as asv names it, e.g. ``initialization.InPlace.time_initialize(cpu, zeros_, 8x4, float32)``.
+        name: asv's name, e.g. ``initialization.InPlace.time_initialize(cpu, zeros_, 8x4, float32)``.
         benchmark: the name without the parameters.
         kind: ``time``, ``timeraw``, ``memory``, ``peakmemory`` or ``track``.
-        index: the position in the product of the parameters; None where there are none.
-        params: parameter name to the value as asv prints it.
+        index: the position in the product of the parameters; None without parameters.
+        params: the values of the parameters by name, as asv prints them.
         values: the parameters as the methods get them.
         suite: the suite that the cell belongs to.
-        module: the file that declares it.
+        module: the file that declares the benchmark.
         owner: the class that declares it, or None for a function.
-        skipped: its parameters are among asv_runner's `skip_params`.
+        skipped: the suite skips it, by asv_runner's `skip_params`.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Cell:
 
     @property
     def group(self) -> str:
-        """What belongs into one table with this cell: the rivals for its job, else its benchmark at its size."""
+        """The table that this cell belongs to: that of all rivals for its job, or of its benchmark at its size."""
         rivals = getattr(self.owner, "rivals", None)
         kept = [name for name in self.params if (name != rivals if rivals else name == "size")]
         return f"{self.benchmark}({', '.join(self.params[name] for name in kept)})" if kept else self.benchmark
@@ -92,7 +92,7 @@ class Cell:
 
     @property
     def why_not(self) -> str | None:
-        """Why the cell cannot run here as far as it can be told without setting it up, or None."""
+        """Why the cell cannot run here, or None if only its setup can tell."""
         if self.skipped:
             return "skipped by its suite (skip_for_params)"
         ask = getattr(self.owner, "why_not", None)
@@ -100,10 +100,10 @@ class Cell:
 
     @contextlib.contextmanager
     def open(self) -> Iterator[OpenCell]:
-        """Set the cell up as asv does, in asv's working directory for it, and tear it down at the end.
+        """Set the cell up as asv does, in the working directory that asv gives it, and tear it down at the end.
 
         Raises:
-            SkippedError: if its setup says that it does not run here, with the reason.
+            SkippedError: if its setup, or the block, skips it.
         """
         with self.suite.importable():
             benchmark = self._benchmark()
@@ -143,7 +143,7 @@ class OpenCell:
 
     @property
     def number(self) -> int:
-        """Calls a sample: asv's `number`, 1 where each call needs a fresh setup, 0 where we may choose."""
+        """Calls in a sample: asv's `number`. 1 if each call needs a fresh setup; 0 if the caller may choose."""
         isolated = self.benchmark._setups and self.benchmark._setup_isolates_timed_calls
         return 1 if isolated else int(self.benchmark.number)
 
@@ -151,7 +151,7 @@ class OpenCell:
         """Tear down and set up again, for the next sample.
 
         Raises:
-            SkippedError: if the setup says, this time, that the cell does not run here.
+            SkippedError: if the setup skips the cell this time.
         """
         self.tear_down()
         self.set_up()
@@ -164,7 +164,7 @@ class OpenCell:
 
     @property
     def check(self) -> Callable[[], object] | None:
-        """The check that goes with the benchmark, or None if its suite has none."""
+        """The check of the benchmark, or None if its class has none."""
         owner = getattr(self.benchmark.func, "__self__", None)
         check = getattr(owner, f"check_{self.cell.operation}", None)
         return None if check is None else _bound(check, self.benchmark._build_params())
@@ -195,21 +195,21 @@ def _reason(said: str) -> str:
 
 
 class SuiteDirectory:
-    """A folder of asv benchmarks, imported once: as a whole when all its cells are asked for.
+    """A folder of asv benchmarks. It is imported when its cells are first asked for.
 
     Args:
         path: asv's ``benchmark_dir``.
-        caches: where to keep what `setup_cache` returns, for other processes with the same suite; None for a temporary
-            folder of our own.
+        caches: a folder for what `setup_cache` returns, which other processes with the same suite share; None for a
+            temporary folder.
 
     Attributes:
         cells: every cell, in asv's order.
-        broken: modules that do not import; the others go on.
-        declared: what asv keeps of each benchmark in its ``benchmarks.json``.
+        broken: the modules that do not import. The others have cells all the same.
+        declared: what asv stores of each benchmark in ``benchmarks.json``.
 
     Raises:
-        BenchCoreError: if there is no such folder, or it holds no package; when it is imported, if a package of its
-            name is already loaded from elsewhere.
+        BenchCoreError: if the folder does not exist or is not a package, or (when it is imported) if a package of the
+            same name is already loaded from another folder.
     """
 
     def __init__(self, path: Path, caches: Path | None = None) -> None:
@@ -235,15 +235,15 @@ class SuiteDirectory:
 
     @functools.cached_property
     def _benchmarks(self) -> list[Any]:
-        _ = self.broken  # imports each module by itself, and says which do not
-        with self.importable(), contextlib.redirect_stderr(io.StringIO()):  # their tracebacks, which we report
+        _ = self.broken  # imports each module by itself, and finds those that do not import
+        with self.importable(), contextlib.redirect_stderr(io.StringIO()):  # asv_runner prints their tracebacks
             return list(disc_benchmarks(str(self.path), ignore_import_errors=True))
 
     def find(self, name: str) -> Cell:
-        """The cell of that name; imports the module that declares it, and no other.
+        """The cell of that name. Only the module that declares it is imported.
 
         Raises:
-            UnknownNameError: if there is none.
+            UnknownNameError: if there is no such cell.
         """
         benchmark = name.partition("(")[0]
         if benchmark not in self._by_name:
@@ -260,15 +260,16 @@ class SuiteDirectory:
     def select(
         self, pattern: str | None = None, *, quick: bool = False, params: Mapping[str, str] | None = None
     ) -> tuple[Cell, ...]:
-        """The cells whose name holds the regular expression `pattern`, as `asv run --bench` selects them.
+        """The cells whose name matches the regular expression `pattern`, as `asv run --bench` selects them.
 
         Args:
-            quick: only those of the quick profile.
-            params: parameter name to the value that it must have; a cell without such a parameter is left out.
+            quick: only the cells of the quick profile.
+            params: the values that parameters must have, by name. A cell without such a parameter is left out.
 
         Raises:
-            NothingSelectedError, UnknownNameError: if there is none, with the near misses.
-            BenchCoreError: if `pattern` is not a regular expression.
+            NothingSelectedError: if no name matches, with the near misses.
+            UnknownNameError: if no cell has such a parameter or value, with the near misses.
+            BenchCoreError: if `pattern` is not a regular expression, or no such cell is in the quick profile.
         """
         try:
             found = re.compile(pattern or "")
@@ -293,7 +294,7 @@ class SuiteDirectory:
 
     @contextlib.contextmanager
     def importable(self) -> Iterator[None]:
-        """Let the suite's package be imported from its folder, whatever else is on the path, for a while."""
+        """Inside the block, import the suite's package from its folder, whatever else is on the path."""
         before = list(sys.meta_path)
         from asv_runner._aux import update_sys_path
 
@@ -305,9 +306,9 @@ class SuiteDirectory:
 
     @contextlib.contextmanager
     def cache_for(self, benchmark: Any) -> Iterator[str]:
-        """Give the benchmark what its `setup_cache` returned, computed once a suite, and asv's folder for it.
+        """Give the benchmark the value of its `setup_cache`, and yield the working directory that asv gives it.
 
-        As in asv, every cell gets its own copy, unpickled.
+        `setup_cache` runs once for the suite. As in asv, every cell unpickles a copy of its value.
         """
         key = benchmark.setup_cache_key
         if key is None:
@@ -320,7 +321,7 @@ class SuiteDirectory:
         yield str(own)
 
     def _folder_of(self, key: str, benchmark: Any) -> Path:
-        """This process's own folder: benchmarks may write there."""
+        """The folder of this process, where its benchmarks may write."""
         if key not in self._caches:
             made: tempfile.TemporaryDirectory[str] = tempfile.TemporaryDirectory(prefix="bench-core-")
             if self._shared is None:
@@ -337,7 +338,7 @@ class SuiteDirectory:
             self._shared.mkdir(parents=True, exist_ok=True)
             made = Path(tempfile.mkdtemp(dir=self._shared))
             _fill(made, benchmark)
-            with contextlib.suppress(OSError):  # the other one was first, and its folder is as good
+            with contextlib.suppress(OSError):  # another process was first; its folder is the same
                 made.rename(folder)
         return folder
 
@@ -399,7 +400,7 @@ def _fill(folder: Path, benchmark: Any) -> None:
 
 
 def _declaration(benchmark: Any) -> dict[str, Any]:
-    """As `asv_runner.discovery.list_benchmarks` writes it, which gives up at the first module that does not import."""
+    """What `asv_runner.discovery.list_benchmarks` writes. That function fails if a single module does not import."""
     kept = {
         name: value
         for name, value in vars(benchmark).items()

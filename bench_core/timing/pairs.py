@@ -1,4 +1,4 @@
-"""Pairs of measurements taken in turn in one process: the known slowdowns, and our time against torch's own timer."""
+"""Pairs sampled in turn in one process: the two sides of a known slowdown, and our timer against torch's."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from bench_core.records.run import Agreement, Interval, LeftOut, Slowdown
 from bench_core.statistics import ratio_interval
 from bench_core.timing.cells import Cell, OpenCell, SkippedError, SuiteDirectory
 from bench_core.timing.sampling import (
-    Subject,
+    TimedCall,
     choose_number,
     no_garbage_collection,
-    subject,
     take_turns,
     time_sample,
+    timed_call,
 )
 
 SPAN = 0.0005
-"""Seconds in a sample. Short ones, many of them: the machine's speed drifts within milliseconds, and only what both
-sides of a pair see at once cancels."""
+"""Seconds in a sample of a slowdown. The machine's speed drifts within milliseconds, so short samples of both sides
+see the same speed."""
 
 
 @contextlib.contextmanager
 def pinned() -> Iterator[None]:
-    """Keep this process on one of its cores, the last one, where the system can: a move to another one is a jump."""
+    """Pin this process to the last of its cores, where the system can: moving to another core shifts the times."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return
@@ -45,12 +45,12 @@ def pinned() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Enough:
-    """When a pair has been measured often enough: its interval is narrow, or its time is up.
+    """Decides when a pair has been measured often enough: its interval is narrow, or its time is up.
 
     Attributes:
-        rounds: how many at least.
-        width: of the interval of the ratio, relative to its middle.
-        seconds: how long at most, once there are `rounds`.
+        rounds: the fewest rounds.
+        width: the widest interval of the ratio that is narrow, relative to the ratio.
+        seconds: the longest time; with fewer than `rounds` rounds, measuring goes on.
     """
 
     rounds: int = 48
@@ -62,17 +62,23 @@ class Enough:
         return rounds >= self.rounds and (narrow or spent >= self.seconds)
 
 
-SETUPS, ROUNDS = 7, 6
-"""How often both sides of a slowdown are set up, and sampled after each. Samples of one setup are alike, since its
-objects lie where they lie: a setup gives one ratio. Of 7, the interval at 95 % reaches from the least to the largest,
-and covers the median with 98 %."""
+SETUPS = 7
+"""How often both sides of a slowdown are set up. Samples of one setup are alike, since its objects stay where they are
+in memory, so each setup gives one ratio. From the least to the largest of 7 ratios covers the median with 98 %."""
+
+ROUNDS = 6
+"""Samples of each side after each setup."""
 
 
 def slowdowns(suite: SuiteDirectory, setups: int = SETUPS, rounds: int = ROUNDS) -> Iterator[Slowdown | LeftOut]:
-    """Check and measure every report of the suite, the slow and the fast cell in turn.
+    """Check and measure the slowdowns that the suite reports: the slow and the fast cell of each, in turn.
+
+    Args:
+        setups: ratios of each slowdown, each after both cells are set up anew.
+        rounds: samples of each cell after each setup.
 
     Raises:
-        AssertionError: if a check fails; a wrong outcome has no time.
+        AssertionError: if a check fails: there is no time for a wrong outcome.
     """
     for owner, report in _reports(suite.cells):
         sides = [_cell(suite, owner, report, params) for params in (report.slow, {**report.slow, **report.fast})]
@@ -96,13 +102,13 @@ def slowdowns(suite: SuiteDirectory, setups: int = SETUPS, rounds: int = ROUNDS)
 
 
 def _sampled(sides: Sequence[Cell], rounds: int, *, first: bool) -> list[tuple[float, ...]]:
-    """Seconds a call of each side, set up anew; checked before if it is the `first` time."""
+    """Seconds per call of each side, after both are set up anew, and checked if it is the `first` time."""
     with contextlib.ExitStack() as stack:
         opened = [stack.enter_context(cell.open()) for cell in sides]
         if first:
             for side in opened:
                 _checked(side)
-        return [samples.per_call for samples in take_turns([_subject(side) for side in opened], rounds)]
+        return [samples.per_call for samples in take_turns([_timed_call(side) for side in opened], rounds)]
 
 
 def _checked(opened: OpenCell) -> None:
@@ -126,26 +132,30 @@ def _cell(suite: SuiteDirectory, owner: type, report: Any, params: dict[str, str
     raise BenchCoreError(f"{owner.__name__} reports {report.source} with a cell that it does not have: {dict(params)}.")
 
 
-def _subject(opened: OpenCell) -> Subject:
+def _timed_call(opened: OpenCell) -> TimedCall:
     fresh = opened.fresh if opened.number == 1 else None
-    return subject(opened.call, opened.timer, number=opened.number, fresh=fresh, span=SPAN)
+    return timed_call(opened.call, opened.timer, number=opened.number, fresh=fresh, span=SPAN)
 
 
 Timer = Callable[[], float]
-"""Another timer of one call: measures it once more, in seconds a call."""
+"""Another timer, bound to one operation: each call measures it, and returns seconds per call."""
 
 
 def agreement(
     cells: Sequence[Cell], other: Callable[[Callable[[], object]], Timer], enough: Enough = Enough()
 ) -> Iterator[Agreement]:
-    """Time each cell with our sampling and with the `other` timer, in turn; who is first alternates."""
+    """Time each cell with our sampling and with the `other` timer, in turn. The two alternate in going first.
+
+    Raises:
+        AssertionError: if a check fails: there is no time for a wrong outcome.
+    """
     for cell in cells:
         found: tuple[list[float], list[float]] = ([], [])
         started = host()
         ratio = ratio_interval(*found)
         while not enough(ratio, len(found[0]), host() - started):
-            # Set up anew every few rounds: where its objects lie in memory moves one timer's loop against the other's
-            # by up to 2 %, and stays for as long as they live.
+            # Set up anew every few rounds: the addresses of a cell's objects shift one timer's times against the
+            # other's by up to 2 %, and stay the same for as long as the objects live.
             with cell.open() as opened:
                 if not found[0]:
                     _checked(opened)
@@ -155,10 +165,11 @@ def agreement(
 
 
 ROUNDS_OF_A_SETUP = 12
+"""Rounds of an agreement after each setup. Even, so that each timer goes first equally often."""
 
 TIMER_SPAN = 0.01
-"""Seconds of our samples in an agreement: asv's default. The first calls after a switch find other code in the caches;
-in 2 ms, 14 calls of an optimizer's step, that read as 2.5 %."""
+"""Seconds in our samples of an agreement: asv's default. The first calls after the other timer find its code in the
+caches. In samples of 2 ms (14 calls of an optimizer's step) that made 2.5 %."""
 
 
 def _take_turns(opened: OpenCell, theirs: Timer, found: tuple[list[float], list[float]], rounds: int) -> None:
@@ -178,10 +189,13 @@ def _take_turns(opened: OpenCell, theirs: Timer, found: tuple[list[float], list[
 
 
 def spread_over_time(cells: Sequence[Cell], count: int, longest: float = 0.1) -> list[Cell]:
-    """`count` cells that can be called again and again, spread evenly over the logarithm of their time.
+    """Choose `count` cells that can be called repeatedly, spread evenly over the logarithm of their time.
 
     Args:
-        longest: cells that take longer, in seconds, are left out.
+        longest: leave out cells that take longer than this many seconds.
+
+    Returns:
+        The cells, the fastest first; all of them if there are no more than `count`.
     """
     times: list[tuple[float, Cell]] = []
     for cell in cells:

@@ -1,4 +1,4 @@
-"""Samples: timed spans of many calls, and taking them in turn so that the machine's moods hit all alike."""
+"""Take samples (timed spans of many calls) of several operations in turn, so that they share the machine's drift."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from bench_core.records.run import Samples
 
 
 def time_sample(call: Callable[[], object], number: int, clock: Clock) -> float:
-    """Seconds that `number` calls take: one reading of the clock before them and one after.
+    """Seconds that `number` calls take: the clock is read once before them and once after.
 
-    `itertools.repeat` is the cheapest loop there is in Python (as in `timeit`); what is left of it, some 10 ns a call,
-    is part of every door's time.
+    As in `timeit`, the loop runs over `itertools.repeat`, the cheapest loop in Python. It adds about 10 ns a call, and
+    so do asv's and pytest-benchmark's loops.
     """
     calls = itertools.repeat(None, number)
     start = clock()
@@ -28,7 +28,7 @@ def time_sample(call: Callable[[], object], number: int, clock: Clock) -> float:
 
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """Collect now and not again until the end: a collection inside a sample is charged to whoever runs then."""
+    """Collect garbage now, and not again inside the block: a sample would pay for the garbage of all others."""
     was_enabled = gc.isenabled()
     gc.collect()
     gc.disable()
@@ -40,10 +40,10 @@ def no_garbage_collection() -> Iterator[None]:
 
 
 def choose_number(call: Callable[[], object], clock: Clock, span: float) -> int:
-    """How many calls make a sample of at least `span` seconds. The calls that find out are the warm-up.
+    """The number of calls that take at least `span` seconds. The calls made to find it are the warm-up.
 
     Args:
-        span: the shortest sample that is wanted, in seconds.
+        span: in seconds.
     """
     number = 1
     while True:
@@ -55,15 +55,15 @@ def choose_number(call: Callable[[], object], clock: Clock, span: float) -> int:
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What is sampled.
+class TimedCall:
+    """An operation, and how it is sampled.
 
     Attributes:
         call: the operation.
-        clock: the clock that goes with its device.
-        number: calls a sample.
-        before: what prepares a sample, outside the timed span; one untimed call for what is to be warm, a fresh
-            object for what happens once.
+        clock: the clock of the device that it runs on.
+        number: calls in a sample.
+        before: runs before each sample, untimed. It calls the operation once, or makes a fresh object for an operation
+            that can happen only once per object.
     """
 
     call: Callable[[], object]
@@ -72,40 +72,41 @@ class Subject:
     before: Callable[[], object]
 
 
-def subject(
+def timed_call(
     call: Callable[[], object],
     clock: Clock,
     *,
     number: int = 0,
     fresh: Callable[[], object] | None,
     span: float,
-) -> Subject:
-    """A subject whose `number`, if it is 0, is chosen so that a sample lasts `span` seconds.
+) -> TimedCall:
+    """Decide how an operation is sampled.
 
     Args:
-        fresh: sets the operation up anew before each sample. Where it is None, one untimed call goes before each, so
-            that the cache footprint of whoever was sampled last is not charged to this one.
+        number: calls in a sample; 0 for as many as last `span` seconds.
+        fresh: sets the operation up anew before each sample. If None, the operation is called once before each sample,
+            untimed: the operation sampled before it has filled the caches.
     """
     if fresh is not None:
         fresh()
     chosen = number or choose_number(call, clock, span)
-    return Subject(call, clock, chosen, fresh or call)
+    return TimedCall(call, clock, chosen, fresh or call)
 
 
-def take_turns(subjects: Sequence[Subject], rounds: int, seed: int = 0) -> list[Samples]:
-    """Sample all subjects once a round, in an order drawn anew for every round.
+def take_turns(calls: Sequence[TimedCall], rounds: int, seed: int = 0) -> list[Samples]:
+    """Sample each call once in every round, in an order that is drawn anew for every round.
 
     Returns:
-        The samples of each subject; the i-th of all belong to the same round and may be compared as pairs.
+        The samples of each call. The i-th samples of all calls are of the same round, so they can be compared as pairs.
     """
-    order = list(range(len(subjects)))
+    order = list(range(len(calls)))
     shuffle = random.Random(seed).shuffle
-    seconds: list[list[float]] = [[] for _ in subjects]
+    seconds: list[list[float]] = [[] for _ in calls]
     with no_garbage_collection():
         for _ in range(rounds):
             shuffle(order)
             for index in order:
-                chosen = subjects[index]
+                chosen = calls[index]
                 chosen.before()
                 seconds[index].append(time_sample(chosen.call, chosen.number, chosen.clock))
-    return [Samples(chosen.number, tuple(spans)) for chosen, spans in zip(subjects, seconds, strict=True)]
+    return [Samples(chosen.number, tuple(spans)) for chosen, spans in zip(calls, seconds, strict=True)]

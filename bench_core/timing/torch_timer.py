@@ -1,4 +1,4 @@
-"""torch's own timer, to hold our times against."""
+"""torch's own timer, to compare our times with."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from torch.utils.benchmark import Timer
 
 
 def blocked_autorange(call: Callable[[], object], min_run_time: float = 0.01) -> Callable[[], float]:
-    """What measures `call` with `torch.utils.benchmark.Timer.blocked_autorange`: the median, in seconds a call."""
+    """A function that times `call` with torch's `Timer.blocked_autorange`, and returns the median in seconds per call.
+
+    Args:
+        min_run_time: of each measurement, in seconds.
+    """
     timer = Timer("call()", globals={"call": call})
 
     def measure() -> float:

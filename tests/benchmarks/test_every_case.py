@@ -45,6 +45,12 @@ def test_every_benchmark_has_a_check(name):
 
 
 @pytest.mark.parametrize("cell", SMALL, ids=str)
+def test_a_check_passes_at_the_smallest_size(cell):
+    with cell.open() as opened:
+        opened.check()
+
+
+@pytest.mark.parametrize("cell", SMALL, ids=str)
 def test_a_check_fails_if_the_operation_does_nothing(cell):
     with cell.open() as opened:
         case = opened.benchmark.func.__self__

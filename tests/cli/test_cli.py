@@ -9,6 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from bench_core.cli import main
+from bench_core.cli.terminal import write_page
+from bench_core.errors import BenchCoreError
 from bench_core.records.run import Interval, Slowdown
 from bench_core.timing import pairs
 
@@ -137,3 +139,17 @@ def test_a_run_keeps_what_doctor_says_and_how_large_the_caches_are(monkeypatch):
     assert (found.commit, found.caches) == ("a" * 40, {"L1d": 32768})
     level, what, action = found.findings[0]
     assert (level, "7.0 on 2 cores" in what, "start again" in action) == ("spoils", True, True)
+
+
+def test_a_page_that_cannot_be_replaced_stays_as_it_was(tmp_path, monkeypatch):
+    page = tmp_path / "page.md"
+    page.write_text("as it was")
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(BenchCoreError, match="page.md cannot be written: No space left on device"):
+        write_page(page, "half a page")
+    assert page.read_text() == "as it was"
+    assert list(tmp_path.iterdir()) == [page]

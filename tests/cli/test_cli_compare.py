@@ -210,7 +210,7 @@ def test_what_has_no_interval_is_listed_apart(project, tmp_path):
 
 
 def test_a_file_that_cannot_be_written_is_an_error(project, tmp_path):
-    (tmp_path / "no").touch()
-    done = run(project.old[:8], project.new[:8], "--json", tmp_path / "no" / "x.json")
+    (tmp_path / "file").touch()
+    done = run(project.old[:8], project.new[:8], "--json", tmp_path / "file" / "x.json")
     assert done.exit_code == 2
     assert "cannot be written" in done.stderr

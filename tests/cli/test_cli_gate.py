@@ -26,7 +26,7 @@ from bench_core.cli.gate.finish import Wanted, finished, measuring
 from bench_core.errors import BenchCoreError
 from bench_core.gate import prepare, session
 from bench_core.gate.judge.gate import judge
-from bench_core.gate.why.cause import Counts
+from bench_core.gate.why.cause import InstructionCounts
 from bench_core.gate.why.instructions import Counted
 from bench_core.records.gate import Cause, CellEvidence, Effect, GateRecord, GateSettings
 from bench_core.records.version import Commit, Install, WorkingTree
@@ -79,15 +79,19 @@ class Project:
         return CliRunner().invoke(main, ["gate", *arguments])
 
     def start(self, *arguments):
-        """Run the command in a process of its own."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "bench_core.cli", "gate", *arguments],
-            cwd=self.root,
-            env={**os.environ, "TMPDIR": str(self.temporary)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        """Run the command in a process of its own, where Ctrl-C works even if the tests run in the background."""
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # an ignored signal is inherited
+        try:
+            return subprocess.Popen(
+                [sys.executable, "-m", "bench_core.cli", "gate", *arguments],
+                cwd=self.root,
+                env={**os.environ, "TMPDIR": str(self.temporary)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def wait_for(self, process, folder, pattern):
         """Until there is such a file."""
@@ -397,7 +401,7 @@ def test_a_red_cell_is_explained_as_far_as_it_can_be_without_valgrind(project, m
 
 
 def test_a_gate_without_a_red_explains_nothing_and_counts_instructions_all_the_same(project, monkeypatch):
-    both = (Counts(1000.0, {}), Counts(1000.0, {}))
+    both = (InstructionCounts(1000.0, {}), InstructionCounts(1000.0, {}))
     monkeypatch.setattr(prepare, "require_valgrind", lambda: "")
     monkeypatch.setattr(session, "count", lambda subjects, cells, say: Counted(dict.fromkeys(cells, both), {}))
     project.write({"thing/__init__.py": SHORT + "\n"})

@@ -75,6 +75,7 @@ class Project:
 def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("bench_core.report.page._library", lambda: "vegaEmbed")  # that takes a second
+    monkeypatch.setattr("bench_core.report.page.begin", lambda: None)  # nobody would wait for that process
     return Project(tmp_path)
 
 

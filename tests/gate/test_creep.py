@@ -1,4 +1,4 @@
-"""A third version in the same gate: what small steps add up to."""
+"""A past version in the same gate: it shows what small steps add up to."""
 
 import math
 from dataclasses import replace
@@ -7,7 +7,7 @@ import pytest
 
 from bench_core.gate.judge.exit_code import exit_code
 from bench_core.gate.judge.gate import judge
-from bench_core.gate.measure.evidence import COMPARED, CONTROL, CREEP
+from bench_core.gate.measure.evidence import COMPARED, CONTROL, PAST
 from bench_core.records.gate import CellEvidence, Effect, GateRecord, GateSettings
 from bench_core.records.version import Commit
 
@@ -45,34 +45,34 @@ def of(dossiers, name):
 def test_what_no_step_shows_the_past_version_does(crept):
     _, gate = crept
     assert of(gate.main.dossiers, "value").judgement.verdict == "pass"
-    found = of(gate.creep.dossiers, "value").judgement
+    found = of(gate.past.dossiers, "value").judgement
     assert (found.verdict, round(found.ratio.middle)) == ("regression", 3)
 
 
 def test_what_the_past_version_fails_at_is_measured_between_the_others(crept):
     _, gate = crept
-    assert of(gate.creep.dossiers, "new").error_side == "base"
+    assert of(gate.past.dossiers, "new").error_side == "base"
     new = of(gate.main.dossiers, "new")
     assert (new.error, new.judgement.verdict) == (None, "pass")
 
 
 def test_each_pair_of_the_past_version_takes_part_of_the_samples(crept):
     _, gate = crept
-    compared, past = (of(one.dossiers, "value").effects[1].samples for one in (gate.main, gate.creep))
+    compared, past = (of(one.dossiers, "value").effects[1].samples for one in (gate.main, gate.past))
     assert past == compared // 2
 
 
 def test_no_two_pairs_of_a_gate_have_one_number(crept):
     _, gate = crept
     jobs = {(effect.pair, one.versions) for one in (*gate.dossiers, *gate.controls) for effect in one.effects}
-    assert {versions for _, versions in jobs} == {COMPARED, CONTROL, CREEP}
+    assert {versions for _, versions in jobs} == {COMPARED, CONTROL, PAST}
     assert len({pair for pair, _ in jobs}) == len(jobs)
 
 
 def test_a_later_gate_goes_on_from_the_evidence_on_either_pair_of_versions(crept):
     made, gate = crept
     again = made.gate()
-    assert again.creep.earlier.effects == sum(len(one.effects) for one in gate.creep.dossiers)
+    assert again.past.earlier.effects == sum(len(one.effects) for one in gate.past.dossiers)
     assert again.main.earlier.effects == sum(len(one.effects) for one in (*gate.main.dossiers, *gate.controls))
     assert again.first_pair > max(effect.pair for one in gate.dossiers for effect in one.effects)
 

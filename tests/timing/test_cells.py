@@ -151,6 +151,21 @@ def test_parameters_select_by_value_and_a_wrong_one_names_the_right_ones(arrays)
         arrays.select("MinMax", params={"sice": "10"})
 
 
+def test_a_parameter_leaves_out_the_cells_that_do_not_have_it(arrays):
+    chosen = arrays.select(params={"dtype": "float32"})
+    assert {cell.benchmark for cell in chosen} == {"bench_reduce.MinMax.time_max", "bench_reduce.MinMax.time_mean"}
+    assert {cell.params["dtype"] for cell in chosen} == {"'float32'"}
+
+
+def test_a_fresh_object_is_torn_down_once_before_the_next_and_at_the_end(arrays, monkeypatch):
+    cell, events = only(arrays, r"Names.*32"), []
+    for name in ("setup", "teardown"):
+        monkeypatch.setattr(cell.owner, name, lambda self, dtype, name=name: events.append(name))
+    with cell.open() as opened:
+        opened.fresh()
+    assert events == ["setup", "teardown"] * 2
+
+
 def test_a_configuration_that_asv_cannot_read_is_one_clear_error(tmp_path):
     with pytest.raises(BenchCoreError, match="not found"):
         asv_config(tmp_path / "asv.conf.json")

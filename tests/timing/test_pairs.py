@@ -1,4 +1,5 @@
 import json
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -66,6 +67,50 @@ def test_a_reported_slowdown_is_the_ratio_of_its_two_cells_and_one_that_cannot_r
     assert (found.ratio.low, found.ratio.middle, found.ratio.high) == pytest.approx((3, 3, 3))
 
 
+def test_a_slowdown_has_one_ratio_for_each_setup(suite, monkeypatch):
+    found = []
+    monkeypatch.setattr(pairs, "ratio_interval", lambda slow, fast: found.append((slow, fast)))
+    assert next(slowdowns(suite, setups=5, rounds=2))
+    assert found == [([3.0] * 5, [1.0] * 5)]
+
+
+def counting(monkeypatch, owner):
+    """The names of the methods that are called on a case, in order; the list grows."""
+    called = []
+    for name in ("setup", "time_it"):
+        original = getattr(owner, name)
+        monkeypatch.setattr(
+            owner, name, lambda self, idiom, name=name, original=original: called.append(name) or original(self, idiom)
+        )
+    return called
+
+
+def test_a_warm_cell_is_set_up_once_and_one_of_single_calls_before_each_of_them(suite, monkeypatch):
+    slow = suite.select("slow")[0]
+    monkeypatch.setattr(slow.owner, "reports", slow.owner.reports[:1])
+    called = counting(monkeypatch, slow.owner)
+    list(slowdowns(suite, setups=1, rounds=3))
+    assert called.count("setup") == (2 * 1 if slow.owner.number == 0 else 2 * (1 + 1 + 3))
+
+
+def test_what_a_check_has_changed_is_set_up_anew_before_it_is_timed(suite, monkeypatch):
+    slow = suite.select("slow")[0]
+    called = counting(monkeypatch, slow.owner)
+    monkeypatch.setattr(slow.owner, "check_it", lambda self, idiom: called.append("check"), raising=False)
+    list(agreement([slow], doubled, Enough(rounds=12)))
+    assert called[:4] == ["setup", "check", "setup", "time_it"]
+    assert called.count("check") == 1
+
+
+def test_a_sample_of_ours_in_an_agreement_lasts_as_long_as_asvs_by_default(suite, monkeypatch):
+    (quick,), calls = suite.select("fast"), []
+    clock = sys.modules[quick.owner.__module__].CLOCK
+    monkeypatch.setattr(quick.owner, "time_it", lambda self, idiom: calls.append(clock.advance(1 / 1024)))
+    (found,) = agreement([quick], lambda call: lambda: 1.0, Enough(rounds=12))
+    assert found.seconds == 1 / 1024
+    assert len(calls) >= 12 * 11  # 11 calls of 1/1024 s are the first to last 0.01 s
+
+
 def doubled(call):
     """A timer that reads twice what is true."""
     return lambda: 6.0
@@ -98,6 +143,25 @@ def test_an_agreement_is_our_time_over_the_other_timers(suite):
     assert not found.agrees
 
 
+def test_each_timer_goes_first_in_every_second_round_of_an_agreement(suite, monkeypatch):
+    (slow,), order = suite.select("slow"), []
+    clock = sys.modules[slow.owner.__module__].CLOCK
+
+    def ours(self, idiom):
+        order.append("ours")
+        clock.advance(3.0)
+
+    def other(call):
+        return lambda: order.append("theirs") or 3.0
+
+    monkeypatch.setattr(slow.owner, "time_it", ours)
+    list(agreement([slow], other, Enough(rounds=12)))
+    rounds = zip(
+        *[iter(order[1:])] * 3, strict=True
+    )  # one call finds out how many make a sample; in each, one is untimed
+    assert list(rounds) == [("ours", "ours", "theirs"), ("theirs", "ours", "ours")] * 6
+
+
 @pytest.mark.parametrize(("middle", "agrees"), [(0.9899, False), (0.9901, True), (1.0099, True), (1.0101, False)])
 def test_a_cell_agrees_within_one_percent(middle, agrees):
     assert Agreement("x", 1.0, Interval(0.9, middle, 1.1, 0.95)).agrees is agrees
@@ -122,6 +186,18 @@ def test_the_chosen_cells_are_spread_over_the_logarithm_of_their_time(monkeypatc
     times = [1e-6, 1.1e-6, 1.2e-6, 1e-5, 1e-4, 1.1e-4, 1e-3, 1e-2, 5.0]
     chosen = spread_over_time([cell(seconds) for seconds in times], 5)
     assert [cell.seconds for cell in chosen] == [1e-6, 1e-5, 1e-4, 1e-3, 1e-2]
+
+
+def test_cells_that_are_no_times_or_cannot_be_repeated_are_not_chosen_and_the_others_are(monkeypatch):
+    clock = FakeClock()
+
+    def cell(seconds, kind="time", why_not=None, number=0):
+        opened = SimpleNamespace(call=lambda: clock.advance(seconds), timer=clock, number=number)
+        return SimpleNamespace(kind=kind, why_not=why_not, seconds=seconds, open=lambda: opening(opened))
+
+    usable = [cell(1 / 16), cell(1 / 8)]
+    others = [cell(1 / 16, kind="track"), cell(1 / 16, why_not="not here"), cell(1 / 16, number=1), cell(17 / 128)]
+    assert spread_over_time([*others, *usable], 2, longest=1 / 8) == usable
 
 
 class opening:  # noqa: N801 - a context manager in the place of `Cell.open`

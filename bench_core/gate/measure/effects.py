@@ -1,35 +1,42 @@
-"""From what two workers report of a cell to one effect, or to the fault of one of them."""
+"""From the samples of two workers to one effect, or to the fault of one of them."""
 
 from __future__ import annotations
 
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from bench_core.gate.workers.messages import Log
 from bench_core.records.gate import SIDES, Effect, Side
 from bench_core.statistics import DEVIATION
 
 CLOCKS_APART = 0.005
-"""By what share a wall clock may differ from ours over the blocks of a pair, some 10 ms at least. It hides a slowdown
-of that size, which is below the noise floor."""
+"""The share by which a wall clock may differ from ours over the blocks of a pair, which last some 10 ms at least. It
+hides a slowdown of that size, which is below the noise floor."""
 
-SIDES_APART, INTERRUPTED = 0.1, 0.05
-"""By what share, and what seconds on top, the two sides may differ on how long their common blocks took: somebody else
-on the core may come between the ends that both read. On a busy machine that takes longer; but it does not shorten every
-block for the same side, as a clock does that lies: who reads its end first is drawn for each."""
+SIDES_APART = 0.1
+"""The share by which the two sides may differ on the duration of their common blocks."""
+
+INTERRUPTED = 0.05
+"""Seconds by which they may differ on top of that. Another process on the core may run between the ends of a block that
+both sides read, for longer on a busy machine. But it does not shorten every block for the same side, as a lying clock
+does: the side that reads the end first is drawn for each block."""
 
 
 class CellFaultError(Exception):
-    """A cell cannot be compared; its text is the cause, `side` is at fault (None: neither alone)."""
+    """A cell cannot be compared. The text is the cause.
+
+    Attributes:
+        side: the one at fault; None if neither alone is.
+    """
 
     def __init__(self, cause: str, side: Side | None) -> None:
         super().__init__(cause)
         self.side = side
 
 
-def agree(base: Mapping[str, Any], head: Mapping[str, Any]) -> None:
-    """Hold what both sides must have in common against each other.
+def agree(base: Mapping[str, str], head: Mapping[str, str]) -> None:
+    """Check that both sides have seen the same (see `FirstLook`).
 
     Raises:
         CellFaultError: with what differs.
@@ -43,35 +50,32 @@ def agree(base: Mapping[str, Any], head: Mapping[str, Any]) -> None:
         raise CellFaultError(f"the sides do not do the same: {'; '.join(differ)}", None)
 
 
-def effect(
-    base: Mapping[str, Any], head: Mapping[str, Any], *, number: int, pair: int, parent: int, first: Side
-) -> Effect:
+def effect(base: Log, head: Log, *, number: int, pair: int, parent: int, first: Side) -> Effect:
     """The effect of one pair.
 
     Args:
-        base, head: both sides' `bench_core.gate.workers.worker.Log`, as dictionaries.
-        number: calls a sample.
+        number: calls in a sample.
+        first: the side that was forked first.
 
     Raises:
         CellFaultError: if a clock cannot be believed.
     """
     _same_clock(base, head)
-    if min(*base["spans"], *head["spans"]) <= 0:
+    if min(*base.spans, *head.spans) <= 0:
         raise CellFaultError("a sample took no time by the cell's own timer, which is too coarse for it", None)
-    logs = [math.log(theirs / ours) for ours, theirs in zip(base["spans"], head["spans"], strict=True)]
+    logs = [math.log(theirs / ours) for ours, theirs in zip(base.spans, head.spans, strict=True)]
     middle = statistics.median(logs)
     # The median's standard error under normal scatter, from the median absolute deviation.
     within = 1.2533 * DEVIATION * statistics.median(abs(log - middle) for log in logs) / math.sqrt(len(logs))
     by_order = [
-        statistics.median(log for log, leader in zip(logs, base["order"], strict=True) if leader == side)
-        for side in SIDES
+        statistics.median(log for log, leader in zip(logs, base.order, strict=True) if leader == side) for side in SIDES
     ]
     return Effect(
         pair=pair,
         parent=parent,
         log_ratio=middle,
-        base=statistics.median(base["spans"]) / number,
-        head=statistics.median(head["spans"]) / number,
+        base=statistics.median(base.spans) / number,
+        head=statistics.median(head.spans) / number,
         samples=len(logs),
         within=within,
         order=(by_order[0] - by_order[1]) / 2,
@@ -93,25 +97,25 @@ def reading(base: float | None, head: float | None, *, pair: int, parent: int, f
     return Effect(pair, parent, log, base, head, samples=1, forked_first=first)
 
 
-def _same_clock(base: Mapping[str, Any], head: Mapping[str, Any]) -> None:
-    """Hold what the samples were timed with against two witnesses: our clock in the same process, and the other
-    side's, which began and ended with it.
+def _same_clock(base: Log, head: Log) -> None:
+    """Check the clock of the samples against two others: ours in the same process, and that of the other side, whose
+    blocks began and ended at the same time.
 
-    A timer that is no wall clock on base either (a process's own time) has no witness.
+    A timer that is no wall clock on either side (a process's own time) cannot be checked against ours.
 
     Raises:
-        CellFaultError: naming the side whose time is not the time that passed.
+        CellFaultError: naming the side whose clock does not tell the time that passed.
     """
     rates: dict[Side, float] = {
-        "base": sum(base["by_timer"]) / sum(base["by_host"]),
-        "head": sum(head["by_timer"]) / sum(head["by_host"]),
+        "base": sum(base.by_timer) / sum(base.by_host),
+        "head": sum(head.by_timer) / sum(head.by_host),
     }
     near, far = sorted(rates, key=lambda role: abs(rates[role] - 1))
-    # Two processes on one core share its time: what both clocks of processes read does not sum to more than all of it.
+    # Two processes on one core share its time, so the sum of their own times does not exceed the time that passed.
     walls = sum(rates.values()) > 1 + CLOCKS_APART
     if walls and abs(rates[near] - 1) < CLOCKS_APART < abs(rates[far] - 1):
         raise CellFaultError(f"its clock cannot be believed: by it, {rates[far]:.3f} s pass in a second", far)
-    lasted: dict[Side, list[float]] = {"base": base["by_host"], "head": head["by_host"]}
+    lasted: dict[Side, list[float]] = {"base": base.by_host, "head": head.by_host}
     shorter, longer = sorted(SIDES, key=lambda side: sum(lasted[side]))
     short, long = sum(lasted[shorter]), sum(lasted[longer])
     in_every_block = all(

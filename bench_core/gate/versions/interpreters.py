@@ -17,7 +17,7 @@ from bench_core.gate.versions.subjects import Importable
 from bench_core.gate.workers import child
 from bench_core.records.version import Interpreter
 
-NEEDED = ("asv_runner", "psutil")
+NEEDED = ("asv_runner", "cattrs", "psutil")
 """Packages that an interpreter must have to run our part of a worker."""
 
 OLDEST_PYTHON = (3, 11)

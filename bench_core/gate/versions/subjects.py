@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from bench_core.gate.workers.messages import Source
 from bench_core.records.gate import SIDES
 from bench_core.records.version import Version, VersionName
 
@@ -69,8 +69,12 @@ class Subjects:
         return tuple(sorted({name for version in versions for name in version.packages}))
 
 
-def source(subjects: Subjects, name: VersionName, caches: Path) -> dict[str, Any]:
-    """What a worker of one version loads, see `bench_core.gate.workers.worker.Source`."""
+def source(subjects: Subjects, name: VersionName, caches: Path) -> Source:
+    """What a worker of one version loads.
+
+    Args:
+        caches: the folder for what `setup_cache` returns.
+    """
     version = subjects.named[name]
     code = subjects.code
     if code is None:
@@ -79,9 +83,9 @@ def source(subjects: Subjects, name: VersionName, caches: Path) -> dict[str, Any
     else:
         # A dependency that only one install has brought along comes from our environment on the other side.
         folders, packages = [version, code], tuple(sorted({*version.packages, *code.packages}))
-    return {
-        "paths": [one.path for one in folders if one.path],
-        "packages": packages,
-        "caches": str(caches / name),
-        "python": "" if name == "past" else subjects.pythons[SIDES.index(name)],
-    }
+    return Source(
+        paths=tuple(one.path for one in folders if one.path),
+        packages=packages,
+        caches=str(caches / name),
+        python="" if name == "past" else subjects.pythons[SIDES.index(name)],
+    )

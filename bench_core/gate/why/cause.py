@@ -1,7 +1,7 @@
-"""Why a cell is slower, or larger: from what was seen of both sides to one sentence. Pure, and without torch.
+"""Why a cell is slower, or larger: one sentence from the inspection of both sides. Pure, and without torch.
 
 Three kinds of numbers are counted and therefore exact: how often each function and each operator runs, the bytecodes
-in each function, and instructions. Seconds under a profiler are not: they put the differences in order, and that only.
+in each function, and instructions. Seconds under a profiler are not exact. They only put the differences in order.
 """
 
 from __future__ import annotations
@@ -11,125 +11,57 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
-from bench_core.records.gate import Cause, Change
+from bench_core.gate.workers.messages import CalledFunction, Inspection, NotInspected, Operator, Profile
+from bench_core.records.gate import Cause, Change, Side
 
 SAME = 0.005
-"""Instructions that differ by less are called the same. Those of the same code differed by nothing in 18 cells that
-need the interpreter only, and by up to 0.31 % in ten cells of torch: see `bench_core.gate.why.inspector.WARM`."""
+"""Instruction counts that differ by less than this share are called the same. Those of the same code were equal in 18
+cells that need only the interpreter, and differed by up to 0.31 % in ten cells of torch: see
+`bench_core.gate.why.inspector.WARM`."""
 
 FLOOR = 0.01
-"""Times that differ by less are the same: the gate's own noise floor."""
+"""Times that differ by less than this share are called the same: the gate's own noise floor."""
 
 PER_BYTECODE = 200
-"""Instructions that a bytecode of the interpreter takes, at most: 10 to 100. Where more are added than that, something
-that it calls is the reason, and numpy's operators are no calls to a profiler."""
+"""Instructions that the interpreter takes for a bytecode, at most; usually it takes 10 to 100. If more are added, the
+reason is something that the bytecode calls: to a profiler, numpy's operators are no calls."""
 
 LEAST_BYTES = 1024
-"""Of Python's memory, what is said to be more; to listen to a call moves it by some hundred bytes."""
+"""Differences of Python's memory below this many bytes are not named: profiling a call moves it by some hundred."""
 
 KEPT = 20
-"""Differences of each kind that are kept."""
+"""Differences of each kind that are kept, at most."""
 
-SHARE, OWN_SHARE = 0.3, 0.05
-"""Of the largest added time; what adds less is not named. A function of the version's own that runs more often is named
-first: what it makes torch do besides is seen at other functions (with 0.3 for both, a hook that was left registered was
-not named in one run of four). Then an operator, and then what of Python calls it: the same time is seen at each."""
+SHARE = 0.3
+"""A difference is named if it adds at least this share of what the largest one adds."""
 
-
-@dataclass(frozen=True)
-class Called:
-    """A function, in a call of the cell.
-
-    Attributes:
-        count: how often it runs.
-        own: seconds in it, without those in what it calls.
-        total: with them.
-        python: it is written in Python.
-    """
-
-    count: float = 0.0
-    own: float = 0.0
-    total: float = 0.0
-    python: bool = False
+OWN_SHARE = 0.05
+"""The same share for functions of the version itself, which are named first: what they make torch do shows up in other
+functions. With 0.3 here too, a hook that was left registered was not named in one run of four."""
 
 
 @dataclass(frozen=True)
-class Operator:
-    """An operator of torch, in a call of the cell.
-
-    Attributes:
-        count: how often it runs.
-        seconds: in it, without those in what it calls.
-        bytes: that it allocates.
-        elements: of the tensors that it is given.
-    """
-
-    count: float = 0.0
-    seconds: float = 0.0
-    bytes: float = 0.0
-    elements: float = 0.0
-
-
-@dataclass(frozen=True)
-class Profile:
-    """What was seen of one cell on one side, without valgrind.
-
-    Attributes:
-        kind: the cell's, as of `bench_core.timing.cells.Cell`.
-        calls: function to how it runs.
-        bytecodes: Python's function to its bytecodes by their names; None where they are too many to be counted, and
-            for what is not timed.
-        operators: name to how it runs.
-        tensors: bytes that torch allocates, at most at once.
-        peak: those that Python and numpy allocate.
-    """
-
-    kind: str
-    calls: Mapping[str, Called]
-    bytecodes: Mapping[str, Mapping[str, int]] | None
-    operators: Mapping[str, Operator]
-    tensors: float
-    peak: float
-
-    @classmethod
-    def read(cls, answer: Mapping[str, Any]) -> Profile:
-        """From the JSON of an inspector."""
-        return cls(
-            answer["kind"],
-            {name: Called(**one) for name, one in answer["calls"].items()},
-            answer["bytecodes"],
-            {name: Operator(**one) for name, one in answer["operators"].items()},
-            answer["tensors"],
-            answer["peak"],
-        )
-
-    @property
-    def timed(self) -> bool:
-        """Its value is a time; else it is a size, or whatever is tracked, of which seconds say nothing."""
-        return self.kind == "time"
-
-    @property
-    def seconds(self) -> float:
-        return sum(one.own for one in self.calls.values())
-
-
-@dataclass(frozen=True)
-class Counts:
+class InstructionCounts:
     """Instructions in a call of a cell on one side.
 
     Attributes:
-        total: in a call.
-        functions: of the machine's code, with what each executes itself.
+        total: of the whole call.
+        functions: machine-code function to the instructions that it executes itself.
     """
 
     total: float
     functions: Mapping[str, float]
 
 
+def why_not(answers: Mapping[Side, Inspection]) -> dict[Side, str]:
+    """Why a cell could not be inspected, for each side where it could not."""
+    return {side: answer.cause for side, answer in answers.items() if isinstance(answer, NotInspected)}
+
+
 def meaning(time: float, base: float, head: float) -> str:
-    """What a ratio of times and instruction counts mean together.
+    """What a ratio of times and two instruction counts mean together.
 
     Args:
         time: head over base.
@@ -140,7 +72,7 @@ def meaning(time: float, base: float, head: float) -> str:
     if abs(work) <= SAME:
         return "same work, more waiting" if slower else "same work, less waiting" if faster else "same work"
     if work > 0:
-        # Added instructions may be twice as slow as the others. What is more than that, they do not explain.
+        # Added instructions may be twice as slow as the others. They do not explain a larger slowdown.
         if slower:
             return "more work" if time - 1 < 2 * work + FLOOR else "more work, and more waiting"
         return "more work, less waiting" if faster else "more work, not slower"
@@ -151,17 +83,18 @@ def cause(
     cell: str,
     base: Profile,
     head: Profile,
-    counts: tuple[Counts, Counts] | None,
+    counts: tuple[InstructionCounts, InstructionCounts] | None,
     packages: Sequence[str],
     time: float,
     without: str = "",
 ) -> Cause:
-    """
+    """Why head is slower, or larger, in one cell.
+
     Args:
-        counts: base's and head's; None where there are none, as of what is not timed.
-        packages: top-level names of what is compared: its functions are named first.
-        time: head over base, of what is timed.
-        without: why something is missing.
+        counts: base's and head's; None if there are none, as for a cell that is not timed.
+        packages: top-level names of what is compared. Its functions are named first.
+        time: head over base, of a timed cell.
+        without: why something is missing, or "".
     """
     if base.timed:
         clauses = [*_differences(base, head, counts, packages)] or [_otherwise(base, head, counts)]
@@ -186,16 +119,17 @@ def cause(
 _Kind = Literal["own", "operator", "python", "native"]
 
 KINDS: tuple[_Kind, ...] = ("own", "operator", "python", "native")
-"""In the order in which they are named, if they add enough: see `SHARE`."""
+"""The order in which kinds are named, if they add enough (see `SHARE`). The time of an operator is seen again at the
+functions of Python that call it, so those come later."""
 
 
 @dataclass(frozen=True)
-class _Suspect:
-    """Something that runs more often with head, or on more.
+class _Difference:
+    """Something that runs more often with head, or on more data.
 
     Attributes:
         adds: seconds.
-        text: how it is named, with its numbers.
+        text: its clause of the sentence, with numbers.
     """
 
     kind: _Kind
@@ -205,9 +139,9 @@ class _Suspect:
 
 
 def _differences(
-    base: Profile, head: Profile, counts: tuple[Counts, Counts] | None, packages: Sequence[str]
+    base: Profile, head: Profile, counts: tuple[InstructionCounts, InstructionCounts] | None, packages: Sequence[str]
 ) -> Iterator[str]:
-    """The clauses of the sentence; none where nothing runs more often or on more."""
+    """The clauses of the sentence; none if nothing runs more often or on more data."""
     suspects = [*_more_operators(base, head), *_more_calls(base, head, packages)]
     adds = {kind: _added_by(kind, suspects) for kind in KINDS}
     named = [
@@ -235,7 +169,7 @@ def _differences(
     if gone and gone.adds >= SHARE * first.adds:
         text += f", in place of {gone.text}"
     yield text
-    # What Python calls to reach an operator says the same once more.
+    # The native function that reaches an operator would name the same thing again.
     following = next((one for one in named[1:] if (first.kind, one.kind) != ("operator", "native")), None)
     if following is not None:
         yield following.text
@@ -245,36 +179,36 @@ def _differences(
         yield f"{now - before:,} more bytecodes in {function} ({before:,} → {now:,})"
 
 
-def _added_by(kind: _Kind, suspects: Sequence[_Suspect]) -> float:
-    """Seconds: all that were added are, but for the version's own functions, in one only; those call each other."""
+def _added_by(kind: _Kind, suspects: Sequence[_Difference]) -> float:
+    """Seconds that a kind adds: the sum; for the version's own functions, which call each other, the largest."""
     adds = [one.adds for one in suspects if one.kind == kind]
     return max(adds, default=0.0) if kind == "own" else sum(adds)
 
 
-def _of(kind: _Kind, suspects: Sequence[_Suspect]) -> list[_Suspect]:
+def _of(kind: _Kind, suspects: Sequence[_Difference]) -> list[_Difference]:
     return sorted((one for one in suspects if one.kind == kind), key=lambda one: -one.adds)
 
 
-def _more_operators(base: Profile, head: Profile) -> Iterator[_Suspect]:
+def _more_operators(base: Profile, head: Profile) -> Iterator[_Difference]:
     for name, now in head.operators.items():
         before = base.operators.get(name, Operator())
         adds = max(0.0, now.seconds - before.seconds)
         if _grown(before.count, now.count):
-            yield _Suspect("operator", name, adds, _more(name, before.count, now.count))
+            yield _Difference("operator", name, adds, _more(name, before.count, now.count))
         elif before.count == now.count:
-            # Allocated bytes first: they are of the result, and an operator that is given more allocates more.
+            # Allocated bytes come first: an operator that is given more elements also allocates more.
             if _grown(before.bytes, now.bytes):
-                yield _Suspect("operator", name, adds, _larger(name, "bytes", before.bytes, now.bytes))
+                yield _Difference("operator", name, adds, _larger(name, "bytes", before.bytes, now.bytes))
             elif _grown(before.elements, now.elements):
-                yield _Suspect("operator", name, adds, _larger(name, "elements", before.elements, now.elements))
+                yield _Difference("operator", name, adds, _larger(name, "elements", before.elements, now.elements))
 
 
-def _more_calls(base: Profile, head: Profile, packages: Sequence[str]) -> Iterator[_Suspect]:
+def _more_calls(base: Profile, head: Profile, packages: Sequence[str]) -> Iterator[_Difference]:
     added = max(0.0, head.seconds - base.seconds)
     more = {
-        name: (base.calls.get(name, Called()), now)
+        name: (base.calls.get(name, CalledFunction()), now)
         for name, now in head.calls.items()
-        if _grown(base.calls.get(name, Called()).count, now.count)
+        if _grown(base.calls.get(name, CalledFunction()).count, now.count)
     }
     for name, (before, now) in more.items():
         if name.rpartition(".<locals>.")[0] in more:  # it runs inside that one, a comprehension for instance
@@ -286,19 +220,19 @@ def _more_calls(base: Profile, head: Profile, packages: Sequence[str]) -> Iterat
             # With all that it calls, unless that is more than was added: then it wraps what was there before.
             inside = max(0.0, now.total - before.total)
             adds = inside if inside <= 1.5 * added else adds
-        yield _Suspect(kind, name, adds, _more(name, before.count, now.count, "call of "))
+        yield _Difference(kind, name, adds, _more(name, before.count, now.count, "call of "))
 
 
-def _gone(base: Profile, head: Profile) -> _Suspect | None:
-    """What base ran and head does not, the operator or function that it spent most in."""
+def _gone(base: Profile, head: Profile) -> _Difference | None:
+    """The operator or function that base spent most time in, of those that head does not run."""
     found = [
         *(
-            _Suspect("operator", name, was.seconds, f"{name} ({_number(was.count)} → 0)")
+            _Difference("operator", name, was.seconds, f"{name} ({_number(was.count)} → 0)")
             for name, was in base.operators.items()
             if name not in head.operators
         ),
         *(
-            _Suspect("native", name, was.own, f"{name} ({_number(was.count)} → 0)")
+            _Difference("native", name, was.own, f"{name} ({_number(was.count)} → 0)")
             for name, was in base.calls.items()
             if name not in head.calls
         ),
@@ -307,7 +241,7 @@ def _gone(base: Profile, head: Profile) -> _Suspect | None:
 
 
 def _busier(base: Profile, head: Profile) -> str | None:
-    """The function that runs as often as on base and executes more bytecodes: that which adds most, if it is 1 %."""
+    """Of the functions that run as often as on base, the one that adds most bytecodes; None if it adds under 1 %."""
     if base.bytecodes is None or head.bytecodes is None:
         return None
     added = {
@@ -325,7 +259,7 @@ def _executed(profile: Profile, name: str) -> int:
 
 
 def _count(profile: Profile, name: str) -> float:
-    return profile.calls.get(name, Called()).count
+    return profile.calls.get(name, CalledFunction()).count
 
 
 def _bytecodes(base: Profile, head: Profile, name: str) -> str:
@@ -341,8 +275,8 @@ def _bytecodes(base: Profile, head: Profile, name: str) -> str:
     )
 
 
-def _otherwise(base: Profile, head: Profile, counts: tuple[Counts, Counts] | None) -> str:
-    """Where nothing of Python or torch runs more often, or on more."""
+def _otherwise(base: Profile, head: Profile, counts: tuple[InstructionCounts, InstructionCounts] | None) -> str:
+    """The clause for a call in which nothing of Python or torch runs more often or on more data."""
     if head.peak > 1.1 * base.peak and head.peak - base.peak >= 2**16:
         return (
             f"same calls, more memory: {_size(base.peak)} → {_size(head.peak)} of Python's and numpy's at most at once"
@@ -357,7 +291,7 @@ def _otherwise(base: Profile, head: Profile, counts: tuple[Counts, Counts] | Non
 
 
 def _untimed(base: Profile, head: Profile, packages: Sequence[str]) -> list[str]:
-    """The clauses on a memory or tracked cell: bytes first, then what runs more often."""
+    """The clauses for a memory or tracked cell: bytes first, then what runs more often."""
     larger = sorted(
         (
             Change(name, "bytes", before, now.bytes)
@@ -381,7 +315,7 @@ def _without(profile: Profile, operators: Collection[str]) -> Profile:
 
 
 def _at_once(base: Profile, head: Profile) -> Iterator[str]:
-    """Whose memory grows, the most first."""
+    """The memory that grows, the largest growth first."""
     found = [
         Change("tensors", "bytes", base.tensors, head.tensors),
         Change("what Python and numpy allocate", "bytes", base.peak, head.peak),
@@ -392,7 +326,7 @@ def _at_once(base: Profile, head: Profile) -> Iterator[str]:
 
 
 def _allocating(larger: Sequence[Change]) -> Iterator[str]:
-    """The operator that allocates most more than before, with those that add nearly as much."""
+    """The operator whose allocations grow most, with those that grow nearly as much."""
     if larger:
         first = larger[0]
         also = [one.name for one in larger[1:] if one.added >= SHARE * first.added]
@@ -401,7 +335,7 @@ def _allocating(larger: Sequence[Change]) -> Iterator[str]:
 
 
 def _slower(base: Profile, head: Profile) -> Change | None:
-    """The operator that takes longer for no more calls, bytes or elements, by 20 % at least: that which adds most."""
+    """Of the operators that take 20 % longer for the same calls, bytes and elements, the one that adds most."""
     if not base.timed:
         return None
     found = [
@@ -421,12 +355,12 @@ def _longer(slower: Change) -> str:
     )
 
 
-def _native(counts: tuple[Counts, Counts]) -> str:
+def _native(counts: tuple[InstructionCounts, InstructionCounts]) -> str:
     most = _functions(*counts)[0]
     return f"{_number(most.added)} more instructions in {most.name} ({_number(most.base)} → {_number(most.head)})"
 
 
-def _instructions(counts: tuple[Counts, Counts], time: float) -> str:
+def _instructions(counts: tuple[InstructionCounts, InstructionCounts], time: float) -> str:
     before, now = (one.total for one in counts)
     if abs(now / before - 1) <= SAME:
         return f"instructions the same within {100 * SAME:g} %: {meaning(time, before, now)}"
@@ -437,7 +371,7 @@ def _instructions(counts: tuple[Counts, Counts], time: float) -> str:
 
 
 def _grown(before: float, now: float) -> bool:
-    """By 1 % and more: what happens once in many calls falls into some of the profiled calls and not into others."""
+    """By more than 1 %: what happens once in many calls happens in some of the profiled calls and not in others."""
     return now > before * (1 + FLOOR) and now - before > 0.1
 
 
@@ -483,7 +417,7 @@ def short(name: str) -> str:
 def _calls(base: Profile, head: Profile) -> list[Change]:
     found = []
     for name in {**base.calls, **head.calls}:
-        before, now = (side.calls.get(name, Called()) for side in (base, head))
+        before, now = (side.calls.get(name, CalledFunction()) for side in (base, head))
         if abs(now.count - before.count) > 0.1:
             found.append((now.own - before.own, Change(name, "calls", before.count, now.count)))
     changes = [change for _, change in sorted(found, key=lambda one: -one[0])]
@@ -498,7 +432,7 @@ def _calls(base: Profile, head: Profile) -> list[Change]:
 
 
 def _operators(base: Profile, head: Profile) -> list[Change]:
-    """Whatever differs of each; of what is timed the seconds of all, since under the profiler they always do."""
+    """Every count that differs; for a timed cell also the seconds of each operator, which always differ."""
     names = {**base.operators, **head.operators}
     pairs = {name: tuple(side.operators.get(name, Operator()) for side in (base, head)) for name in names}
 
@@ -520,8 +454,8 @@ def _operators(base: Profile, head: Profile) -> list[Change]:
     return changes
 
 
-def _functions(base: Counts, head: Counts) -> list[Change]:
-    """By their short names; instances of one template are one."""
+def _functions(base: InstructionCounts, head: InstructionCounts) -> list[Change]:
+    """Instructions by short name; the instances of a template are added up."""
     both: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     for side, counts in enumerate((base, head)):
         for name, count in counts.functions.items():

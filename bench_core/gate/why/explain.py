@@ -1,4 +1,4 @@
-"""`--explain`: both versions looked at once more, without a clock, and what differs put into words."""
+"""`--explain`: both versions are inspected without a clock, and what differs is put into words."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from bench_core.errors import BenchCoreError
 from bench_core.gate.versions.subjects import Subjects
 from bench_core.gate.why import inspector, instructions
-from bench_core.gate.why.cause import Counts, Profile, cause
+from bench_core.gate.why.cause import InstructionCounts, cause, why_not
 from bench_core.gate.workers import child
+from bench_core.gate.workers.messages import Profile
 from bench_core.records.gate import SIDES, Cause
 
 
@@ -22,17 +23,17 @@ def explain(
         say: is told how it goes.
 
     Returns:
-        A cause for every cell; where a version could not be looked at, its sentence says why.
+        A cause for every cell; if a version could not be inspected, the sentence says why.
     """
     if not cells:
         return {}
     profiles, failed = _profiled(subjects, cells, say)
-    counts: Mapping[str, tuple[Counts, Counts]] = {}
+    counts: Mapping[str, tuple[InstructionCounts, InstructionCounts]] = {}
     uncounted: Mapping[str, str] = {}
     timed = [name for name, (base, _) in profiles.items() if base.timed]
     try:
         counted = instructions.count(subjects, timed, say) if timed else None
-    except (BenchCoreError, OSError) as error:  # the profiles say enough without
+    except (BenchCoreError, OSError) as error:  # the profiles are enough to name a cause
         uncounted = dict.fromkeys(timed, str(error))
     else:
         counts, uncounted = (counted.counts, counted.failed) if counted else ({}, {})
@@ -48,16 +49,16 @@ def explain(
 def _profiled(
     subjects: Subjects, cells: Sequence[str], say: Callable[[str], None]
 ) -> tuple[dict[str, tuple[Profile, Profile]], dict[str, str]]:
-    """Cell to what both sides do, and to why that is not known."""
+    """The profiles of both sides by cell, and by cell the reason why there are none."""
     profiles: dict[str, tuple[Profile, Profile]] = {}
     failed: dict[str, str] = {}
     say(f"looking at the calls of {len(cells)} {'cell' if len(cells) == 1 else 'cells'}")
     with child.Watchdog() as watchdog:
         for name, answers in inspector.look(subjects, cells, "profile", watchdog):
-            reasons = [f"{side}: {answers[side]['failed']}" for side in SIDES if "failed" in answers[side]]
-            if reasons:
-                failed[name] = "; ".join(dict.fromkeys(reasons))
-            else:
-                base, head = (Profile.read(answers[side]) for side in SIDES)
+            base, head = (answers[side] for side in SIDES)
+            if isinstance(base, Profile) and isinstance(head, Profile):
                 profiles[name] = (base, head)
+            else:
+                reasons = [f"{side}: {reason}" for side, reason in why_not(answers).items()]
+                failed[name] = "; ".join(dict.fromkeys(reasons))
     return profiles, failed

@@ -1,7 +1,7 @@
-"""An inspector: a process that has one version loaded and looks at what a call of a cell does, instead of timing it.
+"""An inspector: a process that has one version loaded and examines what a call of a cell does, instead of timing it.
 
-It counts what Python and torch can be asked for (``profile``), or, under callgrind, has instructions counted
-(``count``). Like a worker it loads one version and proves it; unlike workers, inspectors know nothing of each other.
+It either counts what Python and torch report (``profile``), or has callgrind count instructions (``count``). Like a
+worker it loads one version and proves it. Unlike workers, inspectors do not know of each other.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import dis
 import functools
 import gc
 import itertools
-import json
 import math
 import mmap
 import os
@@ -22,139 +21,145 @@ import sys
 import tracemalloc
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import Any, Literal
+from typing import Any
 
 from bench_core import clock
 from bench_core.gate.versions.subjects import Subjects, source
-from bench_core.gate.why.cause import Called, Operator
 from bench_core.gate.workers import child, worker
+from bench_core.gate.workers.messages import (
+    INSPECTOR,
+    CalledFunction,
+    Dumps,
+    Inspection,
+    InspectorTask,
+    Mode,
+    NotInspected,
+    Operator,
+    Profile,
+    read,
+)
 from bench_core.gate.workers.plan import same_random_numbers
 from bench_core.records.gate import SIDES, Side
 from bench_core.timing.cells import Cell, OpenCell, SuiteDirectory
 
-Mode = Literal["profile", "count"]
-
 SEED = 0
+"""Seeds Python's hashes and all generators, so that both sides do the same."""
 
-WARM, WARM_SECONDS = 16, 1.0
-"""Calls before anything is counted, as many as fit into that time, and at least two: the first ones import, fill
-caches, and let Python's interpreter specialize, which it tries again and again. After 3 calls, the same code differed
-by 1.7 % of its instructions in one of ten cells.
+WARM = 16
+"""Calls before anything is counted, at most. The first calls import, fill caches, and let Python's interpreter
+specialize, which it tries again and again. After 3 calls, the same code differed by 1.7 % of its instructions in one of
+ten cells.
 
-What is left, up to 0.31 % in ten cells of torch, is where things lie in memory. Python finds methods in a table of 4096
-places, by the address of a name and a number of the type; two that share a place are searched for in every call (0.7 %
-of one cell's instructions in one count). To give all types new numbers and warm up again rarely removed it, and moved
-malloc by 1.9 %.
+What is left, up to 0.31 % in ten cells of torch, is the place of objects in memory. Python finds methods in a table of
+4096 places, by the address of a name and a number of the type. Two methods that share a place are searched for in every
+call (0.7 % of one cell's instructions in one count). Giving all types new numbers and warming up again rarely removed
+it, and moved malloc by 1.9 %.
 """
 
+WARM_SECONDS = 1.0
+"""Seconds of calls before anything is counted, at most; but at least two calls are made."""
+
 CALLS = 5
-"""Calls that are profiled, of what is timed and can be called more than once."""
+"""Calls that are profiled, of a cell that is timed and can be called more than once."""
 
 MOST_BYTECODES = 3_000_000
-"""That are counted in a call, 0.25 us each. Of longer ones, none are."""
+"""Bytecodes of a call that are counted, at most; counting one takes 0.25 us. Those of a longer call are not counted."""
 
-START_TIMEOUT, CELL_TIMEOUT = 600.0, 600.0
-"""Seconds until the first and any further answer: under callgrind, torch is imported in 15 to 60 s."""
+START_TIMEOUT = 600.0
+"""Seconds until the first answer, at most: under callgrind, torch is imported in 15 to 60 s."""
+
+CELL_TIMEOUT = 600.0
+"""Seconds until any further answer, at most."""
 
 
 def look(
     subjects: Subjects, cells: Sequence[str], mode: Mode, watchdog: child.Watchdog, prefix: Sequence[str] = ()
-) -> Iterator[tuple[str, dict[Side, dict[str, Any]]]]:
-    """Have both sides looked at, at once.
+) -> Iterator[tuple[str, dict[Side, Inspection]]]:
+    """Have both sides inspected at once.
 
     Args:
-        prefix: what the inspectors run under.
+        prefix: the command that the inspectors run under.
 
     Yields:
-        A cell, and what the inspector of each side answers: what was found, or ``failed``, a reason. Of a process that
-        has died that is the reason for all cells from then on, with ``lost``.
+        A cell, and what the inspector of each side answers. If an inspector dies, its answer for that cell and all
+        later ones is a `NotInspected` that is `lost`.
     """
     with contextlib.ExitStack() as stack:
-        asked: dict[Side, child.Child] = {}
-        lost: dict[Side, str] = {}
+        asked: dict[Side, child.Child[InspectorTask, Inspection]] = {}
+        lost: dict[Side, NotInspected] = {}
         for side in SIDES:
             dumps = watchdog.folder / f"{mode}-{side}"
             dumps.mkdir()
             own = source(subjects, side, watchdog.folder / "caches")
             under = [word.format(folder=dumps) for word in prefix]
-            asked[side] = child.Child("bench_core.gate.why.inspector", SEED, watchdog, under, python=own["python"])
+            asked[side] = child.Child(INSPECTOR, SEED, watchdog, under, python=own.python)
             stack.callback(asked[side].close)
-            spec = {
-                "source": own,
-                "suite": str(subjects.suite),
-                "cells": list(cells),
-                "mode": mode,
-                "folder": str(dumps),
-            }
-            with contextlib.suppress(child.LostError):  # said by the answer that is missing
-                asked[side].tell(spec)
+            with contextlib.suppress(child.LostError):  # reported when the answer is missing
+                asked[side].tell(InspectorTask(own, str(subjects.suite), tuple(cells), mode, str(dumps)))
         timeout = START_TIMEOUT
         for name in cells:
-            answers: dict[Side, dict[str, Any]] = {}
+            answers: dict[Side, Inspection] = {}
             for side in SIDES:
                 if side not in lost:
                     try:
                         answers[side] = asked[side].answer(timeout)
                         continue
                     except child.LostError as error:
-                        lost[side] = f"the process that looks at {side} {error}"
-                answers[side] = {"failed": lost[side], "lost": True}
+                        lost[side] = NotInspected(f"the process that looks at {side} {error}", lost=True)
+                answers[side] = lost[side]
             yield name, answers
             timeout = CELL_TIMEOUT
 
 
 def main() -> None:
-    """Read the specification from standard input, write an answer a cell to standard output, each a line of JSON."""
+    """Read an `InspectorTask` from standard input, and write an answer for each cell to standard output."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    for answer in inspect(json.loads(sys.stdin.readline())):
-        answers.write(json.dumps(answer) + "\n")
+    task = read(INSPECTOR.tasks, sys.stdin.readline(), "inspector")
+    for answer in inspect(task):
+        answers.write(INSPECTOR.answers.line(answer) + "\n")
         answers.flush()
     answers.close()
 
 
-def inspect(spec: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """
-    Args:
-        spec: ``source`` and ``suite`` as of a worker; ``cells``: names; ``mode``; ``folder``: where callgrind writes.
-
-    Yields:
-        What was found of each cell, or ``failed``, with the reason.
-    """
-    version = worker.Source(**spec["source"])
-    suite = worker.load(version, spec["suite"])
+def inspect(task: InspectorTask) -> Iterator[Inspection]:
+    """What is found of each cell, in order."""
+    suite = worker.load(task.source, task.suite)
     wrong = ""
     try:
-        for name in spec["cells"]:
-            with contextlib.suppress(Exception):  # it will fail again, in its turn, and then be reported
+        for name in task.cells:
+            with contextlib.suppress(Exception):  # it fails again in its turn, and is reported then
                 suite.find(name)
-        worker.prove(version, suite.path)
+        worker.prove(task.source, suite.path)
     except worker.VersionError as error:
         wrong = str(error)
     gc.collect()
-    gc.freeze()  # what was imported is never garbage; a collection would walk through it before every count
-    inspected = Callgrind(Path(spec["folder"])).counted if spec["mode"] == "count" else profiled
-    for name in spec["cells"]:
+    gc.freeze()  # imported modules are never garbage; a collection would walk through them before every count
+    inspected: Inspector = Callgrind(Path(task.folder)).counted if task.mode == "count" else profiled
+    for name in task.cells:
         try:
-            yield {"failed": wrong} if wrong else _inspected(suite, name, inspected)
+            yield NotInspected(wrong) if wrong else _inspected(suite, name, inspected)
         except worker.CellError as error:
-            yield {"failed": str(error)}
+            yield NotInspected(str(error))
     suite.close()
 
 
-def _inspected(suite: SuiteDirectory, name: str, inspected: Callable[[OpenCell], dict[str, Any]]) -> dict[str, Any]:
+Inspector = Callable[[OpenCell], Profile | Dumps]
+"""Examines what a call of a timed cell does."""
+
+
+def _inspected(suite: SuiteDirectory, name: str, inspected: Inspector) -> Inspection:
     cell = worker.attempt("import", lambda: suite.find(name))
     if cell.kind == "timeraw":
-        return {"failed": "it runs in a process of its own, which cannot be looked into"}
+        return NotInspected("it runs in a process of its own, which cannot be looked into")
     if inspected is not profiled and cell.kind != "time":
-        return {"failed": "it is not timed, and instructions are counted to stand beside a time"}
+        return NotInspected("it is not timed, and instructions are counted to stand beside a time")
     if inspected is not profiled and _device(cell) not in ("cpu", "meta"):
-        return {"failed": f"it runs on {_device(cell)}, and only instructions of the processor can be counted"}
+        return NotInspected(f"it runs on {_device(cell)}, and only instructions of the processor can be counted")
 
-    def opened() -> dict[str, Any]:
+    def opened() -> Inspection:
         same_random_numbers(SEED)
         with cell.open() as one:
             if cell.kind != "time":
@@ -162,8 +167,7 @@ def _inspected(suite: SuiteDirectory, name: str, inspected: Callable[[OpenCell],
             _warm_up(one)
             return inspected(one)
 
-    found: dict[str, Any] = worker.attempt("call", opened)
-    return found
+    return worker.attempt("call", opened)
 
 
 def _warm_up(opened: OpenCell) -> None:
@@ -180,7 +184,7 @@ def _device(cell: Cell) -> str:
 
 
 def _prepare(opened: OpenCell) -> None:
-    """A fresh object, for what has one each time; collected garbage, and the same random numbers again."""
+    """Set up a fresh object if each call needs one, collect garbage, and draw the same random numbers again."""
     if opened.cell.kind != "time" or opened.number:
         opened.fresh()
     same_random_numbers(SEED)
@@ -199,36 +203,32 @@ def _uncollected() -> Iterator[None]:
 # Without valgrind.
 
 
-def profiled(opened: OpenCell) -> dict[str, Any]:
-    """What a call does, as Python and torch tell it; each of them listens to calls of its own.
-
-    Returns:
-        The fields of a `Profile`, in JSON.
-    """
+def profiled(opened: OpenCell) -> Profile:
+    """What a call does, as Python and torch report it; each profiler listens to calls of its own."""
     calls = 1 if opened.number else CALLS
-    functions, operators, memory = cProfile.Profile(), _torch_profiler(), _Memory()
+    functions, operators, memory = cProfile.Profile(), _torch_profiler(), _PeakMemory()
     _listened(opened, functools.partial(functions.runcall, opened.call), calls)
     bytecodes = _bytecodes(opened)
     _listened(opened, opened.call, calls, operators)
     _listened(opened, opened.call, 1, memory)
-    return _answer(opened, calls, functions, operators, memory) | {"bytecodes": bytecodes}
+    return _profile(opened, calls, functions, operators, memory, bytecodes)
 
 
-def profiled_at_first(opened: OpenCell) -> dict[str, Any]:
-    """What the first call does, which is the one that a memory or tracked value is of: so all listen to it at once.
+def profiled_at_first(opened: OpenCell) -> Profile:
+    """What the first call does. It determines a memory or tracked value, so all profilers listen to it at once.
 
     Returns:
-        The fields of a `Profile`, in JSON, without bytecodes: to count those in the same call would take memory.
+        The profile, without bytecodes: counting those in the same call would take memory.
     """
-    functions, operators, memory = cProfile.Profile(), _torch_profiler(), _Memory()
+    functions, operators, memory = cProfile.Profile(), _torch_profiler(), _PeakMemory()
     _listened(opened, functools.partial(functions.runcall, opened.call), 1, operators, memory)
-    return _answer(opened, 1, functions, operators, memory) | {"bytecodes": None}
+    return _profile(opened, 1, functions, operators, memory, None)
 
 
 def _listened(
     opened: OpenCell, call: Callable[[], object], calls: int, *listeners: contextlib.AbstractContextManager[Any]
 ) -> None:
-    """Have these listen to so many calls."""
+    """Have these profilers listen to `calls` calls."""
     _prepare(opened)
     with _uncollected(), contextlib.ExitStack() as stack:
         for listener in listeners:
@@ -237,26 +237,32 @@ def _listened(
             call()
 
 
-def _answer(
-    opened: OpenCell, calls: int, functions: cProfile.Profile, operators: Any, memory: _Memory
-) -> dict[str, Any]:
+def _profile(
+    opened: OpenCell,
+    calls: int,
+    functions: cProfile.Profile,
+    operators: Any,
+    memory: _PeakMemory,
+    bytecodes: dict[str, dict[str, int]] | None,
+) -> Profile:
     events = [] if isinstance(operators, contextlib.nullcontext) else list(operators.events())
-    return {
-        "kind": opened.cell.kind,
-        "calls": {name: asdict(one) for name, one in _functions(functions, calls).items()},
-        "operators": {name: asdict(one) for name, one in _operators(events, calls).items()},
-        "tensors": _at_once(events),
-        "peak": memory.peak,
-    }
+    return Profile(
+        kind=opened.cell.kind,
+        calls=_functions(functions, calls),
+        bytecodes=bytecodes,
+        operators=_operators(events, calls),
+        tensors=_at_once(events),
+        peak=memory.peak,
+    )
 
 
-def _functions(profiler: cProfile.Profile, calls: int) -> dict[str, Called]:
+def _functions(profiler: cProfile.Profile, calls: int) -> dict[str, CalledFunction]:
     modules = _modules()
-    found: dict[str, Called] = {}
+    found: dict[str, CalledFunction] = {}
     for entry in profiler.getstats():
         name = _native_name(entry.code) if isinstance(entry.code, str) else _name(entry.code, modules)
-        before = found.get(name, Called())
-        found[name] = Called(
+        before = found.get(name, CalledFunction())
+        found[name] = CalledFunction(
             before.count + entry.callcount / calls,
             before.own + entry.inlinetime / calls,
             before.total + entry.totaltime / calls,
@@ -267,7 +273,7 @@ def _functions(profiler: cProfile.Profile, calls: int) -> dict[str, Called]:
 
 
 def _modules() -> dict[str, str]:
-    """File to module: both sides' files lie in other folders, and their modules have the same names."""
+    """File to module name. The two sides have their files in different folders, and the same module names."""
     found: dict[str, str] = {}
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
@@ -294,7 +300,7 @@ class _TooManyError(Exception):
 
 
 def _bytecodes(opened: OpenCell) -> dict[str, dict[str, int]] | None:
-    """The bytecodes that a call executes: function to name to how many."""
+    """The bytecodes that a call executes: function to bytecode to count; None if there are too many."""
     call = opened.call
     counts: defaultdict[CodeType, Counter[int]] = defaultdict(Counter)
     left = MOST_BYTECODES
@@ -334,7 +340,7 @@ def _bytecodes(opened: OpenCell) -> dict[str, dict[str, int]] | None:
 
 
 def _torch_profiler() -> contextlib.AbstractContextManager[Any]:
-    """torch's own; one that hears nothing where nothing has imported torch."""
+    """torch's own profiler, or a null context if nothing has imported torch."""
     torch = sys.modules.get("torch")
     if torch is None:
         return contextlib.nullcontext()
@@ -343,7 +349,7 @@ def _torch_profiler() -> contextlib.AbstractContextManager[Any]:
 
 
 FREED = "[memory]"
-"""The name that torch gives to what is freed outside of operators."""
+"""The name under which torch reports what is freed outside of operators."""
 
 
 def _operators(events: Sequence[Any], calls: int) -> dict[str, Operator]:
@@ -365,13 +371,13 @@ def _operators(events: Sequence[Any], calls: int) -> dict[str, Operator]:
 
 
 def _allocated(event: Any) -> int:
-    """Bytes, less those that it frees; without what the operators inside it do."""
+    """Bytes that it allocates less those that it frees, without the operators that it calls."""
     found: int = event.self_cpu_memory_usage + event.self_device_memory_usage
     return found
 
 
 def _at_once(events: Sequence[Any]) -> float:
-    """Bytes that torch allocates, at most at once, beyond what there was before."""
+    """The most bytes that torch holds at once, beyond those that it held before."""
     held = itertools.accumulate(_allocated(event) for event in sorted(events, key=lambda one: one.time_range.start))
     return max(0, max(held, default=0))
 
@@ -380,16 +386,16 @@ def _is_shape(shape: Any) -> bool:
     return all(isinstance(size, int) for size in shape)
 
 
-class _Memory(contextlib.AbstractContextManager["_Memory"]):
-    """Hears how many bytes Python and numpy allocate.
+class _PeakMemory(contextlib.AbstractContextManager["_PeakMemory"]):
+    """Listens to the memory that Python and numpy allocate.
 
     Attributes:
-        peak: at most at once, beyond what there was before.
+        peak: the most bytes that they hold at once, beyond those that they held before.
     """
 
     peak = 0.0
 
-    def __enter__(self) -> _Memory:
+    def __enter__(self) -> _PeakMemory:
         tracemalloc.start()
         self._before, _ = tracemalloc.get_traced_memory()
         tracemalloc.reset_peak()
@@ -404,28 +410,29 @@ class _Memory(contextlib.AbstractContextManager["_Memory"]):
 
 
 INSTRUCTIONS = 5_000_000
-"""About as many are counted at a time."""
+"""Instructions of one count, about: as many calls as fit."""
 
 MOST_CALLS = 16
-"""Counted at a time: of fewer, what malloc does once in some calls is up to 0.8 % of a short one."""
+"""Calls in one count, at most. In a count of fewer calls, what malloc does once in some calls is up to 0.8 % of a short
+call."""
 
 LONG = 50_000_000
-"""Instructions from which on one call is enough."""
+"""A call of at least this many instructions is counted once."""
 
 TIMES = 5
-"""Calls of the cell are counted so often, and the median of the totals is taken."""
+"""Counts of a cell. The one with the median total is used."""
 
 
 class Callgrind:
-    """The requests to the callgrind that this process runs under.
+    """Asks the callgrind that this process runs under to count.
 
-    It counts only while it is asked to: so torch is imported in 14 s of the processor's time instead of 59 s. To ask is
-    to execute instructions that do nothing on a processor and that valgrind knows, a client request. Python has none;
-    here they are as machine code. The option `--toggle-collect` counts calls of a function, without any, but only after
-    those 59 s; and with functions of the C library it counted nothing here.
+    Callgrind counts only on request, so torch is imported in 14 s of processor time instead of 59 s. A client request
+    is a sequence of instructions that valgrind recognizes and that does nothing on a processor. Python has no function
+    for it, so the class holds it as machine code. The option `--toggle-collect` needs no request, but those 59 s; and
+    with functions of the C library it counted nothing here.
 
     Args:
-        folder: where `--callgrind-out-file` lies.
+        folder: of `--callgrind-out-file`.
     """
 
     # mov rax, rdi; mov rdx, rsi; rol rdi, 3; rol rdi, 13; rol rdi, 61; rol rdi, 51; xchg rbx, rbx; mov rax, rdx; ret
@@ -444,21 +451,17 @@ class Callgrind:
         self._dumps = 0
         self._empty: str | None = None
 
-    def counted(self, opened: OpenCell) -> dict[str, Any]:
-        """
-        Returns:
-            ``dumps``: the files of some counts, of ``number`` calls each; ``empty``: that of a count of no call.
-        """
+    def counted(self, opened: OpenCell) -> Dumps:
         if self._empty is None:
-            self._count(lambda: None, 0)  # the first one has a bit of its own
+            self._count(lambda: None, 0)  # the first count has some instructions of its own
             self._empty = self._count(lambda: None, 0)
         call = opened.call
         _prepare(opened)
         alone = self._count(call, 1)
         instructions = total_of(alone)
         if instructions > LONG:
-            return {"number": 1, "dumps": [alone], "empty": self._empty}
-        # A power of two, so that both sides, which do not know of each other, take the same.
+            return Dumps(1, (alone,), self._empty)
+        # A power of two: so both sides, which do not know of each other, take the same number.
         most = int(min(MOST_CALLS, INSTRUCTIONS / instructions, opened.number or MOST_CALLS))
         number = 2 ** (max(1, most).bit_length() - 1)
         dumps, held = [], []
@@ -466,10 +469,10 @@ class Callgrind:
             _prepare(opened)
             held.append(_padding())
             dumps.append(self._count(call, number))
-        return {"number": number, "dumps": dumps, "empty": self._empty}
+        return Dumps(number, tuple(dumps), self._empty)
 
     def _count(self, call: Callable[[], object], number: int) -> str:
-        """The file with the instructions of so many calls, and of what stops to count them."""
+        """The file with the instructions of `number` calls, and of ending the count."""
         calls = itertools.repeat(None, number)
         ask = self._ask
         start, stop = (ctypes.addressof(self._requests[request]) for request in (self._START, self._STOP))
@@ -484,18 +487,18 @@ class Callgrind:
 
 
 def _padding() -> list[object]:
-    """Some small objects of every size, to be held.
+    """Some small objects of every size, to be held while a cell is counted.
 
-    Python's allocator takes memory in pages of objects of one size. Where the last object of a page is made and freed
-    in turn, every time costs a page: an empty loop was 3 % longer in one process of the same code than in the other.
-    With other objects in between, that hits one count of some, and not the median.
+    Python's allocator takes memory in pages of objects of one size. If a loop creates and frees the last object of a
+    page in turn, each time costs a page: an empty loop had 3 % more instructions in one of two processes with the same
+    code. With other objects in between, that happens in one count of several, and does not move the median.
     """
     count = 11
     return [[10**6 + number, *(bytes(size) for size in range(1, 480, 16))] for number in range(count)]
 
 
 DUMPS = "callgrind.out"
-"""The name that `--callgrind-out-file` is given; callgrind appends a number to it."""
+"""The file name in `--callgrind-out-file`; callgrind appends a number to it."""
 
 
 def total_of(dump: str) -> int:

@@ -1,6 +1,8 @@
-"""Instructions a call, of both versions at once: exact whatever the load, and blind to waiting for memory.
+"""Instructions of a call, for both versions at once. They are exact whatever the load, and do not show waiting for
+memory.
 
-One process a side counts all cells, since importing torch under valgrind takes 15 s, or a minute on a busy machine.
+One process for each side counts all cells, since importing torch under valgrind takes 15 s, or a minute on a busy
+machine.
 """
 
 from __future__ import annotations
@@ -13,13 +15,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bench_core.errors import BenchCoreError
 from bench_core.gate.versions.subjects import Subjects
 from bench_core.gate.why import inspector
-from bench_core.gate.why.cause import Counts
+from bench_core.gate.why.cause import InstructionCounts, why_not
 from bench_core.gate.workers import child
+from bench_core.gate.workers.messages import Dumps, Inspection, NotInspected
 from bench_core.records.gate import SIDES
 
 LOG = "valgrind.log"
@@ -34,7 +36,7 @@ class Counted:
         failed: cell to the reason.
     """
 
-    counts: Mapping[str, tuple[Counts, Counts]]
+    counts: Mapping[str, tuple[InstructionCounts, InstructionCounts]]
     failed: Mapping[str, str]
 
 
@@ -48,26 +50,29 @@ def count(subjects: Subjects, cells: Sequence[str], say: Callable[[str], None]) 
         BenchCoreError: if there is no valgrind, or it dies before any cell was counted.
     """
     valgrind = require_valgrind()
-    counts: dict[str, tuple[Counts, Counts]] = {}
+    counts: dict[str, tuple[InstructionCounts, InstructionCounts]] = {}
     failed: dict[str, str] = {}
     say(f"counting instructions of {len(cells)} {'cell' if len(cells) == 1 else 'cells'} under valgrind")
     with child.Watchdog() as watchdog:
         for name, answers in inspector.look(subjects, cells, "count", watchdog, command(valgrind)):
-            lost = next((side for side in SIDES if "lost" in answers[side]), None)
+            base, head = (answers[side] for side in SIDES)
+            lost = next((side for side in SIDES if _is_lost(answers[side])), None)
             if lost is not None:
-                why = _illegal(watchdog.folder / f"count-{lost}" / LOG, valgrind) or answers[lost]["failed"]
+                why = _illegal(watchdog.folder / f"count-{lost}" / LOG, valgrind) or why_not(answers)[lost]
                 if not counts and not failed:
                     raise BenchCoreError(f"instructions cannot be counted: {why}")
                 failed[name] = why
-            elif reasons := [f"{side}: {answers[side]['failed']}" for side in SIDES if "failed" in answers[side]]:
-                failed[name] = "; ".join(reasons)
+            elif isinstance(base, Dumps) and isinstance(head, Dumps):
+                counts[name] = (counts_of(base), counts_of(head))
+                for dump in (*base.dumps, *head.dumps):  # 100 KiB each
+                    Path(dump).unlink(missing_ok=True)
             else:
-                base, head = (counts_of(answers[side]) for side in SIDES)
-                counts[name] = (base, head)
-                for side in SIDES:  # 100 KiB each
-                    for dump in answers[side]["dumps"]:
-                        Path(dump).unlink(missing_ok=True)
+                failed[name] = "; ".join(f"{side}: {reason}" for side, reason in why_not(answers).items())
     return Counted(counts, failed)
+
+
+def _is_lost(answer: Inspection) -> bool:
+    return isinstance(answer, NotInspected) and answer.lost
 
 
 def require_valgrind() -> str:
@@ -91,10 +96,10 @@ def require_valgrind() -> str:
 
 
 def command(valgrind: str) -> list[str]:
-    """What an inspector runs under; ``{folder}`` stands for one of its own."""
+    """The command that an inspector runs under; ``{folder}`` stands for a folder of its own."""
     return [
         "env",
-        # What is freed is kept for the next who asks: what malloc does otherwise depends on what else lies in memory.
+        # malloc keeps freed memory for the next request. What it does otherwise depends on what else lies in memory.
         "GLIBC_TUNABLES=glibc.malloc.tcache_count=2000",
         valgrind,
         "--tool=callgrind",
@@ -110,7 +115,7 @@ def command(valgrind: str) -> list[str]:
 
 
 def _illegal(log: Path, valgrind: str) -> str:
-    """What to say where valgrind met an instruction that it does not know; "" where it did not."""
+    """The message if valgrind has met an instruction that it does not know; otherwise ""."""
     said = log.read_text(errors="replace") if log.exists() else ""
     if not re.search("unhandled instruction|Unrecognised instruction|SIGILL", said):
         return ""
@@ -123,17 +128,19 @@ def _illegal(log: Path, valgrind: str) -> str:
     )
 
 
-def counts_of(answer: Mapping[str, Any]) -> Counts:
-    """Of some counts that with the median total, without what counting itself executes."""
-    found = sorted((functions(Path(dump).read_text().splitlines()) for dump in answer["dumps"]), key=Counter.total)
-    middle = found[len(found) // 2]
-    middle.subtract(functions(Path(answer["empty"]).read_text().splitlines()))
-    number = answer["number"]
-    return Counts(middle.total() / number, {name: count / number for name, count in middle.items() if count > 0})
+def counts_of(found: Dumps) -> InstructionCounts:
+    """The count with the median total, without the instructions of counting itself."""
+    counted = sorted((functions(Path(dump).read_text().splitlines()) for dump in found.dumps), key=Counter.total)
+    middle = counted[len(counted) // 2]
+    middle.subtract(functions(Path(found.empty).read_text().splitlines()))
+    number = found.number
+    return InstructionCounts(
+        middle.total() / number, {name: count / number for name, count in middle.items() if count > 0}
+    )
 
 
 def functions(lines: Iterable[str]) -> Counter[str]:
-    """Function to the instructions that it executes itself, from a file of callgrind.
+    """Function to the instructions that it executes itself, from a file that callgrind wrote.
 
     The format: https://valgrind.org/docs/manual/cl-format.html. Names are compressed: ``(12) name`` once, and then
     ``(12)``. A line with a position and a count belongs to the function; the one after ``calls=`` to what it calls.
@@ -165,7 +172,7 @@ _POSITION = frozenset("0123456789+-*")
 
 
 def _unnamed(name: str, object_: str) -> str:
-    """A function without a name goes by its address, which both sides do not share, but they share its library."""
+    """callgrind names an unknown function by its address, which differs between the sides; its library does not."""
     if not name.startswith("0x"):
         return name
     return f"unnamed in {Path(object_).name}" if object_ not in ("", "???") else "unnamed"

@@ -1,11 +1,10 @@
-"""The gate's hold on its processes: probes, a nursery a lane, and a watchdog that outlives the gate by a moment.
+"""Starting, talking to and ending the gate's processes: probes, inspectors, a nursery for each lane, and a watchdog.
 
-Every one of them leads a process group of its own, so that whatever it or its workers start ends with it.
+Each leads a process group of its own, so whatever it or its workers start can be ended with it.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import queue
 import shutil
@@ -15,37 +14,47 @@ import sys
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Generic
 
 import psutil
 
 import bench_core
+from bench_core.codec import MalformedError
+from bench_core.gate.workers.messages import (
+    Answer,
+    Dialogue,
+    NurseryAnswer,
+    NurseryTask,
+    PairDone,
+    PairTask,
+    Task,
+)
 
 ONE_THREAD = dict.fromkeys(
     ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS"], "1"
 )
-"""A worker has one core; more threads than that take turns on it."""
+"""Variables that give numerical libraries one thread: a worker has one core, and more threads take turns on it."""
 
 START_TIMEOUT = 180.0
-"""Seconds that a process may take to import what is heavy."""
+"""Seconds that a process may take until its first answer: importing torch takes 2 s, on a busy machine many more."""
 
 GRACE = 30.0
-"""Seconds beyond a worker's timeout after which the nursery itself is taken for dead."""
+"""Seconds that a nursery may stay silent beyond the timeout of its workers. Then it counts as dead."""
 
 
 class LostError(Exception):
-    """A process has died or does not answer; its text is the cause, with the last lines that it wrote."""
+    """A process has died or does not answer. The text is the cause, with the last lines that the process wrote."""
 
 
 def command(module: str, interpreter: str, folder: Path) -> list[str]:
-    """The command that runs `main` of one of our modules, and imports nothing from the current folder.
+    """The command that runs `main` of one of our modules and imports nothing from the current folder.
 
     Args:
-        interpreter: another one than ours, or "". It gets our package alone, and nothing of what lies beside it.
-        folder: a temporary one of the gate.
+        interpreter: another interpreter, or "" for ours. Another one can import our package, and nothing beside it.
+        folder: a temporary folder of the gate.
     """
     package = Path(bench_core.__file__).parent
     root = package.parent
@@ -54,7 +63,7 @@ def command(module: str, interpreter: str, folder: Path) -> list[str]:
         root.mkdir(exist_ok=True)
         with suppress(FileExistsError):
             (root / package.name).symlink_to(package)
-    # Ours before another that may be installed; but site-packages stays where it is, behind the standard library.
+    # Our package comes before an installed copy; but site-packages stays where it is, behind the standard library.
     path = f"{str(root)!r} in sys.path or sys.path.insert(0, {str(root)!r})"
     run = f"import sys; {path}; from {module} import main; main()"
     return [interpreter or sys.executable, "-P", "-c", run]
@@ -64,7 +73,7 @@ def variables(interpreter: str, hash_seed: int) -> dict[str, str]:
     """The environment of a process that imports a version.
 
     Args:
-        interpreter: as of `command`. What ours is told to import is no business of another.
+        interpreter: as of `command`. Another one does not get our ``PYTHON*`` variables.
         hash_seed: of its Python.
     """
     ours = {name: value for name, value in os.environ.items() if not (interpreter and name.startswith("PYTHON"))}
@@ -72,10 +81,11 @@ def variables(interpreter: str, hash_seed: int) -> dict[str, str]:
 
 
 class Watchdog:
-    """Ends what is left of a gate that has been killed: a process that waits for our end of a pipe to close.
+    """A process that waits for our end of a pipe to close, and then ends the gate's processes: a gate that is killed
+    cannot do so itself.
 
     Attributes:
-        folder: a temporary folder for all that the gate and its processes write, removed in the end.
+        folder: a temporary folder for everything that the gate and its processes write. The watchdog removes it.
     """
 
     def __init__(self) -> None:
@@ -86,7 +96,7 @@ class Watchdog:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", WATCH, str(self.folder)],
                 stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,  # ours may be a pipe that somebody reads to its end
+                stdout=subprocess.DEVNULL,  # our own may be a pipe whose reader waits for its end
                 stderr=subprocess.DEVNULL,
                 text=True,
                 start_new_session=True,
@@ -119,32 +129,38 @@ for group in groups:
         os.killpg(group, signal.SIGKILL)
     except OSError:
         pass
-for _ in range(1000):  # whoever is being killed may make one more file in it
+for _ in range(1000):  # a process that is being killed may still create a file in it
     shutil.rmtree(sys.argv[1], ignore_errors=True)
     if not os.path.exists(sys.argv[1]):
         break
 """
 
 
-class Child:
-    """A running process of ours that imports a version: a probe or a nursery.
+class Child(Generic[Task, Answer]):
+    """A running process of ours that imports a version: a probe, a nursery or an inspector.
 
     Args:
-        module: whose `main` it runs.
-        hash_seed: of its Python and all its workers'.
-        watchdog: is told of it. Its temporary files go into the watchdog's folder, and so with it, since a worker that
-            is killed removes none.
+        dialogue: which of them, and what it is told and answers.
+        hash_seed: of its Python and of all its workers'.
+        watchdog: ends it if the gate is killed. Its temporary files go into the watchdog's folder and vanish with it:
+            a worker that is killed removes none.
         prefix: words that go before its command: what it runs under.
         python: its interpreter; "" for ours.
     """
 
     def __init__(
-        self, module: str, hash_seed: int, watchdog: Watchdog, prefix: Sequence[str] = (), python: str = ""
+        self,
+        dialogue: Dialogue[Task, Answer],
+        hash_seed: int,
+        watchdog: Watchdog,
+        prefix: Sequence[str] = (),
+        python: str = "",
     ) -> None:
+        self._dialogue = dialogue
         self._watchdog = watchdog
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
-            [*prefix, *command(module, python, watchdog.folder)],
+            [*prefix, *command(dialogue.module, python, watchdog.folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -164,20 +180,7 @@ class Child:
         for reader in self._readers:
             reader.start()
 
-    def run(self, job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """What the workers of this job report, as it comes.
-
-        Raises:
-            LostError: if the nursery itself has died.
-        """
-        self.tell(job)
-        while True:
-            answer = self.answer(job["timeout"] + GRACE)
-            yield answer
-            if "finished" in answer:
-                return
-
-    def tell(self, message: Mapping[str, Any]) -> None:
+    def tell(self, task: Task) -> None:
         """Write it a line.
 
         Raises:
@@ -185,16 +188,16 @@ class Child:
         """
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps(message) + "\n")
+            self._process.stdin.write(self._dialogue.tasks.line(task) + "\n")
             self._process.stdin.flush()
         except OSError as error:
             raise self._lost("has ended") from error
 
-    def answer(self, timeout: float = START_TIMEOUT) -> dict[str, Any]:
-        """The next line that it writes.
+    def answer(self, timeout: float = START_TIMEOUT) -> Answer:
+        """The next message that it writes.
 
         Raises:
-            LostError: if none comes.
+            LostError: if none comes within `timeout` seconds, or what comes is no message.
         """
         try:
             line = self._lines.get(timeout=timeout)
@@ -203,15 +206,17 @@ class Child:
         if line is None:
             self._readers[1].join(timeout=1)  # its last words
             raise self._lost("has ended")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+        try:
+            return self._dialogue.answers.read(line)
+        except MalformedError as error:
+            raise LostError(f"({self._dialogue.process}) wrote a line that is no message: {error}") from None
 
     def kill(self) -> None:
-        """End it and everything that it or its workers have started. May be called from any thread."""
+        """End it and every process that it or its workers have started. Any thread may call this."""
         with self._lock:
             if self._process.returncode is not None:
                 return
-            try:  # some may have left the group
+            try:  # some may have left the process group
                 family = psutil.Process(self._process.pid).children(recursive=True)
             except psutil.NoSuchProcess:
                 family = []
@@ -225,10 +230,10 @@ class Child:
             self._process.wait()
 
     def close(self) -> None:
-        """`kill` it, and release what it held."""
+        """`kill` it, and release its pipes."""
         self.kill()
         self._watchdog.tell(f"ended {self._process.pid}")
-        for reader in self._readers:  # each closes its pipe, unless what nobody could find holds the other end
+        for reader in self._readers:  # each closes its pipe, unless a process that was not found holds the other end
             reader.join(timeout=1)
         with suppress(OSError):
             self._process.stdin.close()  # type: ignore[union-attr]
@@ -249,3 +254,20 @@ class Child:
         with self._process.stderr as stream:
             while piece := stream.readline(4096):
                 self._said.append(piece[-500:])
+
+
+Nursery = Child[NurseryTask | PairTask, NurseryAnswer]
+
+
+def run_pair(nursery: Nursery, task: PairTask) -> Iterator[NurseryAnswer]:
+    """What a nursery answers to this task, as it comes; the last answer is `PairDone`.
+
+    Raises:
+        LostError: if the nursery itself has died.
+    """
+    nursery.tell(task)
+    while True:
+        answer = nursery.answer(task.timeout + GRACE)
+        yield answer
+        if isinstance(answer, PairDone):
+            return

@@ -1,11 +1,11 @@
 """A nursery: the parent process of pairs of workers.
 
-It imports what is heavy and the same for both versions (torch) once, so that a pair costs milliseconds instead of two
-imports, and both its workers have one memory layout and one hash seed. It never imports either version. One command a
-line comes in on its standard input, answers go out as lines of JSON.
+It imports once what is heavy and the same for both versions (torch). So a pair costs milliseconds instead of two
+imports, and both of its workers have the same memory layout and hash seed. A nursery never imports either version. It
+reads tasks from standard input, and writes answers to standard output; `messages` says which.
 
-Where a cell runs on an accelerator, or both sides share too little, workers are spawned and import everything anew:
-each by the interpreter of its own version.
+If a cell runs on an accelerator, or the versions need two interpreters, workers are spawned instead of forked, and each
+imports everything anew.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import importlib
-import json
 import multiprocessing
 import os
 import random
@@ -26,44 +25,76 @@ from contextlib import suppress
 from importlib.abc import MetaPathFinder
 from multiprocessing import connection
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import psutil
 
 from bench_core import clock
-from bench_core.gate.workers import child
+from bench_core.codec import MalformedError
+from bench_core.gate.workers import child, worker
+from bench_core.gate.workers.messages import (
+    NURSERY,
+    REPORTS,
+    SPAWNED,
+    TURNS,
+    Alive,
+    Lost,
+    NurseryAnswer,
+    NurseryTask,
+    PairDone,
+    PairTask,
+    Ready,
+    SpawnedTask,
+    WorkerBroken,
+    WorkerDone,
+    WorkerRefused,
+    read,
+)
 from bench_core.gate.workers.role import COUNTS_SIZE, PEER_LOST, PIPES_LOST, counts_in, perform, stay_on
 from bench_core.records.gate import SIDES, Side, other_side
 
 LONGEST = 1 << 24
-"""Bytes of a report."""
+"""Bytes of a report, at most."""
 
 LOOK_EVERY = 0.1
-"""Seconds without a report after which to look whether the workers are alive. A look takes 20 us of their core."""
+"""Check that the workers are alive after this many seconds without a report. A check takes 20 us of their core."""
 
 
 def main() -> None:
-    """Serve until standard input ends. The first line is the specification, every other one a job."""
-    # What benchmarks print must not mix with the answers: from here on it goes where errors go.
+    """Serve until standard input ends. The first line is a `NurseryTask`, every other one a `PairTask`."""
+    # What benchmarks print must not mix with the answers: from here on it goes to standard error.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    spec = json.loads(sys.stdin.readline())
-    stay_on(spec["core"])
-    _adopt_orphans()
-    _import(spec, spec["preload"])
-    _answer(answers, ready=True)
+
+    def pass_on(line: str) -> None:
+        answers.write(line + "\n")
+
+    nursery: NurseryTask | None = None
     for line in sys.stdin:
-        serve(spec, json.loads(line), lambda **answer: _answer(answers, **answer))
+        match read(NURSERY.tasks, line, "nursery"):
+            case NurseryTask() as nursery:
+                stay_on(nursery.core)
+                _adopt_orphans()
+                _import(nursery, nursery.preload)
+                pass_on(NURSERY.answers.line(Ready()))
+            case PairTask() as pair if nursery is not None:
+                serve(nursery, pair, pass_on)
+            case PairTask():
+                raise SystemExit("the nursery was sent a pair before it was told what to compare")
 
 
-def _import(spec: Mapping[str, Any], names: Iterable[str]) -> None:
+def _import(task: NurseryTask, names: Iterable[str]) -> None:
     """Import what both versions import, for workers to inherit."""
-    if spec["start"] != "fork":
+    if task.start != "fork":
         return
-    guard = _Guard({name for source in spec["sources"].values() for name in source["packages"]})
+    packages = _compared(task)
+    REPORTS.prepare()
+    TURNS.prepare()
+    worker.forget(packages - {"bench_core"})  # what imports them now would get the copy that is installed here
+    guard = _Guard(packages)
     sys.meta_path.insert(0, guard)
     for name in names:
-        # What does not import here (it is made at run time, say) is left to the workers, which say so if they need it.
+        # Not everything imports here: some modules are created at run time. Workers report what they lack.
         with suppress(Exception):
             importlib.import_module(name)
     sys.meta_path.remove(guard)
@@ -71,31 +102,31 @@ def _import(spec: Mapping[str, Any], names: Iterable[str]) -> None:
     gc.freeze()
 
 
+def _compared(task: NurseryTask) -> set[str]:
+    return {name for source in task.sources.values() for name in source.packages}
+
+
 class _Guard(MetaPathFinder):
-    """Keeps what is compared out of the parent: a third package that imports it would bind the one that is installed
-    here, for both sides. Such a package is left to the workers."""
+    """Keeps what is compared out of the nursery. A third package that imports it would be bound to the copy that is
+    installed here, for both sides. The workers import such a package instead."""
 
     def __init__(self, packages: Collection[str]) -> None:
         self._packages = packages
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         if name.partition(".")[0] in self._packages:
-            raise ImportError(f"{name} is what is compared, and belongs to the workers")
-
-
-def _answer(stream: TextIO, **answer: Any) -> None:
-    stream.write(json.dumps(answer) + "\n")
+            raise ImportError(f"{name} is compared, so only workers import it")
 
 
 def _adopt_orphans() -> None:
-    """Become the parent of whatever workers start and leave behind, where there is that (Linux)."""
+    """Become the parent of the processes that workers leave behind (Linux only)."""
     if sys.platform.startswith("linux"):
         set_child_subreaper = 36
         ctypes.CDLL(None).prctl(set_child_subreaper, 1, 0, 0, 0)
 
 
 def _end_orphans() -> None:
-    """End what workers have left behind: it would take time from the pairs to come."""
+    """End the processes that workers have left behind: they would take time from later pairs."""
     with suppress(ChildProcessError):
         while True:
             ended, _ = os.waitpid(-1, os.WNOHANG)
@@ -106,66 +137,65 @@ def _end_orphans() -> None:
                 os.waitpid(-1, 0)
 
 
-def serve(spec: Mapping[str, Any], job: Mapping[str, Any], answer: Callable[..., None]) -> None:
-    """Start the workers of one job, pass on what they report, and leave none behind.
+def serve(task: NurseryTask, pair: PairTask, pass_on: Callable[[str], None]) -> None:
+    """Start the workers of one pair, pass on what they report, and leave no process behind.
 
     Args:
-        spec: ``sources`` by version, ``suite``, ``core``, ``start``, ``memory``.
-        job: ``pair``, ``seed``, ``cells``; ``versions``: which version each role loads; ``first``: who is started
-            first; ``timeout``: seconds without a turn or a report after which a worker hangs.
+        pass_on: takes lines for the gate.
     """
     ends = dict(zip(SIDES, connection.Pipe(), strict=True))
-    order: tuple[Side, Side] = (job["first"], other_side(job["first"]))
-    processes: dict[Side, _Forked | _Spawned] = {}
+    order: tuple[Side, Side] = (pair.first, other_side(pair.first))
+    workers: dict[Side, _Forked | _Spawned] = {}
     reports: dict[Side, connection.Connection] = {}
     with tempfile.TemporaryFile() as counts:
         counts.truncate(COUNTS_SIZE)
         turns = counts_in(counts.fileno())
         for role in order:
             ours, theirs = connection.Pipe(duplex=False)
-            if spec["start"] == "fork":
+            if task.start == "fork":
                 others = [ends[other_side(role)], *reports.values(), ours]
-                processes[role] = _Forked(others, role, spec, job, ends[role], theirs, turns)
+                workers[role] = _Forked(others, role, task, pair, ends[role], theirs, turns)
             else:
-                processes[role] = _Spawned(role, spec, job, ends[role], theirs, counts.fileno())
+                files = {"peer": ends[role].fileno(), "out": theirs.fileno(), "counts": counts.fileno()}
+                workers[role] = _Spawned(SpawnedTask(role, task, pair, **files))
             theirs.close()
             reports[role] = ours
     for end in ends.values():
         end.close()
     try:
-        imported = _pass_on(spec, job, processes, reports, turns, answer)
+        imported = _Watch(task, pair, workers, reports, turns, pass_on).imported()
     finally:
-        for process in processes.values():
+        for process in workers.values():
             process.end()
         for end in reports.values():
             end.close()
         _end_orphans()
-    _import(spec, imported)
-    answer(finished=job["pair"], imported=imported)
+    _import(task, imported)
+    pass_on(NURSERY.answers.line(PairDone(pair.pair, imported)))
 
 
 class _Forked:
     """A worker that inherits what this process has imported.
 
     Args:
-        others: ends of pipes that are not its own: it inherits every open one, and would never see the end of a pipe
-            that it holds open itself.
-        worker: the arguments of `role.perform`.
+        others: ends of pipes to close. The worker inherits every open one, and would never see the end of a pipe that
+            it holds open itself.
+        arguments: of `role.perform`.
     """
 
-    def __init__(self, others: Sequence[connection.Connection], *worker: Any) -> None:
-        self._process = multiprocessing.get_context("fork").Process(target=self._run, args=(others, *worker))
+    def __init__(self, others: Sequence[connection.Connection], *arguments: Any) -> None:
+        self._process = multiprocessing.get_context("fork").Process(target=self._run, args=(others, *arguments))
         self._process.start()
 
     @staticmethod
-    def _run(others: Sequence[connection.Connection], *worker: Any) -> None:
+    def _run(others: Sequence[connection.Connection], *arguments: Any) -> None:
         for end in others:
             end.close()
-        perform(*worker)
+        perform(*arguments)
 
     @property
     def status(self) -> int | None:
-        """With what it has ended; None while it runs."""
+        """Its exit status; None while it runs."""
         return self._process.exitcode
 
     def end(self) -> None:
@@ -174,40 +204,30 @@ class _Forked:
 
 
 class _Spawned:
-    """A worker that shares nothing with this process but a processor: its interpreter may be another one.
+    """A worker that shares nothing with this process but the core: it may even have another interpreter.
 
-    Not multiprocessing's: that starts one interpreter for all, and a child that tracks what is shared.
-
-    Args:
-        counts: the file of the counts; the other arguments are those of `role.perform`.
+    multiprocessing is not used: it has one interpreter for all processes, and starts another one that tracks what is
+    shared.
     """
 
-    def __init__(
-        self,
-        role: Side,
-        spec: Mapping[str, Any],
-        job: Mapping[str, Any],
-        peer: connection.Connection,
-        out: connection.Connection,
-        counts: int,
-    ) -> None:
-        python = spec["sources"][job["versions"][role]]["python"]
-        files = {"peer": peer.fileno(), "out": out.fileno(), "counts": counts}
-        # Both sides of a pair have one order of their hashes, and each pair its own: it is a parent of its own.
-        hash_seed = random.Random(f"{job['seed']} hash {job['pair']}").getrandbits(32)
-        with tempfile.TemporaryFile("w+") as words:  # and not a pipe, which holds less than a job
-            json.dump({"role": role, "spec": spec, "job": job, **files}, words)
-            words.seek(0)
+    def __init__(self, task: SpawnedTask) -> None:
+        pair = task.pair
+        python = task.nursery.sources[pair.versions[task.role]].python
+        # Both sides of a pair have the same hash seed, and each pair has its own: it counts as a parent of its own.
+        hash_seed = random.Random(f"{pair.seed} hash {pair.pair}").getrandbits(32)
+        with tempfile.TemporaryFile("w+") as told:  # not a pipe: a task is larger than a pipe holds
+            told.write(SPAWNED.line(task))
+            told.seek(0)
             self._process = subprocess.Popen(
                 child.command("bench_core.gate.workers.role", python, Path(tempfile.gettempdir())),
-                stdin=words,
+                stdin=told,
                 env=child.variables(python, hash_seed),
-                pass_fds=tuple(files.values()),
+                pass_fds=(task.peer, task.out, task.counts),
             )
 
     @property
     def status(self) -> int | None:
-        """With what it has ended; None while it runs."""
+        """Its exit status; None while it runs."""
         return self._process.poll()
 
     def end(self) -> None:
@@ -215,95 +235,117 @@ class _Spawned:
         self._process.wait()
 
 
-def _pass_on(
-    spec: Mapping[str, Any],
-    job: Mapping[str, Any],
-    processes: Mapping[Side, _Forked | _Spawned],
-    reports: Mapping[Side, connection.Connection],
-    turns: Any,
-    answer: Callable[..., None],
-) -> list[str]:
-    """Hand reports on until both workers are done, or one is not able to any more.
+class _Watch:
+    """Passes reports on until both workers are done, or one of them cannot go on.
 
-    Returns:
-        Modules that they have imported on the way and that belong to neither version.
+    Args:
+        turns: the counts of `worker.Turns`.
+        pass_on: takes lines for the gate.
     """
-    own = {"bench_core", Path(spec["suite"]).name, *(name for s in spec["sources"].values() for name in s["packages"])}
-    imported: dict[str, None] = {}
-    waiting: dict[Any, Side] = {end: role for role, end in reports.items()}
-    gone: list[Side] = []
-    last_words: list[dict[str, Any]] = []
-    seen, since, spoke = list(turns), clock.host(), clock.host()
-    while waiting:
-        ready = connection.wait(list(waiting), timeout=LOOK_EVERY)
-        for end in ready:
-            role = waiting[end]
-            try:
-                report = json.loads(end.recv_bytes(LONGEST))  # type: ignore[union-attr]
-            except (EOFError, OSError, ValueError):
-                del waiting[end]
-                gone.append(role)
-                continue
-            if "imported" in report:
-                imported.update((name, None) for name in report["imported"] if name.partition(".")[0] not in own)
-                del waiting[end]
-            elif report.keys() & {"broken", "refused"}:
-                # Told at the end: what its peer has to say of cells before comes first.
-                last_words.append({"role": role, **report})
-                del waiting[end]
-                gone.append(role)
-            else:
-                answer(role=role, **report)
-        now = clock.host()
-        if ready or list(turns) != seen:
-            seen, since = list(turns), now
-            if now - spoke > job["timeout"] / 2:
-                answer(alive=True)
-                spoke = now
-        if ready:
-            continue
-        for end, role in list(waiting.items()):
-            # Its report pipe does not end while a process that it has started holds it open. And of the peer of one
-            # that has gone nothing more is to come once it waits: what it had to say of cells before has been read.
-            dead = processes[role].status is not None
-            if (dead or (gone and _waits(turns, role))) and not end.poll():
-                del waiting[end]
-                gone.extend([role] if dead else [])
-        if waiting and now - since > job["timeout"]:
-            busy = [role for role in waiting.values() if not _waits(turns, role)]
-            answer(
-                lost=busy[0] if len(busy) == 1 else None,
-                cause=f"hangs: no answer within {job['timeout']:g} s",
-                hangs=True,
-            )
-            return []
-    for words in last_words:
-        answer(**words)
-    if last_words or not gone:
-        return list(imported)
-    answer(**_who_was_lost({role: _exit_status(processes[role]) for role in gone}))
-    return []
+
+    def __init__(
+        self,
+        task: NurseryTask,
+        pair: PairTask,
+        workers: Mapping[Side, _Forked | _Spawned],
+        reports: Mapping[Side, connection.Connection],
+        turns: memoryview,
+        pass_on: Callable[[str], None],
+    ) -> None:
+        self._own = {"bench_core", Path(task.suite).name, *_compared(task)}
+        self._timeout = pair.timeout
+        self._workers = workers
+        self._turns = turns
+        self._pass_on = pass_on
+        self._waiting = dict(reports)
+        self._gone: list[Side] = []
+        self._last_words: list[WorkerBroken | WorkerRefused] = []
+        self._imported: dict[str, None] = {}
+
+    def imported(self) -> tuple[str, ...]:
+        """Watch to the end.
+
+        Returns:
+            Modules that the workers have imported on the way and that belong to neither version.
+        """
+        seen, since, spoke = list(self._turns), clock.host(), clock.host()
+        while self._waiting:
+            ready = connection.wait(list(self._waiting.values()), timeout=LOOK_EVERY)
+            for role in [role for role, end in self._waiting.items() if end in ready]:
+                self._take_report(role)
+            now = clock.host()
+            if ready or list(self._turns) != seen:
+                seen, since = list(self._turns), now
+                if now - spoke > self._timeout / 2:
+                    self._answer(Alive())
+                    spoke = now
+            if not ready:
+                self._look_for_dead()
+                if self._waiting and now - since > self._timeout:
+                    busy = [role for role in self._waiting if not self._waits(role)]
+                    cause = f"hangs: no answer within {self._timeout:g} s"
+                    self._answer(Lost(busy[0] if len(busy) == 1 else None, cause, hangs=True))
+                    return ()
+        for words in self._last_words:
+            self._answer(words)
+        if not self._last_words and self._gone:
+            self._answer(_who_was_lost({role: _exit_status(self._workers[role]) for role in self._gone}))
+            return ()
+        return tuple(self._imported)
+
+    def _answer(self, message: NurseryAnswer) -> None:
+        self._pass_on(NURSERY.answers.line(message))
+
+    def _take_report(self, role: Side) -> None:
+        try:
+            line = self._waiting[role].recv_bytes(LONGEST)
+            report = REPORTS.read(line)
+        except MalformedError as error:
+            report = WorkerBroken(role, f"its worker wrote a line that is no message: {error}")
+        except (EOFError, OSError):
+            self._gone.append(role)
+            del self._waiting[role]
+            return
+        match report:
+            case WorkerDone(_, imported):
+                self._imported.update((name, None) for name in imported if name.partition(".")[0] not in self._own)
+                del self._waiting[role]
+            case WorkerBroken() | WorkerRefused():
+                # Passed on at the end: what the other side reports of earlier cells comes first.
+                self._last_words.append(report)
+                self._gone.append(role)
+                del self._waiting[role]
+            case _:
+                self._pass_on(line.decode())
+
+    def _look_for_dead(self) -> None:
+        for role, end in list(self._waiting.items()):
+            # The report pipe of a dead worker does not end while a process that it has started holds it open. And when
+            # one side has gone and the other waits for it, nothing more comes from either.
+            dead = self._workers[role].status is not None
+            if (dead or (self._gone and self._waits(role))) and not end.poll():
+                del self._waiting[role]
+                self._gone.extend([role] if dead else [])
+
+    def _waits(self, role: Side) -> bool:
+        """Whether the role waits for its turn (see `worker.Turns`)."""
+        return bool(self._turns[SIDES.index(role)] % 2)
 
 
-def _who_was_lost(codes: Mapping[str, int | None]) -> dict[str, Any]:
-    """Of the workers that have gone without a word, the one that did not just follow its peer, and how it went."""
+def _who_was_lost(codes: Mapping[Side, int | None]) -> Lost:
+    """Of the workers that have gone without a word, the one that did not only follow its peer, and how it ended."""
     culprits = [role for role, code in codes.items() if code != PEER_LOST]
     first = (culprits or list(codes))[0]
-    return {"lost": first if len(culprits) == 1 else None, "cause": _death(codes[first])}
+    return Lost(first if len(culprits) == 1 else None, _death(codes[first]), hangs=False)
 
 
 def _exit_status(process: _Forked | _Spawned) -> int | None:
-    """Of one that has closed its pipes, as ending does; None if it goes on. (To `join` it with a timeout would wait for
-    ever: that waits for a pipe, too.)"""
-    until = clock.host() + 0.5  # and not so many waits, each of which is longer on a busy machine
+    """The status of a worker that has closed its pipes; None if it still runs after half a second. `join` with a
+    timeout could wait forever, since it waits for a pipe, too."""
+    until = clock.host() + 0.5  # not a number of waits, each of which takes longer on a busy machine
     while process.status is None and clock.host() < until:
         connection.wait([], timeout=0.01)
     return process.status
-
-
-def _waits(turns: Any, role: Side) -> bool:
-    """Whether the role waits for its turn (see `worker.Turns`)."""
-    return bool(turns[SIDES.index(role)] % 2)
 
 
 def _death(code: int | None) -> str:

@@ -1,4 +1,4 @@
-"""How a cell is sampled: found out in its first pair, and what takes a sample by it."""
+"""How a cell is sampled: the first pair finds it out, and `sampler` takes a sample accordingly."""
 
 from __future__ import annotations
 
@@ -8,62 +8,49 @@ import random
 import statistics
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from bench_core import clock
+from bench_core.gate.workers.messages import FirstLook, SamplingPlan
 from bench_core.timing.cells import OpenCell
 from bench_core.timing.sampling import choose_number, time_sample
 
 SPAN = 0.0003
-"""Seconds in a sample, about. The machine's speed drifts within milliseconds, and only what both sides see at once
-cancels; many short alternations beat few long ones (docs/statistics.md)."""
+"""Seconds of a sample, about. The machine's speed drifts within milliseconds, and only drift that both sides see
+cancels, so many short samples beat few long ones (docs/statistics.md)."""
 
-ALTERNATIONS, FEWEST_ALTERNATIONS = 32, 8
+ALTERNATIONS = 32
+"""Samples of each side in a pair, at most."""
+
+FEWEST_ALTERNATIONS = 8
+"""Samples of each side in a pair, at least."""
 
 PAIR_SPAN = 0.1
-"""Seconds that the samples of one cell may take in a pair, both sides together; slow cells get fewer."""
+"""Seconds that the samples of one cell may take in a pair, both sides together. Slow cells get fewer samples."""
 
 BLOCKS = 4
-"""Times that a cell is set up in a pair, each for an equal part of the alternations: where its objects lie in memory
-moves a time by some per cent, most where it is bound by memory."""
+"""Setups of a cell in a pair, at most; each gets an equal part of the alternations. The place of a cell's objects in
+memory moves its time by some per cent, most where the time is bound by memory."""
 
 LONG_CALL = 2e-3
-"""Seconds from which on a call is a sample without an untimed one before it: refilling the caches is below 2 % of it
-then, and the same on both sides, and twice as many samples are worth more."""
+"""A call that takes at least this many seconds is sampled without an untimed call before it. Refilling the caches takes
+less than 2 % of it, the same on both sides, and twice as many samples are worth more. A sample of once-only calls takes
+at most this long, setups included."""
 
 SHORT_CALL = 1e-4
-"""Of operations that happen once per object, a sample holds as many as take this many seconds, each on a fresh object,
-unless setting those up takes too long: one reading of the clock is 5 % of a call of 1 us."""
+"""Seconds of once-only calls that a sample holds, each call on a fresh object, unless the setups take too long
+(`LONG_CALL`). Reading the clock once takes 5 % of a call of 1 us."""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How one cell is sampled: the same for both sides, and for every pair once it is known, but that later pairs of a
-    noisy cell may hold more alternations and blocks (`bench_core.gate.measure.supervise.LONGER`).
-
-    Attributes:
-        number: calls a sample.
-        alternations: samples of each side in a pair.
-        blocks: setups of each side in a pair.
-        warm: an untimed call comes before each sample.
-    """
-
-    number: int
-    alternations: int
-    blocks: int
-    warm: bool
-
-
-def prepare(opened: OpenCell, seed: int) -> dict[str, Any]:
-    """Check the cell, and find out what both sides must agree on and what the plan needs."""
+def prepare(opened: OpenCell, seed: int) -> FirstLook:
+    """Check the cell, and find out what the plan needs and what must be the same on both sides."""
     same_random_numbers(seed)
     outcome: Any = None
     if opened.check is not None:
         outcome = opened.check()
         opened.fresh()
     if opened.cell.kind not in ("time", "timeraw"):
-        return {"print": {"check": described(outcome), **_state()}, "number": 1, "call": 0.0, "setup": 0.0}
+        return FirstLook({"check": described(outcome), **_state()}, number=1, call=0.0, setup=0.0)
     value = None if opened.cell.kind == "timeraw" else opened.call()
     seen = {"check": described(outcome), "returns": described(value), **_state()}
     del value, outcome
@@ -73,48 +60,58 @@ def prepare(opened: OpenCell, seed: int) -> dict[str, Any]:
     opened.fresh()
     setup = clock.host() - start
     if opened.cell.kind == "timeraw":
+        number = max(1, opened.number)
         start = clock.host()
-        sampler(opened, max(1, opened.number), warm=False, plant=0.0)()
-        return {"print": seen, "number": max(1, opened.number), "call": clock.host() - start, "setup": 0.0}
+        sampler(opened, number, warm=False, plant=0.0)()
+        return FirstLook(seen, number, clock.host() - start, setup=0.0)
     if opened.number == 1:
         call = time_sample(opened.call, 1, opened.timer)
-        number = min(math.ceil(SHORT_CALL / max(call, 1e-7)), int(LONG_CALL / (call + setup)))
-        return {"print": seen, "number": max(1, number), "call": call + setup, "setup": setup}
+        return FirstLook(seen, once_only(call, setup), call + setup, setup)
     number = opened.number or choose_number(opened.call, opened.timer, SPAN)
     call = min(time_sample(opened.call, number, opened.timer) for _ in range(3 if number > 1 else 1)) / number
     if not opened.number:
         number = max(1, round(SPAN / max(call, 1e-9)))
-    return {"print": seen, "number": number, "call": call, "setup": setup}
+    return FirstLook(seen, number, call, setup)
 
 
-def agreed(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Plan:
-    """The plan that follows from what `prepare` has found on both sides; the same whichever is mine."""
-    number = max(mine["number"], theirs["number"])
-    call = max(mine["call"], theirs["call"])
-    setup = max(mine["setup"], theirs["setup"])
+def once_only(call: float, setup: float) -> int:
+    """How many calls, each with a setup of its own, are a sample.
+
+    Args:
+        call, setup: seconds of one.
+    """
+    return max(1, min(math.ceil(SHORT_CALL / max(call, 1e-7)), int(LONG_CALL / (call + setup))))
+
+
+def agreed(mine: FirstLook, theirs: FirstLook) -> SamplingPlan:
+    """The plan that follows from the first look of both sides; the same whichever is mine."""
+    number = max(mine.number, theirs.number)
+    call = max(mine.call, theirs.call)
+    setup = max(mine.setup, theirs.setup)
     alternation = 2 * (number + (call < LONG_CALL)) * call
-    # At least as long as both take to set up once: it would be a waste to do that for a few samples.
+    # The samples take at least as long as one setup on each side: it would be a waste to set up for less.
     alternations = int(max(PAIR_SPAN, 2 * setup) / alternation) if alternation > 0 else ALTERNATIONS
     alternations = 2 * (max(FEWEST_ALTERNATIONS, min(ALTERNATIONS, alternations)) // 2)
     setups = 0.5 * alternations * alternation / max(2 * setup, 1e-6)
-    return Plan(number, alternations, max(1, min(BLOCKS, alternations // 2, int(setups))), warm=call < LONG_CALL)
+    blocks = max(1, min(BLOCKS, alternations // 2, int(setups)))
+    return SamplingPlan(number, alternations, blocks, warm=call < LONG_CALL)
 
 
-def _state() -> dict[str, Any]:
-    """What both sides must have in common, as it is after setup."""
+def _state() -> dict[str, str]:
+    """The settings of torch after setup, which must be the same on both sides."""
     torch = sys.modules.get("torch")
     if torch is None:
         return {}
     return {
-        "threads": torch.get_num_threads(),
+        "threads": str(torch.get_num_threads()),
         "default dtype": str(torch.get_default_dtype()),
-        "deterministic": torch.are_deterministic_algorithms_enabled(),
-        "gradients": torch.is_grad_enabled(),
+        "deterministic": str(torch.are_deterministic_algorithms_enabled()),
+        "gradients": str(torch.is_grad_enabled()),
     }
 
 
 def described(value: Any, depth: int = 3) -> str:
-    """What kind of thing a value is: type, shape and dtype, and not its numbers, which may be drawn anew."""
+    """The type, shape and dtype of a value. Its numbers are left out: they may be drawn anew each time."""
     kind = type(value).__name__
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
     if shape is not None and dtype is not None:
@@ -128,11 +125,11 @@ def described(value: Any, depth: int = 3) -> str:
 
 
 def sampler(opened: OpenCell, number: int, *, warm: bool, plant: float) -> Callable[[], float]:
-    """Takes one sample, in seconds by the cell's own timer.
+    """A function that takes one sample and returns its seconds by the cell's own timer.
 
     Args:
-        warm: an untimed call comes first.
-        plant: the share of more work to do.
+        warm: an untimed call comes before each sample.
+        plant: the slowdown to add, as a share of the time; 0 for none.
     """
     if opened.cell.kind == "timeraw":
         separate = opened.benchmark._get_timer(*opened.benchmark._build_params())
@@ -150,7 +147,7 @@ def sampler(opened: OpenCell, number: int, *, warm: bool, plant: float) -> Calla
         return span
 
     def many() -> float:
-        # Untimed: the other side's samples have filled the caches with what is theirs.
+        # Untimed: the other side's samples have filled the caches with their own data.
         opened.fresh() if opened.number else call()
         return span_of(call, number, timer)
 
@@ -163,7 +160,8 @@ def sampler(opened: OpenCell, number: int, *, warm: bool, plant: float) -> Calla
 
 
 def _slower(opened: OpenCell, number: int, plant: float) -> Callable[[Callable[[], object], int, clock.Clock], float]:
-    """`time_sample`, with a wait inside it for that share of the time that `number` calls take, found out now."""
+    """`time_sample` with a wait inside the timed span. The wait is this share of the time of `number` calls, which is
+    measured here."""
 
     def usual() -> float:
         if opened.number == 1:
@@ -184,7 +182,8 @@ def _slower(opened: OpenCell, number: int, plant: float) -> Callable[[Callable[[
 
 
 def same_random_numbers(seed: int) -> None:
-    """Both sides draw the same numbers, and another pair others, unless a suite's setup sets a seed of its own."""
+    """Seed all generators. Both sides of a pair draw the same numbers, and other pairs draw others, unless the setup of
+    the suite sets a seed of its own."""
     random.seed(seed)
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
     if numpy is not None:

@@ -2,72 +2,83 @@
 
 from __future__ import annotations
 
-import json
 import mmap
 import os
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from bench_core.gate.workers import worker
+from bench_core.gate.workers.messages import (
+    REPORTS,
+    SPAWNED,
+    NurseryTask,
+    PairTask,
+    WorkerBroken,
+    WorkerDone,
+    WorkerRefused,
+    WorkerReport,
+    read,
+)
 from bench_core.records.gate import SIDES, Side
 
-PEER_LOST, PIPES_LOST = 87, 88
-"""Exit statuses of a worker: its peer has gone, which is the culprit; it has closed its own pipes."""
+PEER_LOST = 87
+"""Exit status of a worker whose peer has gone: the peer is to blame."""
+
+PIPES_LOST = 88
+"""Exit status of a worker that has closed its own pipes."""
 
 COUNTS_SIZE = 8 * len(SIDES)
-"""Bytes of the file that holds the counts of `worker.Turns`."""
+"""Bytes of the file that holds the counts of `worker.Turns`: one 64-bit number for each side."""
 
 
 def counts_in(file: int) -> memoryview:
-    """The counts that both workers and their parent share, in an open file of `COUNTS_SIZE` bytes."""
+    """The counts that both workers and their nursery share, in an open file of `COUNTS_SIZE` bytes."""
     return memoryview(mmap.mmap(file, COUNTS_SIZE)).cast("Q")
 
 
 def main() -> None:
-    """Be a spawned worker: standard input says as whom, and which open files are its own (see `perform`)."""
-    told = json.loads(sys.stdin.read())
-    peer, out = Connection(told["peer"]), Connection(told["out"], readable=False)
-    perform(told["role"], told["spec"], told["job"], peer, out, counts_in(told["counts"]))
+    """Be a spawned worker. Standard input holds one `SpawnedTask`."""
+    task = read(SPAWNED, sys.stdin.read(), "worker")
+    peer, out = Connection(task.peer), Connection(task.out, readable=False)
+    perform(task.role, task.nursery, task.pair, peer, out, counts_in(task.counts))
 
 
 def perform(
-    role: Side, spec: Mapping[str, Any], job: Mapping[str, Any], peer: Connection, out: Connection, counts: Any
+    role: Side, task: NurseryTask, pair: PairTask, peer: Connection, out: Connection, counts: memoryview
 ) -> NoReturn:
-    """Do one side of a job, and end.
+    """Do one side of a pair, and end the process.
 
     Args:
-        spec, job: as of `bench_core.gate.workers.nursery.serve`.
         peer: the connection to the other worker.
-        out: where reports go.
+        out: takes the reports.
         counts: as of `worker.Turns`.
     """
-    stay_on(spec["core"])
+    stay_on(task.core)
     with suppress(OSError), Path(os.devnull).open() as nothing:
-        os.dup2(nothing.fileno(), 0)  # a benchmark that reads from standard input must not eat our commands
+        os.dup2(nothing.fileno(), 0)  # a benchmark that reads from standard input must not eat the nursery's tasks
 
-    def report(**what: Any) -> None:
-        out.send_bytes(json.dumps(what).encode())
+    def report(message: WorkerReport) -> None:
+        out.send_bytes(REPORTS.line(message).encode())
 
     turns = worker.Turns(role, peer, counts)
     try:
         try:
-            source = worker.Source(**spec["sources"][job["versions"][role]])
-            opened = worker.load(source, spec["suite"])
-            known = worker.find(opened, job)
-            _limit_memory(spec["memory"])
-            imported = worker.work(source, opened, known, job, turns, report)
-            worker.prove(source, opened.path)  # benchmarks may import more of the version as they go
-            report(imported=imported)
+            source = task.sources[pair.versions[role]]
+            opened = worker.load(source, task.suite)
+            known = worker.find(opened, pair)
+            _limit_memory(task.memory)
+            imported = worker.work(source, opened, known, pair, turns, report)
+            worker.prove(source, opened.path)  # benchmarks may import more of the version as they run
+            report(WorkerDone(role, imported))
         except worker.PeerLostError:
             os._exit(PEER_LOST)
         except worker.VersionError as error:
-            report(refused=str(error))
+            report(WorkerRefused(role, str(error)))
         except BaseException as error:  # noqa: BLE001 - the version's modules run on import, and may raise anything
-            report(broken=worker.cause(error))
+            report(WorkerBroken(role, worker.cause(error)))
     except OSError:
         os._exit(PIPES_LOST)
     os._exit(0)
@@ -79,7 +90,7 @@ def stay_on(core: int | None) -> None:
 
 
 def _limit_memory(limit: int | None) -> None:
-    """At most so many bytes of address space beyond what importing has taken: 3.1 GB with a torch that has CUDA."""
+    """Allow this many bytes of address space beyond what importing has taken, which is 3.1 GB for torch with CUDA."""
     if limit is None or not sys.platform.startswith("linux"):
         return
     import resource

@@ -1,8 +1,8 @@
 """A worker: a process that has one version loaded, and samples cells in turn with another one.
 
-Two workers on one core hand each other a token; whoever has it sets up, or takes a sample, and nobody else is in the
-loop: a round through a third process would cost more than a sample lasts. What both do, and in which order, is drawn
-from a seed that both know, so neither decides anything.
+Two workers on one core hand each other a token. The one that has it sets up or takes a sample. No third process is
+involved, since a message through it would take longer than a sample. Every order is drawn from a seed that both
+workers know, so neither has to tell the other.
 """
 
 from __future__ import annotations
@@ -11,41 +11,43 @@ import contextlib
 import ctypes
 import gc
 import importlib
-import json
+import math
 import os
 import random
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from bench_core import clock
-from bench_core.gate.workers.plan import Plan, agreed, described, prepare, same_random_numbers, sampler
+from bench_core.gate.workers.messages import (
+    TURNS,
+    CellBegun,
+    CellFailed,
+    CellLeft,
+    CellRead,
+    CellTask,
+    CellTimed,
+    FirstLook,
+    Log,
+    PairTask,
+    SamplingPlan,
+    Settled,
+    Source,
+    TurnDone,
+    TurnFailed,
+    WorkerReport,
+)
+from bench_core.gate.workers.plan import agreed, described, prepare, same_random_numbers, sampler
 from bench_core.records.gate import SIDES, Side, other_side
 from bench_core.timing.cells import Cell, OpenCell, SkippedError, SuiteDirectory
 
+T = TypeVar("T")
+
 PROTOCOL = 1
-"""Raised whenever a change here or in `plan` gives effects another meaning: earlier evidence does not count then."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """What a worker loads.
-
-    Attributes:
-        paths: the folders of its version, put in front of the import path in this order.
-        packages: top-level names that must come from there.
-        caches: the folder where what `setup_cache` returned is kept.
-        python: the interpreter to run under; "" for ours.
-    """
-
-    paths: tuple[str, ...]
-    packages: tuple[str, ...]
-    caches: str
-    python: str = ""
+"""To be raised whenever a change here or in `plan` gives effects another meaning: then earlier evidence is not used."""
 
 
 class PeerLostError(Exception):
@@ -53,11 +55,16 @@ class PeerLostError(Exception):
 
 
 class VersionError(Exception):
-    """What was imported is not the version that was asked for."""
+    """An imported module does not belong to the version that was asked for."""
 
 
 class CellError(Exception):
-    """A cell failed on this side; its text is the cause, `stage` where it happened."""
+    """A cell failed on this side. The text is the cause.
+
+    Attributes:
+        stage: ``import``, ``setup``, ``check``, ``call`` or ``teardown``.
+        skipped: it skipped itself.
+    """
 
     def __init__(self, cause: str, stage: str, *, skipped: bool = False) -> None:
         super().__init__(cause)
@@ -69,39 +76,52 @@ class PeerFailedError(Exception):
     """A cell failed on the other side, which reports it."""
 
 
+BUILT_ON = frozenset({"attr", "attrs", "typing_extensions"})
+"""Packages that cattrs, which reads and writes our messages, is built on."""
+
+
+def forget(packages: Collection[str]) -> None:
+    """Let these packages be imported anew. Our own functions keep the modules that they were defined with.
+
+    If cattrs is built on one of the packages, it is imported anew as well.
+    """
+    names = {*packages, *(("cattr", "cattrs") if BUILT_ON & set(packages) else ())}
+    for name in [name for name in sys.modules if name.partition(".")[0] in names]:
+        del sys.modules[name]
+
+
 def load(source: Source, suite: str) -> SuiteDirectory:
-    """Get ready to import the suite with this version's packages; `prove` says afterwards whether it was them."""
-    for name in [name for name in sys.modules if name.partition(".")[0] in {"bench_core", *source.packages}]:
-        del sys.modules[name]  # the tool itself may be what is compared; its functions keep their own globals
+    """Get ready to import the suite with this version's packages. `prove` checks afterwards that they were imported."""
+    forget({"bench_core", *source.packages})  # the tool itself may be what is compared
     sys.path[:0] = source.paths
     importlib.invalidate_caches()
     return SuiteDirectory(Path(suite), caches=Path(source.caches))
 
 
 def prove(source: Source, suite: Path) -> None:
-    """Hold the files of the imported modules against the version's folders.
+    """Check that the version's modules were imported from its own folders.
 
     Raises:
-        VersionError: if one lies elsewhere.
+        VersionError: if one was imported from elsewhere.
     """
     allowed = (*(Path(path).resolve() for path in source.paths), suite)
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
         if file is None or name.partition(".")[0] not in source.packages:
             continue
-        if not Path(file).is_absolute():  # not imported but made up at run time, as torch.ops is
+        if not Path(file).is_absolute():  # created at run time and not imported, such as torch.ops
             continue
         resolved = Path(file).resolve()
         if not any(folder in resolved.parents for folder in allowed):
             raise VersionError(f"{name} was imported from {resolved.parent}, and not from this version's own folder")
 
 
-def find(suite: SuiteDirectory, job: Mapping[str, Any]) -> dict[str, Cell]:
-    """The job's cells that can be found; looking for them imports the suite."""
+def find(suite: SuiteDirectory, pair: PairTask) -> dict[str, Cell]:
+    """The cells of a pair that can be found; looking for them imports the suite."""
     known: dict[str, Cell] = {}
-    for entry in job["cells"]:
-        with contextlib.suppress(Exception):  # it will fail again, in its turn, and then be reported
-            known[entry["name"]] = suite.find(entry["name"])
+    for task in pair.cells:
+        with contextlib.suppress(Exception):  # it fails again in its turn, and is reported then
+            known[task.name] = suite.find(task.name)
     return known
 
 
@@ -109,51 +129,48 @@ def work(
     source: Source,
     suite: SuiteDirectory,
     known: Mapping[str, Cell],
-    job: Mapping[str, Any],
+    pair: PairTask,
     turns: Turns,
-    report: Callable[..., None],
-) -> list[str]:
-    """Go through the job's cells together with the peer, and report each.
+    report: Callable[[WorkerReport], None],
+) -> tuple[str, ...]:
+    """Go through the cells of a pair together with the peer, and report each.
 
     Args:
         known: as of `find`.
-        job: ``pair`` and ``seed``, from which every order is drawn; ``cells``: name, plan once it is known, and the
-            slowdown to plant (0 but in a self-test).
 
     Returns:
-        What cells have imported as they went (the first materialization of a lazy layer: 800 modules, a second): the
-        parent had better import it, once for all pairs to come.
+        Modules that the cells have imported as they ran. The nursery then imports them once for all later pairs: the
+        first materialization of a lazy layer imports 800 modules and takes a second.
     """
     prove(source, suite.path)
     before = set(sys.modules)
     gc.collect()
-    gc.freeze()  # what was imported is never garbage; without this every collection walks through all of it
-    for entry in job["cells"]:
-        name = entry["name"]
-        report(start=name)
-        order = random.Random(f"{job['seed']} {job['pair']} {name}")
-        plan = Plan(**entry["plan"]) if entry["plan"] else None
+    gc.freeze()  # imported modules are never garbage; otherwise every collection walks through all of them
+    role = turns.role
+    for task in pair.cells:
+        name = task.name
+        report(CellBegun(role, name))
+        order = random.Random(f"{pair.seed} {pair.pair} {name}")
         try:
-            plant = entry["plant"] if turns.role == "head" else 0.0
-            report(cell=name, **_cell(lambda: known.get(name) or suite.find(name), plan, plant, order, turns))  # noqa: B023
+            report(_cell(lambda: known.get(name) or suite.find(name), task, order, turns))  # noqa: B023 - called at once
         except CellError as error:
-            report(cell=name, failed=str(error), stage=error.stage, skipped=error.skipped)
+            report(CellFailed(role, name, str(error), error.stage, error.skipped))
         except PeerFailedError:
-            report(cell=name, peer_failed=True)
-    return [name for name in sys.modules if name not in before]
+            report(CellLeft(role, name))
+    return tuple(name for name in sys.modules if name not in before)
 
 
 class Turns:
     """The token between two workers.
 
     Args:
-        role: whose end this is.
-        peer: the connection to the other's.
-        counts: two shared numbers, one a role, that grow with every wait for a turn, by one when it begins and by one
-            when it ends: an odd one waits. So the parent sees that both go on, and can name whoever hangs.
+        role: the side that this end belongs to.
+        peer: the connection to the other side.
+        counts: two shared numbers, one for each side. A side adds one when it begins to wait for its turn, and one when
+            the wait ends, so an odd number waits. The nursery sees from them that both sides go on, or which one hangs.
     """
 
-    def __init__(self, role: Side, peer: Connection, counts: Any) -> None:
+    def __init__(self, role: Side, peer: Connection, counts: memoryview) -> None:
         self.role = role
         self._peer = peer
         self._counts = counts
@@ -162,7 +179,7 @@ class Turns:
     def give(self, message: bytes) -> None:
         try:
             self._peer.send_bytes(message)
-        except ConnectionError as error:  # any other OSError: this side's end was closed by what runs here
+        except ConnectionError as error:  # any other OSError means that a benchmark closed this side's end
             raise PeerLostError(str(error)) from error
 
     def take(self) -> bytes:
@@ -174,37 +191,36 @@ class Turns:
         self._counts[self._own] += 1
         return message
 
-    def each(self, first: Side, stage: str, action: Callable[[], Any]) -> tuple[Any, Any]:
-        """Both do `action`, one after the other, and learn the other's result.
+    def each(self, first: Side, stage: str, action: Callable[[], T]) -> tuple[T, FirstLook | None]:
+        """Both sides do `action`, one after the other.
 
-        Args:
-            action: its result must go through JSON, or be None.
+        Returns:
+            The result of this side, and the other side's if it is a `FirstLook`; no other result is sent.
 
         Raises:
             CellError: if it raised here.
             PeerFailedError: if it raised there.
         """
         theirs = b"" if self.role == first else self.take()
-        failure: CellError | None = None
-        result = None
         try:
             result = attempt(stage, action)
-        except CellError as error:
-            failure = error
-        self.give(json.dumps({"failed": failure is not None, "result": result}).encode())
-        answer = json.loads(theirs or self.take())
-        if failure is not None:
-            raise failure
-        if answer["failed"]:
-            raise PeerFailedError
-        return result, answer["result"]
+        except CellError:
+            self.give(TURNS.line(TurnFailed()).encode())
+            TURNS.read(theirs or self.take())
+            raise
+        self.give(TURNS.line(TurnDone(result if isinstance(result, FirstLook) else None)).encode())
+        match TURNS.read(theirs or self.take()):
+            case TurnDone(look):
+                return result, look
+            case TurnFailed():
+                raise PeerFailedError
 
 
-def attempt(stage: str, action: Callable[[], Any]) -> Any:
+def attempt(stage: str, action: Callable[[], T]) -> T:
     """The result of the version's own code, which may do anything.
 
     Raises:
-        CellError: with the cause, whatever it was that it raised.
+        CellError: with the cause, whatever the code raised.
     """
     process = os.getpid()
     try:
@@ -216,60 +232,44 @@ def attempt(stage: str, action: Callable[[], Any]) -> Any:
     except BaseException as error:
         raise CellError(cause(error), stage) from error
     finally:
-        if os.getpid() != process:  # the code forked and came back: this is its child, which has no part in this
+        if os.getpid() != process:  # the code forked and returned twice; this is the child, which must end
             os._exit(0)
 
 
 def cause(error: BaseException) -> str:
-    """An exception in one line, with the place that raised it."""
+    """An exception in one line, with the file and line that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {error}{place}"
 
 
-@dataclass
-class Log:
-    """What one side saw of one cell in one pair.
-
-    Attributes:
-        spans: the samples, in seconds, as the cell's own timer reads them.
-        order: which side had the first sample of each alternation.
-        by_timer: how long each block lasted, in seconds, by the cell's own timer.
-        by_host: the same by our clock.
-    """
-
-    spans: list[float] = field(default_factory=list)
-    order: list[Side] = field(default_factory=list)
-    by_timer: list[float] = field(default_factory=list)
-    by_host: list[float] = field(default_factory=list)
-
-
-def _cell(
-    find: Callable[[], Cell], plan: Plan | None, plant: float, order: random.Random, turns: Turns
-) -> dict[str, Any]:
+def _cell(find: Callable[[], Cell], task: CellTask, order: random.Random, turns: Turns) -> CellTimed | CellRead:
     first = order.choice(SIDES)
     seed = order.getrandbits(32)
-    found: dict[str, Any] = {}
+    plan = task.plan
+    settled: Settled | None = None
     stack = contextlib.ExitStack()
     try:
-        held: list[OpenCell] = []
-        turns.each(first, "setup", lambda: held.append(_opened(find, seed, stack)))
-        opened = held[0]
+        opened, _ = turns.each(first, "setup", lambda: _opened(find, seed, stack))
         if plan is None:
             mine, theirs = turns.each(first, "check", lambda: prepare(opened, seed))
-            plan = agreed(mine, theirs)  # both know both answers, and so choose the same
-            found = {"plan": asdict(plan), "print": mine["print"]}
+            assert theirs is not None
+            plan = agreed(mine, theirs)  # both sides know both looks, and so agree
+            settled = Settled(plan, mine.seen)
         elif opened.cell.kind == "time":
             turns.each(first, "call", lambda: _warm_up(opened))
-        if opened.cell.kind not in ("time", "timeraw"):
-            value, _ = turns.each(first, "call", lambda: _value(opened))
-            found["value"] = value
+        found: CellTimed | CellRead
+        if opened.cell.kind in ("time", "timeraw"):
+            plant = task.plant if turns.role == "head" else 0.0
+            found = CellTimed(turns.role, task.name, settled, _sampled(opened, plan, plant, order, seed, turns))
         else:
-            found |= asdict(_sampled(opened, plan, plant, order, seed, turns))
+            value, _ = turns.each(first, "call", lambda: _value(opened))
+            found = CellRead(turns.role, task.name, settled, math.nan if value is None else value, value is None)
         turns.each(first, "teardown", stack.close)
         return found
     finally:
-        with contextlib.suppress(Exception):  # only after a failure, which is reported; a second one says no more
+        gc.enable()  # the other side may have failed between `_ready` and the end of the block
+        with contextlib.suppress(Exception):  # only after a failure, which is reported; a second one adds nothing
             stack.close()
 
 
@@ -278,22 +278,21 @@ def _opened(find: Callable[[], Cell], seed: int, stack: contextlib.ExitStack) ->
     return stack.enter_context(find().open())
 
 
-def _sampled(opened: OpenCell, plan: Plan, plant: float, order: random.Random, seed: int, turns: Turns) -> Log:
+def _sampled(opened: OpenCell, plan: SamplingPlan, plant: float, order: random.Random, seed: int, turns: Turns) -> Log:
     log = Log()
-    # A raw one's clock runs in a process of its own.
+    # The clock of a `timeraw` cell runs in a process of its own.
     timer = clock.host if opened.cell.kind == "timeraw" else opened.timer
     for block, (lead, firsts) in enumerate(blocks(plan, order)):
         if block:
-            # Both let go of their memory before either takes some again: otherwise each gets back the very pages that
-            # it had, and where those lie decides by 10 % for as long as the pair lives.
+            # Both sides free their memory before either allocates again. Otherwise each gets the same pages back, and
+            # their place in memory changes the time by up to 10 % for as long as the pair lives.
             turns.each(lead, "teardown", lambda: _let_go(opened))
             turns.each(lead, "setup", lambda: _set_up(opened, seed))
-        samplers: list[Callable[[], float]] = []
-        turns.each(lead, "setup", lambda: samplers.append(_ready(opened, plan, plant, seed)))  # noqa: B023 - at once
+        sample, _ = turns.each(lead, "setup", lambda: _ready(opened, plan, plant, seed))
         began, began_by_timer = _at_once(timer)
-        failure = _sample_in_turn(samplers[0], firsts, turns, log)
+        failure = _sample_in_turn(sample, firsts, turns, log)
         turns.each(lead, "call", lambda: _end_of_block(failure))  # noqa: B023 - called at once
-        ended, ended_by_timer = _at_once(timer)  # after both have ended: what it lasted is the same for both
+        ended, ended_by_timer = _at_once(timer)  # after both have ended, so that the block lasts as long for both
         log.by_host.append(ended - began)
         log.by_timer.append(ended_by_timer - began_by_timer)
     return log
@@ -305,8 +304,9 @@ def _end_of_block(failure: CellError | None) -> None:
         raise failure
 
 
-def blocks(plan: Plan, order: random.Random) -> Iterator[tuple[Side, list[Side]]]:
-    """For each block, who sets up first and who has the first sample of each alternation: drawn, and balanced."""
+def blocks(plan: SamplingPlan, order: random.Random) -> Iterator[tuple[Side, list[Side]]]:
+    """For each block, the side that sets up first, and the side that has the first sample of each alternation. Both are
+    drawn at random, and balanced over the pair."""
     leads = balanced(plan.blocks, order)
     firsts = balanced(plan.alternations, order)
     for block in range(plan.blocks):
@@ -317,17 +317,17 @@ def blocks(plan: Plan, order: random.Random) -> Iterator[tuple[Side, list[Side]]
 
 
 def balanced(count: int, order: random.Random) -> list[Side]:
-    """`count` sides in random order, as many of one as of the other (an odd one out is drawn)."""
+    """`count` sides in random order, as many of one as of the other; if `count` is odd, the last one is drawn."""
     sides: list[Side] = [*SIDES] * (count // 2) + ([order.choice(SIDES)] if count % 2 else [])
     order.shuffle(sides)
     return sides
 
 
 def _sample_in_turn(sample: Callable[[], float], firsts: Sequence[Side], turns: Turns, log: Log) -> CellError | None:
-    """One block. Each alternation is a sample of either side; the token goes over only where the side changes.
+    """Sample one block. An alternation is one sample of each side. The token is handed over where the side changes.
 
     Returns:
-        What failed here, if anything did; the token is handed on all the same, so that both end together.
+        The failure of this side, or None. After a failure the token is still handed on, so both sides end together.
     """
     sequence = [side for first in firsts for side in (first, other_side(first))]
     failure: CellError | None = None
@@ -348,7 +348,7 @@ def _sample_in_turn(sample: Callable[[], float], firsts: Sequence[Side], turns: 
 
 
 def _at_once(timer: clock.Clock) -> tuple[float, float]:
-    """Our clock and `timer`, read at the same time: the best of some attempts, since one may be interrupted."""
+    """Our clock and `timer`, read at the same time: the best of five attempts, since an attempt may be interrupted."""
     readings = []
     for _ in range(5):
         before = clock.host()
@@ -367,7 +367,7 @@ def _let_go(opened: OpenCell) -> None:
 
 
 def _allocator_trim() -> Callable[[int], object] | None:
-    """What gives free memory back to the system, where the C library has it (glibc)."""
+    """glibc's function that returns free memory to the system; None with another C library."""
     if not sys.platform.startswith("linux"):
         return None
     return getattr(ctypes.CDLL(None), "malloc_trim", None)
@@ -381,8 +381,9 @@ def _set_up(opened: OpenCell, seed: int) -> None:
     opened.set_up()
 
 
-def _ready(opened: OpenCell, plan: Plan, plant: float, seed: int) -> Callable[[], float]:
-    """What takes a sample. From now on nothing is collected: a collection is charged to whoever runs."""
+def _ready(opened: OpenCell, plan: SamplingPlan, plant: float, seed: int) -> Callable[[], float]:
+    """The function that takes a sample. The garbage collector is off from here to the end of the block: a collection
+    would be charged to the side that runs."""
     sample = sampler(opened, plan.number, warm=plan.warm, plant=plant)
     same_random_numbers(seed)
     gc.collect()
@@ -393,7 +394,7 @@ def _ready(opened: OpenCell, plan: Plan, plant: float, seed: int) -> Callable[[]
 def _warm_up(opened: OpenCell) -> None:
     """The first call in a process may import, allocate, and choose kernels."""
     opened.call()
-    if opened.number:  # it was used up
+    if opened.number:  # the call has used up its object
         opened.fresh()
 
 

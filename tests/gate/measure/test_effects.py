@@ -3,6 +3,7 @@ import math
 import pytest
 
 from bench_core.gate.measure.effects import CellFaultError, agree, effect, reading
+from bench_core.gate.workers.messages import Log
 
 WHERE = {"pair": 3, "parent": 2, "first": "head"}
 
@@ -12,7 +13,7 @@ def log(spans, order=None, *, rate=1.0, lasted=(0.1, 0.1, 0.1, 0.1)):
     lasted: of each block, in seconds by our clock.
     """
     order = order or ["base", "head"] * (len(spans) // 2)
-    return {"spans": spans, "order": order, "by_timer": [rate * block for block in lasted], "by_host": list(lasted)}
+    return Log(spans, order, by_timer=[rate * block for block in lasted], by_host=list(lasted))
 
 
 def test_an_effect_is_the_median_of_the_log_ratios_of_neighbours():
@@ -67,10 +68,10 @@ def test_a_sample_without_time_is_an_error():
 
 
 def test_sides_that_do_not_do_the_same_are_told_apart_by_what_differs():
-    same = {"returns": "Tensor of 2x3 float32", "threads": 1}
+    same = {"returns": "Tensor of 2x3 float32", "threads": "1"}
     agree(same, dict(same))
     with pytest.raises(CellFaultError, match="^the sides do not do the same: threads: 1 on base, 8 on head$") as found:
-        agree(same, same | {"threads": 8})
+        agree(same, same | {"threads": "8"})
     assert found.value.side is None
     with pytest.raises(CellFaultError, match="torch: None on base, 2.6 on head"):
         agree(same, same | {"torch": "2.6"})

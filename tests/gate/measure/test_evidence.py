@@ -1,13 +1,17 @@
 import json
+import math
+import subprocess
+import sys
 
 import pytest
 
 from bench_core.errors import BenchCoreError
 from bench_core.gate.measure.evidence import CONTROL, Dossier, Journal
+from bench_core.gate.workers.messages import SamplingPlan
 from bench_core.records.gate import CellEvidence, Effect
 
 CELL = CellEvidence("fills.time_fill(1)", "fills.time_fill", {"size": "1"}, "time", "seconds")
-PLAN = {"number": 3, "alternations": 4, "blocks": 1, "warm": True}
+PLAN = SamplingPlan(number=3, alternations=4, blocks=1, warm=True)
 
 
 @pytest.fixture
@@ -90,6 +94,29 @@ def test_a_gate_that_has_ended_keeps_nobody_out(journal):
         pass
     with Journal(journal.path).alone():
         assert journal.load([Dossier(CELL)]).effects == 3
+
+
+def test_a_gate_that_was_killed_keeps_nobody_out(journal):
+    code = f"import os; from {Journal.__module__} import Journal, Path\n"
+    code += f"with Journal(Path({str(journal.path)!r})).alone():\n    os._exit(9)\n"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
+    with journal.alone():
+        pass
+
+
+def test_the_journal_of_an_earlier_release_is_read(journal):
+    """It was written without the codec, NaN as such."""
+    plan = '{"number": 3, "alternations": 4, "blocks": 1, "warm": true}'
+    effect = '{"pair": 0, "parent": 0, "log_ratio": 0.3, "base": 1e-06, "head": 2, "samples": 4, "within": NaN, '
+    effect += '"order": NaN, "forked_first": "head"}'
+    line = (
+        f'{{"cell": "{CELL.name}", "control": false, "plan": {plan}, "spent": 0.5, "family": 40, "effect": {effect}}}'
+    )
+    journal.path.write_text(line + "\n")
+    dossier = Dossier(CELL)
+    assert journal.load([dossier]).family == 40
+    (found,) = dossier.effects
+    assert (dossier.plan, found.head, found.forked_first, math.isnan(found.within)) == (PLAN, 2.0, "head", True)
 
 
 def test_numbers_go_on_behind_those_of_cells_that_are_not_asked_for(journal):

@@ -8,8 +8,9 @@ import pytest
 
 from bench_core.gate.judge.cell import judge_cell
 from bench_core.gate.judge.rule import sharing
-from bench_core.gate.measure.evidence import Dossier, Journal
+from bench_core.gate.measure.evidence import Dossier
 from bench_core.gate.workers import nursery
+from bench_core.gate.workers.messages import NurseryTask, SamplingPlan, Source
 from bench_core.records.gate import Effect
 
 CALL = """
@@ -19,6 +20,7 @@ import thing
 def time_value():
     thing.value()
 """
+PLAN = SamplingPlan(number=1, alternations=8, blocks=1, warm=True)
 LOOP = "def value():\n    for _ in range({}):\n        pass\n"
 
 
@@ -74,32 +76,36 @@ def test_controls_are_measured_for_as_long_as_cells_are(sides):
 @pytest.fixture
 def module_folder(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
-    before = set(sys.modules)
+    before = dict(sys.modules)
     yield tmp_path
-    for name in set(sys.modules) - before:
+    for name in sys.modules.keys() - before.keys():
         del sys.modules[name]
+    sys.modules.update(before)
     importlib.invalidate_caches()
 
 
-def test_a_parent_imports_nothing_that_would_bring_in_what_is_compared(module_folder):
+@pytest.mark.parametrize("compared", ["compared_thing", "attrs"])
+def test_a_parent_imports_nothing_that_would_bring_in_what_is_compared(module_folder, compared):
+    """Not even what our own messages are written with, and what is built on that."""
     (module_folder / "compared_thing.py").touch()
-    (module_folder / "friend_of_it.py").write_text("import compared_thing\n")
+    (module_folder / "friend_of_it.py").write_text(f"import {compared}\n")
     (module_folder / "stranger.py").touch()
-    spec = {"start": "fork", "sources": {"base": {"packages": ["compared_thing"]}}}
-    nursery._import(spec, ["friend_of_it", "stranger"])
+    sources = {"base": Source((), (compared,), "")}
+    task = NurseryTask(sources, "", preload=(), core=None, start="fork", memory=None)
+    nursery._import(task, ["friend_of_it", "cattrs", "stranger"])
     assert "stranger" in sys.modules
-    assert not {"friend_of_it", "compared_thing"} & set(sys.modules)
+    assert not {"friend_of_it", compared} & set(sys.modules)
+    assert ("cattrs" in sys.modules) == (compared == "compared_thing")
 
 
 def test_evidence_that_was_seen_among_forty_cells_is_judged_among_forty(sides):
     made = sides(CALL, LOOP.format(2000))
     first = made.gate()
     draw = random.Random(0)
-    dossier = Dossier(first.dossiers[0].cell, plan={"number": 1, "alternations": 8, "blocks": 1, "warm": True})
+    dossier = Dossier(first.dossiers[0].cell, plan=PLAN)
     for pair in range(3):
         first.main.journal.add(dossier, Effect(pair, pair, draw.gauss(0, 1e-3), 1.0, 1.0, 8), 0.1, family=40)
     again = made.gate()
-    assert isinstance(again.main.journal, Journal)
     assert sharing(one.cell for one in again.dossiers) == 1
     assert again.settings.family == 40
     assert again.main.earlier.effects == 3
@@ -110,7 +116,7 @@ def test_the_earlier_gates_controls_count_though_todays_are_others(sides):
     made = sides(cases, "")
     first = made.gate(seed=1)
     control = first.controls[0]
-    control.plan = {"number": 1, "alternations": 8, "blocks": 1, "warm": True}
+    control.plan = PLAN
     first.main.journal.add(control, Effect(0, 0, 0.0, 1.0, 1.0, 8), 0.1, family=8)
     others = [made.gate(seed=seed) for seed in range(2, 8)]
     assert all(control.cell.name in {one.cell.name for one in gate.controls} for gate in others)

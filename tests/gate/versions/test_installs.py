@@ -402,7 +402,7 @@ def test_of_two_packages_of_one_name_the_first_is_the_one(store, tmp_path, wheel
 def test_a_dependency_of_one_install_comes_from_elsewhere_on_the_other(made, code):
     _, found, _, _ = made
     subjects = Subjects(found.base, Importable(Install("dep==2", "d", ("dep", "more"))), Path("x"), code=found.base)
-    assert [source(subjects, side, Path("c"))["packages"] for side in ("base", "head")] == [("dep",), ("dep", "more")]
+    assert [source(subjects, side, Path("c")).packages for side in ("base", "head")] == [("dep",), ("dep", "more")]
 
 
 def test_cells_that_one_install_does_not_have_are_named(made, code, tmp_path):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from bench_core.gate.why.cause import Called, Counts, Operator, Profile, cause, meaning, short
+from bench_core.gate.why.cause import InstructionCounts, cause, meaning, short
+from bench_core.gate.workers.messages import CalledFunction, Operator, Profile
 
 MIB = 2**20
 
@@ -12,7 +13,7 @@ def profile(calls=None, operators=None, bytecodes=None, peak=0.0, tensors=0.0, k
     return Profile(
         kind,
         {
-            name: Called(count, own, total[0] if total else own, "._C." not in name)
+            name: CalledFunction(count, own, total[0] if total else own, "._C." not in name)
             for name, (count, own, *total) in (calls or {}).items()
         },
         bytecodes,
@@ -28,7 +29,7 @@ def caused(base, head, counts=None, time=1.2):
 
 def counted(base, head):
     """Counts by function."""
-    return Counts(sum(base.values()), base), Counts(sum(head.values()), head)
+    return InstructionCounts(sum(base.values()), base), InstructionCounts(sum(head.values()), head)
 
 
 def test_an_operator_that_runs_once_more_is_named_with_both_counts():

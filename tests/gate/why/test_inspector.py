@@ -4,6 +4,7 @@ import pytest
 
 from bench_core.gate.why.inspector import _inspected, _native_name, look, profiled_at_first
 from bench_core.gate.workers import child
+from bench_core.gate.workers.messages import NotInspected
 from bench_core.timing.cells import SuiteDirectory
 
 CALLS = """
@@ -56,33 +57,33 @@ def seen(module_sides):
 
 def test_calls_are_counted_for_each_call_of_the_cell(seen):
     for answer in seen["calls.Call.time_total"].values():
-        assert answer["calls"]["thing.double"]["count"] == 2
-        assert answer["calls"]["builtins.sum"]["count"] == 1
+        assert answer.calls["thing.double"].count == 2
+        assert answer.calls["builtins.sum"].count == 1
 
 
 def test_bytecodes_are_counted_by_function_and_name(seen):
-    base, head = (seen["calls.Call.time_total"][side]["bytecodes"] for side in ("base", "head"))
+    base, head = (seen["calls.Call.time_total"][side].bytecodes for side in ("base", "head"))
     assert base == head
     assert base["thing.double"]["BINARY_OP"] == 2
 
 
 def test_what_serves_one_call_is_set_up_before_each(seen):
-    assert seen["calls.Once.time_pop"]["base"]["calls"]["list.pop"]["count"] == 2
+    assert seen["calls.Once.time_pop"]["base"].calls["list.pop"].count == 2
 
 
 def test_a_suite_without_torch_has_no_operators(seen):
-    assert seen["calls.Call.time_total"]["base"]["operators"] == {}
+    assert seen["calls.Call.time_total"]["base"].operators == {}
 
 
 def test_what_runs_in_another_process_is_not_looked_into(seen):
-    assert "in a process of its own" in seen["calls.Raw.timeraw_import"]["head"]["failed"]
+    assert "in a process of its own" in seen["calls.Raw.timeraw_import"]["head"].cause
 
 
 def test_a_side_that_dies_is_named_and_the_other_goes_on(seen):
     answers = seen["calls.Call.time_exit"]
-    assert answers["head"]["lost"]
-    assert answers["head"]["failed"].startswith("the process that looks at head has ended")
-    assert answers["base"]["calls"]["thing.leave"]["count"] == 1
+    assert answers["head"].lost
+    assert answers["head"].cause.startswith("the process that looks at head has ended")
+    assert answers["base"].calls["thing.leave"].count == 1
 
 
 def test_a_version_from_elsewhere_is_refused(sides):
@@ -91,7 +92,7 @@ def test_a_version_from_elsewhere_is_refused(sides):
     )
     with child.Watchdog() as watchdog:
         ((_, answers),) = look(made.subjects, ["calls.time_x"], "profile", watchdog)
-    assert "thing was imported from /elsewhere" in answers["base"]["failed"]
+    assert "thing was imported from /elsewhere" in answers["base"].cause
 
 
 SIZES = """
@@ -118,9 +119,9 @@ def test_of_a_memory_cell_the_first_call_is_looked_at(sides):
     with child.Watchdog() as watchdog:
         found = dict(look(made.subjects, ["calls.peakmem_fill", "calls.time_fill"], "profile", watchdog))
     for answer in found["calls.peakmem_fill"].values():
-        assert answer["peak"] > 2**22
-        assert answer["calls"]["thing.fill"]["count"] == 1
-    assert found["calls.time_fill"]["base"]["peak"] < 2**20
+        assert answer.peak > 2**22
+        assert answer.calls["thing.fill"].count == 1
+    assert found["calls.time_fill"]["base"].peak < 2**20
 
 
 IN_THIS_PROCESS = """
@@ -154,13 +155,13 @@ def suite(tmp_path_factory):
 def test_tensors_are_added_up_for_as_long_as_they_live(suite, cell, held):
     with suite.find(f"calls.{cell}").open() as opened:
         found = profiled_at_first(opened)
-    assert found["tensors"] == held * 2**20
-    assert found["operators"]["aten::empty"]["bytes"] == 3 * 2**20
+    assert found.tensors == held * 2**20
+    assert found.operators["aten::empty"].bytes == 3 * 2**20
 
 
 def test_instructions_are_counted_of_what_is_timed_only(suite):
     found = _inspected(suite, "calls.mem_list", lambda opened: pytest.fail("it was opened"))
-    assert found == {"failed": "it is not timed, and instructions are counted to stand beside a time"}
+    assert found == NotInspected("it is not timed, and instructions are counted to stand beside a time")
 
 
 @pytest.mark.parametrize(

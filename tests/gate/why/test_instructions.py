@@ -7,7 +7,9 @@ import pytest
 
 from bench_core.errors import BenchCoreError
 from bench_core.gate.why import instructions
+from bench_core.gate.why.cause import InstructionCounts
 from bench_core.gate.why.instructions import count, counts_of, functions
+from bench_core.gate.workers.messages import Dumps
 
 CALLS = """
 import thing
@@ -69,9 +71,8 @@ def test_a_count_is_the_median_less_what_counting_takes(tmp_path):
         path.write_text(f"fn=(1) work\n0 {count}\n")
         return str(path)
 
-    answer = {"number": 2, "dumps": [dump("a", 210), dump("b", 9000), dump("c", 214)], "empty": dump("empty", 14)}
-    assert counts_of(answer).total == 100
-    assert counts_of(answer).functions == {"work": 100}
+    dumps = Dumps(2, (dump("a", 210), dump("b", 9000), dump("c", 214)), dump("empty", 14))
+    assert counts_of(dumps) == InstructionCounts(100, {"work": 100})
 
 
 def test_a_missing_valgrind_is_named_with_what_to_install(sides, monkeypatch):

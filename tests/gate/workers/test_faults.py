@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import suppress
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -9,6 +10,16 @@ import pytest
 from bench_core.gate.judge.cell import judge_cell
 from bench_core.gate.versions.subjects import source
 from bench_core.gate.workers import child
+from bench_core.gate.workers.messages import (
+    NURSERY,
+    CellBegun,
+    CellTask,
+    CellTimed,
+    NurseryTask,
+    PairDone,
+    PairTask,
+    Ready,
+)
 
 CASES = """
 import thing
@@ -178,7 +189,7 @@ def running(sides):
     """A parent of workers, without a gate."""
     made = sides(CALL, VALUE)
     with child.Watchdog() as watchdog:
-        started = child.Child("bench_core.gate.workers.nursery", 0, watchdog)
+        started = child.Child(NURSERY, 0, watchdog)
         started.sides = made
         started.watchdog = watchdog
         yield started
@@ -195,10 +206,11 @@ def time_value():
 VALUE = "def value():\n    return 1\n"
 
 
-def spec(running, **changes):
-    sources = {side: source(running.sides.subjects, side, running.watchdog.folder) for side in ("base", "head")}
-    usual = {"sources": sources, "suite": str(running.sides.subjects.suite), "preload": [], "core": None}
-    return {**usual, "start": "fork", "memory": None, **changes}
+def task(running, **changes):
+    subjects = running.sides.subjects
+    sources = {side: source(subjects, side, running.watchdog.folder) for side in ("base", "head")}
+    usual = NurseryTask(sources, str(subjects.suite), preload=(), core=None, start="fork", memory=None)
+    return replace(usual, **changes)
 
 
 def test_a_timer_that_raises_is_the_error_of_its_cell(sides):
@@ -231,21 +243,24 @@ def now():
 """
 
 
-def job(*cells, **changes):
-    entries = [{"name": name, "plan": None, "plant": 0.0} for name in cells]
+def pair(*cells):
     versions = {"base": "base", "head": "head"}
-    return {"pair": 0, "seed": 1, "first": "head", "versions": versions, "cells": entries, "timeout": 20.0, **changes}
+    return PairTask(0, 1, "head", versions, tuple(CellTask(name, None, 0.0) for name in cells), timeout=20.0)
+
+
+def answers_to(running, cell):
+    return list(child.run_pair(running, pair(cell)))
 
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 def test_spawned_workers_do_as_forked_ones(running, start):
-    running.tell(spec(running, start=start))
-    assert running.answer() == {"ready": True}
-    answers = list(running.run(job("calls.time_value")))
-    reports = {answer["role"]: answer for answer in answers if "cell" in answer}
+    running.tell(task(running, start=start))
+    assert running.answer() == Ready()
+    answers = answers_to(running, "calls.time_value")
+    reports = {answer.role: answer for answer in answers if isinstance(answer, CellTimed)}
     assert reports.keys() == {"base", "head"}
-    assert all(len(report["spans"]) == report["plan"]["alternations"] for report in reports.values())
-    assert answers[-1]["finished"] == 0
+    assert all(len(report.log.spans) == report.settled.plan.alternations for report in reports.values())
+    assert answers[-1].pair == 0
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux lets a process adopt orphans")
@@ -253,25 +268,25 @@ def test_what_a_worker_leaves_behind_ends_with_its_pair(running):
     (running.sides.root / "head/thing/__init__.py").write_text(
         "import os, signal\n\nif not os.fork():\n    os.setsid()\n    signal.pause()\n\n\ndef value():\n    pass\n"
     )
-    running.tell(spec(running))
+    running.tell(task(running))
     running.answer()
-    assert any("cell" in answer for answer in list(running.run(job("calls.time_value"))))
+    assert any(isinstance(answer, CellTimed) for answer in answers_to(running, "calls.time_value"))
     (nursery,) = (one for one in psutil.Process().children() if "workers.nursery" in " ".join(one.cmdline()))
     assert nursery.children(recursive=True) == []
 
 
 def test_what_does_not_import_beforehand_is_left_to_the_workers(running):
-    running.tell(spec(running, preload=["no_such_module", "json.decoder"]))
-    assert running.answer() == {"ready": True}
-    assert "finished" in list(running.run(job("calls.time_value")))[-1]
+    running.tell(task(running, preload=("no_such_module", "json.decoder")))
+    assert running.answer() == Ready()
+    assert isinstance(answers_to(running, "calls.time_value")[-1], PairDone)
 
 
 def test_the_last_words_of_a_parent_that_dies_are_in_the_error(tmp_path, monkeypatch):
     (tmp_path / "dying.py").write_text("raise SystemExit('out of luck')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with child.Watchdog() as watchdog:
-        started = child.Child("bench_core.gate.workers.nursery", 0, watchdog)
-        started.tell({"core": None, "start": "fork", "sources": {}, "preload": ["dying"]})
+        started = child.Child(NURSERY, 0, watchdog)
+        started.tell(NurseryTask({}, "", ("dying",), core=None, start="fork", memory=None))
         with pytest.raises(child.LostError, match="has ended; it last wrote: out of luck"):
             started.answer()
         started.close()
@@ -280,10 +295,10 @@ def test_the_last_words_of_a_parent_that_dies_are_in_the_error(tmp_path, monkeyp
 def test_a_report_larger_than_a_pipe_holds_arrives(running):
     path = running.sides.subjects.suite / "calls.py"
     path.write_text(CALL + "\n\ntime_value.params = [['x' * 200_000]]\n")
-    running.tell(spec(running))
+    running.tell(task(running))
     running.answer()
     name = f"calls.time_value('{'x' * 200_000}')"
-    assert {answer.get("start") for answer in running.run(job(name))} >= {name}
+    assert name in {answer.cell for answer in answers_to(running, name) if isinstance(answer, CellBegun)}
 
 
 def test_a_closed_parent_leaves_no_open_file(sides):
@@ -291,6 +306,6 @@ def test_a_closed_parent_leaves_no_open_file(sides):
     here = psutil.Process()
     before = here.num_fds()
     with child.Watchdog() as watchdog:
-        child.Child("bench_core.gate.workers.nursery", 0, watchdog).close()
+        child.Child(NURSERY, 0, watchdog).close()
     assert here.num_fds() == before
     assert made.left_behind() == []

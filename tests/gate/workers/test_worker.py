@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from bench_core.gate.workers import worker
-from bench_core.gate.workers.plan import Plan, described
+from bench_core.gate.workers.messages import SamplingPlan, Source
+from bench_core.gate.workers.plan import described
 from bench_core.gate.workers.worker import balanced, blocks
 
 CASES = """
@@ -138,7 +139,7 @@ def test_number_1_sets_up_before_every_call(after):
 
 
 def test_a_number_that_is_asked_for_is_kept(after):
-    assert cell(after, "time_ten").plan["number"] == 10
+    assert cell(after, "time_ten").plan.number == 10
 
 
 def test_a_number_with_a_setup_gets_each_call_a_fresh_one(after):
@@ -161,7 +162,7 @@ def test_setup_cache_is_called_once_a_side(after):
 
 
 def test_what_is_timed_in_a_process_of_its_own_is_timed_there(after):
-    assert cell(after, "timeraw").plan["number"] == 2
+    assert cell(after, "timeraw").plan.number == 2
     assert cell(after, "timeraw").effects[0].base < 0.1
 
 
@@ -187,7 +188,7 @@ def test_each_side_leads_as_often_as_the_other(count):
 
 
 def test_the_same_seed_gives_the_same_blocks_and_another_one_others():
-    plan = Plan(number=1, alternations=40, blocks=4, warm=True)
+    plan = SamplingPlan(number=1, alternations=40, blocks=4, warm=True)
     one, same, other = (list(blocks(plan, random.Random(seed))) for seed in (1, 1, 2))
     assert one == same
     assert one != other
@@ -201,16 +202,16 @@ def test_a_module_from_elsewhere_is_refused(tmp_path, monkeypatch):
     (tmp_path / "elsewhere" / "proven_thing.py").touch()
     monkeypatch.syspath_prepend(str(tmp_path / "elsewhere"))
     __import__("proven_thing")
-    source = worker.Source((str(tmp_path / "here"),), ("proven_thing",), str(tmp_path))
+    source = Source((str(tmp_path / "here"),), ("proven_thing",), str(tmp_path))
     with pytest.raises(worker.VersionError, match="proven_thing was imported from .*elsewhere, and not from this"):
         worker.prove(source, Path("suite"))
-    worker.prove(worker.Source((str(tmp_path / "elsewhere"),), ("proven_thing",), str(tmp_path)), Path("suite"))
+    worker.prove(Source((str(tmp_path / "elsewhere"),), ("proven_thing",), str(tmp_path)), Path("suite"))
 
 
 def test_a_module_that_is_made_up_at_run_time_has_no_place_to_prove(tmp_path, monkeypatch):
     """As torch.ops, whose file is "_ops.py"."""
     monkeypatch.setitem(sys.modules, "made_up.ops", SimpleNamespace(__file__="_ops.py"))
-    worker.prove(worker.Source((str(tmp_path),), ("made_up",), str(tmp_path)), Path("suite"))
+    worker.prove(Source((str(tmp_path),), ("made_up",), str(tmp_path)), Path("suite"))
 
 
 def test_values_are_described_by_type_and_shape_and_not_by_number():

@@ -1,0 +1,142 @@
+"""Which pair comes next: its cells, their order, and how each is sampled. Starts no process and reads no clock."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from bench_core.gate.judge.rule import pairs_needed
+from bench_core.gate.measure.evidence import PAST, Dossier, Known
+from bench_core.gate.workers.messages import CellTask, PairTask, SamplingPlan
+from bench_core.gate.workers.plan import FEWEST_ALTERNATIONS
+from bench_core.records.gate import SIDES, GateSettings, Side
+from bench_core.records.version import VersionName
+
+PAIRS_OF_A_PARENT = 4
+"""Pairs that are forked from one parent, at least. The number is even, so each side is forked first as often."""
+
+MOST_PAIRS_OF_A_PARENT = 8
+"""Pairs that are forked from one parent, at most: short pairs continue until they have taken as long as the imports of
+the next parent would."""
+
+FEW_CELLS = 12
+"""Open cells of a gate, at most, for noisy ones to get more samples: with so few, starting a pair takes as long as
+sampling it."""
+
+MORE_SAMPLES = 3
+"""An undecided cell gets this many times the samples in each pair, once it has the fewest pairs that could decide it
+and at most `FEW_CELLS` are open."""
+
+LONG_PAIR = 1.0
+"""Seconds of one cell in a pair. A cell above it gets no more samples."""
+
+PAST_SHARE = 2
+"""Pairs of past and head take 1/`PAST_SHARE` of the usual samples. Pairs scatter more than the samples inside them, so
+as many pairs are needed, at half the time."""
+
+
+def is_enough(taken: int, seconds: float, starting: float) -> bool:
+    """Whether a parent has done its share. The number of its pairs is then even.
+
+    Args:
+        taken: pairs that it has forked.
+        seconds: since it was ready.
+        starting: seconds until it was ready.
+    """
+    long_enough = seconds > starting or taken >= MOST_PAIRS_OF_A_PARENT
+    return taken % 2 == 0 and taken >= PAIRS_OF_A_PARENT and long_enough
+
+
+class Schedule:
+    """Chooses the pairs of a gate, and numbers them and their parents.
+
+    Args:
+        timeout: a worker hangs after this many seconds without a sign of life.
+        lanes: how many lanes measure at once.
+        plants: slowdowns to add to cells of head, by name; 0.05 is 5 %.
+
+    Attributes:
+        pairs, parents: the next free numbers.
+    """
+
+    def __init__(self, known: Known, timeout: float, lanes: int, plants: Mapping[str, float]) -> None:
+        self._known = known
+        self._timeout = timeout
+        self._lanes = lanes
+        self._plants = plants
+        self.pairs = max(one.earlier.pair for one in known.compared)
+        self.parents = max(one.earlier.parent for one in known.compared)
+
+    @property
+    def _settings(self) -> GateSettings:
+        return self._known.main.settings
+
+    def next_parent(self) -> int:
+        with self._known.lock:
+            self.parents += 1
+            return self.parents - 1
+
+    def hash_seed(self, parent: int) -> int:
+        return random.Random(f"{self._settings.seed} hash {parent}").getrandbits(32)
+
+    def first_of(self, parent: int) -> Side:
+        """The side that is started first in the parent's first pair; later pairs alternate."""
+        return random.Random(f"{self._settings.seed} parent {parent}").choice(SIDES)
+
+    def pairs_of(self, lane: int, first: Side) -> list[PairTask]:
+        """The next pairs of a lane: one over the open cells of base and head, one over those of past and head, and one
+        over the controls. The peak memory is that of a process, so each such cell gets a pair of its own.
+
+        Args:
+            first: the side that is started first.
+        """
+        with self._known.lock:
+            groups: list[list[Dossier]] = []
+            for evidence in self._known.compared:
+                wanted = self._wanted(evidence.dossiers, lane)
+                alone = [dossier for dossier in wanted if dossier.cell.kind == "peakmemory"]
+                groups += [[dossier for dossier in wanted if dossier not in alone], *([one] for one in alone)]
+            groups.append(self._wanted(self._known.controls, lane))
+            return [self.pair_of(group, first, group[0].versions) for group in groups if group]
+
+    def _wanted(self, dossiers: Sequence[Dossier], lane: int) -> list[Dossier]:
+        """The open ones. Finding out how to sample a cell takes as long as several pairs of it, so one lane does it."""
+        return [
+            one for place, one in enumerate(dossiers) if not one.closed and (one.plan or place % self._lanes == lane)
+        ]
+
+    def pair_of(self, dossiers: Sequence[Dossier], first: Side, versions: tuple[VersionName, VersionName]) -> PairTask:
+        """A pair over these cells, in an order drawn for it."""
+        with self._known.lock:
+            pair, self.pairs = self.pairs, self.pairs + 1
+            few = sum(not dossier.closed for dossier in self._known.dossiers) <= FEW_CELLS
+            order = list(dossiers)
+            random.Random(f"{self._settings.seed} pair {pair}").shuffle(order)
+            cells = tuple(
+                CellTask(
+                    one.cell.name,
+                    self._plan(one, few=few),
+                    plant=0.0 if one.control else self._plants.get(one.cell.name, 0.0),
+                )
+                for one in order
+            )
+        return PairTask(pair, self._settings.seed, first, dict(zip(SIDES, versions, strict=True)), cells, self._timeout)
+
+    def _plan(self, dossier: Dossier, *, few: bool) -> SamplingPlan | None:
+        """How a cell is sampled in its next pair.
+
+        Args:
+            few: at most `FEW_CELLS` are open.
+        """
+        plan, settings = dossier.plan, self._known.evidence_of(dossier).settings
+        if plan is None:
+            return None
+        if dossier.versions == PAST:
+            alternations = max(FEWEST_ALTERNATIONS, plan.alternations // PAST_SHARE // 2 * 2)
+            plan = replace(plan, alternations=alternations, blocks=max(1, plan.blocks // PAST_SHARE))
+        pairs = len(dossier.effects)
+        noisy = pairs >= pairs_needed(settings.family, settings) and not dossier.control
+        if not few or not noisy or dossier.spent / pairs > LONG_PAIR:
+            return plan
+        return replace(plan, alternations=MORE_SAMPLES * plan.alternations, blocks=MORE_SAMPLES * plan.blocks)

@@ -1,0 +1,106 @@
+"""From what both sides report of a cell to an effect, or to a failure of the cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bench_core.gate.measure.blame import Blame
+from bench_core.gate.measure.effects import CellFaultError, agree, effect, reading
+from bench_core.gate.measure.evidence import Dossier, Known
+from bench_core.gate.workers.messages import (
+    CellFailed,
+    CellLeft,
+    CellRead,
+    CellTimed,
+    PairTask,
+    SamplingPlan,
+    Settled,
+)
+from bench_core.records.gate import SIDES, Effect, Side
+
+CellReport = CellTimed | CellRead | CellFailed | CellLeft
+"""What a worker reports when it has finished with a cell."""
+
+
+def settle(
+    dossier: Dossier,
+    reports: Mapping[Side, CellReport],
+    pair: PairTask,
+    parent: int,
+    spent: float,
+    known: Known,
+    blame: Blame,
+) -> None:
+    """Enter what a pair has found out about one cell: an effect, or a failure.
+
+    Args:
+        reports: both sides'.
+        spent: seconds that the pair took for it.
+    """
+    failures = {side: report for side, report in reports.items() if isinstance(report, CellFailed)}
+    if failures:
+        _fail(dossier, failures, known, blame)
+        return
+    try:
+        found = _effect(dossier, reports["base"], reports["head"], pair, parent)
+    except CellFaultError as fault:
+        with known.lock:
+            dossier.fail(str(fault), fault.side)
+        return
+    with known.lock:
+        if dossier.error is not None:  # another lane has found out in the meantime
+            return
+        dossier.effects.append(found)
+        dossier.spent += spent
+        blame.no_fault()
+        evidence = known.evidence_of(dossier)
+        evidence.journal.add(dossier, found, spent, evidence.settings.family)
+        if not dossier.control:  # controls are judged at the end
+            evidence.judge(dossier)
+
+
+def _fail(dossier: Dossier, failures: Mapping[Side, CellFailed], known: Known, blame: Blame) -> None:
+    """A cell that fails on one side alone is a suspect; one that skips itself on both sides is left out."""
+    raised = [side for side in SIDES if side in failures and not failures[side].skipped]
+    side = next(side for side in (*raised, *SIDES) if side in failures)
+    first = failures[side]
+    if len(failures) == 1 or len(raised) == 1:
+        what = first.stage if raised else "skips itself"
+        blame.suspect(dossier, f"{what}: {first.cause}", side, skips=not raised)
+        return
+    with known.lock:
+        if raised:
+            dossier.fail(f"{first.stage}: {first.cause}", None)
+        else:
+            dossier.closed = True
+            known.evidence_of(dossier).skipped[dossier.cell.name] = first.cause
+
+
+def _effect(dossier: Dossier, base: CellReport, head: CellReport, pair: PairTask, parent: int) -> Effect:
+    """The effect of one pair.
+
+    Raises:
+        CellFaultError: if the two sides cannot be compared.
+    """
+    where = {"pair": pair.pair, "parent": parent}
+    match base, head:
+        case CellTimed(), CellTimed():
+            plan = _agreed(dossier, base.settled, head.settled)
+            return effect(base.log, head.log, number=plan.number, first=pair.first, **where)
+        case CellRead(), CellRead():
+            _agreed(dossier, base.settled, head.settled)
+            return reading(_value(base), _value(head), first=pair.first, **where)
+        case _:
+            raise CellFaultError("the sides do not do the same: only one of them is timed", None)
+
+
+def _agreed(dossier: Dossier, base: Settled | None, head: Settled | None) -> SamplingPlan:
+    if base is not None and head is not None:
+        agree(base.seen, head.seen)
+        dossier.plan = dossier.plan or base.plan
+    assert dossier.plan is not None
+    return dossier.plan
+
+
+def _value(read: CellRead) -> float | None:
+    return None if read.nothing else read.value
