@@ -91,6 +91,7 @@ class Sides:
         self.root = root
         self.temporary = root / "temporary"
         self.temporary.mkdir(parents=True)
+        self._others = set(psutil.Process().children(recursive=True))  # such as the browser of another test
         self.subjects = Subjects(
             self._version("base", base),
             self._version("head", base if head is None else head),
@@ -142,7 +143,8 @@ class Sides:
 
     def left_behind(self):
         """Processes and temporary files that should be gone."""
-        return [*psutil.Process().children(recursive=True), *self.temporary.iterdir()]
+        left = set(psutil.Process().children(recursive=True)) - self._others
+        return [*left, *self.temporary.iterdir()]
 
 
 @pytest.fixture(scope="module")
