@@ -69,7 +69,7 @@ def test_an_idiom_that_does_not_keep_parameters_tied_is_marked_so_where_it_is_co
     text = " ".join(owner.__doc__.split())
     words = {
         Tie.ONE_MEMORY: "two parameters over one memory",
-        Tie.SEPARATE: "a memory of its own",
+        Tie.SEPARATE: "memory of its own",
         Tie.REFUSED: "refuse",
     }
     broken = [idiom for idiom in idioms(owner) if KEEPS_TIED[idiom] is not Tie.ONE_PARAMETER]
