@@ -268,3 +268,5 @@ def test_without_trials_any_probability_is_possible():
 def test_there_are_no_more_failures_than_trials():
     with pytest.raises(ValueError, match="3 failures in 2 trials"):
         clopper_pearson(3, 2)
+    with pytest.raises(ValueError, match="-1 failures"):
+        clopper_pearson(-1, 2)

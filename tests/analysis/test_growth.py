@@ -4,8 +4,10 @@ import math
 import random
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from bench_core.analysis import growth
 from bench_core.analysis.growth import UNSURE, deviation, growths
 from bench_core.analysis.series import series
 from bench_core.records.report import RunKey
@@ -58,6 +60,18 @@ def test_a_law_bends_where_its_slope_grows_fivefold(grow, snapshot):
     assert 1024**2 <= found.bend <= 4096**2
     assert found.follows
     assert found.sentence == snapshot
+
+
+@pytest.mark.parametrize(
+    ("numbers", "points", "added"), [(2, 6, 8), (4, 6, 48), (4, 7, 28), (2, 3, 16), (4, 5, math.inf)]
+)
+def test_the_criterion_adds_for_each_number_and_forbids_those_with_too_few_points(numbers, points, added):
+    assert growth._penalty(numbers, points) == added  # 2 K + 2 K (K + 1) / (n - K - 1)
+
+
+def test_a_bend_has_two_points_or_more_on_either_side():
+    places = list(growth._knots(np.array([1.0, 10.0, 40.0, 80.0, 800.0])))
+    assert places == pytest.approx([10 * 4 ** (k / 8) for k in range(8)] + [40 * 2 ** (k / 8) for k in range(8)])
 
 
 def test_a_law_may_bend_down(grow):
