@@ -69,7 +69,7 @@ def test_the_criterion_adds_for_each_number_and_forbids_those_with_too_few_point
     assert growth._penalty(numbers, points) == added  # 2 K + 2 K (K + 1) / (n - K - 1)
 
 
-def test_a_bend_has_two_points_or_more_on_either_side():
+def test_places_for_a_bend_leave_two_points_or_more_on_either_side():
     places = list(growth._knots(np.array([1.0, 10.0, 40.0, 80.0, 800.0])))
     assert places == pytest.approx([10 * 4 ** (k / 8) for k in range(8)] + [40 * 2 ** (k / 8) for k in range(8)])
 
