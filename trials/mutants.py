@@ -42,15 +42,36 @@ TARGETS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "growth": ("bench_core/analysis/growth.py", ("tests/analysis/test_growth.py", "tests/analysis/test_build.py")),
     "idioms": ("bench_core/analysis/idioms.py", ("tests/analysis/test_idioms.py", "tests/analysis/test_build.py")),
     "judge": ("bench_core/gate/judge/*.py", ("tests/gate/judge",)),
-    "plan": ("bench_core/gate/workers/plan.py", ("tests/gate/workers/test_worker.py",)),
-    "worker": ("bench_core/gate/workers/worker.py", ("tests/gate/workers/test_worker.py",)),
-    "effects": ("bench_core/gate/measure/effects.py", ("tests/gate/measure",)),
-    "evidence": ("bench_core/gate/measure/evidence.py", ("tests/gate/measure",)),
-    "discover": ("bench_core/gate/measure/discover.py", ("tests/gate/measure",)),
-    "supervise": ("bench_core/gate/measure/supervise.py", ("tests/gate/measure",)),
-    "versions": ("bench_core/gate/versions/*.py", ("tests/gate/versions",)),
+    "plan": (
+        "bench_core/gate/workers/plan.py",
+        ("tests/gate/workers/test_plan.py", "tests/gate/workers/test_blocks.py", "tests/gate/workers/test_worker.py"),
+    ),
+    "worker": (
+        "bench_core/gate/workers/worker.py",
+        ("tests/gate/workers/test_blocks.py", "tests/gate/workers/test_worker.py", "tests/gate/workers/test_faults.py"),
+    ),
+    "schedule": ("bench_core/gate/measure/schedule.py", ("tests/gate/measure/test_schedule.py",)),
+    "supervise": (
+        "bench_core/gate/measure/supervise.py",
+        ("tests/gate/measure/test_supervise.py", "tests/gate/workers/test_faults.py"),
+    ),
+    "blame": ("bench_core/gate/measure/blame.py", ("tests/gate/measure/test_blame.py",)),
+    "settle": ("bench_core/gate/measure/settle.py", ("tests/gate/measure/test_blame.py",)),
+    "effects": ("bench_core/gate/measure/effects.py", ("tests/gate/measure/test_effects.py",)),
+    "evidence": (
+        "bench_core/gate/measure/evidence.py",
+        ("tests/gate/measure/test_evidence.py", "tests/gate/measure/test_schedule.py"),
+    ),
+    "discover": ("bench_core/gate/measure/discover.py", ("tests/gate/measure/test_discover.py",)),
+    "versions": (
+        "bench_core/gate/versions/*.py",
+        ("tests/gate/versions/test_versions.py", "tests/gate/versions/test_installs.py"),
+    ),
 }
 """For each target, the modules that are mutated (a pattern) and the tests that must catch the mutants."""
+
+OF_ALL_MODULES = ("tests/test_layers.py",)
+"""Tests that read the source of every module; they come last in each target."""
 
 EXPLAINED = Path(__file__).with_name("survivors.toml")
 """Mutants that no test can or need catch, each with the reason."""
@@ -252,7 +273,7 @@ class Target:
         modules = tuple(sorted(path.relative_to(TOOL).as_posix() for path in TOOL.glob(pattern)))
         if not modules:
             raise BenchCoreError(f"no module is {pattern}: mend `TARGETS` in trials/mutants.py.")
-        return cls(name, modules, tests)
+        return cls(name, modules, (*tests, *OF_ALL_MODULES))
 
     def protocol(self) -> dict[str, str]:
         held = [
