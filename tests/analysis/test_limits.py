@@ -111,6 +111,7 @@ def test_between_two_sizes_the_ceiling_is_interpolated_over_logarithms(limit, me
     fill = memory("fill", {"256x256": 80 * GIGA, "1024x1024": 20 * GIGA})
     found = limit(job("512x512", 1e-3, writes=1), fill)
     assert found.ceiling == pytest.approx(40 * GIGA)
+    assert found.share.confidence == pytest.approx(0.97)  # of three intervals of 99 %
     assert found.yardstick == (
         "limits.Memory.time_fill(cpu, 1, 256x256) and limits.Memory.time_fill(cpu, 1, 1024x1024)"
     )
@@ -263,6 +264,7 @@ def test_what_is_no_time_and_what_declares_nothing_has_no_limit(make_subject, me
     cells = [
         make_cell("f.C.peakmem_it", {"size": "256x256"}, 1e6, writes=1, kind="peakmemory", unit="bytes"),
         make_cell("f.C.time_it", {"size": "256x256"}, 1e-3),
+        make_cell("f.C.time_negative", {"size": "256x256"}, -1e-3, writes=1),  # a clock was set back
     ]
     assert limits(make_subject([*cells, *memory("fill", {"256x256": GIGA}), *loop])) == ()
 
@@ -303,6 +305,8 @@ CACHES = {"L1d": 32 << 10, "L2": 1 << 20, "L3": 32 << 20}
 def test_the_level_is_the_smallest_cache_that_has_room_for_more_than_the_weight(size, where):
     assert level(size, CACHES) == where
     assert level(size, dict(reversed(CACHES.items()))) == where
+    names = {"L1d": "c", "L2": "b", "L3": "a"}
+    assert level(size, {names[name]: room for name, room in CACHES.items()}) == names.get(where, where)
     assert level(size, {}) == ""
 
 
