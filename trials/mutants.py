@@ -53,7 +53,7 @@ TARGETS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "schedule": ("bench_core/gate/measure/schedule.py", ("tests/gate/measure/test_schedule.py",)),
     "supervise": (
         "bench_core/gate/measure/supervise.py",
-        ("tests/gate/measure/test_supervise.py", "tests/gate/workers/test_faults.py"),
+        ("tests/gate/measure/test_lanes.py",),
     ),
     "blame": ("bench_core/gate/measure/blame.py", ("tests/gate/measure/test_blame.py",)),
     "settle": ("bench_core/gate/measure/settle.py", ("tests/gate/measure/test_blame.py",)),
@@ -65,10 +65,16 @@ TARGETS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "discover": ("bench_core/gate/measure/discover.py", ("tests/gate/measure/test_discover.py",)),
     "versions": (
         "bench_core/gate/versions/*.py",
-        ("tests/gate/versions/test_versions.py", "tests/gate/versions/test_installs.py"),
+        (
+            "tests/gate/versions/test_versions.py",
+            "tests/gate/versions/test_installs.py",
+            # A whole gate, which takes as long as all the others.
+            "--deselect=tests/gate/versions/test_installs.py::test_an_install_that_is_slower_is_a_regression",
+        ),
     ),
 }
-"""For each target, the modules that are mutated (a pattern) and the tests that must catch the mutants."""
+"""For each target, the modules that are mutated (a pattern) and the tests that must catch the mutants, with options of
+pytest."""
 
 OF_ALL_MODULES = ("tests/test_layers.py",)
 """Tests that read the source of every module; they come last in each target."""
@@ -279,6 +285,7 @@ class Target:
         held = [
             path
             for test in self.tests
+            if not test.startswith("--")
             for path in ((TOOL / test).rglob("*.py") if (TOOL / test).is_dir() else [TOOL / test])
         ]
         return {"modules": digest(TOOL / module for module in self.modules), "tests": digest(held)}
