@@ -69,9 +69,10 @@ def test_finding_out_how_to_sample_a_cell_is_left_to_one_lane(make):
     assert all(len(plans(schedule.pairs_of(lane, "base"))) == 3 for lane in range(2))
 
 
-def test_each_peak_memory_has_a_pair_of_its_own(make):
-    _, schedule = make("a.peakmem_a", "b.peakmem_b", kind="peakmemory")
-    assert [len(pair.cells) for pair in schedule.pairs_of(0, "base")] == [1, 1]
+@pytest.mark.parametrize(("kind", "cells"), [("peakmemory", [1, 1]), ("memory", [2]), ("track", [2])])
+def test_each_peak_memory_alone_has_a_pair_of_its_own(make, kind, cells):
+    _, schedule = make("a.mem_a", "b.mem_b", kind=kind)
+    assert [len(pair.cells) for pair in schedule.pairs_of(0, "base")] == cells
 
 
 @pytest.mark.parametrize("kind", ["enough", "too few pairs", "too many cells", "too long"])
