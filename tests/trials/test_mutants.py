@@ -48,3 +48,10 @@ def test_every_target_has_modules_and_tests():
         target = mutants.Target.named(name)
         paths = [test.removeprefix("--deselect=").partition("::")[0] for test in target.tests]
         assert all((mutants.TOOL / path).exists() for path in paths)
+
+
+def test_a_mutant_that_is_explained_is_of_a_line_that_is_still_there():
+    sources = {}
+    for module, was, _ in mutants.explained():
+        text = sources.setdefault(module, " ".join((mutants.TOOL / module).read_text().split()))
+        assert was in text, f"{module}: {was}"

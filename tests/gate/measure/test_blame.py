@@ -81,6 +81,7 @@ def test_a_worker_is_lost_over_the_first_cell_that_is_not_finished(known, blame)
     dossier, control = known.dossiers[0], known.controls[0]
     blame.lost([dossier, control], "killed", "head")
     assert (dossier.error, control.error) == ("killed", None)
+    assert not blame.next_suspect().hangs
 
 
 def test_the_gate_gives_up_after_more_than_most_faults_in_a_row(blame):
