@@ -62,7 +62,7 @@ TARGETS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         "bench_core/gate/measure/evidence.py",
         ("tests/gate/measure/test_evidence.py", "tests/gate/measure/test_schedule.py"),
     ),
-    "discover": ("bench_core/gate/measure/discover.py", ("tests/gate/measure/test_discover.py",)),
+    "discover": ("bench_core/gate/measure/discover.py", ("tests/gate/measure/test_found.py",)),
     "versions": ("bench_core/gate/versions/[!iv]*.py", ("tests/gate/versions/test_versions.py",)),
     "installs": (
         "bench_core/gate/versions/[iv]*.py",
