@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import signal
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,6 @@ import pytest
 from bench_core import clock as clocks
 from bench_core.errors import BenchCoreError
 from bench_core.gate.judge.rule import pairs_needed
-from bench_core.gate.measure import supervise
 from bench_core.gate.measure.blame import MOST_FAULTS
 from bench_core.gate.measure.discover import Found
 from bench_core.gate.measure.evidence import Journal
@@ -316,6 +316,7 @@ def test_a_nursery_that_dies_in_a_pair_is_blamed_on_the_cell_that_was_begun(make
     nurseries.says = says
     run(gate)
     assert (gate.dossiers[0].error, gate.dossiers[0].error_side) == ("its parent has ended", None)
+    assert [parent for parent, _ in nurseries.pairs] == [1]  # nothing more is asked of it
 
 
 def test_nurseries_that_never_load_end_the_gate(make, nurseries):
@@ -347,18 +348,44 @@ def test_a_lane_waits_for_the_others_to_find_out_how_to_sample(make, nurseries):
     assert not {pair.pair for _, pair in nurseries.pairs if pair.cells[0].plan is None} - {0, 1}
 
 
-def test_only_the_main_thread_treats_signals_like_an_interrupt(monkeypatch):
+def test_only_the_main_thread_treats_signals_like_an_interrupt():
     done = []
 
     def elsewhere():
         with interruptible():
-            done.append(supervise.signal.getsignal(supervise.signal.SIGTERM))
+            done.append(signal.getsignal(signal.SIGTERM))
 
-    before = supervise.signal.getsignal(supervise.signal.SIGTERM)
-    thread = threading.Thread(target=elsewhere)
-    thread.start()
-    thread.join()
-    assert done == [before]
-    with interruptible():
-        assert supervise.signal.getsignal(supervise.signal.SIGTERM) is supervise.signal.default_int_handler
-    assert supervise.signal.getsignal(supervise.signal.SIGTERM) == before
+    def heard(number, frame):
+        pass
+
+    before = signal.signal(signal.SIGTERM, heard)
+    try:
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+        assert done == [heard]
+        with interruptible():
+            assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+        assert signal.getsignal(signal.SIGTERM) is heard
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_an_interrupt_ends_the_nurseries_that_run(make, nurseries, monkeypatch):
+    waiting, killed = threading.Event(), threading.Event()
+
+    def load():
+        waiting.set()
+        killed.wait(timeout=5)
+        raise child.LostError("has ended")
+
+    def interrupt(progress):
+        waiting.wait(timeout=5)
+        raise KeyboardInterrupt
+
+    nurseries.loads = load
+    monkeypatch.setattr(Nursery, "kill", lambda self: killed.set())
+    with pytest.raises(KeyboardInterrupt):
+        make("a.time_a").run(interrupt, every=0.01)
+    assert killed.is_set()
+    assert nurseries.closed == len(nurseries.tasks) == 1
