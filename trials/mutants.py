@@ -44,11 +44,11 @@ TARGETS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "judge": ("bench_core/gate/judge/*.py", ("tests/gate/judge",)),
     "plan": (
         "bench_core/gate/workers/plan.py",
-        ("tests/gate/workers/test_plan.py", "tests/gate/workers/test_blocks.py", "tests/gate/workers/test_worker.py"),
+        ("tests/gate/workers/test_plan.py", "tests/gate/workers/test_blocks.py"),
     ),
     "worker": (
         "bench_core/gate/workers/worker.py",
-        ("tests/gate/workers/test_blocks.py", "tests/gate/workers/test_worker.py"),
+        ("tests/gate/workers/test_blocks.py",),
     ),
     "schedule": ("bench_core/gate/measure/schedule.py", ("tests/gate/measure/test_schedule.py",)),
     "supervise": (

@@ -6,8 +6,10 @@ import os
 import random
 import sys
 import threading
+from collections import Counter
 from contextlib import contextmanager
 from multiprocessing import Pipe
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -37,6 +39,8 @@ from bench_core.gate.workers.worker import (
     _value,
     _warm_up,
     attempt,
+    balanced,
+    blocks,
     cause,
     find,
     forget,
@@ -435,3 +439,36 @@ def test_a_cell_that_cannot_be_found_is_looked_for_again_in_its_turn():
 
     pair = PairTask(0, 1, "base", {}, tuple(CellTask(name, None, 0.0) for name in ("a", "broken", "c")), timeout=1.0)
     assert find(SimpleNamespace(find=find_it), pair) == {"a": "A", "c": "C"}
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 40])
+def test_each_side_leads_as_often_as_the_other(count):
+    found = Counter(balanced(count, random.Random(3)))
+    assert abs(found["base"] - found["head"]) == count % 2
+
+
+def test_the_same_seed_gives_the_same_blocks_and_another_one_others():
+    plan = SamplingPlan(number=1, alternations=40, blocks=4, warm=True)
+    one, same, other = (list(blocks(plan, random.Random(seed))) for seed in (1, 1, 2))
+    assert one == same
+    assert one != other
+    assert len(one) == 4
+    assert [len(firsts) for _, firsts in one] == [10, 10, 10, 10]
+
+
+def test_a_module_from_elsewhere_is_refused(tmp_path, monkeypatch):
+    for name in ("here", "elsewhere"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "elsewhere" / "proven_thing.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path / "elsewhere"))
+    __import__("proven_thing")
+    source = Source((str(tmp_path / "here"),), ("proven_thing",), str(tmp_path))
+    with pytest.raises(worker.VersionError, match="proven_thing was imported from .*elsewhere, and not from this"):
+        worker.prove(source, Path("suite"))
+    worker.prove(Source((str(tmp_path / "elsewhere"),), ("proven_thing",), str(tmp_path)), Path("suite"))
+
+
+def test_a_module_that_is_made_up_at_run_time_has_no_place_to_prove(tmp_path, monkeypatch):
+    """As torch.ops, whose file is "_ops.py"."""
+    monkeypatch.setitem(sys.modules, "made_up.ops", SimpleNamespace(__file__="_ops.py"))
+    worker.prove(Source((str(tmp_path),), ("made_up",), str(tmp_path)), Path("suite"))

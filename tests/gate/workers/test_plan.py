@@ -246,3 +246,11 @@ def test_values_are_described_to_three_levels_and_twenty_items():
     assert described([0] * 21) == f"list of 21 ({'; '.join(['int'] * 20)})"
     assert described(dict.fromkeys(range(100, 121))).count("NoneType") == 20
     assert described({"b": 1, "a": 2}) == "dict of 2 (a: int; b: int)"  # sides may fill a dict in another order
+
+
+def test_values_are_described_by_type_and_shape_and_not_by_number():
+    numpy = pytest.importorskip("numpy")
+    assert described([1, 2]) == described([3, 4]) == "list of 2 (int; int)"
+    assert described({"a": 1.0}) != described({"b": 1.0})
+    assert described(numpy.zeros((2, 3), "int8")) == "ndarray of 2x3 int8"
+    assert described(numpy.zeros((2, 3), "int8")) != described(numpy.zeros((3, 2), "int8"))
