@@ -232,7 +232,8 @@ def test_likeness_is_only_told_from_four_parents_or_more_most_of_which_have_two_
     assert (timed(few).unit, timed(enough).unit) == ("pair", "parent")
     alike = offsets(8, 4, 0.004, 0.0002, middle=DOWN)
     lone = [effect(100 + pair, DOWN, parent=100 + pair) for pair in range(8)]
-    assert (timed((*alike, *lone)).unit, timed((*alike, *lone[1:])).unit) == ("pair", "parent")
+    assert [timed((*alike, *lone[:count])).unit for count in (7, 8)] == ["parent", "pair"]
+    assert timed((*alike, *(effect(100 + pair, DOWN, parent=100 + pair) for pair in range(9)))).unit == "pair"
 
 
 def test_the_order_of_the_parents_is_that_in_which_they_began():
@@ -447,6 +448,13 @@ def test_a_control_that_finds_a_difference_takes_every_regression_away(middle):
     assert (doubted.decided, doubted.reason) == (False, found.reason)
     assert numbers(found.reason) == [round(100 * math.expm1(middle), 1)]
     assert found.verdict == "inconclusive"
+
+
+def test_a_control_that_finds_a_difference_explains_no_cell_that_was_unsure_anyway():
+    found = judge(record(UNSURE, SAME, controls=(cell(effects([UP] * 30)),)))
+    assert found.control_differs
+    assert found.verdict == "inconclusive"
+    assert found.reason.endswith(f"{UNSURE.name}, {found.cells[0].judgement.reason}")
 
 
 def test_a_control_that_finds_no_difference_takes_nothing_away():
