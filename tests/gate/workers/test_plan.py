@@ -79,6 +79,7 @@ def test_a_short_call_has_an_untimed_one_before_each_sample_and_a_long_one_none(
 def test_the_samples_of_both_sides_in_a_pair_take_at_most_the_span_of_a_pair():
     plan = agreed(look(LONG_CALL), look(LONG_CALL))
     assert 2 * plan.alternations * plan.number * LONG_CALL == pytest.approx(PAIR_SPAN, rel=0.05)
+    assert agreed(look(1.25 * LONG_CALL), look(1.25 * LONG_CALL)).alternations == 20  # 0.1 s of 5 ms
     warm = agreed(look(LONG_CALL / 2), look(LONG_CALL / 2))  # with an untimed call before each sample
     assert 2 * warm.alternations * (warm.number + 1) * LONG_CALL / 2 == pytest.approx(PAIR_SPAN, rel=0.05)
 
@@ -133,6 +134,12 @@ def test_a_first_look_tells_the_time_of_a_call_and_of_a_setup_and_what_was_seen(
     assert (found.number, found.call, found.setup) == (1, 1 / 1024, 0.25)
     assert (found.seen["check"], found.seen["returns"]) == ("int", "list of 1 (float)")
     assert opened.done[:3] == ["fresh", "call", "fresh"]  # after the check, and after the first call
+
+
+def test_what_a_first_call_imports_is_never_garbage(host):
+    gc.unfreeze()
+    prepare(Opened(host), seed=1)
+    assert gc.get_freeze_count() > 0
 
 
 def test_a_short_call_is_repeated_until_a_sample_lasts_its_span(host):
