@@ -165,7 +165,6 @@ def test_a_call_that_fails_in_a_later_block_is_an_error_of_its_side_and_the_next
         thread.start()
     for thread in threads:
         thread.join(timeout=20)
-    gc.unfreeze()
     for end in ends.values():
         end.close()
     (failed,) = (report for report in reports["head"] if isinstance(report, CellFailed))
@@ -393,7 +392,7 @@ def test_a_plant_slows_head_alone(monkeypatch, role, slower):
     host = FakeClock()
 
     def tick():  # a wait ends only if time passes as the clock is read
-        host.advance(1 / 2**20)
+        host.advance(1 / 2**16)
         return host.now
 
     monkeypatch.setattr(clock, "host", tick)
