@@ -25,7 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
 from bench_core import clock
@@ -249,12 +249,15 @@ class Copy:
         # A mutant that never ends would outlive a trial that is killed, but for the limit on its processor time.
         limited = ["sh", "-c", f'ulimit -t {math.ceil(limit or 3600)} && exec "$@"', "sh"]
         command = [*limited, sys.executable, "-m", "pytest", "-x", "-q", *(f"-pno:{name}" for name in UNUSED), *tests]
-        with subprocess.Popen(
-            command, cwd=self.root, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            start_new_session=True,
+        with TemporaryFile("w+") as output, subprocess.Popen(
+            command, cwd=self.root, env=environment, stdout=output, stderr=subprocess.DEVNULL, start_new_session=True,
         ) as process:  # fmt: skip
             try:
-                return process.wait(limit) == 0
+                status = process.wait(limit)
+                output.seek(0)
+                return (
+                    status == 0 and re.search(r"[0-9] passed\b", output.read()) is not None
+                )  # a mutant may end its process with status 0
             except subprocess.TimeoutExpired:
                 return False
             finally:  # what the tests have started, too

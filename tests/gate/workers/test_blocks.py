@@ -1,13 +1,15 @@
 """What a worker does in a pair, in this process: its turns, its blocks and its failures."""
 
 import gc
+import importlib.util
 import math
 import os
 import random
 import sys
 import threading
+import weakref
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import Pipe
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +19,8 @@ import pytest
 from bench_core import clock
 from bench_core.gate.workers import worker
 from bench_core.gate.workers.messages import (
+    TURNS,
+    CellBegun,
     CellFailed,
     CellLeft,
     CellTask,
@@ -26,6 +30,7 @@ from bench_core.gate.workers.messages import (
     PairTask,
     SamplingPlan,
     Source,
+    TurnDone,
 )
 from bench_core.gate.workers.worker import (
     CellError,
@@ -44,6 +49,7 @@ from bench_core.gate.workers.worker import (
     cause,
     find,
     forget,
+    load,
     work,
 )
 from bench_core.records.gate import SIDES
@@ -237,6 +243,38 @@ def test_both_sides_act_one_after_the_other_and_only_first_looks_are_sent(first)
     assert both({side: lambda side=side: side for side in SIDES}, first) == {side: (side, None) for side in SIDES}
 
 
+@pytest.mark.parametrize("role", SIDES)
+@pytest.mark.parametrize("first", SIDES)
+def test_the_second_side_waits_for_the_first_before_it_acts(role, first):
+    events = []
+    peer = SimpleNamespace(
+        recv_bytes=lambda: events.append("wait") or TURNS.line(TurnDone(None)).encode(),
+        send_bytes=lambda message: events.append("tell"),
+    )
+    turns = Turns(role, peer, memoryview(bytearray(16)).cast("Q"))
+    turns.each(first, "setup", lambda: events.append("act"))
+    assert events == (["act", "tell", "wait"] if role == first else ["wait", "act", "tell"])
+
+
+@pytest.mark.parametrize("first", SIDES)
+def test_both_sides_are_in_step_after_a_failure(first):
+    looks = [FirstLook({}, number, 0.0, 0.0) for number in (1, 2)]
+    got = {}
+
+    def run(turns, side):
+        with suppress(CellError, PeerFailedError):
+            turns.each(first, "setup", lambda: 1 / 0 if side == "base" else looks[0])
+        got[side] = turns.each(first, "setup", lambda: looks[1])
+
+    with two() as (turns, _, _):
+        threads = [threading.Thread(target=run, args=(turns[side], side), daemon=True) for side in SIDES]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=20)
+    assert got == dict.fromkeys(SIDES, (looks[1], looks[1]))
+
+
 @pytest.mark.parametrize("first", SIDES)
 def test_what_one_side_raises_the_other_is_told_of(first):
     found = both({"base": lambda: 1 / 0, "head": lambda: 1}, first)
@@ -411,6 +449,51 @@ def test_what_is_no_time_is_read_once(value, nothing):
     found = reported(Cell(opened), CellTask("a", PLAN, 0.0))
     assert found.nothing is nothing
     assert math.isnan(found.value) if nothing else found.value == value
+
+
+class Thing:
+    """It can be referred to weakly."""
+
+
+def test_what_is_garbage_before_a_pair_is_not_kept_in_it(tmp_path):
+    one = Thing()
+    one.itself, gone = one, weakref.ref(one)
+    gc.disable()
+    try:
+        del one
+        pair = PairTask(0, 1, "base", {}, (), timeout=1.0)
+        assert work(Source((), (), ""), SimpleNamespace(path=tmp_path), {}, pair, NoPeer(), None) == ()
+    finally:
+        gc.enable()
+    assert gone() is None
+
+
+def test_a_pair_tells_what_its_cells_have_imported(tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "this_late", raising=False)
+    opened = Opened(lambda: sys.modules.setdefault("this_late", SimpleNamespace()))
+    pair = PairTask(0, 1, "base", {}, (CellTask("a", PLAN, 0.0),), timeout=1.0)
+    told = []
+    found = work(Source((), (), ""), SimpleNamespace(path=tmp_path), {"a": Cell(opened)}, pair, NoPeer(), told.append)
+    del sys.modules["this_late"]
+    assert found == ("this_late",)
+    assert [type(one) for one in told] == [CellBegun, CellTimed]
+
+
+def test_a_version_comes_first_in_the_import_path_and_its_packages_are_imported_anew(tmp_path, monkeypatch):
+    forgotten, before = [], list(sys.path)
+    monkeypatch.setattr(worker, "forget", forgotten.append)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "cases").mkdir()
+    (tmp_path / "cases/__init__.py").touch()
+    assert importlib.util.find_spec("made_late") is None  # the folder's files are remembered by its age
+    age = tmp_path.stat()
+    (tmp_path / "made_late.py").touch()
+    os.utime(tmp_path, ns=(age.st_atime_ns, age.st_mtime_ns))
+    suite = load(Source(("/base", "/code"), ("thing",), "/caches"), str(tmp_path / "cases"))
+    assert forgotten == [{"bench_core", "thing"}]
+    assert sys.path == ["/base", "/code", str(tmp_path), *before]
+    assert suite.path == tmp_path / "cases"
+    assert importlib.util.find_spec("made_late") is not None
 
 
 def test_packages_are_forgotten_with_all_that_is_in_them_and_with_what_is_built_on_them(monkeypatch):
