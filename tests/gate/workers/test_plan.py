@@ -136,9 +136,14 @@ def test_a_first_look_tells_the_time_of_a_call_and_of_a_setup_and_what_was_seen(
 
 
 def test_what_a_first_call_imports_is_never_garbage(host):
-    before = gc.get_freeze_count()
-    prepare(Opened(host), seed=1)
+    before, collected = gc.get_freeze_count(), []
+    gc.callbacks.append(lambda phase, info: collected.append(info["generation"]))
+    try:
+        prepare(Opened(host), seed=1)
+    finally:
+        gc.callbacks.pop()
     assert gc.get_freeze_count() > before
+    assert 2 in collected  # what is garbage by then is not kept
 
 
 def test_a_short_call_is_repeated_until_a_sample_lasts_its_span(host):
@@ -200,7 +205,9 @@ def test_a_planted_slowdown_is_a_wait_of_that_share_in_each_timed_span(host, mon
         return host.now
 
     monkeypatch.setattr(clocks, "host", tick)
-    found = sampler(opened, 4, warm=False, plant=plant)()
+    sample = sampler(opened, 4, warm=False, plant=plant)
+    assert opened.done == (["fresh", "call"] * 5 if number == 1 else ["call"] * 20) * (plant > 0)  # how long it waits
+    found = sample()
     assert found == pytest.approx((1 + plant) * 4 / 64, rel=0.01)
 
 
