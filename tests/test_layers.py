@@ -1,6 +1,8 @@
-"""What the contracts in pyproject.toml cannot say of imports: which stand at the top of a module."""
+"""What the contracts in pyproject.toml cannot check: which imports stand at the top of a module, and that records are
+frozen."""
 
 import ast
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -25,3 +27,13 @@ def test_the_command_line_starts_without_torch():
     for path in [*sources("bench_core/cli"), *sources("bench_core/report"), *sources("bench_core/results")]:
         if path.name != "asv_run.py":
             assert not heavy & {name.split(".")[0] for name in imports(path, top_level_only=True)}, path
+
+
+def test_records_are_frozen_but_for_those_that_grow():
+    found = [
+        declared
+        for path in sources("bench_core")
+        for declared in re.findall(r"^ *@dataclass(.*)\n *class (\w+)", path.read_text(), re.MULTILINE)
+    ]
+    assert len(found) > 50
+    assert {name for options, name in found if "frozen=True" not in options} == {"Dossier", "_Bench"}

@@ -209,12 +209,21 @@ def replay(out: Path, machine: str) -> None:
 @click.option("--seed", default=0, show_default=True, help="Which mutants are drawn.")
 @click.option("--minutes", default=20.0, show_default=True, help="For each target, at most.")
 @click.option("--jobs", default=2, show_default=True, type=click.IntRange(1), help="Mutants tried at the same time.")
+@click.option("--measured", is_flag=True, help="Only draw the page again.")
 def mutants(
-    out: Path, machine: str, targets: tuple[str, ...], sample: int, seed: int, minutes: float, jobs: int
+    out: Path,
+    machine: str,
+    targets: tuple[str, ...],
+    sample: int,
+    seed: int,
+    minutes: float,
+    jobs: int,
+    measured: bool,
 ) -> None:
     """Bugs of one place, planted one at a time in TARGETS [default: all]: which do the tests catch?"""
     file = raw(out / machine, "mutants")
-    mutants_trial.run(file, targets or mutants_trial.TARGETS, sample, seed, 60 * minutes, jobs, say)
+    if not measured:
+        mutants_trial.run(file, targets or mutants_trial.TARGETS, sample, seed, 60 * minutes, jobs, say)
     page = mutants_trial.summary(file.read(), mutants_trial.explained())
     file.path.with_suffix(".md").write_text(page)
     click.echo(page)

@@ -25,7 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
 from bench_core import clock
@@ -36,21 +36,48 @@ from trials.gates import TOOL
 TARGETS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "statistics": ("bench_core/statistics.py", ("tests/test_statistics.py",)),
     "pairs": ("bench_core/timing/pairs.py", ("tests/timing/test_pairs.py",)),
-    "sampling": ("bench_core/timing/sampling.py", ("tests/timing/test_sampling.py", "tests/timing/test_pairs.py")),
+    "sampling": ("bench_core/timing/sampling.py", ("tests/timing/test_sampling.py",)),
     "cells": ("bench_core/timing/cells.py", ("tests/timing/test_cells.py", "tests/test_pytest_plugin.py")),
     "limits": ("bench_core/analysis/limits.py", ("tests/analysis/test_limits.py", "tests/analysis/test_build.py")),
     "growth": ("bench_core/analysis/growth.py", ("tests/analysis/test_growth.py", "tests/analysis/test_build.py")),
     "idioms": ("bench_core/analysis/idioms.py", ("tests/analysis/test_idioms.py", "tests/analysis/test_build.py")),
     "judge": ("bench_core/gate/judge/*.py", ("tests/gate/judge",)),
-    "plan": ("bench_core/gate/workers/plan.py", ("tests/gate/workers/test_worker.py",)),
-    "worker": ("bench_core/gate/workers/worker.py", ("tests/gate/workers/test_worker.py",)),
-    "effects": ("bench_core/gate/measure/effects.py", ("tests/gate/measure",)),
-    "evidence": ("bench_core/gate/measure/evidence.py", ("tests/gate/measure",)),
-    "discover": ("bench_core/gate/measure/discover.py", ("tests/gate/measure",)),
-    "supervise": ("bench_core/gate/measure/supervise.py", ("tests/gate/measure",)),
-    "versions": ("bench_core/gate/versions/*.py", ("tests/gate/versions",)),
+    "plan": (
+        "bench_core/gate/workers/plan.py",
+        ("tests/gate/workers/test_plan.py", "tests/gate/workers/test_blocks.py"),
+    ),
+    "worker": (
+        "bench_core/gate/workers/worker.py",
+        ("tests/gate/workers/test_blocks.py",),
+    ),
+    "schedule": ("bench_core/gate/measure/schedule.py", ("tests/gate/measure/test_schedule.py",)),
+    "supervise": (
+        "bench_core/gate/measure/supervise.py",
+        ("tests/gate/measure/test_lanes.py",),
+    ),
+    "blame": ("bench_core/gate/measure/blame.py", ("tests/gate/measure/test_blame.py",)),
+    "settle": ("bench_core/gate/measure/settle.py", ("tests/gate/measure/test_blame.py",)),
+    "effects": ("bench_core/gate/measure/effects.py", ("tests/gate/measure/test_effects.py",)),
+    "evidence": (
+        "bench_core/gate/measure/evidence.py",
+        ("tests/gate/measure/test_evidence.py", "tests/gate/measure/test_schedule.py"),
+    ),
+    "discover": ("bench_core/gate/measure/discover.py", ("tests/gate/measure/test_found.py",)),
+    "versions": ("bench_core/gate/versions/[!iv]*.py", ("tests/gate/versions/test_versions.py",)),
+    "installs": (
+        "bench_core/gate/versions/[iv]*.py",
+        (
+            "tests/gate/versions/test_installs.py",
+            # A whole gate, which takes as long as all the others.
+            "--deselect=tests/gate/versions/test_installs.py::test_an_install_that_is_slower_is_a_regression",
+        ),
+    ),
 }
-"""For each target, the modules that are mutated (a pattern) and the tests that must catch the mutants."""
+"""For each target, the modules that are mutated (a pattern) and the tests that must catch the mutants, with options of
+pytest."""
+
+OF_ALL_MODULES = ("tests/test_layers.py",)
+"""Tests that read the source of every module; they come last in each target."""
 
 EXPLAINED = Path(__file__).with_name("survivors.toml")
 """Mutants that no test can or need catch, each with the reason."""
@@ -64,6 +91,10 @@ PATIENCE = 5.0
 
 GRACE = 10.0
 """Seconds."""
+
+
+UNUSED = ("cacheprovider", "xdist", "hypothesispytest")
+"""Plugins of pytest that are left out: the first would write, and importing the others takes half of a run's time."""
 
 
 @dataclass(frozen=True)
@@ -217,13 +248,16 @@ class Copy:
         environment = {**os.environ, "PYTHONPATH": str(self.root), "PYTHONDONTWRITEBYTECODE": "1"}
         # A mutant that never ends would outlive a trial that is killed, but for the limit on its processor time.
         limited = ["sh", "-c", f'ulimit -t {math.ceil(limit or 3600)} && exec "$@"', "sh"]
-        command = [*limited, sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
-        with subprocess.Popen(
-            command, cwd=self.root, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            start_new_session=True,
+        command = [*limited, sys.executable, "-m", "pytest", "-x", "-q", *(f"-pno:{name}" for name in UNUSED), *tests]
+        with TemporaryFile("w+") as output, subprocess.Popen(
+            command, cwd=self.root, env=environment, stdout=output, stderr=subprocess.DEVNULL, start_new_session=True,
         ) as process:  # fmt: skip
             try:
-                return process.wait(limit) == 0
+                status = process.wait(limit)
+                output.seek(0)
+                return (
+                    status == 0 and re.search(r"[0-9] passed\b", output.read()) is not None
+                )  # a mutant may end its process with status 0
             except subprocess.TimeoutExpired:
                 return False
             finally:  # what the tests have started, too
@@ -252,12 +286,13 @@ class Target:
         modules = tuple(sorted(path.relative_to(TOOL).as_posix() for path in TOOL.glob(pattern)))
         if not modules:
             raise BenchCoreError(f"no module is {pattern}: mend `TARGETS` in trials/mutants.py.")
-        return cls(name, modules, tests)
+        return cls(name, modules, (*tests, *OF_ALL_MODULES))
 
     def protocol(self) -> dict[str, str]:
         held = [
             path
             for test in self.tests
+            if not test.startswith("--")
             for path in ((TOOL / test).rglob("*.py") if (TOOL / test).is_dir() else [TOOL / test])
         ]
         return {"modules": digest(TOOL / module for module in self.modules), "tests": digest(held)}

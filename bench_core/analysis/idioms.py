@@ -212,10 +212,9 @@ def _said(stretch: _Stretch, everything: Sequence[_Place], axis: str, words: _Wo
     return said
 
 
-def _standing(places: Sequence[_Place], name: str) -> tuple[int, float]:
-    """The lower the better: the number of places where it is not ahead, then its geometric mean."""
-    middles = [place.ways[name].cell.value.middle for place in places]
-    return sum(place.lead(name) <= 0 for place in places), math.fsum(map(math.log, middles))
+def _standing(places: Sequence[_Place], name: str) -> float:
+    """The lower the better: by the geometric mean."""
+    return math.fsum(math.log(place.ways[name].cell.value.middle) for place in places)
 
 
 def _by_at_least(places: Sequence[_Place], name: str) -> str:

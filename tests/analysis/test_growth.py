@@ -127,6 +127,17 @@ def test_a_cache_does_not_explain_more_than_memory_could_cost(grow):
     assert [residual.why for residual in found.residuals if residual.departs] == ["unknown, perhaps a kernel switch"]
 
 
+@pytest.mark.parametrize("room", [64 << 20, (256 << 20) + 1], ids=["smaller than before", "larger than after"])
+def test_a_cache_that_the_weight_does_not_leave_at_a_point_explains_nothing_there(grow, room):
+    found = grow(lambda n: (1e-6 + 1e-10 * n) * (2 if n == 8192**2 else 1), caches={"L3": room}, writes=1)
+    assert [residual.why for residual in found.residuals if residual.departs] == ["unknown, perhaps a kernel switch"]
+
+
+def test_least_squares_that_no_number_above_zero_makes_less_are_of_zeros():
+    coefficients, squares = growth._nonnegative(np.array([[[1.0, 1.0], [1.0, 2.0]]]), np.array([[-2.0, -3.0]]))
+    assert (coefficients.tolist(), squares.tolist()) == ([[0.0, 0.0]], [13.0])
+
+
 def test_the_cpus_caches_explain_nothing_on_another_device(grow):
     found = grow(
         lambda n: (1e-6 + 1e-10 * n) * (2 if n == 8192**2 else 1),

@@ -113,6 +113,34 @@ def test_a_flip_is_where_no_way_may_be_the_best_on_both_sides(job, snapshot):
     assert found.advice == snapshot
 
 
+def test_a_stretch_may_go_on_behind_a_flip(job):
+    sizes = ["8x4", "64x64", "256x256", "1024x1024"]
+    data, no_grad = (dict(zip(sizes, values, strict=True)) for values in ([1, 2, 2, 2], [2, 1, 1, 1]))
+    assert job({"data": data, "no_grad": no_grad}).flips == ("data up to 8x4, no_grad from 64x64",)
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(2, "a or b"), (3, "a or b or c"), (4, "one of 4 ways"), (5, "one of 5 ways")]
+)
+def test_a_flip_names_up_to_three_ways_that_tie(job, count, said):
+    ways = {letter: {"8x4": 1, "64x64": 3} for letter in "abcde"[:count]}
+    (flip,) = job({**ways, "other": {"8x4": 3, "64x64": 1}}).flips
+    assert flip == f"{said} up to 8x4, other from 64x64"
+
+
+def test_the_way_of_the_least_geometric_mean_is_named_first_of_those_that_tie(job):
+    found = job({"a": {"8x4": 1.01, "64x64": 1.001}, "b": {"8x4": 1, "64x64": 1.002}, "c": {"8x4": 2, "64x64": 2}})
+    assert "`b` or `a`" in found.advice
+
+
+@pytest.mark.parametrize("value", [0.0, -0.5])
+def test_a_way_whose_value_is_not_positive_is_not_ranked(make_cell, make_subject, value):
+    values = {"none": value, "data": 1, "detach": 2}
+    cells = [make_cell(BENCHMARK, {"way": way}, seconds, rivals="way") for way, seconds in values.items()]
+    (found,) = jobs(make_subject(cells))
+    assert names(found) == [["data", "detach"]]
+
+
 def test_values_of_two_runs_are_not_told_apart(make_cell, make_subject, snapshot):
     fast, slow = (
         make_cell(BENCHMARK, {"way": way, "size": "8x4"}, value, rivals="way")
@@ -133,6 +161,16 @@ def test_a_way_that_unties_is_named_as_doing_less(make_cell, make_subject, snaps
     (found,) = jobs(make_subject(cells))
     assert [rival.unties for rival in found.rankings[0].rivals] == [True, False, False]
     assert found.advice == snapshot
+
+
+def test_of_two_ways_of_which_one_unties_there_are_no_others_to_compare(make_cell, make_subject):
+    cells = [
+        make_cell(BENCHMARK, {"way": way}, value, rivals="way", unties=way == "meta")
+        for way, value in {"eager": 3, "meta": 1}.items()
+    ]
+    (found,) = jobs(make_subject(cells))
+    assert "`meta` leaves tied parameters untied" in found.advice
+    assert "of the others" not in found.advice
 
 
 def test_places_without_an_order_have_no_flips(job, snapshot):

@@ -111,9 +111,21 @@ def test_between_two_sizes_the_ceiling_is_interpolated_over_logarithms(limit, me
     fill = memory("fill", {"256x256": 80 * GIGA, "1024x1024": 20 * GIGA})
     found = limit(job("512x512", 1e-3, writes=1), fill)
     assert found.ceiling == pytest.approx(40 * GIGA)
+    assert found.share.confidence == pytest.approx(0.97)  # of three intervals of 99 %
     assert found.yardstick == (
         "limits.Memory.time_fill(cpu, 1, 256x256) and limits.Memory.time_fill(cpu, 1, 1024x1024)"
     )
+
+
+@pytest.mark.parametrize(
+    ("size", "ceiling", "known"), [("128x128", 120, True), ("512x512", 40, True), ("2048x2048", 10, False)]
+)
+def test_a_ceiling_is_interpolated_between_the_two_sizes_around_the_cells(limit, memory, job, size, ceiling, known):
+    bandwidths = {"64x64": 180, "256x256": 80, "1024x1024": 20, "4096x4096": 5}
+    fill = memory("fill", {size: bandwidth * GIGA for size, bandwidth in bandwidths.items()})
+    found = limit(job(size, 1e-3, writes=1), fill, caches={"L3": 32 << 20})
+    assert found.ceiling == pytest.approx(ceiling * GIGA)
+    assert found.share.known == known
 
 
 def test_a_weight_is_measured_in_bytes_and_not_in_elements(limit, memory, make_cell):
@@ -128,9 +140,10 @@ def test_beyond_the_largest_size_the_bandwidth_stays(limit, memory, job):
 
 
 def test_below_the_smallest_size_the_time_of_a_call_stays(limit, memory, job):
-    fill = memory("fill", {"8x4": 0.128 * GIGA})  # 1 µs
+    fill = memory("fill", {"8x4": 0.128 * GIGA, "256x256": GIGA})  # 1 µs
     found = limit(job("4x4", 2e-6, writes=1), fill)
     assert found.share.middle == pytest.approx(0.5)
+    assert found.yardstick == "limits.Memory.time_fill(cpu, 1, 8x4)"
 
 
 @pytest.mark.parametrize(
@@ -263,6 +276,8 @@ def test_what_is_no_time_and_what_declares_nothing_has_no_limit(make_subject, me
     cells = [
         make_cell("f.C.peakmem_it", {"size": "256x256"}, 1e6, writes=1, kind="peakmemory", unit="bytes"),
         make_cell("f.C.time_it", {"size": "256x256"}, 1e-3),
+        make_cell("f.C.track_it", {"size": "256x256"}, 1e-3, writes=1, kind="track"),
+        make_cell("f.C.time_negative", {"size": "256x256"}, -1e-3, writes=1),  # a clock was set back
     ]
     assert limits(make_subject([*cells, *memory("fill", {"256x256": GIGA}), *loop])) == ()
 
@@ -303,6 +318,8 @@ CACHES = {"L1d": 32 << 10, "L2": 1 << 20, "L3": 32 << 20}
 def test_the_level_is_the_smallest_cache_that_has_room_for_more_than_the_weight(size, where):
     assert level(size, CACHES) == where
     assert level(size, dict(reversed(CACHES.items()))) == where
+    names = {"L1d": "c", "L2": "b", "L3": "a"}
+    assert level(size, {names[name]: room for name, room in CACHES.items()}) == names.get(where, where)
     assert level(size, {}) == ""
 
 

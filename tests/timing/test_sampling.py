@@ -68,14 +68,15 @@ def test_every_call_is_sampled_once_a_round_in_an_order_that_changes():
 
 
 def test_the_same_seed_gives_the_same_order():
-    def order_of(seed):
+    def order_of(**seed):
         clock, order = FakeClock(), []
         subjects = [TimedCall(lambda n=name: order.append(n), clock, 1, lambda: None) for name in "abc"]
-        take_turns(subjects, rounds=5, seed=seed)
+        take_turns(subjects, rounds=5, **seed)
         return order
 
-    assert order_of(1) == order_of(1)
-    assert order_of(1) != order_of(2)
+    assert order_of(seed=1) == order_of(seed=1)
+    assert order_of(seed=1) != order_of(seed=2)
+    assert order_of() == order_of(seed=0)
 
 
 def test_an_untimed_call_goes_before_every_sample_of_what_is_warm():

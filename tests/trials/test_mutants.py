@@ -20,7 +20,10 @@ def test_annotations_are_not_mutated():
     assert sorted(spans) == [((1, 9), (1, 19)), ((1, 24), (1, 34)), ((2, 3), (2, 15))]
 
 
-@pytest.mark.parametrize(("now", "caught"), [("x = 1\n", False), ("x = 2\n", True), ("raise SystemExit\n", True)])
+@pytest.mark.parametrize(
+    ("now", "caught"),
+    [("x = 1\n", False), ("x = 2\n", True), ("raise SystemExit\n", True), ("import os\nos._exit(0)\n", True)],
+)
 def test_a_mutant_is_caught_if_a_test_fails_and_the_module_is_restored(tmp_path, now, caught):
     (tmp_path / "thing.py").write_text("x = 1\n")
     (tmp_path / "test_thing.py").write_text("from thing import x\n\ndef test_x():\n    assert x == 1\n")
@@ -46,4 +49,12 @@ def test_a_summary_counts_the_newest_mutants_and_leaves_out_those_of_no_conseque
 def test_every_target_has_modules_and_tests():
     for name in mutants.TARGETS:
         target = mutants.Target.named(name)
-        assert all((mutants.TOOL / test).exists() for test in target.tests)
+        paths = [test.removeprefix("--deselect=").partition("::")[0] for test in target.tests]
+        assert all((mutants.TOOL / path).exists() for path in paths)
+
+
+def test_a_mutant_that_is_explained_is_of_a_line_that_is_still_there():
+    sources = {}
+    for module, was, _ in mutants.explained():
+        text = sources.setdefault(module, " ".join((mutants.TOOL / module).read_text().split()))
+        assert was in text, f"{module}: {was}"

@@ -161,8 +161,11 @@ written, and Python 3.11 reports nothing if that is written only in part: so it 
 def _end(process: subprocess.Popen[str]) -> None:
     """End a command and all processes that it has started."""
     with contextlib.suppress(psutil.NoSuchProcess):
-        family = psutil.Process(process.pid).children(recursive=True)
-        process.kill()
-        for child in family:
+        family = [psutil.Process(process.pid)]
+        for one in family:  # it grows
             with contextlib.suppress(psutil.NoSuchProcess):
-                child.kill()
+                one.suspend()  # a process that runs may start another one after its children were listed
+                family.extend(one.children())
+        for one in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()

@@ -220,6 +220,22 @@ def test_pairs_of_one_parent_that_are_not_alike_count_each():
     assert found.likeness < 0.3
 
 
+@pytest.mark.parametrize(("seed", "unit"), [(18, "pair"), (24, "parent")], ids=["chance of 0.21", "chance of 0.08"])
+def test_pairs_of_a_regression_are_alike_if_chance_makes_them_so_less_often_than_one_time_in_ten(seed, unit):
+    found = timed(offsets(6, 5, 0.0, 0.002, seed=seed, middle=UP))
+    assert found.likeness > 0.1
+    assert found.unit == unit
+
+
+def test_likeness_is_only_told_from_four_parents_or_more_most_of_which_have_two_pairs():
+    few, enough = (offsets(parents, 10, 0.004, 0.0002, middle=DOWN) for parents in (3, 4))
+    assert (timed(few).unit, timed(enough).unit) == ("pair", "parent")
+    alike = offsets(8, 4, 0.004, 0.0002, middle=DOWN)
+    lone = [effect(100 + pair, DOWN, parent=100 + pair) for pair in range(8)]
+    assert [timed((*alike, *lone[:count])).unit for count in (7, 8)] == ["parent", "pair"]
+    assert timed((*alike, *(effect(100 + pair, DOWN, parent=100 + pair) for pair in range(9)))).unit == "pair"
+
+
 def test_the_order_of_the_parents_is_that_in_which_they_began():
     forth = offsets(14, 3, 0.004, 0.0002, middle=UP)
     renamed = tuple(replace(one, parent=100 - one.parent) for one in forth)
@@ -309,6 +325,7 @@ def test_a_failed_cell_is_an_error_with_its_side():
     found = judge(record(cell(around(0), error="ValueError: x", error_side="base"), cell(error="too slow")))
     assert [one.verdict for one in found.cells] == ["error", "error"]
     assert [one.judgement.reason for one in found.cells] == ["base: ValueError: x", "too slow"]
+    assert all(one.judgement.decided for one in found.cells)
 
 
 SLOW, FAST, SAME = cell(around(UP), "slow"), cell(around(DOWN), "fast"), cell(around(0), "same")
@@ -347,6 +364,11 @@ def test_the_reason_of_the_gate_names_the_cell_that_decides(worst):
     found = judge(record(SAME, worst))
     assert found.reason.startswith("1 of 2 cells ")
     assert found.reason.endswith(f"{worst.name}, {found.cells[1].judgement.reason}")
+
+
+def test_a_gate_that_measured_nothing_names_its_first_cell():
+    found = judge(record(BOTH, cell(name="last")))
+    assert found.reason.endswith(f"{BOTH.name}, {found.cells[0].judgement.reason}")
 
 
 def test_the_reason_of_the_gate_names_the_slowest_cell():
@@ -426,6 +448,13 @@ def test_a_control_that_finds_a_difference_takes_every_regression_away(middle):
     assert (doubted.decided, doubted.reason) == (False, found.reason)
     assert numbers(found.reason) == [round(100 * math.expm1(middle), 1)]
     assert found.verdict == "inconclusive"
+
+
+def test_a_control_that_finds_a_difference_explains_no_cell_that_was_unsure_anyway():
+    found = judge(record(UNSURE, SAME, controls=(cell(effects([UP] * 30)),)))
+    assert found.control_differs
+    assert found.verdict == "inconclusive"
+    assert found.reason.endswith(f"{UNSURE.name}, {found.cells[0].judgement.reason}")
 
 
 def test_a_control_that_finds_no_difference_takes_nothing_away():

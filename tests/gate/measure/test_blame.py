@@ -1,5 +1,7 @@
 """What failures mean, without a process."""
 
+from dataclasses import replace
+
 import pytest
 
 from bench_core.errors import BenchCoreError
@@ -12,6 +14,8 @@ from bench_core.gate.workers.messages import (
     CellFailed,
     CellLeft,
     CellRead,
+    CellTimed,
+    Log,
     Lost,
     PairTask,
     SamplingPlan,
@@ -19,7 +23,7 @@ from bench_core.gate.workers.messages import (
     WorkerBroken,
     WorkerRefused,
 )
-from bench_core.records.gate import CellEvidence, GateSettings
+from bench_core.records.gate import SIDES, CellEvidence, GateSettings
 
 
 @pytest.fixture
@@ -77,6 +81,7 @@ def test_a_worker_is_lost_over_the_first_cell_that_is_not_finished(known, blame)
     dossier, control = known.dossiers[0], known.controls[0]
     blame.lost([dossier, control], "killed", "head")
     assert (dossier.error, control.error) == ("killed", None)
+    assert not blame.next_suspect().hangs
 
 
 def test_the_gate_gives_up_after_more_than_most_faults_in_a_row(blame):
@@ -140,3 +145,105 @@ def test_a_cell_that_skips_itself_on_both_sides_is_left_out(known, blame):
     settled(known, blame, SKIPPED, SKIPPED)
     assert known.main.skipped == {"a.time_a": "no device"}
     assert (known.main.cells, blame.has_suspects) == ((), False)
+
+
+def timed(role, seconds, settled=SETTLED):
+    return CellTimed(role, "a.time_a", settled, Log([seconds] * 8, [*SIDES] * 4, [1.0], [1.0]))
+
+
+def test_samples_of_both_sides_are_an_effect_and_its_plan_time_and_judgement_are_kept(known, blame):
+    (dossier,) = known.dossiers
+    settled(known, blame, timed("base", 1.0), timed("head", 2.0))
+    settled(known, blame, timed("base", 1.0, None), timed("head", 2.0, None))
+    assert [(found.base, found.head) for found in dossier.effects] == [(1.0, 2.0)] * 2
+    assert (dossier.plan, dossier.spent) == (SETTLED.plan, 1.0)
+    assert dossier.judgement.ratio.middle == pytest.approx(2)
+
+
+def test_the_plan_of_a_cell_stays_when_another_pair_finds_one_out_too(known, blame):
+    settled(known, blame, timed("base", 1.0), timed("head", 2.0))
+    other = Settled(SamplingPlan(2, 8, 1, warm=True), SETTLED.seen)
+    settled(known, blame, timed("base", 1.0, other), timed("head", 2.0, other))
+    assert known.dossiers[0].plan == SETTLED.plan
+
+
+def test_a_control_is_not_judged_before_the_end(known, blame):
+    settle(known.controls[0], {"base": timed("base", 1.0), "head": timed("head", 2.0)}, PAIR, 3, 0.5, known, blame)
+    assert len(known.controls[0].effects) == 1
+    assert known.controls[0].judgement is None
+
+
+def test_what_another_lane_has_found_to_fail_gets_no_more_effects(known, blame):
+    known.dossiers[0].fail("gone", "head")
+    settled(known, blame, timed("base", 1.0), timed("head", 2.0))
+    assert (known.dossiers[0].effects, known.dossiers[0].spent, known.dossiers[0].error) == ([], 0.0, "gone")
+
+
+def test_a_measured_cell_shows_that_processes_start(known, blame):
+    for _ in range(MOST_FAULTS):
+        blame.fault("dead")
+    settled(known, blame, timed("base", 1.0), timed("head", 2.0))
+    blame.fault("dead")
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "error", "side"),
+    [
+        (timed("base", 1.0), read("head", 1.0), "the sides do not do the same", None),
+        (timed("base", 1.0), timed("head", 1.0, Settled(SETTLED.plan, {"check": "str"})), "check: int on base", None),
+        (read("base", 1.0), read("head", 1.0, nothing=True), "tracks nothing", "head"),
+        (replace(FAILED, role="base", cause="first"), FAILED, "call: first", None),
+    ],
+)
+def test_what_cannot_be_compared_is_an_error_at_once(known, blame, base, head, error, side):
+    settled(known, blame, base, head)
+    assert error in known.dossiers[0].error
+    assert known.dossiers[0].error_side == side
+    assert known.dossiers[0].closed
+    assert not blame.has_suspects
+
+
+@pytest.mark.parametrize(("failed", "side"), [("base", "base"), ("head", "head")])
+def test_where_one_side_skips_itself_and_the_other_fails_the_failure_is_the_suspect(known, blame, failed, side):
+    reports = {role: replace(FAILED if role == failed else SKIPPED, role=role) for role in SIDES}
+    settled(known, blame, reports["base"], reports["head"])
+    found = blame.next_suspect()
+    assert (found.cause, found.side, found.skips) == ("call: gone", side, False)
+
+
+def test_a_cell_that_skips_itself_on_one_side_is_a_suspect_for_that(known, blame):
+    settled(known, blame, timed("base", 1.0), SKIPPED)
+    found = blame.next_suspect()
+    assert (found.cause, found.side, found.skips) == ("skips itself: no device", "head", True)
+
+
+def test_a_cell_that_is_left_out_is_measured_no_further(known, blame):
+    settled(known, blame, SKIPPED, SKIPPED)
+    assert known.dossiers[0].closed
+    assert known.dossiers[0].error is None
+
+
+def test_a_suspect_has_failed_on_neither_side_until_it_is_confirmed(known, blame):
+    blame.suspect(known.dossiers[0], "gone", "head")
+    assert (known.dossiers[0].error, known.dossiers[0].error_side, known.dossiers[0].closed) == ("gone", None, True)
+
+
+def test_without_a_side_there_is_nobody_to_suspect(known, blame):
+    blame.suspect(known.dossiers[0], "gone", None)
+    assert not blame.has_suspects
+    assert blame.next_suspect() is None
+
+
+def test_a_cell_that_another_lane_lost_a_worker_over_is_suspected_once(known, blame):
+    (dossier,) = known.dossiers
+    blame.lost([dossier], "killed", "head", hangs=True)
+    blame.lost([dossier], "killed again", "base")
+    assert blame.next_suspect().hangs
+    assert (blame.has_suspects, dossier.error) == (False, "killed")
+
+
+def test_a_worker_that_is_lost_before_any_cell_is_a_fault(known, blame):
+    for _ in range(MOST_FAULTS):
+        blame.lost([], "killed", "head")
+    with pytest.raises(BenchCoreError, match="on head: killed"):
+        blame.lost([], "killed", "head")

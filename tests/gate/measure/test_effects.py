@@ -30,6 +30,12 @@ def test_the_scatter_inside_a_pair_is_that_of_its_median():
     assert 0.02 < wild.within < 0.2
 
 
+def test_the_scatter_inside_a_pair_is_computed_from_the_median_deviation():
+    # Four log ratios, each 0.1 from their median 0: 1.2533 * 1.4826 * 0.1 / sqrt(4).
+    found = effect(log([1.0] * 4), log([math.exp(0.1), math.exp(-0.1)] * 2), number=1, **WHERE)
+    assert found.within == pytest.approx(0.0929, rel=1e-3)
+
+
 def test_what_the_first_side_loses_shows_as_the_effect_of_order():
     base = log([1.2, 1.0, 1.2, 1.0])  # whoever is first is slower
     head = log([1.0, 1.2, 1.0, 1.2])
@@ -62,6 +68,17 @@ def test_a_side_that_somebody_came_before_in_some_blocks_does_not_lie():
     assert effect(base, head, number=1, **WHERE).log_ratio == 0
 
 
+@pytest.mark.parametrize(("block", "lies"), [(0.078, False), (0.077, True)])
+def test_a_side_lies_if_its_blocks_are_shorter_by_a_tenth_and_by_more_than_an_interruption(block, lies):
+    # 0.9 * 0.4 s - 0.05 s = 0.31 s
+    base, head = log([1.0, 1.0]), log([1.0, 1.0], lasted=[block] * 4)
+    if lies:
+        with pytest.raises(CellFaultError, match="cannot be believed"):
+            effect(base, head, number=1, **WHERE)
+    else:
+        assert effect(base, head, number=1, **WHERE).log_ratio == 0
+
+
 def test_a_sample_without_time_is_an_error():
     with pytest.raises(CellFaultError, match="too coarse"):
         effect(log([1.0, 0.0]), log([1.0, 1.0]), number=1, **WHERE)
@@ -79,6 +96,8 @@ def test_sides_that_do_not_do_the_same_are_told_apart_by_what_differs():
 
 def test_a_reading_is_a_ratio_where_there_is_one():
     assert reading(2.0, 3.0, **WHERE).log_ratio == pytest.approx(math.log(1.5))
+    assert reading(0.2, 0.3, **WHERE).log_ratio == pytest.approx(math.log(1.5))
+    assert (reading(2.0, 3.0, **WHERE).samples, reading(2.0, 3.0, **WHERE).forked_first) == (1, "head")
     assert math.isnan(reading(0.0, 3.0, **WHERE).log_ratio)
     assert math.isnan(reading(1.0, math.inf, **WHERE).log_ratio)
 

@@ -2,13 +2,16 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from bench_core.errors import BenchCoreError
-from bench_core.gate.measure.evidence import CONTROL, Dossier, Journal
+from bench_core.gate.judge.rule import pairs_needed
+from bench_core.gate.measure.discover import Found
+from bench_core.gate.measure.evidence import COMPARED, CONTROL, PAST, Dossier, Journal, Known, sentinels
 from bench_core.gate.workers.messages import SamplingPlan
-from bench_core.records.gate import CellEvidence, Effect
+from bench_core.records.gate import CellEvidence, Effect, GateSettings
 
 CELL = CellEvidence("fills.time_fill(1)", "fills.time_fill", {"size": "1"}, "time", "seconds")
 PLAN = SamplingPlan(number=3, alternations=4, blocks=1, warm=True)
@@ -140,3 +143,128 @@ def test_what_is_forgotten_are_the_cells_that_are_measured_anew_and_damaged_line
         file.write("damaged\n")
     journal.forget({CELL.name})
     assert journal.load([Dossier(CELL), Dossier(other)]).effects == 1
+
+
+def test_one_timed_cell_of_each_family_is_a_sentinel():
+    cells = [
+        CellEvidence(f"{family}.{kind}_{letter}", f"{family}.{kind}_{letter}", {}, kind, "seconds")
+        for family in ("copy", "fill", "sizes")
+        for kind in (("track",) if family == "sizes" else ("time", "track"))
+        for letter in "abcdef"
+    ]
+    chosen = [sentinels(cells, seed) for seed in range(20)]
+    assert all([(cell.family, cell.kind) for cell in found] == [("copy", "time"), ("fill", "time")] for found in chosen)
+    assert len({found[0].name for found in chosen}) > 1
+
+
+OTHER = CellEvidence("fills.time_other", "fills.time_other", {}, "time", "seconds")
+TRACKED = CellEvidence("sizes.track_it", "sizes.track_it", {}, "track", "unit")
+
+
+@pytest.fixture
+def known(tmp_path):
+    """Makes what a gate knows of these cells."""
+
+    def made(*cells, past=None, **settings):
+        found = Found(cells, {}, (), (), [], on_accelerator=False)
+        if past is not None:
+            found = replace(found, past=replace(found, cells=past))
+        return Known(found, GateSettings(**settings), Journal(tmp_path / "main"), Journal(tmp_path / "past"))
+
+    return made
+
+
+def add(evidence, dossier, pairs, log_ratio=0.0, family=1):
+    for pair in pairs:
+        evidence.journal.add(dossier, Effect(pair, pair, log_ratio, 1.0, 1.0, 4), 0.5, family)
+
+
+def test_controls_are_the_sentinels_of_today_and_those_of_earlier_gates_which_are_measured_no_further(known):
+    by_seed = {known(CELL, OTHER, seed=seed).controls[0].cell.name: seed for seed in range(20)}
+    first = known(CELL, OTHER, seed=by_seed[CELL.name])
+    add(first.main, first.controls[0], range(2))
+    again = known(CELL, OTHER, seed=by_seed[OTHER.name])
+    assert [(one.cell.name, one.closed, len(one.effects)) for one in again.controls] == [
+        (OTHER.name, False, 0),
+        (CELL.name, True, 2),
+    ]
+    same = known(CELL, OTHER, seed=by_seed[CELL.name])
+    assert [(one.cell.name, one.closed, len(one.effects)) for one in same.controls] == [(CELL.name, False, 2)]
+    assert again.effects == same.effects == again.main.earlier.effects == 2
+
+
+def test_a_cell_that_earlier_gates_have_decided_is_closed_from_the_start(known):
+    enough = pairs_needed(1, GateSettings())
+    one = known(CELL)
+    add(one.main, one.dossiers[0], range(enough - 1))
+    assert [(dossier.closed, dossier.judgement.decided) for dossier in known(CELL).dossiers] == [(False, False)]
+    add(one.main, one.dossiers[0], [enough])
+    assert [(dossier.closed, dossier.judgement.decided) for dossier in known(CELL).dossiers] == [(True, True)]
+
+
+@pytest.mark.parametrize(("asked", "earlier", "family"), [(0, 1, 2), (7, 1, 7), (0, 9, 9), (7, 9, 9)])
+def test_the_family_is_that_which_is_asked_for_or_the_timed_cells_or_that_of_earlier_gates_if_larger(
+    known, asked, earlier, family
+):
+    one = known(CELL, OTHER, TRACKED)
+    add(one.main, one.dossiers[0], [0], family=earlier)
+    assert known(CELL, OTHER, TRACKED, family=asked).main.settings.family == family
+
+
+def test_the_past_version_has_evidence_and_a_family_of_its_own(known):
+    found = known(CELL, past=(CELL, OTHER), family=40)
+    assert found.compared == [found.main, found.past]
+    assert (found.main.settings.family, found.past.settings.family) == (40, 2)
+    assert [(one.cell.name, one.versions) for one in found.dossiers] == [
+        (CELL.name, COMPARED),
+        (CELL.name, PAST),
+        (OTHER.name, PAST),
+    ]
+    add(found.past, found.dossiers[1], range(3))
+    add(found.main, found.controls[0], [0])
+    again = known(CELL, past=(CELL, OTHER))
+    assert again.effects == 4
+    assert {name: len(one.effects) for name, one in again.of(PAST).items()} == {CELL.name: 3, OTHER.name: 0}
+    assert {name: len(one.effects) for name, one in again.of(CONTROL).items()} == {CELL.name: 1}
+    assert {name: len(one.effects) for name, one in again.of(COMPARED).items()} == {CELL.name: 0}
+    assert again.evidence_of(again.dossiers[1]) is again.past
+    assert again.evidence_of(again.dossiers[0]) is again.evidence_of(again.controls[0]) is again.main
+
+
+def test_without_a_past_version_there_is_one_evidence(known):
+    found = known(CELL)
+    assert (found.past, found.compared) == (None, [found.main])
+
+
+def test_a_past_version_without_a_journal_is_not_measured(tmp_path):
+    found = Found((CELL,), {}, (), (), [], on_accelerator=False)
+    found = replace(found, past=found)
+    assert Known(found, GateSettings(), Journal(tmp_path / "main"), None).past is None
+
+
+def test_cells_that_skip_themselves_are_no_evidence(known):
+    found = known(CELL, OTHER)
+    found.main.skipped[CELL.name] = "no device"
+    assert [cell.name for cell in found.main.cells] == [OTHER.name]
+
+
+def test_a_control_fails_on_neither_side():
+    dossier = Dossier(CELL, versions=CONTROL)
+    dossier.fail("gone", "head")
+    assert (dossier.error, dossier.error_side, dossier.closed) == ("gone", None, True)
+
+
+def test_what_is_known_of_a_cell_goes_into_its_record():
+    dossier = Dossier(CELL, effects=[Effect(0, 0, 0.1, 1.0, 1.0, 4)], spent=2.5)
+    assert (dossier.evidence.effects, dossier.evidence.spent, dossier.evidence.error) == (
+        tuple(dossier.effects),
+        2.5,
+        None,
+    )
+
+
+def test_a_damaged_line_is_named_by_its_number(journal):
+    lines = journal.path.read_text().splitlines(keepends=True)
+    journal.path.write_text("".join([lines[0], lines[1], "damaged\n", lines[2]]))
+    with pytest.raises(BenchCoreError, match="line 3, is damaged"):
+        journal.load([Dossier(CELL)])

@@ -69,9 +69,10 @@ def test_finding_out_how_to_sample_a_cell_is_left_to_one_lane(make):
     assert all(len(plans(schedule.pairs_of(lane, "base"))) == 3 for lane in range(2))
 
 
-def test_each_peak_memory_has_a_pair_of_its_own(make):
-    _, schedule = make("a.peakmem_a", "b.peakmem_b", kind="peakmemory")
-    assert [len(pair.cells) for pair in schedule.pairs_of(0, "base")] == [1, 1]
+@pytest.mark.parametrize(("kind", "cells"), [("peakmemory", [1, 1]), ("memory", [2]), ("track", [2])])
+def test_each_peak_memory_alone_has_a_pair_of_its_own(make, kind, cells):
+    _, schedule = make("a.mem_a", "b.mem_b", kind=kind)
+    assert [len(pair.cells) for pair in schedule.pairs_of(0, "base")] == cells
 
 
 @pytest.mark.parametrize("kind", ["enough", "too few pairs", "too many cells", "too long"])
@@ -88,10 +89,65 @@ def test_a_cell_that_few_pairs_do_not_decide_gets_more_samples(make, kind):
     assert (found.alternations, found.blocks) == (16 * more, 4 * more)
 
 
-def test_pairs_with_the_past_take_half_the_samples(make):
+def test_a_control_gets_no_more_samples(make):
+    known, schedule = make("a.time_a")
+    (control,) = known.controls
+    control.plan = PLAN
+    control.effects = [Effect(pair, pair, math.nan, 1.0, 1.0, 16) for pair in range(1000)]
+    (found,) = (pair.cells for pair in schedule.pairs_of(0, "base") if pair.versions["head"] == "base")
+    assert found[0].plan == PLAN
+
+
+def test_what_is_decided_is_in_no_pair(make):
+    known, schedule = make("a.time_a", "b.time_b")
+    known.dossiers[0].closed = known.controls[0].closed = True
+    assert [[cell.name for cell in pair.cells] for pair in schedule.pairs_of(0, "base")] == [["b.time_b"], ["b.time_b"]]
+    known.dossiers[1].closed = known.controls[1].closed = True
+    assert schedule.pairs_of(0, "base") == []
+
+
+def test_a_pair_is_told_its_number_the_gates_seed_and_timeout_and_who_is_first(make):
+    _, schedule = make("a.time_a", past=True)
+    pairs = [*schedule.pairs_of(0, "head"), *schedule.pairs_of(0, "head")]
+    assert [pair.pair for pair in pairs] == list(range(6))
+    assert {(pair.seed, pair.timeout, pair.first) for pair in pairs} == {(1, 60.0, "head")}
+    assert [tuple(pair.versions.values()) for pair in pairs[:3]] == [("base", "head"), PAST, CONTROL]
+    assert schedule.pairs == 6
+
+
+def test_the_order_of_the_cells_is_drawn_for_each_pair(make):
+    names = [f"{letter}.time_x" for letter in "abcdefgh"]
+    _, schedule = make(*names)
+    first, second = (schedule.pairs_of(0, "base")[0].cells for _ in range(2))
+    assert sorted(cell.name for cell in first) == names != [cell.name for cell in first]
+    assert [cell.name for cell in first] != [cell.name for cell in second]
+
+
+def test_each_parent_has_a_number_a_hash_seed_and_a_first_side_that_are_drawn_for_it(make):
+    _, schedule = make("a.time_a")
+    parents = [schedule.next_parent() for _ in range(40)]
+    assert parents == list(range(40))
+    seeds = [schedule.hash_seed(parent) for parent in parents]
+    assert seeds == [schedule.hash_seed(parent) for parent in parents]
+    assert len(set(seeds)) == 40
+    assert 2**31 <= max(seeds) < 2**32  # as Python takes one
+    assert {schedule.first_of(parent) for parent in parents} == set(SIDES)
+
+
+def test_numbers_go_on_behind_those_of_earlier_gates(make):
+    known, _ = make("a.time_a", past=True)
+    dossier = known.past.dossiers[0]
+    known.main.journal.add(known.dossiers[0], Effect(4, 9, 0.0, 1.0, 1.0, 4), 0.1, 1)
+    known.past.journal.add(dossier, Effect(7, 2, 0.0, 1.0, 1.0, 4), 0.1, 1)
+    _, again = make("a.time_a", past=True)
+    assert (again.pairs, again.parents) == (8, 10)
+
+
+@pytest.mark.parametrize(
+    ("usual", "past"), [((32, 4), (16, 2)), ((22, 3), (10, 1)), ((16, 1), (8, 1)), ((10, 1), (8, 1))]
+)
+def test_pairs_with_the_past_take_half_the_samples_an_even_number_and_no_fewer_than_the_fewest(make, usual, past):
     known, schedule = make("a.time_a", past=True)
-    known.past.dossiers[0].plan = PLAN
-    (found,) = (
-        pair.cells for pair in schedule.pairs_of(0, "base") if tuple(pair.versions[side] for side in SIDES) == PAST
-    )
-    assert (found[0].plan.alternations, found[0].plan.blocks) == (8, 2)
+    known.past.dossiers[0].plan = replace(PLAN, alternations=usual[0], blocks=usual[1])
+    (found,) = (pair.cells for pair in schedule.pairs_of(0, "base") if pair.versions["base"] == "past")
+    assert (found[0].plan.alternations, found[0].plan.blocks) == past

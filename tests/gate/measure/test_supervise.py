@@ -9,10 +9,8 @@ from bench_core.errors import BenchCoreError
 from bench_core.gate.judge.cell import judge_cell
 from bench_core.gate.judge.rule import MIN_PARENTS
 from bench_core.gate.measure.effects import CLOCKS_APART
-from bench_core.gate.measure.evidence import sentinels
 from bench_core.gate.workers import child
 from bench_core.gate.workers.messages import PairTask
-from bench_core.records.gate import CellEvidence
 
 VALUE = """
 import thing
@@ -291,15 +289,3 @@ def test_a_version_that_turns_out_to_come_from_elsewhere_ends_the_gate(sides, mo
     with pytest.raises(BenchCoreError, match="^head .head.: thing was imported from .*elsewhere/thing, and not from"):
         gate.run(lambda progress: None)
     assert made.left_behind() == []
-
-
-def test_one_timed_cell_of_each_family_is_a_sentinel():
-    cells = [
-        CellEvidence(f"{family}.{kind}_{letter}", f"{family}.{kind}_{letter}", {}, kind, "seconds")
-        for family in ("copy", "fill", "sizes")
-        for kind in (("track",) if family == "sizes" else ("time", "track"))
-        for letter in "abcdef"
-    ]
-    chosen = [sentinels(cells, seed) for seed in range(20)]
-    assert all([(cell.family, cell.kind) for cell in found] == [("copy", "time"), ("fill", "time")] for found in chosen)
-    assert len({found[0].name for found in chosen}) > 1

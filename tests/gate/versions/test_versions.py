@@ -11,6 +11,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+import psutil
 import pytest
 from click.testing import CliRunner
 
@@ -21,7 +22,7 @@ from bench_core.gate.versions import steps, wheels
 from bench_core.gate.versions import store as stores
 from bench_core.gate.versions.project import read_project
 from bench_core.gate.versions.revisions import benchmarks_digest, digest_of, package_entries, resolve, uncommitted
-from bench_core.gate.versions.steps import Runner, StepError
+from bench_core.gate.versions.steps import Runner, Step, StepError
 from bench_core.gate.versions.store import VersionStore
 from bench_core.records.version import Commit, WorkingTree
 
@@ -626,6 +627,27 @@ def test_a_build_that_is_cancelled_ends_and_leaves_nothing(repository, temporary
     os.close(held)
     assert cached(store) == []
     assert not list(temporary.iterdir())
+
+
+def test_a_command_that_is_ended_starts_nothing_while_its_children_are_listed(tmp_path, monkeypatch):
+    listed = []
+    children = psutil.Process.children
+
+    def list_children(self):
+        while self.status() not in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE):
+            assert signal.SIGSTOP in sent, "it runs on"
+        listed.append(self.pid)
+        return children(self)
+
+    sent = []
+    suspend = psutil.Process.suspend
+    monkeypatch.setattr(psutil.Process, "children", list_children)
+    monkeypatch.setattr(psutil.Process, "suspend", lambda self: sent.append(signal.SIGSTOP) or suspend(self))
+    runner = Runner(tmp_path / "asv.conf.json")
+    runner.stop()
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(Step((sys.executable, "-c", "input()"), tmp_path, dict(os.environ)), tmp_path / "log")
+    assert len(listed) == 1
 
 
 def test_a_signal_that_is_ignored_stays_so(monkeypatch):

@@ -1,18 +1,9 @@
-"""That benchmarks mean in a gate what they mean to asv, and that orders are balanced."""
+"""That benchmarks mean in a gate what they mean to asv."""
 
-import random
-import sys
 from collections import Counter
 from itertools import groupby
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-
-from bench_core.gate.workers import worker
-from bench_core.gate.workers.messages import SamplingPlan, Source
-from bench_core.gate.workers.plan import described
-from bench_core.gate.workers.worker import balanced, blocks
 
 CASES = """
 import os, time
@@ -179,44 +170,3 @@ def test_tracking_nothing_on_one_side_is_its_error(after):
 
 def test_a_tracked_value_that_is_no_number_cannot_be_compared(after):
     assert "a tracked value must be a number to be compared, and this one is str" in cell(after, "track_word").error
-
-
-@pytest.mark.parametrize("count", [1, 2, 5, 40])
-def test_each_side_leads_as_often_as_the_other(count):
-    found = Counter(balanced(count, random.Random(3)))
-    assert abs(found["base"] - found["head"]) == count % 2
-
-
-def test_the_same_seed_gives_the_same_blocks_and_another_one_others():
-    plan = SamplingPlan(number=1, alternations=40, blocks=4, warm=True)
-    one, same, other = (list(blocks(plan, random.Random(seed))) for seed in (1, 1, 2))
-    assert one == same
-    assert one != other
-    assert len(one) == 4
-    assert [len(firsts) for _, firsts in one] == [10, 10, 10, 10]
-
-
-def test_a_module_from_elsewhere_is_refused(tmp_path, monkeypatch):
-    for name in ("here", "elsewhere"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "elsewhere" / "proven_thing.py").touch()
-    monkeypatch.syspath_prepend(str(tmp_path / "elsewhere"))
-    __import__("proven_thing")
-    source = Source((str(tmp_path / "here"),), ("proven_thing",), str(tmp_path))
-    with pytest.raises(worker.VersionError, match="proven_thing was imported from .*elsewhere, and not from this"):
-        worker.prove(source, Path("suite"))
-    worker.prove(Source((str(tmp_path / "elsewhere"),), ("proven_thing",), str(tmp_path)), Path("suite"))
-
-
-def test_a_module_that_is_made_up_at_run_time_has_no_place_to_prove(tmp_path, monkeypatch):
-    """As torch.ops, whose file is "_ops.py"."""
-    monkeypatch.setitem(sys.modules, "made_up.ops", SimpleNamespace(__file__="_ops.py"))
-    worker.prove(Source((str(tmp_path),), ("made_up",), str(tmp_path)), Path("suite"))
-
-
-def test_values_are_described_by_type_and_shape_and_not_by_number():
-    numpy = pytest.importorskip("numpy")
-    assert described([1, 2]) == described([3, 4]) == "list of 2 (int; int)"
-    assert described({"a": 1.0}) != described({"b": 1.0})
-    assert described(numpy.zeros((2, 3), "int8")) == "ndarray of 2x3 int8"
-    assert described(numpy.zeros((2, 3), "int8")) != described(numpy.zeros((3, 2), "int8"))

@@ -1,0 +1,192 @@
+"""Which cells two versions have in common, from what their probes answer: no process is started."""
+
+from pathlib import Path
+
+import pytest
+
+from bench_core.errors import BenchCoreError
+from bench_core.gate.measure.discover import NoCellError, compare, find_cells, unfair
+from bench_core.gate.versions.subjects import Importable, Subjects
+from bench_core.gate.workers import child
+from bench_core.gate.workers.messages import Probed, ProbedCell, ProbeFailed
+from bench_core.gate.workers.probe import TOOLKIT
+from bench_core.records.version import Install
+
+
+def probed(*cells, **others):
+    """What a probe answers; cells are (name, device) or (name, device, why it cannot run)."""
+    made = tuple(
+        ProbedCell(name, name.partition("(")[0], {}, "time", *(why or (None,)), device) for name, device, *why in cells
+    )
+    usual = {"none": "", "broken": {}, "declared": (), "flavour": {}, "preload": (), "imported": ()}
+    return Probed(made, **{**usual, **others})
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "reason"),
+    [("no such device on base", None, "no such device on base"), (None, "not on head", "not on head")],
+)
+def test_a_cell_that_one_side_says_cannot_run_is_left_out_with_that_sides_reason(base, head, reason):
+    found = compare(*(probed(("a.time_a", "cpu", why_not)) for why_not in (base, head)))
+    assert (found.cells, found.left_out) == ((), {"a.time_a": reason})
+
+
+def test_a_cell_of_a_module_that_does_not_import_on_one_side_fails_there_and_others_are_only_on_the_other():
+    have = probed(("a.b.time_x", "cpu"), ("a.bc.time_x", "cpu"))
+    lacks = probed(broken={"suite.a.b": "ImportError"})
+    for one, other, there, missing in ((have, lacks, "base", "head"), (lacks, have, "head", "base")):
+        found = compare(one, other)
+        (failed,) = found.failed
+        assert (failed.name, failed.error_side) == ("a.b.time_x", missing)
+        assert failed.error.endswith("ImportError")
+        assert found.left_out == {"a.bc.time_x": f"only on {there}"}
+        assert found.cells == ()
+
+
+def test_cells_have_the_unit_that_is_declared_and_heads_declaration_counts():
+    both = ("a.track_x", "cpu"), ("b.track_x", "cpu")
+    base = probed(*both, declared=({"name": "a.track_x", "unit": "old"}, {"name": "b.track_x"}))
+    found = compare(base, probed(*both, declared=({"name": "a.track_x", "unit": "new"},)))
+    assert [(cell.name, cell.unit) for cell in found.cells] == [("a.track_x", "new"), ("b.track_x", "unit")]
+    assert found.declared == [{"name": "a.track_x", "unit": "new"}, {"name": "b.track_x"}]
+
+
+@pytest.mark.parametrize(
+    ("cells", "on_accelerator"),
+    [
+        ([("a.time_x", "cpu"), ("b.time_x", "meta")], False),
+        ([("a.time_x", "cpu"), ("b.time_x", "cuda")], True),
+        ([("a.time_x", "cpu"), ("b.time_x", "cuda", "no such device")], False),
+    ],
+)
+def test_a_cell_that_runs_on_an_accelerator_is_noticed(cells, on_accelerator):
+    assert compare(probed(*cells), probed(*cells)).on_accelerator is on_accelerator
+
+
+def test_what_either_side_imports_beforehand_is_imported_once_in_order():
+    cell = ("a.time_x", "cpu")
+    found = compare(probed(cell, preload=("json", "re")), probed(cell, preload=("re", "gc")))
+    assert found.preload == ("json", "re", "gc")
+
+
+def test_a_module_that_does_not_import_on_one_side_alone_is_not_left_out_by_name():
+    cell = ("a.time_x", "cpu")
+    found = compare(probed(cell, broken={"s.b": "x"}), probed(cell, broken={"s.c": "x", "s.b": "y"}))
+    assert found.left_out == {"s.b": "does not import on either side: y"}
+
+
+def test_no_cell_on_either_side_is_an_error_and_one_on_head_alone_is_none():
+    with pytest.raises(NoCellError, match=r"nothing matches\. s\.b does not import: y\."):
+        compare(probed(broken={"s.b": "x"}), probed(none="nothing matches.", broken={"s.b": "y"}))
+    assert compare(probed(), probed(("a.time_x", "cpu"))).left_out == {"a.time_x": "only on head"}
+
+
+def test_flavours_that_both_sides_know_and_that_differ_are_unfair():
+    base = {"a": "1", "b": "2", "c": "3"}
+    assert unfair(base, {"a": "1", "b": "4", "d": "5"}) == ("b: 2 on base, 4 on head",)
+
+
+class Probes:
+    """Probes that answer at once.
+
+    Attributes:
+        asked: what each was told.
+        closed: how many were ended.
+    """
+
+    def __init__(self, answers):
+        self.answers, self.asked, self.closed = answers, [], 0
+
+    def __call__(self, dialogue, hash_seed, watchdog, *, python):
+        probes = self
+
+        class Probe:
+            def tell(self, task):
+                probes.asked.append((task, python))
+                self.name = Path(task.source.caches).name
+
+            def answer(self):
+                found = probes.answers[self.name]
+                if isinstance(found, Exception):
+                    raise found
+                return found
+
+            def close(self):
+                probes.closed += 1
+
+        return Probe()
+
+
+@pytest.fixture
+def ask(monkeypatch):
+    """Finds the cells of versions, without a process."""
+
+    def made(answers, code=None):
+        past = "past" in answers
+        versions = {
+            name: Importable(Install(name, name, ("torch", "thing")), f"/{name}", f"/python of {name}")
+            for name in ("base", "head", "past")
+        }
+        subjects = Subjects(
+            versions["base"], versions["head"], Path("/cases"), code, versions["past"] if past else None
+        )
+        probes = Probes(answers)
+        monkeypatch.setattr(child, "Child", probes)
+        try:
+            return find_cells(subjects, "x", quick=True), probes
+        finally:
+            assert probes.closed == len(probes.asked) == 2 + past
+
+    return made
+
+
+CELL, GPU = ("a.time_x", "cpu"), ("b.time_x", "cuda")
+CODE = Importable(Install("code", "code", ()), "/code")
+
+
+def test_each_version_is_asked_for_the_cells_of_the_suite_that_are_chosen(ask):
+    same = probed(CELL)
+    found, probes = ask({"base": same, "head": same, "past": probed(CELL, GPU)})
+    assert [(task.suite, task.pattern, task.quick, task.flavoured) for task, _ in probes.asked] == [
+        ("/cases", "x", True, ())
+    ] * 3
+    assert [task.source.paths for task, _ in probes.asked] == [("/base",), ("/head",), ("/past",)]
+    assert [python for _, python in probes.asked] == ["/python of base", "/python of head", ""]
+    assert found.past.left_out == {"b.time_x": "only on base"}  # the role of past
+
+
+def test_the_answers_of_all_versions_are_put_together(ask):
+    base, head = probed(CELL, imported=("a",)), probed(CELL, imported=("b",))
+    found, _ = ask({"base": base, "head": head})
+    assert (found.imported, found.past) == ({"a", "b"}, None)
+    assert found.starting > 0
+
+
+@pytest.mark.parametrize(
+    ("code", "cell", "unlike"),
+    [
+        (None, CELL, ["numpy", "torch", "x"]),
+        (None, GPU, ["GPU toolkit", "numpy", "torch", "x"]),
+        (CODE, CELL, ["x"]),
+        (CODE, GPU, ["GPU toolkit", "x"]),
+    ],
+)
+def test_what_was_asked_for_or_no_cell_uses_makes_no_unfair_pair(ask, code, cell, unlike):
+    flavours = [dict.fromkeys(("torch", "numpy", TOOLKIT, "x"), side) for side in ("1", "2")]
+    base, head = (probed(cell, flavour=flavour) for flavour in flavours)
+    found, probes = ask({"base": base, "head": head}, code)
+    named = {what.partition(":")[0] for what in found.unfair}
+    assert named == {TOOLKIT if name == "GPU toolkit" else name for name in unlike}
+    assert [task.flavoured for task, _ in probes.asked] == [("torch",) if code else ()] * 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (ProbeFailed("from elsewhere"), r"^head \(head\): from elsewhere$"),
+        (child.LostError("has ended"), r"^the suite cannot be read with head \(head\): .* has ended$"),
+    ],
+)
+def test_a_version_that_cannot_be_imported_is_named(ask, answer, said):
+    with pytest.raises(BenchCoreError, match=said):
+        ask({"base": probed(CELL), "head": answer})
