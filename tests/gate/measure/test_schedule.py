@@ -69,7 +69,7 @@ def test_finding_out_how_to_sample_a_cell_is_left_to_one_lane(make):
     assert all(len(plans(schedule.pairs_of(lane, "base"))) == 3 for lane in range(2))
 
 
-def test_each_peak_memory_has_a_pair_of_its_own(make):
+def test_each_cell_of_peak_memory_has_its_own_pair(make):
     _, schedule = make("a.peakmem_a", "b.peakmem_b", kind="peakmemory")
     assert [len(pair.cells) for pair in schedule.pairs_of(0, "base")] == [1, 1]
 
