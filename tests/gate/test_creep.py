@@ -69,7 +69,7 @@ def test_no_two_pairs_of_a_gate_have_one_number(crept):
     assert len({pair for pair, _ in jobs}) == len(jobs)
 
 
-def test_a_later_gate_goes_on_from_the_evidence_on_either_pair_of_versions(crept):
+def test_a_later_gate_continues_from_the_evidence_on_both_pairs_of_versions(crept):
     made, gate = crept
     again = made.gate()
     assert again.past.earlier.effects == sum(len(one.effects) for one in gate.past.dossiers)
@@ -110,7 +110,7 @@ def test_a_red_step_is_named_before_what_crept_in():
     assert judge(record(cell(10), past=[cell(20)])).reason.startswith("1 of 1 cell slower")
 
 
-def test_what_cannot_be_told_of_the_past_version_leaves_the_gate_inconclusive():
+def test_an_inconclusive_comparison_with_the_past_version_makes_the_gate_inconclusive():
     unsure = replace(cell(0), effects=cell(0).effects[:3])
     assert judge(record(cell(0), past=[unsure])).verdict == "inconclusive"
 
