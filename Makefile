@@ -1,8 +1,8 @@
 # Two commands for a fresh machine: `make bench` sets up and times, `make test` sets up and tests.
 #
 #   TORCH     the pip requirement of torch, e.g. TORCH="torch==2.14.0". The default is the version in asv.conf.json.
-#             On Linux, the wheels of PyPI contain CUDA (some GB). For the CPU build, set PIP_EXTRA_INDEX_URL to PyTorch's
-#             index of CPU wheels, which the install page of pytorch.org shows.
+#             On Linux, the wheels of PyPI contain CUDA (some GB). For the CPU build, set PIP_EXTRA_INDEX_URL to
+#             PyTorch's index of CPU wheels, which the install page of pytorch.org shows.
 #   PYTHON    the interpreter for the virtual environment.
 #   MACHINE   the name under which asv stores this machine's results. The default is the host name.
 #   WHEELS    for `make gpu` without a network: a folder of wheels.
@@ -45,8 +45,8 @@ PARALLEL := --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadsco
 test: $(VENV)/installed
 	$(BIN)/python -m pytest --quiet $(PARALLEL)
 
-# `make test` checks each cell at its smallest size. This checks every cell that runs on this machine, through the pytest
-# plugin, which takes some minutes and 2 GB.
+# `make test` checks each cell at its smallest size. This checks every cell that runs on this machine, through the
+# pytest plugin, which takes some minutes and 2 GB.
 checks-of-all-sizes: $(VENV)/installed
 	$(BIN)/python -m pytest --quiet $(PARALLEL) --benchmark-disable benchmarks
 
