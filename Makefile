@@ -1,11 +1,11 @@
 # Two commands for a fresh machine: `make bench` sets up and times, `make test` sets up and tests.
 #
-#   TORCH     what to install as torch: any pip requirement, e.g. TORCH="torch==2.14.0". Its default is the version
-#             that asv.conf.json names. On Linux, plain PyPI wheels carry CUDA (some GB); for the CPU build name
-#             PyTorch's CPU wheel index in PIP_EXTRA_INDEX_URL, as the install page of pytorch.org shows.
-#   PYTHON    the interpreter that the virtual environment is made from.
-#   MACHINE   the name under which asv stores this machine's results; its default is the host name.
-#   WHEELS    for `make gpu`: a folder of wheels, instead of a network.
+#   TORCH     the pip requirement of torch, e.g. TORCH="torch==2.14.0". The default is the version in asv.conf.json.
+#             On Linux, the wheels of PyPI contain CUDA (some GB). For the CPU build, set PIP_EXTRA_INDEX_URL to
+#             PyTorch's index of CPU wheels, which the install page of pytorch.org shows.
+#   PYTHON    the interpreter for the virtual environment.
+#   MACHINE   the name under which asv stores this machine's results. The default is the host name.
+#   WHEELS    for `make gpu` without a network: a folder of wheels.
 
 TORCH   ?= torch==$(shell sed -n 's/^ *"torch": \["\([^"]*\)".*/\1/p' asv.conf.json)
 PYTHON  ?= python3
@@ -23,13 +23,13 @@ bench: $(VENV)/installed
 bench-full: $(VENV)/installed
 	$(BIN)/bench-core run --full $(if $(MACHINE),--machine $(MACHINE))
 
-# Uses the torch that $(PYTHON) has, since a GPU's torch is rarely the one that pip would choose: .venv-gpu sees the
-# installed packages, and gets what else is missing, from WHEELS if that is given (see docs/gpu.md).
+# Uses the torch of $(PYTHON), since a GPU's torch is rarely the one that pip would choose. .venv-gpu sees the installed
+# packages, and gets the missing ones, from WHEELS if it is given (see docs/gpu.md).
 GPU_PYTHON := .venv-gpu/bin/python
 OFFLINE    := $(if $(WHEELS),--no-index --find-links "$(WHEELS)")
 gpu:
-	@$(PYTHON) -c 'import torch' 2>/dev/null || { echo "make gpu uses the torch that is installed, and $(PYTHON) has \
-	none: name the one that has, PYTHON=/path/to/python"; exit 2; }
+	@$(PYTHON) -c 'import torch' 2>/dev/null || { echo "make gpu uses an installed torch, but $(PYTHON) has none: give \
+	the interpreter that has one, PYTHON=/path/to/python"; exit 2; }
 	@$(PYTHON) -m venv --system-site-packages .venv-gpu
 	@$(PYTHON) -c 'import pathlib, torch; print(pathlib.Path(torch.__file__).parent.parent)' \
 	  > "$$($(GPU_PYTHON) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/installed-torch.pth"
@@ -39,23 +39,23 @@ gpu:
 	@$(GPU_PYTHON) -m pip install -q --disable-pip-version-check $(OFFLINE) --no-deps --no-build-isolation .
 	@.venv-gpu/bin/bench-core gpu
 
-# Every test, on all cores, a file of tests on one of them at a time: the tests of a file share what takes long to make.
-# The order of the files stays, since pytest-xdist's own begins with the most tests, and those take no time.
+# All tests, on at most four cores. The tests of a file run on one core, since they share what takes long to make. The
+# files keep their order: pytest-xdist would begin with the files with the most tests, which are fast.
 PARALLEL := --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 test: $(VENV)/installed
 	$(BIN)/python -m pytest --quiet $(PARALLEL)
 
 # `make test` checks each cell at its smallest size. This checks every cell that runs on this machine, through the
-# pytest door, which takes some minutes and 2 GB.
+# pytest plugin, which takes some minutes and 2 GB.
 checks-of-all-sizes: $(VENV)/installed
 	$(BIN)/python -m pytest --quiet $(PARALLEL) --benchmark-disable benchmarks
 
-# How many planted bugs the tests catch; the rest is in `python -m trials mutants --help`.
+# Counts how many planted bugs the tests catch. For options see `python -m trials mutants --help`.
 mutants: $(VENV)/checkers
 	$(PIP) install --editable '.[mutants]'
 	$(BIN)/python -m trials mutants
 
-# What a change must pass before it is committed.
+# The checks that a change must pass before it is committed.
 check: $(VENV)/checkers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -63,7 +63,7 @@ check: $(VENV)/checkers
 	$(BIN)/lint-imports --no-cache
 	$(MAKE) test
 
-# Remade when the project's requirements change, or TORCH.
+# Made again when the project's requirements or TORCH change.
 $(VENV)/installed: pyproject.toml $(VENV)/torch
 	@echo "Installing bench_core and what it needs into $(VENV)"
 	$(PIP) install --editable '.[test]'

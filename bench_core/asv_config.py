@@ -1,4 +1,4 @@
-"""asv's configuration, which names the suite, the repository and the folders."""
+"""Reads asv's configuration, which names the suite, the repository and the folders."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from pathlib import Path
 from bench_core.errors import BenchCoreError
 
 USUAL = Path("asv.conf.json")
+"""The default path of the configuration."""
 
 WITHOUT_COMMIT = "no-commit.json"
-"""The file of a run whose results are of no commit."""
+"""The result file of a run that belongs to no commit."""
 
 
 @dataclass(frozen=True)
 class AsvConfig:
-    """What an ``asv.conf.json`` names. As for asv, its paths are relative to the folder that it lies in.
+    """The settings of an ``asv.conf.json``. As in asv, paths are relative to the file's folder.
 
     Attributes:
         project: asv's name of the project.
         suite, environments, results, html: folders.
-        repo: the repository: an address, or a path seen from the file's folder.
-        dvcs: its kind, where one is named.
-        subdir: the folder with the build configuration, seen from the top of the repository.
-        build_command: one command, several, none to build nothing, or None where asv's own are meant.
+        repo: the repository: an address, or a path relative to the file's folder.
+        dvcs: the kind of the repository, or None.
+        subdir: the folder with the build configuration, relative to the top of the repository.
+        build_command: one command, or several (an empty list builds nothing); None for asv's default.
         commit_url: the address of a commit's page without the hash, as configured or asv's default.
     """
 
@@ -40,12 +41,12 @@ class AsvConfig:
 
     @property
     def outside(self) -> Path:
-        """Where the last run is that is kept out of the history."""
+        """The result file of the last run that belongs to no commit."""
         return self.environments.parent / WITHOUT_COMMIT
 
 
 def naming(config: Path) -> list[str]:
-    """What names the configuration in a command, where it is not the usual one."""
+    """The options that name the configuration in a command; none for the default one."""
     return [] if config == USUAL else ["--suite", str(config)]
 
 
@@ -55,7 +56,7 @@ def asv_config(config: Path) -> AsvConfig:
     Raises:
         BenchCoreError: if the file cannot be read as asv's configuration.
     """
-    from asv.config import Config  # here: asv is slow to import, and the folders are seldom asked for
+    from asv.config import Config  # imported here, since asv is slow to import and rarely needed
     from asv.util import UserError
 
     try:

@@ -1,8 +1,7 @@
-"""The one clock of every door: asv, pytest-benchmark, our own sampling, and later the gate.
+"""The clock of asv, pytest-benchmark, our own sampling and the gate. No other module reads the real clock.
 
-A leaf, and the only module that reads the real clock. The rule: an accelerator's queue is empty when a sample
-starts and when it ends, so reading the clock first waits for the device that the cell runs on. A cell on the CPU
-never waits for anything.
+An accelerator's queue must be empty when a sample starts and when it ends. So the clock of a cell on an accelerator
+waits for the device before each reading. The clock of a cell on the CPU never waits.
 """
 
 from __future__ import annotations
@@ -11,13 +10,13 @@ import timeit
 from collections.abc import Callable
 
 Clock = Callable[[], float]
-"""Seconds from an arbitrary start; monotonic. asv's `timer`, and pytest-benchmark's."""
+"""A monotonic clock: seconds from an arbitrary start. asv and pytest-benchmark take it as their `timer`."""
 
-host: Clock = timeit.default_timer  # noqa: TID251 - the one place that names the real clock
+host: Clock = timeit.default_timer  # noqa: TID251 - the only place that names the real clock
 
 
 def draining(synchronize: Callable[[], None], clock: Clock = host) -> Clock:
-    """A clock that calls `synchronize` (wait until the device's queue is empty) before every reading."""
+    """A clock that calls `synchronize`, which waits until the device's queue is empty, before every reading."""
 
     def read() -> float:
         synchronize()

@@ -1,8 +1,8 @@
-"""Records to JSON and back, by their types: for files and for messages between processes.
+"""Converts records to JSON and back by their types, for files and for messages between processes.
 
 JSON has neither NaN nor infinity: NaN becomes null, infinity the text ``"inf"`` or ``"-inf"``. Reading is strict: a
-number is no text, ``1`` is no ``true``, and no field may be missing. Keys that a record does not have are ignored, so
-that older readers can read newer files.
+number is no text, ``1`` is not ``true``, and no field may be missing. Unknown keys are ignored, so that older readers
+can read newer files.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from cattrs.gen import make_dict_structure_fn
 T = TypeVar("T")
 
 Hook = Callable[[Any, Any], Any]
-"""A function of cattrs that reads a value: it takes the value and the wanted type."""
+"""A function of cattrs that reads a value. It takes the value and the wanted type."""
 
 LATER = "later"
-"""The key in a field's metadata that marks fields which older files do not have. Their default is used then."""
+"""A key in the metadata of fields that older files lack. For these files, the field's default is used."""
 
 
 class MalformedError(ValueError):
-    """A content is not of the wanted type. The text names the place and what was found there."""
+    """Data are not of the wanted type. The text names the place and the value found there."""
 
 
 def to_json(value: object) -> Any:
-    """A record as `json.dumps` takes it, also with ``allow_nan=False``. Tuples become lists."""
+    """A record as input for `json.dumps`, also with ``allow_nan=False``. Tuples become lists."""
     return _CONVERTER.unstructure(value)
 
 
@@ -53,22 +53,23 @@ def from_json(kind: type[T], content: Any) -> T:
 
 @contextmanager
 def _one_complaint() -> Iterator[None]:
-    """Turn what cattrs raises into the first thing that is wrong."""
+    """Turn the errors of cattrs into a `MalformedError` on the first fault."""
     try:
         yield
     except BaseValidationError as error:
         raise MalformedError(_first(error)) from error
-    except (ValueError, TypeError) as error:  # cattrs gives no place for a type that is no class
+    except (ValueError, TypeError) as error:  # for a type that is no class, cattrs names no place
         raise MalformedError(f"its top level: {error}") from error
 
 
 def stored_as(union: Any, flat: type[T], flattened: Callable[[Any], T], unflattened: Callable[[T], Any]) -> None:
-    """Let several dataclasses have one form in JSON: that of another dataclass.
+    """Store several dataclasses in one form, that of another dataclass.
 
     Args:
         union: the dataclasses, ``One | Other``.
         flat: the dataclass that is written and read instead.
-        flattened, unflattened: from one of the several to `flat`, and back.
+        flattened: converts one of the dataclasses to `flat`.
+        unflattened: converts `flat` back.
     """
     kinds = set(get_args(union))
     for kind in kinds:
@@ -82,16 +83,8 @@ def stored_as(union: Any, flat: type[T], flattened: Callable[[Any], T], unflatte
 
 
 class Tagged(Generic[T]):
-    """Messages: one of several dataclasses, told apart by a tag, the name of the class.
-
-    Readers and writers are made when the first message is read or written, which takes 1 ms a kind.
-
-    Args:
-        kinds: a dataclass, or a union of some: ``One | Other``.
-
-    Attributes:
-        kinds: the dataclasses.
-    """
+    """Messages: one of several dataclasses (`kinds`: a dataclass, or a union ``One | Other``), each with its class name
+    as a tag. Readers and writers are made when the first message is read or written, which takes 1 ms per kind."""
 
     def __init__(self, kinds: Any) -> None:
         self.kinds: tuple[type, ...] = get_args(kinds) or (kinds,)
@@ -106,12 +99,12 @@ class Tagged(Generic[T]):
         return {part: _CONVERTER.get_unstructure_hook(part) for kind in self.kinds for part in _dataclasses_in(kind)}
 
     def prepare(self) -> None:
-        """Make all readers and writers, for a process to inherit when it is forked."""
+        """Make all readers and writers, so that forked processes inherit them."""
         assert self._readers
         assert self._writers
 
     def line(self, message: T) -> str:
-        """A message as one line of JSON, without its end."""
+        """A message as one line of JSON, without a line end."""
         kind = type(message)
         return json.dumps({TAG: kind.__name__, **self._writers[kind](message)}, allow_nan=False)
 
@@ -119,7 +112,7 @@ class Tagged(Generic[T]):
         """The inverse of `line`.
 
         Raises:
-            MalformedError: if the line is none of these messages; the text says what was received.
+            MalformedError: if the line is none of these messages. The text quotes it.
         """
         try:
             return self._read(line)
@@ -134,7 +127,7 @@ class Tagged(Generic[T]):
             raise MalformedError(f"not JSON: {error}") from error
         tag = content.get(TAG) if isinstance(content, dict) else None
         if not isinstance(tag, str) or tag not in self._readers:
-            raise MalformedError(f"{TAG} is {json.dumps(tag)[:40]}, and not one of {', '.join(self._readers)}")
+            raise MalformedError(f"{TAG} is {json.dumps(tag)[:40]}, not one of {', '.join(self._readers)}")
         reader, kind = self._readers[tag]
         with _one_complaint():
             found: T = reader(content, kind)
@@ -149,11 +142,11 @@ def _dataclasses_in(kind: Any) -> Iterator[type]:
 
 
 TAG = "message"
-"""The key that holds the name of a message's class."""
+"""The key of the name of a message's class."""
 
 
 def _first(error: BaseException) -> str:
-    """The first thing that is wrong, with its place."""
+    """The first fault, with its place."""
     found: list[str] = transform_error(error, path="", format_exception=lambda one, _: str(one))
     said, _, place = found[0].partition(" @ ")
     return f"{place.lstrip('.') or 'its top level'}: {said}"
@@ -190,21 +183,21 @@ def _converter() -> Converter:
     made.register_structure_hook(float, _float)
     made.register_unstructure_hook(float, _json_float)
     # By default, cattrs accepts any iterable as a tuple, even a text, and replaces missing fields by their defaults.
-    made.register_structure_hook_factory(_is_tuple, _only(list, _tuple))
-    made.register_structure_hook_factory(_is_mapping, _only(dict, mapping_structure_factory))
+    made.register_structure_hook_factory(_made_of(tuple), _only(list, _tuple))
+    made.register_structure_hook_factory(_made_of(Mapping, dict), _only(dict, mapping_structure_factory))
     made.register_structure_hook_factory(is_dataclass, _only(dict, _whole))
-    made.register_structure_hook_func(_is_literal, _one_of)
+    made.register_structure_hook_func(_made_of(Literal), _one_of)
     return made
+
+
+def _made_of(*origins: Any) -> Callable[[Any], bool]:
+    return lambda kind: get_origin(kind) in origins
 
 
 def _one_of(value: Any, kind: Any) -> Any:
     if value not in get_args(kind):
         raise _wrong(value, " or ".join(map(json.dumps, get_args(kind))))
     return value
-
-
-def _is_tuple(kind: Any) -> bool:
-    return get_origin(kind) is tuple
 
 
 def _tuple(kind: Any, converter: Converter) -> Hook:
@@ -216,23 +209,14 @@ def _tuple(kind: Any, converter: Converter) -> Hook:
 
     def read(value: Any, _: Any) -> Any:
         if len(value) != len(kinds):
-            raise ValueError(f"{len(value)} items, and not {len(kinds)}")
+            raise ValueError(f"{len(value)} items, not {len(kinds)}")
         return tuple(hook(item, one) for hook, item, one in zip(hooks, value, kinds, strict=True))
 
     return read
 
 
-def _is_mapping(kind: Any) -> bool:
-    return get_origin(kind) in (Mapping, dict)
-
-
-def _is_literal(kind: Any) -> bool:
-    origin: Any = get_origin(kind)
-    return origin is Literal
-
-
 def _only(of_json: type, made_by: Callable[[Any, Any], Any]) -> Any:
-    """The hooks of `made_by`, restricted to one type of JSON."""
+    """The hooks of `made_by`, restricted to one JSON type."""
 
     def factory(kind: Any, converter: Converter) -> Any:
         usual = made_by(kind, converter)
@@ -248,7 +232,7 @@ def _only(of_json: type, made_by: Callable[[Any, Any], Any]) -> Any:
 
 
 def _whole(kind: Any, converter: Converter) -> Hook:
-    """A dataclass, of which only fields that are marked as `LATER` may be missing."""
+    """A dataclass. Only fields with `LATER` may be missing."""
     needed = [field.name for field in fields(kind) if not field.metadata.get(LATER)]
     usual: Hook = make_dict_structure_fn(kind, converter)
 

@@ -1,4 +1,4 @@
-"""Every error that a person can cause. A leaf: it imports nothing of ours, and only the command line exits."""
+"""The errors that a user can cause. Imports nothing else of bench_core. Only the command line exits."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 
 
 class BenchCoreError(Exception):
-    """One message for a person: what was found, what is allowed, and how to mend it."""
+    """A message for a user: what was found, what is allowed, and how to fix it."""
 
     exit_code = 2
 
 
 def require_writable(folder: Path) -> None:
-    """Find out now, rather than after minutes of measuring, whether results can be stored in `folder`.
+    """Make `folder`, and check that it can be written, before minutes of measuring.
 
     Raises:
         BenchCoreError: if it cannot be made or written to.
@@ -33,7 +33,7 @@ def require_writable(folder: Path) -> None:
 
 
 class UnknownNameError(BenchCoreError):
-    """A name that is not among the known ones; the message carries the near misses.
+    """An unknown name. The message lists similar known names.
 
     Args:
         kind: what the name stands for, e.g. ``"device"``.
@@ -48,17 +48,17 @@ class UnknownNameError(BenchCoreError):
 
 
 def did_you_mean(near: Sequence[str]) -> str:
-    """A sentence with the near misses, after a space; nothing if there are none."""
+    """A space and a question with the similar names; "" without any."""
     return f" Did you mean {', '.join(repr(name) for name in near)}?" if near else ""
 
 
 def shortened(names: Sequence[str]) -> str:
-    """The first dozen names, and how many more there are."""
+    """The first 12 names, and the number of the others."""
     return (", ".join(names[:12]) or "none") + (f", and {len(names) - 12} more" if len(names) > 12 else "")
 
 
 class NothingSelectedError(BenchCoreError):
-    """A pattern that selects no cell; the message carries the near misses of its words."""
+    """A pattern that selects no cell. The message lists words similar to those of the pattern."""
 
     def __init__(self, pattern: str, names: Iterable[str]) -> None:
         known = sorted(set(names))
@@ -80,10 +80,10 @@ _WORD = re.compile(r"\w+")
 
 
 class TooOldError(BenchCoreError):
-    """An installed package that is older than what is needed."""
+    """An installed package that is too old."""
 
     def __init__(self, package: str, found: str, needed: str) -> None:
         super().__init__(
-            f"{package} {found} is installed and {package} >= {needed} is needed. "
-            f"Upgrade it with: pip install '{package}>={needed}'"
+            f"{package} {found} is installed, but {package} >= {needed} is needed. Upgrade it with: "
+            f"pip install '{package}>={needed}'"
         )

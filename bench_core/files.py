@@ -1,4 +1,4 @@
-"""Writes files so that a reader never sees half of one. A leaf."""
+"""Writes files so that readers never see a partly written file."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from pathlib import Path
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file, whole or not at all; what is no file but a pipe or a terminal is written to.
+    """Write a file, whole or not at all. A pipe or a terminal is written to, not replaced.
 
     Raises:
-        OSError: if it cannot be written. What was there before is there still.
+        OSError: if it cannot be written. An existing file is then unchanged.
     """
-    if path.exists() and not path.is_file() and not path.is_dir():  # nothing to be replaced
+    if path.exists() and not path.is_file() and not path.is_dir():
         path.write_text(text, encoding="utf-8", newline="\n")
         return
-    target = path.resolve()  # a link stays one
+    target = path.resolve()  # a link stays a link
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
@@ -26,10 +26,10 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add a line at the end of a file, in one piece, after whatever a power cut has left there.
+    """Append a whole line to a file. If the last line was cut off, e.g. by a power cut, it is ended first.
 
     Raises:
-        OSError: if it cannot be written.
+        OSError: if the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     cut_off = path.exists() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")

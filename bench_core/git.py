@@ -1,7 +1,4 @@
-"""git, run in one repository: the only module that starts it.
-
-git writes nothing of its own accord here, neither locks nor caches, and runs no hooks.
-"""
+"""Runs git in a repository. No other module starts git. git writes no locks or caches of its own and runs no hooks."""
 
 from __future__ import annotations
 
@@ -14,19 +11,13 @@ from pathlib import Path
 from bench_core.errors import BenchCoreError
 
 OF_ANOTHER_REPOSITORY = (
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_COMMON_DIR",
-    "GIT_INDEX_FILE",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_NAMESPACE",
-    "GIT_PREFIX",
+    *("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"),
+    *("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_PREFIX"),
 )
-"""Environment variables that git sets for its hooks. Inside a hook they would lead every call to its repository."""
+"""Environment variables that git sets for its hooks. Inside a hook they would redirect every call to its repository."""
 
 SETTINGS = ("core.fsmonitor=false", f"core.hooksPath={os.devnull}", "core.splitIndex=false")
-"""git's configuration for every call: it starts no other program and writes no second index."""
+"""git's configuration for every call, so that it starts no other program and writes no second index."""
 
 
 class GitError(BenchCoreError):
@@ -38,7 +29,7 @@ class MissingError(BenchCoreError):
 
 
 def output(root: Path, *arguments: str, given: str = "", variables: Mapping[str, str] | None = None) -> str:
-    """What git prints.
+    """The output of git.
 
     Args:
         root: a folder of the repository.
@@ -46,11 +37,11 @@ def output(root: Path, *arguments: str, given: str = "", variables: Mapping[str,
         variables: additions to git's environment.
 
     Returns:
-        Text in which bytes that are not UTF-8 are surrogates: git's paths are bytes.
+        Text in which bytes that are not UTF-8 are surrogates, since git's paths are bytes.
 
     Raises:
-        GitError: if git fails, with what it said.
-        MissingError: if git cannot be started; of all functions here.
+        GitError: if git fails. The text contains git's message.
+        MissingError: if git cannot be started. All functions of this module may raise it.
     """
     options = [option for setting in SETTINGS for option in ("-c", setting)]
     try:
@@ -76,25 +67,27 @@ def without_hook(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def top(folder: Path) -> Path:
-    """The top folder of the repository that `folder` lies in.
+    """The top folder of the repository that contains `folder`.
 
     Raises:
-        GitError: if it lies in none.
+        GitError: if no repository contains it.
     """
     return Path(output(folder, "rev-parse", "--show-toplevel").rstrip("\n")).resolve()
 
 
 def commit(root: Path, name: str) -> str:
-    """The full hash of the commit that git knows by a name, e.g. a branch or a tag.
+    """The full hash of the commit with a name, e.g. a branch or a tag.
 
     Raises:
-        GitError: if git knows none by that name.
+        GitError: if git knows no such commit.
     """
-    return output(root, "rev-parse", "--verify", f"{name}^{{commit}}").strip()  # with this ending it is no option
+    return output(
+        root, "rev-parse", "--verify", f"{name}^{{commit}}"
+    ).strip()  # the suffix keeps it from being an option
 
 
 def author_date(root: Path, commit: str) -> int:
-    """When a commit was made by its author: seconds since 1970.
+    """The author's date of a commit in seconds since 1970.
 
     Raises:
         GitError: if the repository does not have the commit.
@@ -103,12 +96,11 @@ def author_date(root: Path, commit: str) -> int:
 
 
 def uncommitted(root: Path, excluded: Iterable[str] = (), *options: str) -> tuple[str, ...]:
-    """The files of the working tree that differ from its commit, new ones included.
-
-    Files that git ignores do not count, nor do new reports at the top of the repository, see `_is_report`.
+    """The files of the working tree that differ from its commit, new ones included. Ignored files and new reports at
+    the top of the repository (see `_is_report`) do not count.
 
     Args:
-        excluded: git's pathspecs for what is left out, e.g. ``:(exclude,top)docs``.
+        excluded: git's pathspecs of files to leave out, e.g. ``:(exclude,top)docs``.
         options: more options of `git status`.
 
     Returns:
@@ -126,11 +118,11 @@ def uncommitted(root: Path, excluded: Iterable[str] = (), *options: str) -> tupl
 
 
 REPORTS = (".csv", ".html", ".json", ".jsonl", ".md", ".xml")
-"""Endings of the files that our own commands write."""
+"""The suffixes of the files that our commands write."""
 
 
 def _is_report(status: str) -> bool:
-    """Whether a line of `git status --porcelain -z` is about a new file at the top of the repository that is named like
-    a report. Our commands write theirs there, and nothing is built from one."""
+    """Whether a line of `git status --porcelain -z` is about a new file at the top of the repository with the suffix of
+    a report. Our commands write reports there, and no package is built from them."""
     path = status[3:]
     return status.startswith("?? ") and "/" not in path and path.endswith(REPORTS)

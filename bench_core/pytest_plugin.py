@@ -1,8 +1,8 @@
-"""The pytest door: `pytest benchmarks/` runs the cells of an asv suite through pytest-benchmark.
+"""The pytest plugin: `pytest benchmarks/` runs the cells of an asv suite through pytest-benchmark.
 
-A folder is an asv suite if the ``asv.conf.json`` above it says so. Each ``time_*`` cell becomes one item that is set
-up, checked (where its class has a check) and timed; ``track_*`` and ``peakmem_*`` cells are set up, checked and run
-once, since pytest-benchmark only knows times.
+A folder is an asv suite if an ``asv.conf.json`` in a parent folder names it. Each cell becomes a test. A ``time_*``
+cell is set up, checked (if its class has a check) and timed. ``track_*`` and ``peakmem_*`` cells are set up, checked
+and run once, since pytest-benchmark measures only times.
 """
 
 from __future__ import annotations
@@ -24,16 +24,12 @@ from bench_core.timing.cells import Cell, OpenCell, SkippedError, SuiteDirectory
 _SUITES = pytest.StashKey[dict[Path, SuiteDirectory]]()
 
 ONE_SHOT_ROUNDS = 10
-"""Samples of a cell that sets up before each, unless it declares `repeat`."""
+"""The number of samples if `repeat` is 0."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("bench-core")
-    group.addoption(
-        "--quick-profile",
-        action="store_true",
-        help="of a bench_core suite, collect the cells of the quick profile",
-    )
+    group.addoption("--quick-profile", action="store_true", help="collect only the quick profile of a bench_core suite")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -63,7 +59,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 
 def _suite_root(file: Path, top: Path) -> Path | None:
-    """The asv suite that holds `file`: the `benchmark_dir` of the nearest asv.conf.json above it."""
+    """The asv suite that contains `file`: the `benchmark_dir` of the nearest asv.conf.json above it, or None."""
     for folder in file.parents:
         config = folder / "asv.conf.json"
         if config.is_file():
@@ -101,7 +97,7 @@ class BenchmarkModule(pytest.File):
 
 
 class BrokenItem(pytest.Item):
-    """A module that does not import: it fails, and the others go on."""
+    """A test that fails, for a module that does not import. Other modules still run."""
 
     def __init__(self, *, error: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -122,7 +118,7 @@ class CellItem(pytest.Function):
         function = self._time if cell.kind == "time" else self._run_once
         super().__init__(callobj=function, **kwargs)
         self.add_marker(pytest.mark.benchmark(group=cell.group))
-        # What -k may name: the class, the operation, and each parameter's value.
+        # -k also matches the class, the operation, and the values of the parameters.
         self.extra_keyword_matches.update({cell.operation, *cell.benchmark.split("."), *cell.params.values()})
 
     def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
@@ -147,19 +143,19 @@ class CellItem(pytest.Function):
                 opened.call()
 
     def _time(self, benchmark: BenchmarkFixture) -> None:
-        # pytest-benchmark warns of a fixture that timed nothing, beside the failure or skip that was the reason.
+        # Without this, pytest-benchmark warns that the fixture timed nothing, after a failure or a skip.
         benchmark._mode = "set up and checked"
         with self._opened() as opened:
             if opened.check is not None:
                 if benchmark.disabled:
-                    return  # the check has done the operation: that is the one run that --benchmark-disable asks for
+                    return  # the check has done the operation once, as --benchmark-disable asks
                 opened.fresh()
             benchmark._mode = None
-            benchmark._timer = opened.timer  # known only now: asv lets setup choose the timer
+            benchmark._timer = opened.timer  # not earlier, since in asv setup may choose the timer
             benchmark.extra_info.update(cell=self.cell.name, **self.cell.params)
             if opened.number == 0:
-                # Rounds as long as asv's samples: with pytest-benchmark's own, of one call, its two readings of the
-                # clock are 10 % of a call of 1 us.
+                # Rounds as long as asv's samples. In pytest-benchmark's rounds of one call, two readings of the clock
+                # are 10 % of a call of 1 us.
                 benchmark._min_time = max(benchmark._min_time, float(opened.benchmark.sample_time))
                 benchmark(opened.call)
             elif opened.number == 1:
@@ -170,7 +166,7 @@ class CellItem(pytest.Function):
 
 
 def _rounds(opened: OpenCell) -> int:
-    """How many samples asv's `repeat` asks for: a number, or (least, most, seconds) at the pace of this one."""
+    """The number of samples by asv's `repeat`: a number, or (least, most, seconds), for which one sample is timed."""
     repeat = opened.benchmark.repeat
     if not isinstance(repeat, (tuple, list)):
         return int(repeat) or ONE_SHOT_ROUNDS

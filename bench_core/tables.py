@@ -14,7 +14,7 @@ _RULES = {"l": "---", "r": "---:"}
 
 
 def markdown(columns: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """The lines of a table: its head, its rule, its rows.
+    """The lines of a Markdown table.
 
     Args:
         columns: a letter for each column: ``l`` aligns it to the left, ``r`` to the right.

@@ -1,4 +1,4 @@
-"""A clock and an accelerator for tests. They do not take time."""
+"""A fake clock and a fake accelerator for tests."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ class FakeAccelerator:
         clock: the host's clock.
         launch: host seconds to enqueue one piece of work.
         least: device seconds of the smallest piece of work.
-        bandwidth: of its memory, in bytes per second. Drawing normals reaches a third of it.
-        depth: launches that fit into the queue. The next one waits for the device.
+        bandwidth: the bandwidth of its memory in bytes per second. Drawing normals reaches a third of it.
+        depth: the number of launches that fit into the queue. The next one waits for the device.
 
     Attributes:
         free_at: the time on the host's clock when the queue will be empty.
@@ -71,13 +71,7 @@ class FakeAccelerator:
     kind = "fake"
 
     def __init__(
-        self,
-        clock: FakeClock,
-        *,
-        launch: float = 5e-6,
-        least: float = 2e-6,
-        bandwidth: float = 1e12,
-        depth: int = 1024,
+        self, clock: FakeClock, *, launch: float = 5e-6, least: float = 2e-6, bandwidth: float = 1e12, depth: int = 1024
     ) -> None:
         self.clock = clock
         self.launch = launch

@@ -1,7 +1,4 @@
-"""Numbers as text: the one place that chooses digits, units, signs and plurals.
-
-Every function returns text without markup. A value that is not a number is ``n/a``.
-"""
+"""Formats numbers as text: digits, units, signs and plurals. The text has no markup. NaN becomes ``n/a``."""
 
 from __future__ import annotations
 
@@ -48,11 +45,11 @@ def value(number: float, unit: str) -> str:
 def before_and_after(before: float, after: float, change: float, unit: str) -> tuple[str, str]:
     """Two values that were compared in pairs, as text that agrees with the change shown beside them.
 
-    The two medians can move one way while the median ratio of the pairs moves the other way: a machine that changed its
-    speed while it measured is in the medians, and not in the ratio. So what is shown as `after` follows from the ratio.
+    If the machine changes its speed while it measures, the two medians may change in the opposite direction from the
+    median ratio of the pairs. So the second text is computed from `before` and the ratio.
 
     Args:
-        change: the ratio of the pairs. Where it is no positive number, `after` is shown as it is.
+        change: the median ratio of the pairs. If it is no positive number, `after` is shown.
     """
     follows = before > 0 and 0 < change < math.inf
     return value(before, unit), value(before * change if follows else after, unit)
@@ -87,11 +84,8 @@ def about(number: float) -> str:
 
 
 def percent(share: float, decimals: int | None = None) -> str:
-    """``12.3 %``.
-
-    Args:
-        decimals: digits after the point; None for three significant digits without trailing zeros.
-    """
+    """``12.3 %``, with `decimals` digits after the point; with None, three significant digits without trailing
+    zeros."""
     if math.isnan(share):
         return "n/a"
     return f"{100 * share:.3g} %" if decimals is None else f"{100 * share:.{decimals}f} %"
@@ -108,19 +102,19 @@ def share(part: float) -> str:
 
 
 def signed_percent(share: float, decimals: int = 1) -> str:
-    """With its sign, and never ``-0.0 %``: ``+5.2 %``."""
+    """A share with its sign: ``+5.2 %``. Never ``-0.0 %``."""
     return "n/a" if math.isnan(share) else f"{round(100 * share, decimals) + 0.0:+.{decimals}f} %"
 
 
 def change(found: float) -> str:
-    """A ratio as a relative change: ``+5.2 %``. A ratio of 10 or more stays one: ``12x``."""
+    """A ratio as a relative change: ``+5.2 %``. A ratio of 10 or more is shown as ``12x``."""
     if not math.isfinite(found):
         return "n/a"
     return ratio(found) if found >= 10 else signed_percent(found - 1)
 
 
 def ratio(found: float) -> str:
-    """Two significant digits at least: ``0.0033x``, ``0.45x``, ``1.23x``, ``12x``."""
+    """A ratio with at least two significant digits: ``0.0033x``, ``0.45x``, ``1.23x``, ``12x``."""
     if math.isnan(found):
         return "n/a"
     if 0 < found < 0.0995:
@@ -129,12 +123,12 @@ def ratio(found: float) -> str:
 
 
 def step(found: float, unit: str) -> str:
-    """A ratio as what the value did: ``1.25x faster``, ``2.00x more``."""
+    """A ratio in words: ``1.25x faster``, ``2.00x more``."""
     return f"{ratio(max(found, 1 / found))} {direction(unit, grew=found > 1)}"
 
 
 def estimate(found: Interval) -> str:
-    """A ratio with the ends of its interval: ``1.23x (1.20 to 1.27)``. Ends that read the same are left out."""
+    """A ratio with its interval: ``1.23x (1.20 to 1.27)``. Ends that look the same are left out."""
     middle = ratio(found.middle)
     if not found.known:
         return f"{middle} (interval unknown)"
@@ -142,14 +136,14 @@ def estimate(found: Interval) -> str:
 
 
 def ends(found: Interval) -> str:
-    """The ends of an interval of a ratio: ``1.20 to 1.27``; ``?`` where they are not known."""
+    """The ends of a ratio's interval: ``1.20 to 1.27``; ``?`` if they are unknown."""
     if not found.known:
         return "?"
     return " to ".join(ratio(end).removesuffix("x") for end in (found.low, found.high))
 
 
 def uncertainty(interval: Interval) -> str:
-    """Half the width of the interval in percent of its middle; ``?`` where the samples are too few to say."""
+    """Half the width of the interval in percent of its middle: ``±1.5 %``; ``?`` with too few samples."""
     if not interval.known or interval.middle == 0:
         return "?"
     return f"±{percent((interval.high - interval.low) / 2 / abs(interval.middle), 1)}"
@@ -159,16 +153,13 @@ _DIRECTIONS = {"seconds": ("faster", "slower"), "bytes": ("less", "more")}
 
 
 def direction(unit: str, *, grew: bool) -> str:
-    """The word for what a value did. A tracked value is ``lower`` or ``higher``: neither is known to be better."""
+    """``faster`` or ``slower``, ``less`` or ``more``. For a tracked value ``lower`` or ``higher``, since neither is
+    known to be better."""
     return _DIRECTIONS.get(unit, ("lower", "higher"))[grew]
 
 
 def plural(number: int, noun: str, several: str = "") -> str:
-    """``1 cell``, ``1,024 cells``.
-
-    Args:
-        several: the plural, where it is not the noun with an s.
-    """
+    """``1 cell``, ``1,024 cells``. `several` is the plural, if it is not the noun with an s."""
     return f"{number:,} {noun if number == 1 else several or f'{noun}s'}"
 
 
@@ -178,12 +169,12 @@ def listed(names: Sequence[str], last: str = "and") -> str:
 
 
 def joined(*parts: str | None) -> str:
-    """The parts that there are, with commas."""
+    """The non-empty parts, separated by commas."""
     return ", ".join(part for part in parts if part)
 
 
 def spans(numbers: Iterable[int]) -> str:
-    """Whole numbers in order, neighbours as a span: ``0-2,5``."""
+    """Whole numbers in order, with neighbours as a range: ``0-2,5``."""
     found: list[list[int]] = []
     for number in sorted(numbers):
         if found and number == found[-1][1] + 1:
@@ -194,7 +185,7 @@ def spans(numbers: Iterable[int]) -> str:
 
 
 def digits(number: float, significant: int = 3) -> str:
-    """So many significant digits, without an exponent: ``1.20``, ``1234``."""
+    """A number with that many significant digits, without an exponent: ``1.20``, ``1234``."""
     if number == 0 or abs(number) >= 10**significant - 0.5:
         return f"{number:.0f}"
     return f"{number:#.{significant}g}".rstrip(".")

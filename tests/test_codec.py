@@ -55,7 +55,7 @@ def test_what_is_no_number_comes_back_as_it_was():
         pytest.param({"parts": [{"count": 1.5, "share": 1}]}, r"parts\[0\].count: 1.5", id="a float for an int"),
         pytest.param({"parts": [{"count": 1}]}, r"parts\[0\]: lacks share", id="a field that is missing"),
         pytest.param({"kind": "c"}, 'kind: "c" is not of type "a" or "b"', id="a name that is not known"),
-        pytest.param({"pair": [1]}, "pair: 1 items, and not 2", id="too few items"),
+        pytest.param({"pair": [1]}, "pair: 1 items, not 2", id="too few items"),
         pytest.param({"pair": ["one", 1]}, 'pair: "one" is not of type int', id="items in another order"),
     ],
 )
@@ -77,7 +77,7 @@ def test_keys_that_a_record_does_not_have_are_ignored():
     assert from_json(Whole, {**through_json(WHOLE), "new": 1}) == WHOLE
 
 
-def test_messages_are_told_apart_by_their_tag():
+def test_messages_are_distinguished_by_their_tag():
     messages = Tagged(Whole | Other)
     for message in (WHOLE, Other("z")):
         line = messages.line(message)
@@ -89,8 +89,8 @@ def test_messages_are_told_apart_by_their_tag():
     ("line", "complaint"),
     [
         pytest.param("{", "not JSON", id="cut off"),
-        pytest.param("[]", "message is null, and not one of Whole, Other", id="no object"),
-        pytest.param('{"message": "Third"}', 'message is "Third", and not one of', id="an unknown one"),
+        pytest.param("[]", "message is null, not one of Whole, Other", id="no object"),
+        pytest.param('{"message": "Third"}', 'message is "Third", not one of', id="an unknown one"),
         pytest.param('{"message": "Other"}', "lacks name", id="a malformed one"),
     ],
 )

@@ -16,4 +16,4 @@ def test_a_pattern_that_matches_nothing_is_answered_with_the_near_misses():
 
 def test_a_package_that_is_too_old_is_named_with_what_is_needed_and_how_to_get_it():
     text = str(TooOldError("torch", "2.3.0", "2.6"))
-    assert text == "torch 2.3.0 is installed and torch >= 2.6 is needed. Upgrade it with: pip install 'torch>=2.6'"
+    assert text == "torch 2.3.0 is installed, but torch >= 2.6 is needed. Upgrade it with: pip install 'torch>=2.6'"

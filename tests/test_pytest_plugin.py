@@ -1,4 +1,4 @@
-"""The pytest door, run for real on a suite that knows nothing of us and on one of ours."""
+"""The pytest plugin, run on a foreign suite and on one of ours."""
 
 import json
 import shutil

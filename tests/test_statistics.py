@@ -170,7 +170,7 @@ def test_too_few_values_leave_a_confidence_sequence_open(values, middle):
     assert found.middle == middle or math.isnan(middle)
 
 
-def test_a_nan_leaves_nothing_of_a_confidence_sequence():
+def test_a_nan_makes_a_confidence_sequence_nan():
     found = confidence_sequence([1.0] * 20 + [math.nan], error=0.01)
     assert all(math.isnan(value) for value in (found.low, found.middle, found.high))
 
@@ -217,12 +217,12 @@ def test_equal_values_share_their_rank():
 @pytest.mark.parametrize(
     "groups", [[], [[1, 2, 3]], [[1, 2, 3], []], [[1], [2], [3]], [[4, 4], [4, 4]], [[1, 2], [math.nan, 4]]]
 )
-def test_where_likeness_cannot_be_told_it_is_nan_and_chance(groups):
+def test_an_undefined_likeness_is_nan_with_probability_one(groups):
     assert math.isnan(intraclass_correlation(groups))
     assert likeness_p(groups, seed=0) == 1
 
 
-def test_likeness_is_told_from_chance():
+def test_likeness_is_distinguished_from_chance():
     draw = random.Random(5)
     alike = [[offset + draw.gauss(0, 1) for _ in range(4)] for offset in (0, 3, -3, 6, -6, 9)]
     plain = [[draw.gauss(0, 1) for _ in range(4)] for _ in range(6)]

@@ -54,7 +54,7 @@ def test_a_ratio_is_as_long_as_it_needs_to_be(value, text):
 @pytest.mark.parametrize(
     ("unit", "words"), [("seconds", ["faster", "slower"]), ("bytes", ["less", "more"]), ("loss", ["lower", "higher"])]
 )
-def test_what_a_value_did_is_said_in_the_words_of_its_unit(unit, words):
+def test_a_change_is_described_in_the_words_of_its_unit(unit, words):
     assert [units.direction(unit, grew=grew) for grew in (False, True)] == words
 
 

@@ -1,5 +1,5 @@
-"""The trials that every published figure of the gate comes from: `python -m trials NAME --out results/trials`.
+"""The trials behind every published figure of the gate: `python -m trials NAME --out results/trials`.
 
-They are no part of the package. Each writes what it measured into a file of its machine, one line a run, and goes on
-from there when it is started again; `summary` makes the tables.
+They are not part of the package. Each trial appends a line per run to a file of its machine, and continues from this
+file when it is started again. `summary` makes the tables.
 """

@@ -33,7 +33,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @click.group()
 def main() -> None:
-    """Run the trial NAME, or go on with it: runs that its file holds already are not repeated."""
+    """Run the trial NAME, or continue it: runs that its file already contains are not repeated."""
 
 
 def common(command: F) -> F:
@@ -45,8 +45,8 @@ def common(command: F) -> F:
     return command
 
 
-BUDGET = click.option("--budget", help="Seconds that each gate may measure, as for the gate. [default: the gate's own]")
-DIRTY = click.option("--dirty", is_flag=True, help="Try changes that are not committed; no figure for others.")
+BUDGET = click.option("--budget", help="The --budget of each gate. [default: the gate's default]")
+DIRTY = click.option("--dirty", is_flag=True, help="Try uncommitted changes. Do not publish the figures.")
 
 
 def begun(out: Path, machine: str, name: str, dirty: bool, **options: str | None) -> Trial:
@@ -62,19 +62,21 @@ def say(line: str) -> None:
 @DIRTY
 @BUDGET
 @click.option("--runs", default=60, show_default=True, type=click.IntRange(1))
-@click.option("--bench", help="The cells. [default: forty of every family]")
+@click.option("--bench", help="The cells. [default: forty, of every family]")
 def aa(out: Path, machine: str, dirty: bool, budget: str | None, runs: int, bench: str | None) -> None:
-    """Gates between two commits that differ by a comment."""
+    """Compare two commits that differ by a comment."""
     aa_trial.run(begun(out, machine, "aa", dirty, bench=bench, budget=budget), runs, say)
 
 
 @main.command()
 @common
 @DIRTY
-@click.option("--gates", default=10_000, show_default=True, type=click.IntRange(1), help="Without a plant.")
-@click.option("--planted-gates", default=1000, show_default=True, type=click.IntRange(1), help="Of each plant.")
+@click.option("--gates", default=10_000, show_default=True, type=click.IntRange(1), help="Gates without a slowdown.")
+@click.option(
+    "--planted-gates", default=1000, show_default=True, type=click.IntRange(1), help="Gates for each slowdown."
+)
 def simulate(out: Path, machine: str, dirty: bool, gates: int, planted_gates: int) -> None:
-    """Gates drawn from the pairs that `aa` has recorded."""
+    """Simulate gates from the pairs that `aa` has recorded."""
     simulate_trial.run(out / machine, tool(dirty), gates, planted_gates, say)
 
 
@@ -82,8 +84,8 @@ def simulate(out: Path, machine: str, dirty: bool, gates: int, planted_gates: in
 @common
 @DIRTY
 @BUDGET
-@click.option("--percent", "only", multiple=True, type=int, help="Only these sizes; may be repeated.")
-@click.option("--gates", type=click.IntRange(1), help="Of each size. [default: what 40 or 100 plants need]")
+@click.option("--percent", "only", multiple=True, type=int, help="Only slowdowns of this size. May be repeated.")
+@click.option("--gates", type=click.IntRange(1), help="Gates for each size. [default: for 40 or 100 slowdowns]")
 @click.option("--bench", help="Only these cells. [default: all forty]")
 def detect(
     out: Path,
@@ -94,7 +96,7 @@ def detect(
     gates: int | None,
     bench: str | None,
 ) -> None:
-    """Known slowdowns: found or passed off?"""
+    """Measure how many known slowdowns are found."""
     wanted = {percent: gates or count for percent, count in detect_trial.GATES.items() if not only or percent in only}
     detect_trial.run(begun(out, machine, "detect", dirty, bench=bench, budget=budget), wanted, say)
 
@@ -103,7 +105,7 @@ def detect(
 @common
 @DIRTY
 def causes(out: Path, machine: str, dirty: bool) -> None:
-    """Ten slowdowns of different kinds: explained? And how exactly instructions are counted."""
+    """Measure how many slowdowns of ten kinds are explained, and how exact instruction counts are."""
     causes_trial.run(begun(out, machine, "causes", dirty), say)
 
 
@@ -113,7 +115,7 @@ def causes(out: Path, machine: str, dirty: bool) -> None:
 @click.option("--searches", default=20, show_default=True, type=click.IntRange(1))
 @click.option("--without", default=5, show_default=True, type=click.IntRange(0), help="Searches without a difference.")
 def bisect(out: Path, machine: str, dirty: bool, searches: int, without: int) -> None:
-    """Which of 32 commits made a cell slower by 5 %? And is a search refused where none did?"""
+    """Search the one of 32 commits that made a cell slower by 5 %, and 32 commits without a slowdown."""
     bisect_trial.run(begun(out, machine, "bisect", dirty), searches, without, say)
 
 
@@ -122,12 +124,12 @@ def bisect(out: Path, machine: str, dirty: bool, searches: int, without: int) ->
 @click.option("--base", default="torch==2.11.0", show_default=True)
 @click.option("--head", default="torch==2.15.0", show_default=True)
 @click.option("--page", type=click.Path(path_type=Path), default="docs/torch-upgrades.md", show_default=True)
-@click.option("--measured", is_flag=True, help="Only draw the page again.")
+@click.option("--measured", is_flag=True, help="Only make the page again.")
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
 def upgrade(
     out: Path, machine: str, base: str, head: str, page: Path, measured: bool, options: tuple[str, ...]
 ) -> None:
-    """What another torch does to the quick profile. OPTIONS, after --, go to the gate."""
+    """Compare two releases of torch on the quick profile. OPTIONS, after --, go to the gate."""
     if not measured:
         upgrade_trial.measure(out / machine, base, head, options)
         upgrade_trial.explain(out / machine, base, head)
@@ -140,7 +142,7 @@ def upgrade(
 @DIRTY
 @click.option("--runs", default=2, show_default=True, type=click.IntRange(1))
 def versus(out: Path, machine: str, dirty: bool, runs: int) -> None:
-    """Two releases of numpy under a suite without torch."""
+    """Compare two releases of numpy, on a suite without torch."""
     versus_trial.run(begun(out, machine, "versus", dirty), runs, say)
 
 
@@ -149,7 +151,7 @@ def versus(out: Path, machine: str, dirty: bool, runs: int) -> None:
 @DIRTY
 @click.option("--runs", default=5, show_default=True, type=click.IntRange(1))
 def creep(out: Path, machine: str, dirty: bool, runs: int) -> None:
-    """Ten commits of +1 % each, one by one, and against the version before them."""
+    """Compare ten commits of +1 % each, one by one, and with the version before them."""
     creep_trial.run(begun(out, machine, "creep", dirty), runs, say)
 
 
@@ -159,7 +161,7 @@ def creep(out: Path, machine: str, dirty: bool, runs: int) -> None:
 @click.option("--runs", default=5, show_default=True, type=click.IntRange(1))
 @click.option("--results", type=click.Path(path_type=Path), default="results", show_default=True, help="asv's.")
 def report(out: Path, machine: str, dirty: bool, runs: int, results: Path) -> None:
-    """The page of a thousand cells over fifty commits: built, weighed, and opened."""
+    """Measure the report of a thousand cells over fifty commits: build time, size, and loading time."""
     report_trial.run(begun(out, machine, "report", dirty), runs, results, say)
 
 
@@ -167,9 +169,9 @@ def report(out: Path, machine: str, dirty: bool, runs: int, results: Path) -> No
 @common
 @DIRTY
 @BUDGET
-@click.option("--gates", default=3, show_default=True, type=click.IntRange(1), help="Each way.")
+@click.option("--gates", default=3, show_default=True, type=click.IntRange(1), help="Gates in each direction.")
 def truncnormal(out: Path, machine: str, dirty: bool, budget: str | None, gates: int) -> None:
-    """A real slowdown of torch, both ways."""
+    """Measure a real slowdown of torch, in both directions."""
     truncnormal_trial.run(begun(out, machine, "truncnormal", dirty, budget=budget), gates, say)
 
 
@@ -178,9 +180,9 @@ def truncnormal(out: Path, machine: str, dirty: bool, budget: str | None, gates:
 @DIRTY
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
 @click.option("--bench", help="Only these cells. [default: all forty]")
-@click.option("--budget", help="Of our gate. [default: its own]")
+@click.option("--budget", help="The --budget of our gate. [default: its default]")
 def sidebyside(out: Path, machine: str, dirty: bool, rounds: int, bench: str | None, budget: str | None) -> None:
-    """asv continuous, pytest-benchmark and our gate in turn, without a change and with +5 % in half of the cells."""
+    """Compare asv continuous, pytest-benchmark and our gate, without a change and with +5 % in half of the cells."""
     sidebyside_trial.run(begun(out, machine, "sidebyside", dirty, bench=bench, budget=budget), rounds, say)
 
 
@@ -190,14 +192,14 @@ def sidebyside(out: Path, machine: str, dirty: bool, rounds: int, bench: str | N
 @BUDGET
 @click.option("--cells", "counts", multiple=True, type=click.IntRange(1), default=growth_trial.COUNTS)
 def growth(out: Path, machine: str, dirty: bool, budget: str | None, counts: tuple[int, ...]) -> None:
-    """Time and memory by the number of cells."""
+    """Measure a gate's time and memory by the number of cells."""
     growth_trial.run(begun(out, machine, "growth", dirty, budget=budget), counts, say)
 
 
 @main.command()
 @common
 def replay(out: Path, machine: str) -> None:
-    """Judge all recorded gates again: 1 if a verdict is another than the recorded one."""
+    """Judge all recorded gates again. The exit code is 1 if a verdict differs from the recorded one."""
     if not replay_trial.run(out / machine, click.echo):
         raise SystemExit(1)
 
@@ -206,8 +208,8 @@ def replay(out: Path, machine: str) -> None:
 @common
 @click.argument("targets", nargs=-1, type=click.Choice(sorted(mutants_trial.TARGETS)))
 @click.option("--sample", default=60, show_default=True, type=click.IntRange(1), help="Mutants of each target.")
-@click.option("--seed", default=0, show_default=True, help="Which mutants are drawn.")
-@click.option("--minutes", default=20.0, show_default=True, help="For each target, at most.")
+@click.option("--seed", default=0, show_default=True, help="The seed of the draw of mutants.")
+@click.option("--minutes", default=20.0, show_default=True, help="The most minutes for each target.")
 @click.option("--jobs", default=2, show_default=True, type=click.IntRange(1), help="Mutants tried at the same time.")
 @click.option("--measured", is_flag=True, help="Only draw the page again.")
 def mutants(
@@ -220,7 +222,7 @@ def mutants(
     jobs: int,
     measured: bool,
 ) -> None:
-    """Bugs of one place, planted one at a time in TARGETS [default: all]: which do the tests catch?"""
+    """Plant bugs, one at a time, in TARGETS [default: all], and count how many the tests catch."""
     file = raw(out / machine, "mutants")
     if not measured:
         mutants_trial.run(file, targets or mutants_trial.TARGETS, sample, seed, 60 * minutes, jobs, say)
@@ -231,9 +233,11 @@ def mutants(
 
 @main.command()
 @common
-@click.option("--tool", "commit", metavar="COMMIT", help="Runs of this one. [default: the newest of each trial]")
+@click.option(
+    "--tool", "commit", metavar="COMMIT", help="Only runs of this commit. [default: the newest of each trial]"
+)
 def summary(out: Path, machine: str, commit: str | None) -> None:
-    """Tables of what was measured so far, of each trial by one commit with the same options."""
+    """Make tables of the results so far: for each trial, those of one commit with the same options."""
     click.echo(summary_trial.run(out / machine, machine, commit))
 
 

@@ -1,4 +1,4 @@
-"""A/A: gates on this project itself, between two commits that differ by a comment. Every red is false."""
+"""A/A gates on this project, between two commits that differ by a comment. Every regression is false."""
 
 from __future__ import annotations
 
@@ -24,16 +24,18 @@ SELECTION = (
     r"LoadBySize\.time_load\(cpu, (load_state_dict|copy_loop|assign), (8x4|1024x1024)\)",
     r"SharedLayer\.time_(backward|forward)\(cpu, (tied|untied), (8|512), 8\)",
 )
-"""Forty cells of every family, from 3 us to 20 ms."""
+"""Forty cells, of every family, from 3 us to 20 ms."""
 
 COMMENTED = "bench_core/suite/base.py"
+"""The file to which the comment is added."""
 
 
 def run(trial: Trial, runs: int, say: Callable[[str], None]) -> None:
-    """Continue up to that many gates, every second one beside a process that keeps the last core busy.
+    """Continue up to `runs` gates. During every second one, another process keeps the last core busy.
 
-    Every head has a comment of its own, so that each gate has another pair of folders: what the place of one file in
-    memory does to a time is drawn anew.
+    Every head has another comment, so that each gate compares another pair of folders: the effect of a file's address
+    in
+    memory is drawn anew.
     """
     done = len(trial.done())
     if done >= runs:
@@ -54,7 +56,7 @@ def run(trial: Trial, runs: int, say: Callable[[str], None]) -> None:
 
 @contextlib.contextmanager
 def other_core_busy() -> Iterator[None]:
-    """Keep the last core busy with passes over an array that no cache holds."""
+    """Keep the last core busy with passes over an array that is larger than the caches."""
     process = subprocess.Popen([sys.executable, "-P", "-c", _BUSY, str(max(os.sched_getaffinity(0)))])
     try:
         yield

@@ -1,4 +1,4 @@
-"""Searches for the commit that made one cell slower by 5 %, among 32; and among 32 of which none did."""
+"""Searches the commit, one of 32, that made a cell slower by 5 %; and searches 32 commits without a slowdown."""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ from trials import plants
 from trials.files import Trial, today
 from trials.gates import environment
 
-COMMITS, PERCENT = 32, 5
+COMMITS = 32
+"""The number of commits of a search."""
+
+PERCENT = 5
+"""The slowdown in per cent."""
 
 
 def run(trial: Trial, searches: int, without: int, say: Callable[[str], None]) -> None:
-    """Run the searches that the file does not hold yet: another cell and another commit each, drawn.
+    """Run the searches that are missing in the file. Each draws a cell and a commit.
 
     Args:
-        searches: in which a commit makes the cell slower.
-        without: in which none does; their lines say so.
+        searches: the number of searches with a slowdown.
+        without: the number of searches without one.
     """
     done = {(line.get("without", False), line["search"]) for line in trial.done()}
     for index in range(searches):
@@ -44,11 +48,7 @@ def run(trial: Trial, searches: int, without: int, say: Callable[[str], None]) -
 
 
 def _search(cell: str, planted: int | None, seed: int) -> dict[str, object]:
-    """Make a history, and search it.
-
-    Args:
-        planted: the number of the first commit that is slower; None for a history in which none is.
-    """
+    """Make a history, and search it. `planted` is the number of the first slower commit; None without one."""
     with TemporaryDirectory(prefix="trials-") as folder:
         repository, good = plants.project(Path(folder, "plants"))
         slower = planted or COMMITS + 1

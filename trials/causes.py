@@ -1,5 +1,5 @@
-"""Why is it slower? Ten slowdowns of different kinds: does the sentence name the culprit? And are instructions counted
-to the 0.2 % that they are compared with?"""
+"""Checks, for ten slowdowns of different kinds, whether the explanation names the culprit, and whether instruction
+counts of equal code agree within 0.2 %."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Plant:
 
     Attributes:
         base, head: the text of the jobs that differs.
-        culprit: a regular expression; a sentence that holds it has named what is to blame. Fixed before the first run.
+        culprit: a regular expression. A sentence that matches it has named the culprit. Fixed before the first run.
     """
 
     base: str
@@ -67,7 +67,7 @@ PLANTS: Mapping[str, Plant] = {
     ),
     "jobs.Buffer.time_buffer": Plant("ROWS = 512", "ROWS = 1024", r"aten::(zeros|zero_|empty|fill_)"),
 }
-"""By cell."""
+"""The slowdowns by cell."""
 
 INTERPRETED = tuple(
     plants.cell(kind, size)
@@ -75,16 +75,20 @@ INTERPRETED = tuple(
     for size in plants.SIZES[kind]
     if kind == "walk" or size <= 25
 )
-"""Cells of the other project that the interpreter works through, and numpy does not."""
+"""Cells of the other project that run mostly in the interpreter, not in numpy."""
 
-PLANTED, PERCENT = 10, 1
+PLANTED = 10
+"""The number of cells with more instructions on head."""
+
+PERCENT = 1
+"""The additional work in these cells, in per cent."""
 
 WITHIN = 0.002
-"""What instructions are to be exact to."""
+"""The instruction counts of equal code must agree within this share."""
 
 
 def run(trial: Trial, say: Callable[[str], None]) -> None:
-    """What the file does not hold yet: the causes, and the counts without and with a plant."""
+    """Measure what is missing in the file: the causes, and the counts without and with additional work."""
     done = {line["asked"] for line in trial.done()}
     with TemporaryDirectory(prefix="trials-") as folder:
         jobs, first, slow, same = jobs_project(Path(folder, "jobs"))
@@ -112,12 +116,12 @@ def run(trial: Trial, say: Callable[[str], None]) -> None:
 
 
 def drawn() -> dict[str, int]:
-    """Ten cells, and the per cent of work that head does more in them."""
+    """`PLANTED` cells with their additional work in per cent."""
     return dict.fromkeys(random.Random(5).sample(INTERPRETED, PLANTED), PERCENT)
 
 
 def slower(text: str) -> str:
-    """The jobs with every plant."""
+    """The jobs with every slowdown."""
     for plant in PLANTS.values():
         if text.count(plant.base) != 1:
             raise ValueError(f"{plant.base!r} is {text.count(plant.base)} times in the jobs, and must be there once")
@@ -126,7 +130,7 @@ def slower(text: str) -> str:
 
 
 def subjects(root: Path, base: str, head: str) -> Subjects:
-    """Both commits as the gate builds them."""
+    """Both commits, built as by the gate."""
     project = read_project(root / "asv.conf.json")
     store = VersionStore(project)
     resolved = [resolve(project, name) for name in (base, head)]
@@ -135,8 +139,8 @@ def subjects(root: Path, base: str, head: str) -> Subjects:
 
 
 def jobs_project(root: Path) -> tuple[repositories.Repository, str, str, str]:
-    """The ten jobs, and the hashes of three versions: the first, the one with every plant, and the first again, but for
-    a comment and a table that nobody reads."""
+    """The ten jobs, and the hashes of three versions: the first, one with every slowdown, and the first with an
+    additional comment and an unused table."""
     made = repositories.made(root, TEMPLATE)
     text = (root / JOBS).read_text()
     first = made.commit({}, "Ten jobs")
@@ -146,7 +150,7 @@ def jobs_project(root: Path) -> tuple[repositories.Repository, str, str, str]:
 
 
 def causes(compared: Subjects, say: Callable[[str], None]) -> dict[str, Any]:
-    """The causes of all ten, asked for at once; as if each took 1.1 times as long."""
+    """The causes of all ten slowdowns, each with an assumed ratio of 1.1."""
     began = clock.host()
     found = explain(compared, list(PLANTS), dict.fromkeys(PLANTS, 1.1), say)
     return {
@@ -164,7 +168,7 @@ def causes(compared: Subjects, say: Callable[[str], None]) -> dict[str, Any]:
 
 
 def counts(compared: Subjects, cells: Sequence[str], say: Callable[[str], None]) -> dict[str, Any]:
-    """Cell to the instructions of base and head."""
+    """The instructions of base and head, by cell."""
     began = clock.host()
     found = count(compared, cells, say)
     return {
@@ -175,7 +179,7 @@ def counts(compared: Subjects, cells: Sequence[str], say: Callable[[str], None])
 
 
 def apart(counted: Sequence[float]) -> float:
-    """How much more head executes, as a share; below `WITHIN` it is the same."""
+    """The relative increase of the instructions from base to head."""
     base, head = counted
     return head / base - 1
 

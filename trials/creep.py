@@ -1,4 +1,4 @@
-"""Ten commits of +1 % each: every one alone, and what they add up to against the version before them."""
+"""Ten commits of +1 % each, judged one by one, and together against the version before them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from trials.gates import gate
 STEPS = 10
 
 KINDS = ("walk", "add")
-"""Of the project's jobs: twenty cells, half of which creep. Not those that go through memory: of theirs a unit in a
-hundred costs between 0.5 and 1.5 %, so a step of it is no known +1 %."""
+"""The kinds of the twenty cells, half of which get slower. Jobs that go through memory are not used: one of their
+hundred units costs between 0.5 and 1.5 %, so a step is no known +1 %."""
 
 
 def run(trial: Trial, runs: int, say: Callable[[str], None]) -> None:
-    """Run what the file does not hold yet: ten gates each, the last of them with a third version."""
+    """Run what is missing in the file: ten gates per run, the last one with a past version."""
     done = {(line["run"], line["step"]) for line in trial.done()}
     for index in range(runs):
         creeping = [name for name in plants.plan(1, index) if _chosen(name)]

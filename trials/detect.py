@@ -1,4 +1,4 @@
-"""Known slowdowns of the plants: found, or passed off? And do cells that are not planted stay as they are?"""
+"""Measures how many known slowdowns the gate finds, and how often it judges other cells wrongly."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from trials.files import Trial
 from trials.gates import gate
 
 GATES: dict[int, int] = {3: 5, 5: 5, 2: 2, 10: 2, -5: 2}
-"""Per cent to gates: each plants 20 cells, so that 3 and 5 % are planted 100 times, the others 40 times."""
+"""The number of gates for each slowdown in per cent. Each gate has 20 slower cells, so there are 100 slowdowns of 3 and
+5 %, and 40 of the others."""
 
 
 def run(trial: Trial, gates: dict[int, int], say: Callable[[str], None]) -> None:
-    """Run the gates that the file does not hold yet."""
+    """Run the gates that are missing in the file."""
     done = {(line["percent"], line["gate"]) for line in trial.done()}
     wanted = [(percent, index) for percent, count in gates.items() for index in range(count)]
     missing = [one for one in wanted if one not in done]

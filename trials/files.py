@@ -1,4 +1,4 @@
-"""Where trials keep what they measured: a folder a machine, a file a trial, a line a run."""
+"""Stores the results of trials: a folder per machine, a file per trial, a line per run."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Raw:
     path: Path
 
     def add(self, **line: Any) -> None:
-        """Append a run, at once: what was measured outlives an interruption."""
+        """Append a run at once, so that an interruption does not lose it."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a") as file:
             file.write(json.dumps(line, separators=(",", ":")) + "\n")
 
     def read(self) -> list[dict[str, Any]]:
-        """Every run; none where there is no file.
+        """Every run; none if there is no file.
 
         Raises:
             BenchCoreError: if a line is damaged.
@@ -41,7 +41,7 @@ class Raw:
                 lines.append(json.loads(line))
             except ValueError as error:
                 raise BenchCoreError(
-                    f"{self.path}, line {number}, is damaged: {error}. Delete the line, and start the trial again: it "
+                    f"{self.path}, line {number}, is damaged: {error}. Delete the line, and start the trial again. It "
                     "measures what is missing."
                 ) from error
         return lines
@@ -49,12 +49,13 @@ class Raw:
 
 @dataclass(frozen=True)
 class Trial:
-    """A trial to go on with: what other tools or other options have measured is another one.
+    """A trial of one version of the tool with certain options. Runs of other versions, or with other options, belong to
+    another trial.
 
     Attributes:
         raw: its file.
-        tool: what is tried, as `trials.gates.tool` names it.
-        options: those that change what is measured, as they were given; None for those that were not.
+        tool: the version, see `trials.gates.tool`.
+        options: the options that affect the measurement; None for an option that was not given.
     """
 
     raw: Raw
@@ -69,33 +70,30 @@ class Trial:
         """Append a run.
 
         Raises:
-            BenchCoreError: if the tool is another one by now.
+            BenchCoreError: if the tool has changed since the trial began.
         """
         now = tool(dirty=True)
         if now != self.tool:
             raise BenchCoreError(
-                f"what is tried was {self.tool} when the trial began and is {now} now, so its last run is of neither, "
-                "and is not kept. Leave the checkout alone, and start the trial again."
+                f"the checkout was {self.tool} when the trial began and is {now} now. The last run belongs to neither, "
+                "and is not kept. Leave the checkout unchanged, and start the trial again."
             )
         self.raw.add(**line, tool=self.tool, options=self.options)
 
     @property
     def arguments(self) -> list[str]:
-        """The options as the gate takes them."""
+        """The options as arguments of the gate."""
         return [word for name, value in self.options.items() if value is not None for word in (f"--{name}", value)]
 
 
 def protocol(line: Line) -> tuple[str, Mapping[str, str | None] | None]:
-    """What runs must share to be counted together. Of lines from before options were kept, those are None."""
+    """The tool and the options of a run, which must be equal for runs to be counted together. The options of old lines
+    are None."""
     return line["tool"], line.get("options")
 
 
 def of_one_protocol(lines: Sequence[Line], tool: str | None = None) -> list[Line]:
-    """The newest run, and those that share its protocol.
-
-    Args:
-        tool: only runs of this one; None for all.
-    """
+    """The newest run, and all with the same protocol. With `tool`, only runs of this tool count."""
     own = [line for line in lines if tool in (None, line["tool"])]
     return [line for line in own if protocol(line) == protocol(own[-1])]
 

@@ -1,4 +1,4 @@
-"""Runs the real command, and keeps of its result what a trial needs."""
+"""Runs the real command, and keeps the part of its result that a trial needs."""
 
 from __future__ import annotations
 
@@ -18,33 +18,35 @@ from bench_core import clock, git
 from bench_core.errors import BenchCoreError
 
 TOOL = Path(bench_core.__file__).parent.parent
-"""The checkout whose gate is tried: the one that these trials were started in."""
+"""The checkout whose gate is tried: the one of these trials."""
 
 TRIED = ("asv.conf.json", "bench_core", "benchmarks", "pyproject.toml", "trials")
-"""What a figure depends on: neither the results, which trials write, nor the documentation, which repeats them."""
+"""The files that a figure depends on: not the results, which trials write, nor the documentation, which repeats
+them."""
 
 Watch = Callable[[subprocess.Popen[str]], None]
-"""Called with the running gate; returns when it has ended, or before."""
+"""A function that is called with the running gate, and returns at the latest when the gate has ended."""
 
 
 def environment() -> dict[str, str]:
-    """Ours, with the gate that is tried before any that is installed."""
+    """Our environment, in which the tried gate comes before an installed one."""
     return {**os.environ, "PYTHONPATH": str(TOOL), "COLUMNS": "160"}
 
 
 def tool(dirty: bool) -> str:
-    """What is tried: the last commit that changed it. Where files differ from that, a digest of them follows.
+    """A name for the version that is tried: the last commit that changed its files, and a digest of them if they have
+    uncommitted changes.
 
     Args:
-        dirty: files may differ.
+        dirty: whether uncommitted changes are allowed.
 
     Raises:
-        BenchCoreError: if they do and may not, or there is no git checkout.
+        BenchCoreError: if there are changes that are not allowed, or no git checkout.
     """
     try:
         commit = git.output(TOOL, "rev-list", "-1", "--abbrev-commit", "--abbrev=12", "HEAD", "--", *TRIED).strip()
     except git.GitError as error:
-        raise BenchCoreError(f"trials run in a git checkout of this project, and {TOOL} is none: {error}") from error
+        raise BenchCoreError(f"trials need a git checkout of this project, but {TOOL} is none: {error}") from error
     listed = git.output(TOOL, "status", "--porcelain", "-z", "--no-renames", "--", *TRIED)
     changed = [line[3:] for line in listed.split("\0") if line]
     if not changed:
@@ -52,8 +54,8 @@ def tool(dirty: bool) -> str:
     if not dirty:
         names = ", ".join(changed[:5]) + (", ..." if len(changed) > 5 else "")
         raise BenchCoreError(
-            f"{TOOL} has changes that are not committed ({names}): nobody could repeat what is measured with them. "
-            "Commit them, or give --dirty for a try."
+            f"{TOOL} has uncommitted changes ({names}), so nobody could repeat the measurement. Commit them, or use "
+            "--dirty for a try."
         )
     digest = hashlib.sha256()
     for name in sorted(git.output(TOOL, "ls-files", "-z", "-c", "-o", "--exclude-standard", "--", *TRIED).split("\0")):
@@ -63,17 +65,17 @@ def tool(dirty: bool) -> str:
 
 
 def gate(root: Path, *asked: str, seed: int, watch: Watch = lambda process: None) -> dict[str, Any]:
-    """Run a gate on all cells, without what earlier ones have found out.
+    """Run a gate on all cells, without the evidence of earlier gates.
 
     Args:
         root: the repository.
-        asked: what is compared, and further options of the command.
+        asked: the revisions, and further options of the command.
 
     Returns:
-        What `kept` keeps, with the seed, and ``wall``: seconds from start to end of the command.
+        The result of `kept`, with the seed, and ``wall``: seconds from start to end of the command.
 
     Raises:
-        BenchCoreError: if it could not run, with its last lines.
+        BenchCoreError: if the gate could not run. The text contains its last lines.
     """
     with tempfile.TemporaryDirectory(prefix="trials-") as folder:
         found = Path(folder, "gate.json")
@@ -102,7 +104,7 @@ def gate(root: Path, *asked: str, seed: int, watch: Watch = lambda process: None
 
 
 def kept(result: dict[str, Any]) -> dict[str, Any]:
-    """Of a gate's result, its verdicts, and every effect so that gates can be drawn from them again."""
+    """The verdicts of a gate's result, and every effect, from which other gates can be drawn."""
     return {
         "date": result["date"],
         "seconds": round(result["seconds"], 2),
@@ -137,7 +139,7 @@ def _cell(cell: dict[str, Any]) -> dict[str, Any]:
         "kind": cell["kind"],
         "error": cell["error"],
         "seconds": cell["seconds"]["base"] and float(f"{cell['seconds']['base']:.3g}"),
-        # log ratio, parent, b or h for who was forked first, and samples, in the order in which they came
+        # in order of their arrival: log ratio, parent, b or h for the side that was forked first, and samples
         "effects": [
             [_rounded(e["log_ratio"]), e["parent"], e["forked_first"][0], e["samples"]] for e in cell["effects"]
         ],
@@ -145,12 +147,12 @@ def _cell(cell: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rounded(value: float | str | None) -> float | str | None:
-    """To 1e-6, a thousandth of what is measured; infinities are words there."""
+    """Round to 1e-6, a thousandth of what can be measured. Infinities are texts, and stay so."""
     return round(value, 6) if isinstance(value, float) else value
 
 
 def covers(cell: Mapping[str, Any], ratio: float) -> bool | None:
-    """Whether the interval of a kept cell holds a ratio; None where both ends are open (null)."""
+    """Whether the interval of a kept cell includes a ratio; None if both ends are open (null)."""
     low, high = cell["interval"]
     if low is None and high is None:
         return None

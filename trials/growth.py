@@ -1,4 +1,4 @@
-"""How a gate's time and memory grow with the number of cells, on this project's own."""
+"""Measures how a gate's time and memory grow with the number of cells, on this project's cells."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from trials.gates import TOOL, gate
 COUNTS = (10, 40, 160)
 
 EVERY = 2.0
-"""Seconds between two looks at the memory. A look walks through the page tables of eight processes, on the cores that
-measure: five times a second, 40 cells took 54 s and were not done."""
+"""Seconds between two readings of the memory. A reading walks through the page tables of eight processes, on the cores
+that measure: with five readings per second, 40 cells were not done after 54 s."""
 
 
 class Peak:
-    """The largest proportional set size (shared pages divided by who shares them) that a gate's processes had at once.
+    """The peak of the proportional set size of a gate's processes: each shared page is divided among its users.
 
     Attributes:
-        bytes: that peak.
-        processes: how many there were then.
+        bytes: the peak.
+        processes: the number of processes at the peak.
     """
 
     def __init__(self) -> None:
         self.bytes = self.processes = 0
 
     def __call__(self, process: subprocess.Popen[str]) -> None:
-        """Look again and again until the gate has ended."""
+        """Read the memory repeatedly until the gate has ended."""
         root = psutil.Process(process.pid)
         while process.poll() is None:
             family = [root]
@@ -50,7 +50,7 @@ class Peak:
 
 
 def proportional(pid: int) -> int:
-    """Bytes of a process; 0 if it has ended."""
+    """The proportional set size of a process in bytes; 0 if it has ended."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
@@ -59,13 +59,13 @@ def proportional(pid: int) -> int:
 
 
 def spread(names: Sequence[str], count: int) -> list[str]:
-    """So many of the names, from everywhere."""
+    """`count` of the names, evenly spaced."""
     return [names[place * len(names) // count] for place in range(count)]
 
 
 def cells() -> list[str]:
-    """This project's timed cells of the quick profile that run here: what is measured is the gate, and not weights of
-    256 MiB."""
+    """This project's timed cells of the quick profile that run here. The full profile has weights of 256 MiB, which
+    would dominate the gate's memory."""
     from bench_core.timing.cells import SuiteDirectory
 
     suite = SuiteDirectory(TOOL / "benchmarks")
@@ -75,7 +75,7 @@ def cells() -> list[str]:
 
 
 def run(trial: Trial, counts: Iterable[int], say: Callable[[str], None]) -> None:
-    """A gate for each number of cells that the file does not hold yet."""
+    """Run a gate for each number of cells that is missing in the file."""
     done = {line["count"] for line in trial.done()}
     missing = [count for count in counts if count not in done]
     if not missing:
@@ -95,5 +95,5 @@ def run(trial: Trial, counts: Iterable[int], say: Callable[[str], None]) -> None
 
 
 def without_effects(found: dict[str, Any]) -> dict[str, Any]:
-    """A gate of which only the time counts."""
+    """A gate's result without the cells."""
     return {name: value for name, value in found.items() if name not in ("cells", "controls")}

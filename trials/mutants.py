@@ -1,8 +1,8 @@
-"""Bugs of one place, planted one at a time: which do the tests catch?
+"""Plants small bugs, one at a time, and counts how many the tests catch.
 
-cosmic-ray's operators change a comparison, a number, an operator, a condition, a loop or a decorator; a statement that
-is left out is added here, since cosmic-ray has no operator for it. Each mutant is tried in a copy of the checkout, with
-the tests that hold its module. A mutant is caught if a test fails, or if the tests do not end in time.
+cosmic-ray's operators change a comparison, a number, an operator, a condition, a loop or a decorator. This module also
+leaves out a statement, for which cosmic-ray has no operator. Each mutant is tried in a copy of the checkout, with the
+tests of its module. A mutant is caught if a test fails, or if the tests do not end in time.
 """
 
 from __future__ import annotations
@@ -80,17 +80,17 @@ OF_ALL_MODULES = ("tests/test_layers.py",)
 """Tests that read the source of every module; they come last in each target."""
 
 EXPLAINED = Path(__file__).with_name("survivors.toml")
-"""Mutants that no test can or need catch, each with the reason."""
+"""Mutants that no test can or should catch, each with the reason."""
 
 NOBODY_WRITES = re.compile(r"NoOp|_(Bit\w+|[LR]Shift)$|(?<!_Is)(?<!_IsNot)_(Is|IsNot)$")
-"""The operators of cosmic-ray that are left out: with an operator on bits, arithmetic of floats fails at once, and any
-test catches it; `is` in place of `==` is mostly the same."""
+"""The operators of cosmic-ray that are left out. Bit operators make arithmetic of floats fail at once, so that any test
+catches them. `is` instead of `==` is mostly equivalent."""
 
 PATIENCE = 5.0
-"""A mutant is caught when its tests take this many times as long as without it, and `GRACE` more."""
+"""A mutant is caught if its tests take this many times as long as without it, plus `GRACE`."""
 
 GRACE = 10.0
-"""Seconds."""
+"""Seconds that are added to the time limit of a mutant's tests."""
 
 
 UNUSED = ("cacheprovider", "xdist", "hypothesispytest")
@@ -103,9 +103,9 @@ class Mutant:
 
     Attributes:
         module: its path in the checkout.
-        place: the line and column of what is changed, each from 1 and 0 as in `ast`.
-        was: the changed lines, without indentation.
-        now: what stands in their place.
+        place: the line (from 1) and column (from 0) of the change.
+        was: the original lines, without indentation.
+        now: the changed lines, without indentation.
         text: the whole module.
     """
 
@@ -121,12 +121,11 @@ class Mutant:
 
 
 Make = Callable[[], str | None]
-"""The text of a mutated module, or None if it is no Python."""
+"""A function that returns the text of a mutated module, or None if it is no Python."""
 
 
 def places(source: str) -> dict[tuple[int, int], list[Make]]:
-    """Line and column of everything that can be mutated, with its mutants. Annotations are left out: nothing executes
-    them."""
+    """The mutants of each place, by line and column. Annotations are left out, since nothing executes them."""
     parsed = ast.parse(source)
     annotations = list(_annotations(parsed))
     found: dict[tuple[int, int], list[Make]] = defaultdict(list)
@@ -170,7 +169,7 @@ def _left_out(parsed: ast.Module, source: str) -> Iterator[tuple[tuple[int, int]
 
 
 def _annotations(parsed: ast.Module) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
-    """Where annotations begin and end."""
+    """The beginning and the end of each annotation."""
     for node in ast.walk(parsed):
         for found in (getattr(node, "annotation", None), getattr(node, "returns", None)):
             if isinstance(found, ast.expr):
@@ -185,8 +184,8 @@ def _changed(source: str, text: str) -> tuple[str, str]:
 
 
 def drawn(modules: Sequence[str], count: int, seed: int) -> list[Mutant]:
-    """So many mutants, at places drawn evenly: a comparison has six mutants and a condition one, and both are one
-    place where a person may err."""
+    """`count` mutants at places drawn evenly, one per place: a comparison has six mutants and a condition one, but each
+    is one place for a mistake."""
     sources = {module: (TOOL / module).read_text() for module in modules}
     found = {(module, place): makes for module in modules for place, makes in places(sources[module]).items()}
     draw = random.Random(seed)
@@ -220,7 +219,7 @@ def files() -> list[str]:
 
 @dataclass(frozen=True)
 class Copy:
-    """A copy of the checkout, to plant mutants in."""
+    """A copy of the checkout for mutants."""
 
     root: Path
 
@@ -243,10 +242,10 @@ class Copy:
             path.write_text(before)
 
     def passes(self, tests: Sequence[str], limit: float | None = None) -> bool:
-        """Whether the tests pass, and within `limit` seconds if that is given."""
-        # No byte code: that of a mutant would be taken for that of the next one, which is as long and as new.
+        """Whether the tests pass, within `limit` seconds if it is given."""
+        # No byte code: Python would use that of a mutant for the next one, which has the same length and age.
         environment = {**os.environ, "PYTHONPATH": str(self.root), "PYTHONDONTWRITEBYTECODE": "1"}
-        # A mutant that never ends would outlive a trial that is killed, but for the limit on its processor time.
+        # A limit on processor time, so that an endless mutant does not outlive a trial that is killed.
         limited = ["sh", "-c", f'ulimit -t {math.ceil(limit or 3600)} && exec "$@"', "sh"]
         command = [*limited, sys.executable, "-m", "pytest", "-x", "-q", *(f"-pno:{name}" for name in UNUSED), *tests]
         with TemporaryFile("w+") as output, subprocess.Popen(
@@ -260,7 +259,7 @@ class Copy:
                 )  # a mutant may end its process with status 0
             except subprocess.TimeoutExpired:
                 return False
-            finally:  # what the tests have started, too
+            finally:  # including what the tests have started
                 if process.poll() is None:
                     os.killpg(process.pid, signal.SIGKILL)
 
@@ -274,7 +273,7 @@ def digest(paths: Iterable[Path]) -> str:
 
 @dataclass(frozen=True)
 class Target:
-    """Modules, the tests that hold them, and the digests of both: with the same ones nothing is tried again."""
+    """Modules, and the tests that must catch their mutants. While both are unchanged, no mutant is tried again."""
 
     name: str
     modules: tuple[str, ...]
@@ -301,12 +300,12 @@ class Target:
 def run(
     raw: Raw, names: Iterable[str], sample: int, seed: int, seconds: float, jobs: int, say: Callable[[str], None]
 ) -> None:
-    """Try the mutants that the file does not hold yet.
+    """Try the mutants that are missing in the file.
 
     Args:
-        sample: how many mutants of each target, at most.
-        seconds: after this long, no further mutant of a target is tried.
-        jobs: mutants that are tried at the same time, each in a copy of its own.
+        sample: the most mutants of each target.
+        seconds: after this time, no further mutant of a target is tried.
+        jobs: the number of mutants that are tried at the same time, each in its own copy.
     """
     with TemporaryDirectory(prefix="mutants-") as folder:
         copies: SimpleQueue[Copy] = SimpleQueue()
@@ -356,19 +355,19 @@ def _try(
 
 
 def of(lines: Iterable[Line], target: str, protocol: Mapping[str, str]) -> list[Line]:
-    """What was tried of a target with these modules and tests."""
+    """The mutants of a target that were tried with these modules and tests."""
     wanted = {"target": target, **protocol}
     return [line for line in lines if all(line[name] == value for name, value in wanted.items())]
 
 
 def explained() -> dict[tuple[str, str, str], str]:
-    """The reasons of mutants that may survive."""
+    """The reasons why some mutants may survive."""
     entries = tomllib.loads(EXPLAINED.read_text())["mutant"] if EXPLAINED.exists() else []
     return {(entry["module"], entry["was"], entry["now"]): entry["why"] for entry in entries}
 
 
 def summary(lines: Sequence[Line], reasons: Mapping[tuple[str, str, str], str]) -> str:
-    """A page: of each target, the newest mutants, and those that survived."""
+    """A page with the newest mutants of each target, and those that survived."""
     rows, survivors = [], []
     for name in TARGETS:
         own = [line for line in lines if line["target"] == name]

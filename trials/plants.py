@@ -1,4 +1,4 @@
-"""The project whose slowdowns are known: forty jobs of equal units of work, and versions with other amounts of it."""
+"""A project with known slowdowns: forty jobs of equal units of work, and versions with other numbers of units."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ SIZES: Mapping[str, tuple[int, ...]] = {
     **dict.fromkeys(("walk", "add", "allocate"), (3, 6, 12, 25, 50, 100, 200, 500, 1000, 2000)),
     **dict.fromkeys(("read", "write"), (1, 2, 4, 8, 16)),
 }
-"""As in the template's `plants.work`: microseconds a call, and MiB of memory traffic."""
+"""The sizes of the jobs, see the template's `plants.work`: microseconds per call, or MiB of memory traffic."""
 
 UNITS = 100
-"""Of every job in base: one per cent is one unit."""
+"""The units of every job in base. One unit is one per cent."""
 
 FIXED_AT_MOST = 0.01
-"""The share of a call outside its units up to which the true ratio of a plant is known well enough to hold intervals
-against it: then it moves +5 % by 0.05 % at most. Some 50 ns of a call (the end of its loop) show in no call without
-units. That leaves out the jobs below 25 us."""
+"""Intervals are compared with the true ratio only if at most this share of a call is outside its units. Then the share
+changes +5 % by at most 0.05 %. Some 50 ns of a call (the end of its loop) are missing in a call without units. This
+leaves out the jobs below 25 us."""
 
 AMOUNTS = "src/plants/amounts.py"
 
@@ -37,29 +37,29 @@ def cell(kind: str, size: int) -> str:
 
 
 CELLS: Mapping[str, str] = {cell(kind, size): f"{kind} {size}" for kind, sizes in SIZES.items() for size in sizes}
-"""Every cell, with the key of its job."""
+"""The keys of the jobs, by cell."""
 
 
 def amounts(planted: Mapping[str, int], comment: str = "") -> str:
-    """A version's table.
+    """The table of a version.
 
     Args:
-        planted: cell to the per cent of more work (or less) that it does.
-        comment: what else makes this version another one.
+        planted: the additional work in per cent, by cell.
+        comment: a comment that makes this version differ from others.
     """
     rows = "".join(f'    "{key}": {UNITS + planted.get(name, 0)},\n' for name, key in CELLS.items())
     return f'"""Units of each job."""\n\n{f"# {comment}" if comment else "#"}\n\nUNITS = {{\n{rows}}}\n'
 
 
 def plan(percent: int, seed: int) -> dict[str, int]:
-    """What is planted in which cells: half of them, one of each two neighbouring sizes of a kind, drawn."""
+    """The additional work of half of the cells. Of each two neighbouring sizes of a kind, one is drawn."""
     draw = random.Random(f"{percent} {seed}")
     chosen = []
     for kind, sizes in SIZES.items():
         for place in range(0, len(sizes) - 1, 2):
             chosen.append(cell(kind, draw.choice(sizes[place : place + 2])))
         if len(sizes) % 2:
-            # Five sizes have no half: of read and write together one takes the fifth.
+            # Five sizes cannot be halved, so only one of read and write keeps the fifth.
             chosen.append(cell(kind, sizes[-1]))
     fifths = [name for name in (cell("read", 16), cell("write", 16)) if name in chosen]
     chosen.remove(draw.choice(fifths))
@@ -67,16 +67,13 @@ def plan(percent: int, seed: int) -> dict[str, int]:
 
 
 def truth(percent: int, fixed: float) -> float:
-    """The ratio that a plant makes of a cell: what is outside the units does not grow.
-
-    Args:
-        fixed: the share of a call that is outside.
-    """
+    """The true ratio of a cell with a slowdown. `fixed` is the share of a call outside the units, which does not
+    grow."""
     return 1 + percent / 100 * (1 - fixed)
 
 
 def fixed_shares() -> dict[str, float]:
-    """Cell to the share of its call that lies outside the units, timed here: without units, over the usual number."""
+    """The share of a call outside the units, by cell: the time without units over the usual time."""
     done = subprocess.run(
         [sys.executable, "-P", "-c", _FIXED],
         input=json.dumps(list(CELLS.items())),
@@ -116,15 +113,11 @@ print(json.dumps(found))
 
 
 def project(root: Path) -> tuple[repositories.Repository, str]:
-    """The project with its first version, in which every job has the same number of units.
-
-    Returns:
-        The repository, and that version's hash.
-    """
+    """The repository of the project, and the hash of its first version, in which every job has `UNITS` units."""
     made = repositories.made(root, TEMPLATE)
     return made, made.commit({AMOUNTS: amounts({})}, "Every job has 100 units")
 
 
 def version(repository: repositories.Repository, planted: Mapping[str, int], comment: str = "") -> str:
-    """Commit a version with these plants, and return its hash."""
+    """Commit a version with this additional work, and return its hash."""
     return repository.commit({AMOUNTS: amounts(planted, comment)}, comment or "Other amounts")

@@ -1,7 +1,7 @@
-"""Judges the gates that trials have recorded once more, and compares the verdicts with the recorded ones.
+"""Judges recorded gates again, and compares the verdicts with the recorded ones.
 
-The effects of a trial's gates are kept to six digits, and without the numbers of their pairs. So an end of an interval
-may differ in its sixth digit, and the verdict on all cells together cannot be computed again.
+Trials keep effects to six digits, and without the numbers of their pairs. So an end of an interval may differ in its
+sixth digit, and the verdict on all cells together cannot be computed again.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from trials.files import Line, Raw
 from trials.gates import kept
 
 ROUNDING = 1.1e-6
-"""The difference between two ends of an interval that rounding can make, absolute and relative: ratios and log ratios
-are both kept to 1e-6."""
+"""The largest absolute and relative difference between two ends of an interval that rounding can cause: ratios and log
+ratios are kept to 1e-6."""
 
 ALONE = "no cell alone"
-"""Begins the reason of a gate that was decided by all its cells together."""
+"""The beginning of the reason of a gate that was decided by all its cells together."""
 
 DECIMALS = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
 
 @dataclass(frozen=True)
 class Replay:
-    """What judging the gates of one file again has given.
+    """The result of judging the gates of one file again.
 
     Attributes:
-        gates: gates whose verdict was computed again.
-        cells: cells and controls that were judged again.
-        skipped: gates that were decided by all cells together, of which the pairs' numbers are not kept.
-        reworded: reasons with the same numbers in other words.
-        differences: one line for each verdict that is another now.
+        gates: the number of gates whose verdict was computed again.
+        cells: the number of cells and controls that were judged again.
+        skipped: the number of gates that were decided by all cells together and cannot be judged again.
+        reworded: the number of reasons with the same numbers in other words.
+        differences: a line for each verdict that differs.
     """
 
     gates: int
@@ -55,15 +55,15 @@ def run(folder: Path, say: Callable[[str], None]) -> bool:
     """Replay all trials of a machine.
 
     Returns:
-        Whether every verdict is the recorded one.
+        Whether all verdicts equal the recorded ones.
 
     Raises:
-        BenchCoreError: if the folder holds no gate.
+        BenchCoreError: if the folder contains no gate.
     """
     found = {path.name: replayed(path) for path in sorted(folder.glob("*.jsonl"))}
     found = {name: one for name, one in found.items() if one.cells}
     if not found:
-        raise BenchCoreError(f"{folder} holds no recorded gate. `python -m trials aa` records some.")
+        raise BenchCoreError(f"{folder} contains no recorded gate. `python -m trials aa` records some.")
     for name, one in found.items():
         say(
             f"{name}: {one.gates} gates and {one.cells} cells judged again, {len(one.differences)} differ; "
@@ -97,10 +97,8 @@ def replayed(path: Path) -> Replay:
 
 
 def _both(path: Path, line: Line) -> Iterator[tuple[Line, Line, bool]]:
-    """A gate as `kept` keeps it, as recorded and judged again; then the same against the past version, if it has one.
-
-    The third value tells whether everything was stored, the numbers of the pairs included.
-    """
+    """A gate as recorded and as judged again, both in the form of `kept`; then the same for the comparison with the
+    past version, if it has one. The third value is whether everything was stored, the numbers of the pairs included."""
     if gate_file.is_gate(line):
         yield kept(dict(line)), _kept(gate_file.read(path)), True
     elif isinstance(line.get("cells"), Mapping) and "control_rejects" in line:
@@ -116,18 +114,15 @@ def _kept(record: GateRecord) -> dict[str, Any]:
 
 
 def _record(line: Line, comparisons: int = 1) -> GateRecord:
-    """As much of a record as the verdicts depend on.
-
-    Args:
-        comparisons: those that share the error rate: two in a gate with a past version.
-    """
+    """The part of a record that the verdicts depend on. `comparisons` is the number of comparisons that share the error
+    rate: two in a gate with a past version."""
     past = line.get("creep")
     comparisons = 2 if past else comparisons
     asked = line["settings"]
     settings = GateSettings(
         noise_floor=asked["noise_floor"], limit=asked["limit"], error_rate=GateSettings.error_rate / comparisons
     )
-    named = re.match("since (.+?), ", line["reason"])  # the name of the past version is kept nowhere else
+    named = re.match("since (.+?), ", line["reason"])  # the only place where the past version's name is kept
     sides = [Commit(name, "", "", "") for name in (named[1] if named else "base", "head")]
     return GateRecord(
         *sides,
@@ -145,7 +140,7 @@ def _cells(found: Mapping[str, Line], place: int) -> Iterator[CellEvidence]:
     for number, (name, cell) in enumerate(found.items(), place):
         error = cell["error"]
         side = None if error is None else next((s for s in ("base", "head") if cell["reason"] == f"{s}: {error}"), None)
-        # Each pair has a number of its own: no pair may count for all cells together, since its number is not known.
+        # The numbers of the pairs are not known. Each gets another number, so none counts for all cells together.
         effects = tuple(
             Effect(
                 pair=1_000_000 * number + pair,
@@ -164,7 +159,7 @@ def _cells(found: Mapping[str, Line], place: int) -> Iterator[CellEvidence]:
 
 
 def _difference(old: Line, new: Line) -> str:
-    """What differs between two judgements as they are kept; "" where nothing does."""
+    """The difference between two kept judgements; "" without one."""
     if old["verdict"] != new["verdict"] or old.get("unit") != new.get("unit"):
         return f"{old['verdict']} ({old['reason']}), now {new['verdict']} ({new['reason']})"
     if DECIMALS.findall(old["reason"]) != DECIMALS.findall(new["reason"]):

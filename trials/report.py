@@ -1,5 +1,4 @@
-"""The report of a thousand cells over fifty commits: its build time, its size, and the time until a browser can use
-it."""
+"""Measures the report of a thousand cells over fifty commits: its build time, its size, and its loading time."""
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ from trials.files import Trial, today
 from trials.gates import TOOL, environment
 
 COMMITS = 50
-"""Commits of the history that the report shows."""
+"""The number of commits in the report's history."""
 
 SCATTER = 0.02
 """The standard deviation of a value from commit to commit."""
@@ -42,19 +41,19 @@ const look = () => {
 };
 look();
 """
-"""A script that scrolls to the first chart and notes the milliseconds from the navigation until the chart is painted
-and the page can take input. The script that sorts, filters and follows links has run by then."""
+"""A script that scrolls to the first chart and records the milliseconds from the navigation until the chart is painted
+and the page takes input. The page's own script has run by then."""
 
 
 def run(trial: Trial, runs: int, results: Path, say: Callable[[str], None]) -> None:
     """Build and open the report `runs` times.
 
     Args:
-        results: asv's results folder. Its run with most values is copied for each commit, with scattered values, some
-            of which have a step.
+        results: asv's results folder. Its run with the most values is copied for each commit, with scattered values,
+            some of which have a step.
 
     Raises:
-        BenchCoreError: if playwright or Chromium is missing, the folder holds no run, or the report fails.
+        BenchCoreError: if playwright or Chromium is missing, the folder contains no run, or the report fails.
     """
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
@@ -69,7 +68,7 @@ def run(trial: Trial, runs: int, results: Path, say: Callable[[str], None]) -> N
 
 
 def _history(folder: Path, results: Path) -> Path:
-    """Make a project with `COMMITS` commits and a run of each. Returns its configuration."""
+    """Make a project with `COMMITS` commits and a run for each. Returns its configuration."""
     source = max(results.glob("*/*-*.json"), key=_values, default=None)
     if source is None:
         raise BenchCoreError(f"there is no run of asv in {results}. `make bench-full` makes one.")
@@ -117,7 +116,7 @@ def _scaled(row: Mapping[str, Any], factor: float, draw: random.Random) -> dict[
 
 
 def _build(config: Path) -> dict[str, Any]:
-    """Run the command. Returns its seconds, and the size of the page in bytes."""
+    """Run the command. Returns its time in seconds, the size of the page in bytes, and counts."""
     command = [sys.executable, "-P", "-m", "bench_core.cli", "report", "--suite", str(config), "-o", "report.html"]
     started = clock.host()
     done = subprocess.run(command, cwd=config.parent, env=environment(), capture_output=True, text=True, check=False)
@@ -136,7 +135,7 @@ def _build(config: Path) -> dict[str, Any]:
 
 
 def _opened(page: Path, browser: str) -> dict[str, Any]:
-    """Seconds until the page can be used, in a browser that has just started."""
+    """The seconds until the page can be used, in a newly started browser."""
     try:
         from playwright.sync_api import sync_playwright
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Repositories that trials compare revisions of, made in temporary folders."""
+"""Makes the repositories that trials compare revisions of."""
 
 from __future__ import annotations
 
@@ -15,20 +15,12 @@ AUTHOR = ("-c", "user.name=Trials", "-c", "user.email=trials@example.org", "-c",
 
 @dataclass(frozen=True)
 class Repository:
-    """A git repository.
-
-    Attributes:
-        root: its top.
-    """
+    """A git repository with the top folder `root`."""
 
     root: Path
 
     def commit(self, files: Mapping[str, str], message: str) -> str:
-        """Write files and commit them.
-
-        Returns:
-            The hash.
-        """
+        """Write files, commit them, and return the hash."""
         for name, text in files.items():
             path = self.root / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,7 +31,7 @@ class Repository:
 
 
 def made(root: Path, files: Path | None = None) -> Repository:
-    """A new repository, with a copy of these files that is not committed yet."""
+    """A new repository, with an uncommitted copy of these files."""
     if files is None:
         root.mkdir(parents=True)
     else:
@@ -49,7 +41,7 @@ def made(root: Path, files: Path | None = None) -> Repository:
 
 
 def clone_of_tool(root: Path) -> Repository:
-    """A clone of the project that is tried, as last committed."""
+    """A clone of the last commit of the tried project."""
     git.output(TOOL, "clone", "-q", str(TOOL), str(root))
     return Repository(root)
 

@@ -1,5 +1,5 @@
-"""The same two questions to asv, pytest-benchmark and our gate, in turn: nothing has changed, and half of the cells
-have become 5 % slower. Who says what, and after how many minutes?"""
+"""Compares the answers and times of asv, pytest-benchmark and our gate on the same two changes: none, and half of the
+cells 5 % slower."""
 
 from __future__ import annotations
 
@@ -23,22 +23,23 @@ from trials.files import Trial, today
 from trials.gates import environment, gate
 
 PERCENT = 5
+"""The slowdown in per cent."""
 
 FACTOR = 1.05
-"""Of asv's second judgement, and pytest-benchmark's threshold: the same as our limit."""
+"""The factor of asv's second judgement, and pytest-benchmark's threshold. It equals our limit."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """A comparison that all tools are asked for.
+    """A comparison that all tools make.
 
     Attributes:
         root: the project.
         base, head: commits.
         family: a class of its suite, or None for all.
-        home: a folder for what tools write into a user's home.
-        options: of our gate, the family among them.
-        seed: of our gate.
+        home: a folder for files that tools write into the user's home.
+        options: the options of our gate, the family among them.
+        seed: the seed of our gate.
     """
 
     root: Path
@@ -52,12 +53,12 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a tool says.
+    """The answer of a tool.
 
     Attributes:
-        seconds: that the comparison took.
-        red: by rule of judgement, the cells that are called slower.
-        unsure: cells on which the tool says that it cannot say.
+        seconds: the time of the comparison.
+        red: the cells that are judged slower, by rule of judgement.
+        unsure: the cells that the tool leaves open.
     """
 
     seconds: float
@@ -76,7 +77,7 @@ def ask_gate(question: Question) -> Answer:
 
 
 def ask_asv(question: Question) -> Answer:
-    """`asv continuous` as it comes, and its results judged once more with our limit as the factor."""
+    """`asv continuous` with its defaults, and its results judged again with our limit as the factor."""
     bench = ["--bench", question.family] if question.family else []
     began = clock.host()
     printed = asv(question, "continuous", *bench, question.base, question.head, allowed=(0, 1))
@@ -86,7 +87,7 @@ def ask_asv(question: Question) -> Answer:
 
 
 def asv(question: Question, *arguments: str, allowed: Sequence[int] = (0,)) -> str:
-    """Run asv with a home of its own, where it writes what it knows of the machine."""
+    """Run asv with a separate home folder, to which it writes its description of the machine."""
     real = Path.home()
     variables = {
         **os.environ,
@@ -98,23 +99,20 @@ def asv(question: Question, *arguments: str, allowed: Sequence[int] = (0,)) -> s
 
 
 def slower(table: str) -> list[str]:
-    """The cells that asv's table of a comparison marks with a plus (slower) or an exclamation mark (fails now)."""
+    """The cells that asv's table of a comparison marks with a plus (slower) or an exclamation mark (newly failing)."""
     rows = [line.strip().strip("|").split("|") for line in table.splitlines() if line.startswith("|")]
     return asvs_own([row[-1].strip() for row in rows if row[0].strip() in ("+", "!")])
 
 
 def asvs_own(rows: Sequence[str]) -> list[str]:
-    """The cells that asv names in these rows, without what it says of results that our gate has stored beside asv's.
-
-    `asv compare` takes in all environments that it has results of, and names each where there are several.
-    """
+    """The cells in these rows, without the results that our gate has stored beside asv's. `asv compare` shows all
+    environments with results, with their names if there are several."""
     named = [row.partition(" [") for row in rows]
     return [cell for cell, _, environment in named if "/gate-" not in environment]
 
 
 def ask_pytest(question: Question) -> Answer:
-    """pytest-benchmark through our plugin: a run with each version's installed package, the second held against the
-    first."""
+    """pytest-benchmark through our plugin: a run with each version, the second compared with the first."""
     project = read_project(question.root / "asv.conf.json")
     store = VersionStore(project)
     with TemporaryDirectory(prefix="trials-") as folder:
@@ -138,21 +136,21 @@ def ask_pytest(question: Question) -> Answer:
         base, head = (medians(Path(folder), side) for side in ("base", "head"))
     red = [name for name in base if head[name] > FACTOR * base[name]]
     if bool(red) != ("Performance has regressed" in printed):
-        raise BenchCoreError(f"pytest-benchmark does not say what its medians say ({red}):\n{printed[-2000:]}")
+        raise BenchCoreError(f"pytest-benchmark's output contradicts its medians ({red}):\n{printed[-2000:]}")
     return Answer(seconds, {"median:5%": red})
 
 
 def medians(storage: Path, side: str) -> dict[str, float]:
-    """Cell to the median that pytest-benchmark has stored."""
+    """The medians that pytest-benchmark has stored, by cell."""
     (path,) = storage.rglob(f"*_{side}.json")
     return {one["extra_info"]["cell"]: one["stats"]["median"] for one in json.loads(path.read_text())["benchmarks"]}
 
 
 def called(command: Sequence[str], root: Path, variables: Mapping[str, str], allowed: Sequence[int]) -> str:
-    """What a command prints.
+    """The output of a command.
 
     Raises:
-        BenchCoreError: if it ends with another status than these.
+        BenchCoreError: if its exit status is not allowed.
     """
     done = subprocess.run(
         command, cwd=root, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
@@ -171,7 +169,7 @@ TOOLS: Mapping[str, Callable[[Question], Answer]] = {
 
 
 def run(trial: Trial, rounds: int, say: Callable[[str], None]) -> None:
-    """Ask what the file does not hold yet: in every round each tool both questions."""
+    """Make the comparisons that are missing in the file: in every round, each tool for both changes."""
     done = {(line["round"], line["asked"], line["change"]) for line in trial.done()}
     wanted = [(index, change, name) for index in range(rounds) for change in ("none", "+5 %") for name in TOOLS]
     missing = [(index, change, name) for index, change, name in wanted if (index, name, change) not in done]

@@ -1,12 +1,12 @@
-"""Gates drawn from the pairs that real A/A gates have recorded: how often is one red without a change, how often is a
-slowdown found, and how often do the final intervals hold the truth?
+"""Simulates gates from the pairs of recorded A/A gates: how often a gate finds a regression without a change, how often
+it finds a slowdown, and how often the final intervals include the truth.
 
-A real gate stops a cell once it is decided, so what is drawn from is selected: of a gate in which a cell scattered or
-looked slower there are more pairs of it, and these are drawn more often than such gates come. Pairs come in two
-lengths: a cell that is noisy gets longer ones later. They scatter less, and are drawn where a gate would have them.
+The recorded pairs are a selection: a real gate stops a cell once it is decided, so there are more pairs from gates in
+which the cell scattered or looked slower. Pairs have two lengths: a noisy cell later gets longer ones, which scatter
+less. They are drawn at the places where a gate would use them.
 
-The rule is that of `bench_core.gate.judge.cell.judge_cell`, after every pair, for many gates at once;
-tests/trials/test_simulate.py holds both against each other.
+The rule is that of `bench_core.gate.judge.cell.judge_cell`, after every pair, for many gates at once.
+tests/trials/test_simulate.py compares the two.
 """
 
 from __future__ import annotations
@@ -34,20 +34,21 @@ from bench_core.statistics import confidence_sequence, intraclass_correlation, l
 from trials.files import of_one_protocol, raw, today, write_json
 
 PLANTS = (0.02, 0.03, 0.05, 0.10)
+"""The simulated slowdowns."""
 
 SEED = 1
 
 PERMUTATIONS = 1000
-"""As `bench_core.statistics.likeness_p` draws by default."""
+"""The default number of permutations of `bench_core.statistics.likeness_p`."""
 
 
 @dataclass(frozen=True)
 class Pool:
-    """The log ratios of one cell's pairs, a group a parent of a gate.
+    """The log ratios of one cell's pairs, in a group for each parent.
 
     Attributes:
-        short: of pairs of the length that a gate begins with.
-        long: of longer ones; none where no gate had any.
+        short: those of pairs of the length that a gate begins with.
+        long: those of longer pairs; empty if there are none.
     """
 
     short: list[list[float]]
@@ -56,7 +57,8 @@ class Pool:
 
 @dataclass(frozen=True)
 class End:
-    """How a cell ended: its verdict, its pairs, its interval as log ratios, and whether that was decided."""
+    """The result of a cell: its verdict, the number of its pairs, its interval as log ratios, and whether it was
+    decided."""
 
     verdict: str
     pairs: int
@@ -66,7 +68,7 @@ class End:
 
 
 def outcome(low: float, middle: float, high: float, parents: int, rule: Rule) -> str:
-    """The verdict on an interval, as `judge_cell` gives it; its ends are in order."""
+    """The verdict on an interval by the rule of `judge_cell`. The ends must be in order."""
     if low > rule.floor:
         return "regression" if parents >= rules.MIN_PARENTS else "inconclusive"
     if high < -rule.floor:
@@ -75,11 +77,11 @@ def outcome(low: float, middle: float, high: float, parents: int, rule: Rule) ->
 
 
 def sequences(logs: NDArray[np.float64], parents: NDArray[np.int64], rule: Rule) -> list[End]:
-    """How cells end that have these effects, each until it is decided or has no more.
+    """The results of cells with these effects, each at the pair where it is decided, or else at its last pair.
 
     Args:
-        logs: a row a cell, a column a pair.
-        parents: the number of each pair's parent; within a row they only grow.
+        logs: a row for each cell, a column for each pair.
+        parents: the number of each pair's parent, which never decreases in a row.
     """
     rows, most = logs.shape
     low, high = np.full(rows, -np.inf), np.full(rows, np.inf)
@@ -94,7 +96,9 @@ def sequences(logs: NDArray[np.float64], parents: NDArray[np.int64], rule: Rule)
         low[open_rows] = np.maximum(low[open_rows], ordered[:, n - successes])
         high[open_rows] = np.minimum(high[open_rows], ordered[:, successes - 1])
         middles = (ordered[:, (n - 1) // 2] + ordered[:, n // 2]) / 2
-        bottom, top = bounds = np.sort([low[open_rows], high[open_rows]], axis=0)  # they exclude each other if it moved
+        bottom, top = bounds = np.sort(
+            [low[open_rows], high[open_rows]], axis=0
+        )  # sorted, since they exclude each other if the effect moved
         decided = (
             ((bottom > rule.floor) & (begun[open_rows, n - 1] >= rules.MIN_PARENTS))
             | (top < -rule.floor)
@@ -118,7 +122,8 @@ def _closed(end: End | None) -> bool:
 
 
 def _unfinished(end: End | None, most: int, low: float, middle: float, high: float, parents: int, rule: Rule) -> End:
-    """A cell that ran out of pairs. One that parents left open at its last pair has their interval."""
+    """The result of a cell without further pairs. If the parents' medians left it open at the last pair, it keeps their
+    interval."""
     if end is not None and (end.closed or end.pairs == most):
         return end
     low, high = sorted((low, high))
@@ -126,7 +131,7 @@ def _unfinished(end: End | None, most: int, low: float, middle: float, high: flo
 
 
 def _by_parents(found: End, logs: NDArray[np.float64], parents: NDArray[np.int64], rule: Rule) -> End:
-    """Judged again by the parents' medians, if pairs of one parent are alike."""
+    """Judge the cell again by the parents' medians, if pairs of one parent are alike."""
     groups = [logs[parents == parent].tolist() for parent in dict.fromkeys(parents.tolist())]
     repeated = sum(len(group) > 1 for group in groups)
     if len(groups) < rules.MIN_PARENTS or 2 * repeated <= len(groups):
@@ -159,7 +164,7 @@ def likeness_p(groups: Sequence[Sequence[float]], seed: int) -> float:
 
 @functools.cache
 def permutations(size: int, seed: int) -> NDArray[np.int64]:
-    """What the gate's own shuffles do to so many places: a row a shuffle, each of what the one before has left."""
+    """The permutations of `size` places by the gate's successive shuffles, one per row."""
     shuffle = random.Random(seed).shuffle
     places = list(range(size))
     rows = []
@@ -172,11 +177,11 @@ def permutations(size: int, seed: int) -> NDArray[np.int64]:
 def resampled(
     pool: Pool, gates: int, fewest: int, most: int, draw: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Draw parents with replacement, their pairs in order: of short pairs until each gate has `fewest`, then of long
-    ones (or of short ones, if there are no others) until it has `most`.
+    """Draw parents with replacement, with their pairs in order: parents of short pairs until each gate has `fewest`,
+    then of long pairs (or of short ones, if there are no others) until it has `most`.
 
     Returns:
-        The log ratios, and the parents' numbers: a row a gate.
+        The log ratios, and the parents' numbers, with a row for each gate.
     """
     groups = [*pool.short, *pool.long]
     flat = np.array([value for group in groups for value in group])
@@ -185,7 +190,7 @@ def resampled(
     first_later = len(pool.short) if pool.long else 0
     logs, parents = np.empty((gates, most)), np.empty((gates, most), int)
     for gate in range(gates):
-        early = draw.integers(len(pool.short), size=fewest)  # each has a pair at least
+        early = draw.integers(len(pool.short), size=fewest)  # each has at least one pair
         early = early[: int(np.searchsorted(np.cumsum(sizes[early]), fewest)) + 1]
         chosen = np.concatenate([early, draw.integers(first_later, len(groups), size=most)])
         ends = np.cumsum(sizes[chosen])
@@ -198,10 +203,10 @@ def resampled(
 
 
 def recorded(lines: Sequence[Mapping[str, Any]]) -> dict[str, Pool]:
-    """Of every timed cell without error, what each parent of each gate has measured.
+    """The log ratios of every timed cell without an error.
 
     Raises:
-        BenchCoreError: if it was not kept how long the pairs were.
+        BenchCoreError: if the lengths of the pairs were not recorded.
     """
     cells: dict[str, Pool] = {}
     for line in lines:
@@ -210,11 +215,10 @@ def recorded(lines: Sequence[Mapping[str, Any]]) -> dict[str, Pool]:
                 continue
             if len(cell["effects"][0]) < 4:
                 raise BenchCoreError(
-                    "these A/A gates were recorded without the samples of each pair, so short pairs cannot be told "
-                    "from long ones. Run `python -m trials aa` again."
+                    "these A/A gates were recorded without the lengths of the pairs. Run `python -m trials aa` again."
                 )
             pool = cells.setdefault(name, Pool([], []))
-            usual = cell["effects"][0][3]  # how many are enough, each gate finds out anew
+            usual = cell["effects"][0][3]  # this number is found anew in each gate
             for groups, longer in ((pool.short, False), (pool.long, True)):
                 parents: dict[int, list[float]] = {}
                 for log, parent, _, samples in cell["effects"]:
@@ -225,7 +229,7 @@ def recorded(lines: Sequence[Mapping[str, Any]]) -> dict[str, Pool]:
 
 
 def typical_most(lines: Sequence[Mapping[str, Any]]) -> int:
-    """The pairs that the cells with most of them have: the median over the gates."""
+    """The number of pairs of the cell with the most pairs: the median over the gates."""
     return int(statistics.median(max(len(cell["effects"]) for cell in line["cells"].values()) for line in lines))
 
 
@@ -233,7 +237,7 @@ def run(folder: Path, tool: str, gates: int, planted_gates: int, say: Callable[[
     """Simulate, and write ``simulate.jsonl``.
 
     Args:
-        tool: whose rule is simulated. The pairs are those of the newest A/A gates.
+        tool: the version whose rule is simulated. The pairs are those of the newest A/A gates.
 
     Raises:
         BenchCoreError: if no A/A gate is recorded.
@@ -271,7 +275,7 @@ def run(folder: Path, tool: str, gates: int, planted_gates: int, say: Callable[[
 def simulated(
     cells: Mapping[str, Pool], shift: float, gates: int, fewest: int, most: int, rule: Rule
 ) -> dict[str, Any]:
-    """So many gates with a slowdown of `shift` in every cell."""
+    """Simulate gates with a slowdown of `shift` in every cell."""
     truth = math.log1p(shift)
     red = np.zeros(gates, int)
     verdicts: Counter[str] = Counter()

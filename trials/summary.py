@@ -1,4 +1,4 @@
-"""Every figure that may be published, with its count, its bounds, and where it comes from."""
+"""Makes every figure that may be published, with its count, its bounds, and its origin."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Figure:
 
     Attributes:
         trial: the name of its trial.
-        what: in words.
-        value: as it is printed; of a count, ``k of n``.
-        count, of: the k and the n; None for what is no count.
-        low, high: the bounds of the share, Clopper-Pearson 95 %.
+        what: its description.
+        value: the printed value; for a count, ``k of n``.
+        count, of: k and n; None if it is no count.
+        low, high: the Clopper-Pearson 95 % bounds of the share; None if it is no count.
     """
 
     trial: str
@@ -47,7 +47,7 @@ class Figure:
 
 
 def share(trial: str, what: str, count: int, of: int) -> Figure:
-    """A count out of so many, with its bounds."""
+    """A count with the bounds of its share."""
     low, high = clopper_pearson(count, of)
     value = f"{count:,} of {of:,}" + (f" ({units.percent(count / of)})" if of else "")
     return Figure(trial, what, value, count, of, low, high)
@@ -95,7 +95,7 @@ def _counted(lines: Iterable[Line]) -> Counter[str]:
 
 
 def _missed(cells: Iterable[tuple[Line, float]]) -> tuple[int, int]:
-    """How many intervals do not hold their truth, and how many there are."""
+    """The number of intervals that do not include the truth, and the number of intervals."""
     held = [found for cell, truth in cells if (found := covers(cell, truth)) is not None]
     return held.count(False), len(held)
 
@@ -208,7 +208,7 @@ def of_sidebyside(lines: Sequence[Line]) -> list[Figure]:
 
 
 def _cells_of(lines: Sequence[Line]) -> set[str]:
-    """The cells that were compared; the option says which family, where not all were."""
+    """The cells that were compared: those of the family in the options, or all."""
     family = lines[0]["options"]["bench"]
     return {name for name in plants.CELLS if family is None or f".{family}." in name}
 
@@ -374,14 +374,14 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Taken:
-    """What a summary takes of a trial.
+    """The part of a trial in a summary.
 
     Attributes:
-        figures: all that it gives.
-        tool: with what it was measured.
-        dates: when; sorted.
-        options: of its command; None where they were not kept.
-        left_out: runs of other tools, or with other options.
+        figures: the trial's figures.
+        tool: the version that was measured.
+        dates: the dates of the runs, sorted.
+        options: the options of its command; None if they were not kept.
+        left_out: the number of runs of other versions, or with other options.
     """
 
     figures: Sequence[Figure]
@@ -391,7 +391,7 @@ class Taken:
     left_out: int = 0
 
     def origin(self, trial: str) -> dict[str, Any]:
-        """Where the figures come from."""
+        """The origin of the figures."""
         given = [word for name, value in (self.options or {}).items() if value for word in (f"--{name}", value)]
         unknown = " (its options were not kept)" if self.options is None else ""
         first, last = self.dates[0], self.dates[-1]
@@ -405,11 +405,7 @@ class Taken:
 
 
 def taken(folder: Path, trial: str, tool: str | None) -> Taken | None:
-    """The newest runs that share tool and options; None if there are none.
-
-    Args:
-        tool: only runs of this one; None for all.
-    """
+    """The newest runs with the same tool and options; None if there are none. With `tool`, only its runs count."""
     if trial == "simulate":
         path = folder / "simulate.jsonl"
         content = json.loads(path.read_text()) if path.exists() else {}
@@ -425,7 +421,7 @@ def taken(folder: Path, trial: str, tool: str | None) -> Taken | None:
 
 
 def page(found: Sequence[Figure], origins: Mapping[str, Mapping[str, Any]], machine: str) -> str:
-    """The figures for people."""
+    """The page with the figures."""
     parts = ["# Trials\n", f"On {machine}. Bounds are Clopper-Pearson, 95 %.\n"]
     for trial, title in TITLES.items():
         own = [figure for figure in found if figure.trial == trial]
@@ -449,8 +445,8 @@ def run(folder: Path, name: str, tool: str | None = None) -> str:
     """Write ``summary.md`` and what `bench_core.results.trials` reads.
 
     Args:
-        name: of the machine, for the command.
-        tool: whose runs are taken; None for the newest of each trial.
+        name: the name of the machine.
+        tool: take only runs of this version; None for the newest of each trial.
 
     Returns:
         The page.

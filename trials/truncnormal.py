@@ -1,5 +1,5 @@
-"""A real slowdown of torch: `trunc_normal_` by the inverse distribution function, as it was until 2.12, and by
-rejection, as it is. From the quick way to the slow one a gate must be red, the other way round an improvement."""
+"""A real slowdown of torch: `trunc_normal_` by the inverse distribution function, as it was before 2.12, and by
+rejection, as it is now. The gate must find a regression in one direction, and an improvement in the other."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ WAYS = {"to the inverse distribution function": (TORCH, INVERSE), "to torch's ow
 
 
 def run(trial: Trial, gates: int, say: Callable[[str], None]) -> None:
-    """Gates that the file does not hold yet, so many each way."""
+    """Run the gates that are missing in the file, `gates` in each direction."""
     done = {(line["way"], line["gate"]) for line in trial.done()}
     with TemporaryDirectory(prefix="trials-") as folder:
         repository = repositories.made(Path(folder, "fill"))

@@ -29,14 +29,21 @@ from bench_core.statistics import ratio_interval
 from trials.files import today, write_json
 from trials.gates import TOOL, environment, tool
 
-GATE, EXPLAINED, BY_HAND = "upgrade.jsonl", "upgrade-explained.jsonl", "upgrade-by-hand.jsonl"
-"""Files of one line of JSON. asv takes every ``.json`` below results for its own, so they end in ``.jsonl``."""
+# asv reads every ``.json`` below its results folder, so these files of one line of JSON are named ``.jsonl``.
+GATE = "upgrade.jsonl"
+"""The file of the gate."""
+
+EXPLAINED = "upgrade-explained.jsonl"
+"""The file of the gate that explains the largest finding."""
+
+BY_HAND = "upgrade-by-hand.jsonl"
+"""The file of the times by torch's own timer."""
 
 WHY = r"InPlace.*\(cpu, trunc_normal_, 256x256, float32\)"
-"""The cell that is explained: the largest finding, at its smallest size that is more than a fixed cost."""
+"""The cell that is explained: the largest finding, at the smallest size whose cost is more than the fixed cost."""
 
 ROUNDS = 21
-"""Processes of each install for each finding. They take turns."""
+"""The number of processes of each install for each finding. The installs take turns."""
 
 STATEMENTS: Mapping[str, tuple[str, str]] = {
     "`trunc_normal_` of a 512x512 weight": ("init.trunc_normal_(weight)", "weight = torch.empty(512, 512)"),
@@ -46,7 +53,7 @@ STATEMENTS: Mapping[str, tuple[str, str]] = {
         "parameters = [torch.nn.Parameter(torch.ones(8, 4)) for _ in range(100)]",
     ),
 }
-"""What a person would type to check the largest findings: statement and setup."""
+"""The statements and setups that a person would type to check the largest findings."""
 
 TIME = """
 import json, sys, torch
@@ -60,7 +67,7 @@ print(json.dumps([torch.__version__, timer.blocked_autorange(min_run_time=0.3).m
 REPORTED: Mapping[str, str] = {
     r"trunc_normal_|TruncatedNormal.*nn_init": "[pytorch#182116](https://github.com/pytorch/pytorch/issues/182116)",
 }
-"""A pattern of cells to the upstream report of their slowdown."""
+"""The upstream reports of slowdowns, by a pattern of cells."""
 
 
 def measure(folder: Path, base: str, head: str, options: Sequence[str]) -> None:
@@ -87,7 +94,7 @@ def _gate(path: Path, base: str, head: str, *options: str) -> None:
 
 
 def confirm(folder: Path, say: Callable[[str], None]) -> None:
-    """Time the largest findings by hand, each in processes of its own that take turns."""
+    """Time the largest findings with torch's own timer, in separate processes for each install, which take turns."""
     record = gate_file.read(folder / GATE)
     store = VersionStore(read_project(TOOL / "asv.conf.json"))
     made = environments(store, (record.base.name, record.head.name), say)
@@ -118,8 +125,6 @@ def _timed(site: str, statement: tuple[str, str]) -> tuple[str, float]:
     version, seconds = json.loads(done.stdout)
     return version, seconds
 
-
-# The page.
 
 Row = tuple[CellEvidence, Judgement]
 

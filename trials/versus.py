@@ -1,4 +1,4 @@
-"""Two releases of numpy under a suite that knows nothing of torch."""
+"""Compares two releases of numpy, on a suite without torch."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from trials.gates import gate
 RELEASES = ("numpy==2.0.2", "numpy==2.4.6")
 
 KINDS = ("walk", "add", "allocate")
-"""Of the project's jobs. A walk calls nothing of numpy; the others do from 50 us (add) or 200 us (allocate) on."""
+"""The kinds of jobs. A walk does not call numpy. The others do from 50 us (add) or 200 us (allocate) on."""
 
 
 def run(trial: Trial, runs: int, say: Callable[[str], None]) -> None:
-    """Run what the file does not hold yet: gates that install both, each into an empty folder."""
+    """Run the gates that are missing in the file. Each installs both releases into an empty folder."""
     done = len(trial.done())
     with TemporaryDirectory(prefix="trials-") as folder:
         for index in range(done, runs):
@@ -29,6 +29,6 @@ def run(trial: Trial, runs: int, say: Callable[[str], None]) -> None:
 
 
 def without_numpy(name: str) -> bool:
-    """Whether the cell calls nothing of it."""
+    """Whether the cell does not call numpy."""
     kind, size = plants.CELLS[name].split()
     return kind == "walk" or int(size) <= {"add": 25, "allocate": 100}[kind]

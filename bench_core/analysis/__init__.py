@@ -1,1 +1,1 @@
-"""From stored results to answers: pure functions of records, without torch and without a clock."""
+"""Analyses of stored results: pure functions of records, without torch and without a clock."""

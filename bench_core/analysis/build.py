@@ -38,9 +38,9 @@ def report(
         store: the results of all machines.
         date: when the report is made, ISO 8601, UTC.
         version: the version of bench_core.
-        git: hash to commit, from `bench_core.results.commits.read_commits`.
-        link: the address of a commit's page, without the hash; "" where none is known.
-        published: the address of asv's own pages, relative to the report; "" without.
+        git: commits by hash, from `bench_core.results.commits.read_commits`.
+        link: the address of a commit's page, without the hash; "" if unknown.
+        published: the address of asv's own pages, relative to the report; "" without one.
         machines: the machines, or versions of torch, to show side by side; empty for all.
 
     Raises:
@@ -71,10 +71,7 @@ def report(
 
 
 def chosen(known: Sequence[Subject], names: Sequence[str]) -> tuple[Subject, ...]:
-    """The subjects with these names. A name is that of a machine, of a version of torch, or of a subject.
-
-    Args:
-        names: gives the order; empty for all subjects.
+    """The subjects with these names, in this order; all subjects without names. For names see `is_called`.
 
     Raises:
         UnknownNameError: if no subject has one of the names.
@@ -92,7 +89,8 @@ def chosen(known: Sequence[Subject], names: Sequence[str]) -> tuple[Subject, ...
 
 
 def is_called(subject: Subject, name: str) -> bool:
-    """Whether this names the subject. ``torch==2.13.0`` and ``2.13.0`` name every build, ``2.13.0+cpu`` only one."""
+    """Whether a name is that of the subject, of its machine, or of its torch. ``torch==2.13.0`` and ``2.13.0`` mean
+    every build of torch, ``2.13.0+cpu`` only one."""
     torch = subject.description.get("torch", "")
     version = name.removeprefix("torch==")
     return name in (subject.name, subject.machine) or (bool(torch) and version in (torch, torch.split("+")[0]))

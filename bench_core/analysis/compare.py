@@ -13,18 +13,18 @@ from bench_core.analysis.build import is_called
 from bench_core.analysis.ratios import ratio
 from bench_core.analysis.subjects import subjects
 from bench_core.errors import BenchCoreError, shortened
-from bench_core.records.report import Compared, Subject
+from bench_core.records.report import Compared
 from bench_core.records.results import CellResult, Run, Store
 from bench_core.results.read import read
 
 BETWEEN_RUNS = 0.10
-"""The relative difference in time that two runs of the same code may show, whatever their intervals. In the trials of
-docs/statistics.md, two runs of asv one after the other differed by over 5 % in 2 of 120 cells, and by over 10 % in
-none. Two reference runs of this suite, an hour apart on a busy machine, differed by over 10 % in 7 of 168 times."""
+"""Times of two runs of the same code may differ by this share, whatever their intervals. In the trials of
+docs/statistics.md, two successive runs of asv differed by over 5 % in 2 of 120 cells, and by over 10 % in none. Two
+reference runs of this suite, an hour apart on a busy machine, differed by over 10 % in 7 of 168 times."""
 
 BETWEEN_READINGS = 0.01
-"""The same for memory and tracked values, which are measured once or exact. In these two reference runs peak memory
-differed by at most 0.13 %, and no tracked value differed."""
+"""As `BETWEEN_RUNS`, for memory and tracked values, which are measured once or exact. In the two reference runs, peak
+memory differed by at most 0.13 %, and no tracked value differed."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Stored:
 
     Attributes:
         name: for people, e.g. ``4e6b7ac4 on epyc-2core, torch 2.13.0``.
-        machine: asv's name of it.
+        machine: asv's name of the machine.
         commit: the full hash; None for the newest values of a machine, which may be of several commits.
-        description: asv's description of the machine, and the versions of what the environment holds.
-        cells: name to result.
+        description: asv's description of the machine, and the versions of the installed packages.
+        cells: the results by name.
     """
 
     name: str
@@ -51,13 +51,12 @@ class Comparison:
     """Two stored results, compared.
 
     Attributes:
-        cells: those in both results, the largest ratio first.
-        only_first: names of cells that only the first result has.
-        only_second: names of cells that only the second result has.
+        cells: the cells in both results, the largest ratio first.
+        only_first, only_second: names of cells that only one result has.
         differences: how the two differ beyond the code, e.g. ``torch: 2.12.0, 2.13.0``.
-        geometric_mean: of the ratios of times, second over first; NaN without any.
-        gate: the command that measures the two side by side; "" where there is none.
-        tells: what that gate compares, in words; "" without a gate.
+        geometric_mean: the geometric mean of the ratios of times, second over first; NaN without any.
+        gate: the command that measures the two side by side; "" if there is none.
+        tells: what this gate compares, in words; "" without a gate.
     """
 
     first: Stored
@@ -72,7 +71,6 @@ class Comparison:
 
     @property
     def slower(self) -> tuple[Compared, ...]:
-        """Cells whose second value is higher by more than runs usually differ."""
         return tuple(cell for cell in self.cells if cell.differs and cell.ratio.low > 1)
 
     @property
@@ -81,7 +79,6 @@ class Comparison:
 
     @property
     def changed(self) -> tuple[Compared, ...]:
-        """Cells without an interval whose values differ. How certain that is, is unknown."""
         return tuple(cell for cell in self.cells if cell.changed)
 
     @property
@@ -90,9 +87,11 @@ class Comparison:
 
 
 def compare(first: Stored, second: Stored) -> Comparison:
-    """Compare the second with the first, cell by cell."""
     common = [name for name in first.cells if name in second.cells]
-    cells = sorted((compared(first.cells[name], second.cells[name]) for name in common), key=_order)
+    cells = sorted(
+        (compared(first.cells[name], second.cells[name]) for name in common),
+        key=lambda cell: math.inf if math.isnan(cell.ratio.middle) else -cell.ratio.middle,
+    )
     logs = [math.log(cell.ratio.middle) for cell in cells if cell.unit == "seconds" and cell.ratio.middle > 0]
     gate, tells = _gate(first, second)
     return Comparison(
@@ -109,17 +108,13 @@ def compare(first: Stored, second: Stored) -> Comparison:
 
 
 def compared(first: CellResult, second: CellResult) -> Compared:
-    """Two values of one cell that were not measured side by side."""
+    """Compare two values of one cell that were not measured side by side."""
     over = ratio(second.value, first.value)
     differs = over.low > 1 + BETWEEN_RUNS or over.high < 1 / (1 + BETWEEN_RUNS)
     apart = abs(second.value.middle - first.value.middle)
     usual = BETWEEN_RUNS if first.unit == "seconds" else BETWEEN_READINGS
     changed = not (first.value.known and second.value.known) and apart > usual * abs(first.value.middle)
     return Compared(first.name, first.unit, first.value, second.value, over, differs, changed)
-
-
-def _order(cell: Compared) -> float:
-    return math.inf if math.isnan(cell.ratio.middle) else -cell.ratio.middle
 
 
 def _differences(first: Mapping[str, str], second: Mapping[str, str]) -> list[str]:
@@ -129,8 +124,8 @@ def _differences(first: Mapping[str, str], second: Mapping[str, str]) -> list[st
 
 
 def _gate(first: Stored, second: Stored) -> tuple[str, str]:
-    """The command of a gate between the two, and what it compares. Both are "" where no gate can: it runs on one
-    machine, and compares two commits, or two installs of one package with the same code."""
+    """The command of a gate that compares the two, and its subject in words. Both are "" if no gate can: a gate runs on
+    one machine, and compares two commits, or two installs of one package with the same code."""
     if first.machine != second.machine:
         return "", ""
     torch = [result.description.get("torch", "").split("+")[0] for result in (first, second)]
@@ -151,28 +146,27 @@ def chosen(
     """The two results with these names.
 
     A name is that of a file, of a machine, of a version of torch, or of a commit: the beginning of its hash, or a name
-    that git knows. Among several results, the two that have most in common are chosen.
+    in git. Of several results, the two that have most in common are chosen.
 
     Args:
-        machine: limits the choice to its results, but not files.
-        resolve: gives the full hash for a name that git knows, and "" for any other.
+        machine: choose only results of this machine, or files.
+        resolve: returns the full hash for a name in git, and "" for any other.
 
     Raises:
-        BenchCoreError: if no result has a name, or if a name is ambiguous.
+        BenchCoreError: if a name has no result, or is ambiguous.
     """
     first, second = (_named(store, name, machine, resolve) for name in names)
     pairs = [(one, other) for one, other in itertools.product(first, second) if one != other]
     if not pairs:
         raise BenchCoreError(
-            f"{names[0]} and {names[1]} are the same result, {first[0].name}. Name two that differ. {_there_is(store)}"
+            f"{names[0]} and {names[1]} are the same result, {first[0].name}. Name two results. {_there_is(store)}"
         )
     distances = [len(_differences(one.description, other.description)) for one, other in pairs]
     nearest = [pair for pair, distance in zip(pairs, distances, strict=True) if distance == min(distances)]
     if len(nearest) > 1:
         found = shortened([f"{one.name}, and {other.name}" for one, other in nearest])
         raise BenchCoreError(
-            f"it is not clear which results {names[0]} and {names[1]} are; as alike as each other are: {found}. Narrow "
-            "them with --machine, name a commit, or name two files."
+            f"{names[0]} and {names[1]} are ambiguous: {found}. Use --machine, name a commit, or name two files."
         )
     return nearest[0]
 
@@ -185,7 +179,13 @@ def _named(store: Store, name: str, machine: str | None, resolve: Callable[[str]
     if machine is not None and not known:
         raise BenchCoreError(f"there are no results of the machine {machine!r}. {_there_is(store)}")
     found = [
-        Stored(f"{subject.name}, the newest", subject.machine, None, subject.description, _values(subject))
+        Stored(
+            f"{subject.name}, the newest",
+            subject.machine,
+            None,
+            subject.description,
+            {name: measured.cell for name, measured in subject.cells.items()},
+        )
         for subject in known
         if is_called(subject, name)
     ]
@@ -208,12 +208,8 @@ def _named(store: Store, name: str, machine: str | None, resolve: Callable[[str]
     return found
 
 
-def _values(subject: Subject) -> Mapping[str, CellResult]:
-    return {name: measured.cell for name, measured in subject.cells.items()}
-
-
 def run_of(store: Store, name: str, *, resolve: Callable[[str], str] = lambda name: "") -> Run:
-    """The run of a commit that was measured last. The commit is named as for `chosen`.
+    """The last measured run of a commit. For its name see `chosen`.
 
     Raises:
         BenchCoreError: if there is none, or if the name is ambiguous.
@@ -225,10 +221,10 @@ def run_of(store: Store, name: str, *, resolve: Callable[[str], str] = lambda na
 
 
 def _runs(store: Store, name: str, machine: str | None, resolve: Callable[[str], str]) -> list[Run]:
-    """The runs of the commit with that name; empty where no commit has it.
+    """The runs of the commit with a name; empty if no commit has it.
 
     Raises:
-        BenchCoreError: if several commits have the name, or a commit without results.
+        BenchCoreError: if several commits have the name, or its commit has no results.
     """
     runs = [run for run in store.runs if run.commit is not None and machine in (None, run.machine)]
     hashes = {str(run.commit) for run in runs}
@@ -236,7 +232,7 @@ def _runs(store: Store, name: str, machine: str | None, resolve: Callable[[str],
     meant = {known for known in hashes if prefix is not None and known.startswith(prefix)}
     if len(meant) > 1:
         raise BenchCoreError(
-            f"{name} begins several commits: {shortened(sorted(meant))}. Name more of the one you mean."
+            f"{name} is the beginning of several commits: {shortened(sorted(meant))}. Use a longer one."
         )
     if not meant:
         commit = resolve(name)
@@ -249,7 +245,7 @@ def _runs(store: Store, name: str, machine: str | None, resolve: Callable[[str],
 
 
 def _judged(store: Store, commit: str) -> str:
-    """A sentence about the last gate whose head is this commit; "" without one."""
+    """A sentence on the last gate whose head is this commit; "" without one."""
     for found in reversed(store.gates):
         base, head = found.summary.base, found.summary.head
         if head.commit == commit and base.commit is not None and not (base.changed or head.changed):

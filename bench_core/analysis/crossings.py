@@ -1,4 +1,5 @@
-"""CPU against accelerator, float32 against bfloat16, one thread against all: which is faster, and at which size."""
+"""Finds the sizes at which the faster value of a parameter changes: CPU or accelerator, float32 or bfloat16, one thread
+or all."""
 
 from __future__ import annotations
 
@@ -14,14 +15,11 @@ from bench_core.records.report import Crossing, Measured, Subject
 from bench_core.records.run import Interval
 
 FIRST = {"device": "cpu", "dtype": "float32", "threads": "1"}
-"""The parameters whose values are compared, and the value that all others are compared with."""
+"""The parameters whose values are compared, each with the value that all others are compared with."""
 
 
 def crossings(subject: Subject) -> tuple[Crossing, ...]:
-    """Every pair of lines that differ in one parameter of `FIRST` alone, with at least two common sizes.
-
-    Only times are compared.
-    """
+    """Compare the times of every two lines that differ only in one parameter of `FIRST` and have two common sizes."""
     by_benchmark: dict[str, list[Measured]] = {}
     for measured in subject.cells.values():
         if measured.cell.kind.startswith("time") and measured.cell.value.middle > 0:
@@ -79,8 +77,8 @@ def _pairs(subject: str, cells: Sequence[Measured], parameter: str, first: str, 
 
 
 def _crossed(places: Sequence[_RatioAt]) -> list[tuple[float, tuple[_RatioAt, _RatioAt]]]:
-    """Where the faster one changes: between two values of the axis whose intervals exclude 1 on opposite sides, with
-    no other such value between them. Each n comes with these two."""
+    """Each n where the faster value changes, with the two places around it: their intervals exclude 1 on opposite
+    sides, and no place between them excludes 1."""
     decided = [index for index, place in enumerate(places) if place.decided]
     return [
         (_interpolated(places[left : right + 1]), (places[left], places[right]))
@@ -90,8 +88,8 @@ def _crossed(places: Sequence[_RatioAt]) -> list[tuple[float, tuple[_RatioAt, _R
 
 
 def _interpolated(places: Sequence[_RatioAt]) -> float:
-    """The n at which the line through the estimates, straight on log axes, crosses 1. If undecided places make it cross
-    several times, it is their geometric mean."""
+    """The n at which the line through the estimates, straight on log axes, crosses 1. If it crosses several times, at
+    undecided places, the geometric mean."""
     found = []
     for left, right in itertools.pairwise(places):
         before, after = math.log(left.ratio.middle), math.log(right.ratio.middle)
@@ -131,7 +129,7 @@ def _changes(
     second: str,
     axis: str,
 ) -> str:
-    """Which is faster between which sizes, from the first decided place to the last."""
+    """The faster value at each range of sizes, from the first decided place to the last."""
     opening, last = decided[0], decided[-1]
     winners = [opening, *(after for _, (_, after) in found)]
     starts = [

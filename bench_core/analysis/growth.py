@@ -1,8 +1,8 @@
-"""How a cost grows with size: the law behind a series, where it bends, and the points that depart from it.
+"""Fits a law to the growth of a cost with size, with a possible bend, and finds the points that depart from it.
 
 The law is ``a + b n``. Neither number is negative. It is fitted by least squares of the relative deviations, since
-sizes lie decades apart and absolute deviations would weigh the largest size alone. Each point is weighted by its
-interval and by `SLACK`.
+sizes span decades and absolute deviations would count only the largest sizes. Each point is weighted by its interval
+and by `SLACK`.
 
 Two things may be added to the law: a bend, beyond which each further unit has another cost (a hinge with a free knot,
 Hudson, J. Am. Stat. Assoc. 61, 1966), and one outlying point (a mean shift; Cook & Weisberg, Residuals and Influence in
@@ -25,33 +25,32 @@ from bench_core import units
 from bench_core.records.report import Growth, Point, Residual, RunKey, Series, Subject
 
 SLACK = 0.05
-"""The relative standard deviation of a point from its law: alignment, layout, how the work divides among vectors."""
+"""The assumed relative standard deviation of points from their law, caused by alignment, layout, and the division of
+the work among vectors."""
 
 UNSURE = 0.25
-"""The relative standard deviation of a point whose interval is not known."""
+"""The assumed relative standard deviation of a point whose interval is unknown."""
 
 NORMAL_99 = 2.5758
 """Half the width of a 99 % interval in standard deviations."""
 
 KNOTS = 8
-"""Positions between two neighbouring points at which a bend is tried."""
+"""The number of positions between two neighbouring points at which a bend is tried."""
 
 RIDGE = 1e-13
-"""Added to the diagonal of normal equations, which is 1. Nearly equal columns then share what they explain."""
+"""This is added to the diagonal of the normal equations, which is 1, so that they can be solved even if two columns are
+nearly equal."""
 
 FEWEST = 3
-"""Points of a series that a law is fitted to, at least: two would lie on any."""
+"""The fewest points that a law is fitted to. A law always fits two points."""
 
 SLOWEST_MEMORY = 1e-9
-"""Seconds per byte. What costs more does not wait for memory alone, so no cache explains it."""
+"""Seconds per byte. A larger cost is not explained by a cache, since memory alone is not as slow."""
 
 
 def growths(series: Iterable[Series], subject: Subject) -> tuple[Growth, ...]:
-    """The law of each series of times with at least `FEWEST` points.
-
-    Only points of one run are used, of the run with most of them: a difference between runs would look like a bend, or
-    like an outlier.
-    """
+    """The law of each series of times with at least `FEWEST` points. Only points of the run with most of them are used:
+    a difference between runs would look like a bend, or like an outlier."""
     times = (line for line in series if line.unit == "seconds" and line.subject == subject.name)
     return tuple(
         growth(line, subject.caches)
@@ -70,16 +69,12 @@ def _together(points: Iterable[Point], subject: Subject) -> tuple[Point, ...]:
 
 
 def growth(line: Series, caches: Mapping[str, int]) -> Growth:
-    """The law of one series.
-
-    Args:
-        caches: the CPU's caches, name to bytes.
-    """
+    """The law of one series. `caches` are the sizes of the CPU's caches in bytes, by name."""
     points = line.points
     law = _law(points)
     fitted = [law.at(point.n) for point in points]
     off = [_departs(point, value) for point, value in zip(points, fitted, strict=True)]
-    # A law must describe more points than it has numbers, and at least three quarters of them.
+    # A law must describe more points than it has parameters, and at least three quarters of them.
     kept = len(points) - sum(off)
     follows = kept > law.numbers and 4 * kept >= 3 * len(points)
     edges = caches if line.item_bytes and line.fixed.get("device", "cpu") == "cpu" else {}
@@ -127,7 +122,7 @@ class _Law:
 
 
 def _law(points: Sequence[Point]) -> _Law:
-    """The best law by the criterion. An outlier does not pull it."""
+    """The best law by the criterion. An outlier does not affect it."""
     n = np.array([point.n for point in points])
     y = np.array([point.value.middle for point in points])
     weights = 1 / np.array([math.hypot(deviation(point), SLACK) for point in points])
@@ -154,8 +149,8 @@ def _law(points: Sequence[Point]) -> _Law:
 
 
 def _penalty(numbers: int, points: int) -> float:
-    """The criterion's penalty for fitted numbers; infinite where there are too few points for them. With three points
-    the straight law is the only candidate, so its penalty does not matter."""
+    """The criterion's penalty for the number of parameters; infinite if there are too few points. With three points the
+    straight law is the only candidate, so its penalty does not matter."""
     spare = points - numbers - 1
     if spare < 1 and numbers > 2:
         return math.inf
@@ -163,7 +158,7 @@ def _penalty(numbers: int, points: int) -> float:
 
 
 def _knots(n: np.ndarray) -> Iterator[float]:
-    """Where a bend may lie. It has two points or more on either side."""
+    """The positions of a bend that are tried. Each has at least two points on either side."""
     places = sorted(set(n.tolist()))
     for low, high in itertools.pairwise(places[1:-1]):
         for step in range(KNOTS):
@@ -205,7 +200,7 @@ def _nonnegative(designs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, 
 
 
 def deviation(point: Point) -> float:
-    """The relative standard deviation that its 99 % interval stands for."""
+    """A point's relative standard deviation, from its 99 % interval."""
     value = point.value
     return (value.high - value.low) / 2 / NORMAL_99 / value.middle if value.known else UNSURE
 
@@ -232,17 +227,14 @@ def _why(line: Series, index: int, fitted: float, caches: Mapping[str, int]) -> 
         left = _left(line, line.points[index - 1], point, (point.value.middle - fitted) / point.n, caches)
         if left:
             return f"cache edge: no longer fits in {left}"
-    # torch chooses kernels by size or alignment, not by the number of modules. But a disturbance of the machine while
-    # that point was measured looks the same.
+    # torch chooses kernels by size or alignment, not by the number of modules. A disturbance of the machine while the
+    # point was measured looks the same.
     return "unknown, perhaps a kernel switch" if line.counts == "elements" else "unknown"
 
 
 def _left(line: Series, before: Point, after: Point, more: float, caches: Mapping[str, int]) -> str:
-    """The largest cache that holds the weight of `before` and not that of `after`, if it may be the cause; else "".
-
-    Args:
-        more: additional seconds per element after the edge.
-    """
+    """The largest cache that holds the weight of `before` but not that of `after`, if it may be the cause of `more`
+    seconds per element; else ""."""
     item = line.item_bytes or 1
     if not 0 < more < SLOWEST_MEMORY * item:
         return ""
@@ -291,5 +283,4 @@ def _by(relative: float) -> str:
 
 
 def _time(seconds: float) -> str:
-    """Two digits, as precise as fitted numbers are."""
     return units.time(seconds, 2)

@@ -1,4 +1,4 @@
-"""The cells of a machine over its commits, and the commits since which a cell's level has changed."""
+"""Follows the cells of a machine over its commits, and finds the commits at which a cell's level changed."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from bench_core.records.run import Interval
 from bench_core.statistics import DEVIATION
 
 NOISE_FLOOR = 0.01
-"""Smaller steps are not reported. It is the gate's default noise floor."""
+"""The smallest relative step that is reported: the gate's default noise floor."""
 
 SHORTEST = 6
-"""Steps are searched from this number of values on. With fewer, no step is found at `PENALTY`, however high."""
+"""The fewest values among which steps are searched. With fewer, no step is found at `PENALTY`, however high."""
 
 BANDWIDTH = 0.1
-"""gamma of the kernel exp(-gamma d^2), with d in units of the noise. Two values that are 5 apart have hardly anything
-in common, and values further apart have no less, so an outlier counts the same however far off it is."""
+"""gamma of the kernel exp(-gamma d^2), with d in units of the noise. The similarity of two values is nearly 0 from a
+distance of 5 on, so an outlier counts the same however far away it is."""
 
 PENALTY = 2.5
 """The cost of a step in the search. It was chosen on simulated histories.
 
-Without a step (2,000 each of 6, 8, 10, 20 and 50 values, of normal, t3, lognormal with sigma 0.7 and contaminated noise
-with a tenth five times as wide, half of them with one value 20 standard deviations off) a step is found in at most 0.3
-% of histories with up to 10 values (lognormal: 0.55 %), and in at most 0.65 % of those with 20 or 50. With
-autoregressive noise (0.5) it is 2.4, 8 and 17 % for 10, 20 and 50 values.
+Histories without a step (2,000 each of 6, 8, 10, 20 and 50 values, with normal, t3, lognormal (sigma 0.7) and
+contaminated noise (a tenth five times as wide); half of them with one value 20 standard deviations off): a step is
+found in at most 0.3 % of those with up to 10 values (lognormal: 0.55 %), and in at most 0.65 % of those with 20 or 50.
+With autoregressive noise (0.5), it is found in 2.4, 8 and 17 % for 10, 20 and 50 values.
 
-A step of 5 standard deviations is found, five commits after it, in 53, 86 and 98 % of histories of 10, 20 and 50
-values; a step of 8, three commits after it, in 81, 95 and 98 %."""
+Histories with a step, of 10, 20 and 50 values: a step of 5 standard deviations is found in 53, 86 and 98 % five commits
+after it; a step of 8 standard deviations in 81, 95 and 98 % three commits after it."""
 
 LEAST_NOISE = 0.001
 """The least relative noise that is assumed. Smaller differences are chance or rounding."""
@@ -45,12 +45,12 @@ LEAST_NOISE = 0.001
 def histories(store: Store, commits: Mapping[str, LoggedCommit], link: str) -> tuple[History, ...]:
     """The history of each machine: the commits that it measured, or that a gate on it judged, oldest first.
 
-    Versions of torch that follow one another share a history, in which the upgrades are marked. Where a machine
-    measured the same range of commits with several versions, each version has its own.
+    If the versions of torch follow one another, they share a history in which the upgrades are marked. If a machine
+    measured the same range of commits with several versions, each version has its own history.
 
     Args:
-        commits: hash to commit, ancestors first. A commit that is not in it is placed by its date.
-        link: the address of a commit's page, without the hash at its end; "" where none is known.
+        commits: commits by hash, ancestors first. Others are placed by their dates.
+        link: the address of a commit's page, without the hash at its end; "" if unknown.
     """
     found = []
     for machine in dict.fromkeys([*store.machines, *(gate.machine for gate in store.gates)]):
@@ -135,7 +135,7 @@ def _history(
                 link=f"{link}{commit}" if link else "",
                 torch=version,
                 upgraded=torch if torch and version and version != torch else "",
-                verdicts=tuple(verdicts.pop(commit, ())),  # only once where two versions measured it
+                verdicts=tuple(verdicts.pop(commit, ())),  # only once, even if two versions of torch measured it
             )
         )
         torch = version or torch
@@ -143,7 +143,8 @@ def _history(
             for cell in run.cells:
                 values.setdefault(cell.name, {})[place] = cell.value
                 unit_of[cell.name] = cell.unit
-    tracks = tuple(_track(cell, unit_of[cell], tuple(sorted(found.items()))) for cell, found in sorted(values.items()))
+    ordered = [(cell, tuple(sorted(found.items()))) for cell, found in sorted(values.items())]
+    tracks = tuple(Track(cell, unit_of[cell], found, tuple(_steps(found))) for cell, found in ordered)
     return History(machine=name, moments=tuple(moments), tracks=tracks, method=_method(tracks))
 
 
@@ -158,10 +159,6 @@ def _method(tracks: Iterable[Track]) -> str:
         f"once. It misses steps below {units.percent(NOISE_FLOOR)}, most below about three times the cell's noise, "
         "and those seen in fewer than two commits. The gate finds these."
     )
-
-
-def _track(cell: str, unit: str, values: tuple[tuple[int, Interval], ...]) -> Track:
-    return Track(cell, unit, values, tuple(_steps(values)))
 
 
 def _steps(values: Sequence[tuple[int, Interval]]) -> Iterator[ChangePoint]:
@@ -180,17 +177,17 @@ def _steps(values: Sequence[tuple[int, Interval]]) -> Iterator[ChangePoint]:
 def step_places(logs: Sequence[float], noise: float) -> list[int]:
     """The index of the first value after each step.
 
-    Kernel change-point detection (Harchaoui & Cappe, IEEE/SP 2007; Arlot, Celisse & Harchaoui, JMLR 20, 2019), of the
-    family of the energy distance that E-divisive uses (Sejdinovic et al., Ann. Stat. 41, 2013), with PELT's search
-    (Killick, Fearnhead & Eckley, JASA 107, 2012). At 1 % of false steps in the worst of the simulated noises it finds
-    81 % of steps of 4 standard deviations in 20 values, five commits after them. Least squares after an outlier filter
-    found 46 %. Ranks found 56 %, and nothing within the last three commits.
+    Kernel change-point detection (Harchaoui & Cappe, IEEE/SP 2007; Arlot, Celisse & Harchaoui, JMLR 20, 2019), which is
+    related to the energy distance of E-divisive (Sejdinovic et al., Ann. Stat. 41, 2013), with PELT's search (Killick,
+    Fearnhead & Eckley, JASA 107, 2012). At 1 % of false steps with the worst of the simulated noises, it finds 81 % of
+    steps of 4 standard deviations in 20 values, five commits after them. Least squares after an outlier filter found
+    46 %. Ranks found 56 %, and nothing within the last three commits.
 
     Args:
         noise: the standard deviation from value to value.
     """
     import numpy as np
-    from ruptures import KernelCPD  # imported here, since it imports scipy, which takes a second
+    from ruptures import KernelCPD  # imported here, since importing scipy takes a second
 
     signal = np.array(logs).reshape(-1, 1) / noise
     search = KernelCPD(kernel="rbf", params={"gamma": BANDWIDTH}).fit(signal)
@@ -198,14 +195,14 @@ def step_places(logs: Sequence[float], noise: float) -> list[int]:
 
 
 def _noise(logs: Sequence[float]) -> float:
-    """The standard deviation from commit to commit, from the median difference of neighbours. A step is in one of these
-    differences and an outlier in two, so the median ignores both."""
+    """The standard deviation from commit to commit, from the median difference of neighbours. A step changes one of
+    these differences and an outlier two, so they hardly affect the median."""
     return (
         DEVIATION / math.sqrt(2) * statistics.median(abs(after - before) for before, after in itertools.pairwise(logs))
     )
 
 
 def _within(values: Iterable[Interval]) -> float:
-    """The median standard deviation that the stored 99 % intervals stand for; 0 without intervals."""
+    """The median standard deviation from the stored 99 % intervals; 0 without intervals."""
     widths = [math.log(value.high / value.low) / (2 * 2.5758) for value in values if value.known and value.low > 0]
     return statistics.median(widths) if widths else 0.0

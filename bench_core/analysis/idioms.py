@@ -1,4 +1,4 @@
-"""Which way of doing a job is the fast one: rankings, where they flip, and what may be advised."""
+"""Ranks the ways to do a job, finds where the best way changes, and gives advice."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from bench_core.records.results import CellResult
 from bench_core.records.run import Interval
 
 LOWER_IS_BETTER = ("time", "peakmem", "mem")
-"""The beginnings of the kinds of cell whose lowest value is the best. A tracked value declares no direction, so its
+"""Prefixes of the kinds of cells whose lowest value is the best. Tracked values have no declared direction, so their
 ways are not ranked."""
 
 CONTEXT = ("device", "dtype", "threads")
-"""Parameters that say where a job is done, not how large it is. They are never the axis of a job."""
+"""Parameters of a job's place, not its size. They are never the axis of a job."""
 
 
 def jobs(subject: Subject) -> tuple[Job, ...]:
     """Every job that has at least two ways with a value, benchmark by benchmark.
 
-    The ways are compared with the one of the lowest estimate by `bench_core.analysis.ratios.within_run`. A way is tied
-    with it where that interval does not exclude 1. The intervals contain the noise of one run alone: a ratio of two
-    cells that were measured minutes apart on a shared machine can be off by more.
+    The ways are compared with the way of the lowest estimate by `bench_core.analysis.ratios.within_run`. A way is tied
+    with it if this interval does not exclude 1. The intervals contain only the noise of one run: on a shared machine, a
+    ratio of two cells that were measured minutes apart can be off by more.
     """
     by_benchmark: dict[str, list[Measured]] = {}
     for measured in subject.cells.values():
@@ -63,7 +63,7 @@ def _jobs(subject: str, cells: Sequence[Measured]) -> Iterator[Job]:
 
 
 def _axis(cells: Sequence[CellResult], rivals: str) -> str:
-    """The quantity with most values, the last of several. Without a quantity, the last parameter not in `CONTEXT`."""
+    """The quantity with the most values, the last one of several; or else the last other parameter that varies."""
     values: dict[str, set[str]] = {}
     for cell in cells:
         for name, value in cell.params.items():
@@ -76,7 +76,7 @@ def _axis(cells: Sequence[CellResult], rivals: str) -> str:
 
 
 def _by_label(cells: Iterable[Measured], axis: str, rivals: str) -> Iterator[tuple[str, dict[str, Measured]]]:
-    """The ways at each value of the axis, in order; in the order of the suite where the axis is no quantity."""
+    """The ways at each value of the axis, in order; in the suite's order if the axis is no quantity."""
     places: dict[str, dict[str, Measured]] = {}
     for measured in cells:
         params = measured.cell.params
@@ -88,8 +88,8 @@ class _Place:
     """The ways to do a job at one value of the axis.
 
     Attributes:
-        ways: name to cell, the lowest estimate first.
-        candidates: the names of ways that may be the best, in that order.
+        ways: the cells by name, the lowest estimate first.
+        candidates: the names of ways that may be the best, in the same order.
     """
 
     def __init__(self, label: str, ways: Mapping[str, Measured]) -> None:
@@ -107,11 +107,11 @@ class _Place:
 
     @property
     def known(self) -> bool:
-        """All ways have intervals."""
+        """Whether all ways have intervals."""
         return all(measured.cell.value.known for measured in self.ways.values())
 
     def lead(self, name: str) -> float:
-        """By how much `name` is ahead of every other way, at least. 0 or less where it may not be ahead."""
+        """The least relative lead of `name` over every other way; 0 or less if it may not be ahead."""
         others = [measured for other, measured in self.ways.items() if other != name]
         return min(within_run(measured, self.ways[name]).low for measured in others) - 1
 
@@ -123,14 +123,14 @@ class _Place:
 
 @dataclass(frozen=True)
 class _Stretch:
-    """Neighbouring places at all of which each of `names` may be the best way."""
+    """Neighbouring places. At all of them, each of `names` may be the best way."""
 
     places: Sequence[_Place]
     names: Sequence[str]
 
 
 def _stretches(places: Sequence[_Place]) -> list[_Stretch]:
-    """As few stretches as possible. A new one begins where no way may be the best in all places before and this one."""
+    """As few stretches as possible. A new one begins where no way may be the best in the whole stretch."""
     found: list[_Stretch] = []
     for place in places:
         names = [name for name in found[-1].names if name in place.candidates] if found else []
@@ -154,7 +154,7 @@ def _either(names: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class _Words:
-    """Predicates for a way that is the best, one that is better than others, and one that is better than all others."""
+    """Predicates of a way: it is the best, better than some, or better than all others."""
 
     best: str
     better: str
@@ -226,7 +226,7 @@ def _quoted(names: Sequence[str], last: str = "and") -> str:
 
 
 def _read(places: Sequence[_Place], axis: str) -> str:
-    """What single measurements show."""
+    """The order by single measurements, in words."""
     groups: dict[str, list[str]] = {}
     for place in places:
         groups.setdefault(next(iter(place.ways)), []).append(place.label)

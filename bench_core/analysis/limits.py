@@ -1,22 +1,22 @@
-"""How far a cell is from what the hardware, or the interpreter, can do.
+"""Compares cells with the limits of the hardware or the interpreter.
 
 The yardsticks are cells of the family `limits`, timed in the same way on the same machine. A cell is compared with the
 time that a yardstick takes for the same amount of work:
 
-- memory: the bytes that the job must move (`bench_core.suite.traffic`). The yardstick is a fill where the job only
-  writes, and the fastest of update in place, copy and triad where it also reads. It has the same device, number of
-  threads and size of the weight, so each cache, and memory, has its own ceiling. This is the roofline of Williams,
-  Waterman & Patterson (Commun. ACM 52, 2009) with the ceiling of the level where the data lie.
+- memory: the bytes that the job must move (`bench_core.suite.traffic`). The yardstick is a fill if the job only writes,
+  and the fastest of update in place, copy and triad if it also reads. It has the same device, number of threads and
+  size of the weight, so each cache, and memory, has its own ceiling. This is the roofline of Williams, Waterman &
+  Patterson (Commun. ACM 52, 2009) with the ceiling of the data's level.
 - generator: the random numbers that the job must draw (`bench_core.suite.Suite.draws`). The yardstick is the fastest
-  generator on the same device, whatever its distribution. It has one thread, since torch's CPU generator has no more.
-- interpreter: the modules, parameters or tensors of the job. The yardstick is an empty Python loop over as many. It
-  does not apply where the job is faster than the loop at any number of them, since it does not go through them one by
-  one. No job can be an empty loop, so nothing is "to gain" here.
+  generator on the same device, of any distribution. It has one thread, as torch's CPU generator has.
+- interpreter: the modules, parameters or tensors of the job. The yardstick is an empty Python loop of the same length.
+  It does not apply if the job is faster than the loop at some length, since then the job does not loop over them. No
+  job can reach an empty loop, so nothing is "to gain" here.
 
 Between two sizes of a yardstick, the logarithm of its time is interpolated over the logarithm of the size. Below the
-smallest size the time is constant. Above the largest it grows in proportion. The share has no interval below, above,
-and, for memory, between two sizes that are not known to lie in one cache. A cell with several limits gets the one that
-it is nearest to, with the largest share: it cannot reach any other before.
+smallest size the time is constant. Above the largest it grows in proportion. The share has no interval outside the
+sizes and, for memory, between two sizes that are not known to be in one cache. Of several limits, a cell gets the one
+with the largest share, since it cannot reach any other before.
 """
 
 from __future__ import annotations
@@ -44,11 +44,8 @@ ONE_BY_ONE = ("modules", "parameters", "tensors", "keys")
 
 
 def limits(subject: Subject) -> tuple[Limit, ...]:
-    """The limit of every timed cell that has one.
-
-    The share has no interval where the yardsticks were measured in another run
-    (see `bench_core.analysis.ratios.within_run`).
-    """
+    """The limit of every timed cell that has one. The share has no interval if the yardsticks were measured in another
+    run (see `bench_core.analysis.ratios.within_run`)."""
     found = limits_of((measured.cell for measured in subject.cells.values()), subject.name, subject.caches)
     return tuple(
         limit
@@ -65,7 +62,7 @@ def limits_of(
 
     Args:
         subject: the name of their subject.
-        caches: name to bytes, smallest first; None where they are not known.
+        caches: the sizes of the caches in bytes by name, smallest first; None if unknown.
     """
     timed = [cell for cell in cells if cell.kind == "time" and cell.value.middle > 0]
     sticks = _Sticks(timed, caches or {})
@@ -89,8 +86,8 @@ class _Held:
 
     Attributes:
         amount: bytes, numbers or items.
-        best: the time that the yardstick takes for this amount; without ends where it was not timed at such a size.
-        yardsticks: names of the cells that this time is taken from.
+        best: the time of the yardstick for this amount; without ends if it was not timed at such a size.
+        yardsticks: names of the cells that this time comes from.
     """
 
     bound: Bound
@@ -104,10 +101,10 @@ class _Stick:
     """A yardstick along its sizes.
 
     Attributes:
-        passes: the work for each unit of size: how often it moves its weight; 1 for numbers and iterations.
+        passes: the work per unit of size: the number of times that it moves its weight; 1 for numbers and iterations.
         sizes: bytes of the weight, numbers, or iterations, ascending.
         cells: one for each size.
-        caches: the caches that may hold its weight; empty where they are unknown, and on other devices than the CPU.
+        caches: the caches that may hold its weight; empty if they are unknown, and on other devices than the CPU.
     """
 
     passes: float
@@ -189,17 +186,17 @@ def _size(cell: CellResult) -> float:
 
 
 def _place(cell: CellResult) -> tuple[str, str]:
-    """Device and threads. Without such a parameter a cell runs on the CPU, with one thread."""
+    """Device and threads; without such a parameter, the CPU and one thread."""
     return cell.params.get("device", "cpu"), cell.params.get("threads", "1")
 
 
 def _counted(cell: CellResult) -> float | None:
-    """How many things Python code of the cell loops over; None where no parameter counts them."""
+    """The number of things that the cell's Python code loops over; None if no parameter counts them."""
     return next((quantity(cell.params[name]) for name in ONE_BY_ONE if name in cell.params), None)
 
 
 def _line(cell: CellResult) -> tuple[str, ...]:
-    """Equal for all cells that differ in that count alone."""
+    """A key that is equal for all cells that differ only in the parameters of `ONE_BY_ONE`."""
     return cell.benchmark, *(value for name, value in cell.params.items() if name not in ONE_BY_ONE)
 
 
@@ -219,7 +216,7 @@ def _limit(cell: CellResult, held: _Held, subject: str, caches: Mapping[str, int
 
 
 def level(size: float, caches: Mapping[str, int]) -> str:
-    """The smallest cache with more room than `size` bytes, or ``memory``; "" where no caches are known."""
+    """The smallest cache with more room than `size` bytes, or ``memory``; "" if no caches are known."""
     if not caches:
         return ""
     return next((name for name, room in sorted(caches.items(), key=lambda item: item[1]) if size < room), "memory")
@@ -230,7 +227,7 @@ def _scaled(value: Interval, factor: float) -> Interval:
 
 
 def _between(one: Interval, other: Interval, weight: float) -> Interval:
-    """Interpolated over the logarithms. An end that is unknown in one of them is unknown."""
+    """Interpolate the logarithms. An end that is unknown in one interval is unknown in the result."""
 
     def end(name: str, unknown: float) -> float:
         first, second = getattr(one, name), getattr(other, name)

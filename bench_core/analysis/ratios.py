@@ -1,4 +1,4 @@
-"""Ratios of stored values with their intervals, and words that claim no more than these."""
+"""Ratios of stored values with their intervals, and words for them that claim no more."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from bench_core.records.run import Interval
 def ratio(numerator: Interval, denominator: Interval) -> Interval:
     """The ratio of two positive values. Its interval reaches from low over high to high over low.
 
-    Both intervals hold at once with at least the sum of the confidences less 1 (Bonferroni), whatever their dependence:
-    98 % for two of 99 %. Where they hold, this one does. For independent normal values of about equal width it covers
+    It holds if both intervals hold, which has a confidence of at least the sum of the confidences less 1 (Bonferroni),
+    whatever their dependence: 98 % for two of 99 %. For independent normal values of about equal width it covers
     99.97 %, so a reader may look at a hundred of them in one report.
 
     Returns:
-        The interval. Its ends are infinite where an end of the two is unknown or not positive. The middle is NaN where
-        one of the middles is not positive.
+        The interval. Its ends are infinite if an end of the two is unknown or not positive. The middle is NaN if one of
+        the middles is not positive.
     """
     known = numerator.low > 0 and 0 < denominator.high < math.inf
     bounded = denominator.low > 0 and math.isfinite(numerator.high)
@@ -34,11 +34,9 @@ def ratio(numerator: Interval, denominator: Interval) -> Interval:
 
 
 def within_run(numerator: Measured, denominator: Measured) -> Interval:
-    """The ratio of two cells. Its ends are unknown unless both were measured in one run.
-
-    The intervals do not contain the difference between runs. Two runs of one commit, an hour apart, differed by over
-    10 % in 7 of 168 times, and by a factor of 1.6 in one.
-    """
+    """The ratio of two cells. Its ends are unknown unless both were measured in one run. The intervals do not contain
+    the difference between runs. Two runs of one commit, an hour apart, differed by over 10 % in 7 of 168 times, and by
+    a factor of 1.6 in one."""
     found = ratio(numerator.cell.value, denominator.cell.value)
     return found if numerator.run == denominator.run else unsure(found)
 
@@ -53,12 +51,12 @@ def excludes_one(found: Interval) -> bool:
 
 
 LEAST_LEAD = 0.05
-"""Smaller leads are not given as a number. An interval contains the noise of its own samples alone. A cell's place in
-memory, and the minutes between two cells on a shared machine, change times by a few percent more."""
+"""A smaller lead is not given as a number. Intervals contain only the noise of their samples. Memory addresses, and the
+minutes between two cells on a shared machine, change times by a few percent more."""
 
 
 def by_at_least(lead: float) -> str:
-    """``, by at least 17 %`` for a lead of 0.1745: rounded down, so it never claims too much."""
+    """``, by at least 17 %`` for a lead of 0.1745. The number is rounded down, so that it never claims too much."""
     if lead < LEAST_LEAD:
         return ", with a lead that may be noise of the machine"
     if lead >= 1:
@@ -72,8 +70,8 @@ def where(labels: Sequence[str], everything: Sequence[str], axis: str) -> str:
 
     Args:
         labels: values of the parameter `axis`, in its order; at least one.
-        everything: all values that there are, in order; empty to list `labels` in any case.
-        axis: "" where there is one value, which needs no words.
+        everything: all values, in order; empty to list `labels` in any case.
+        axis: "" if there is only one value, which needs no words.
     """
     if not axis:
         return ""

@@ -1,4 +1,4 @@
-"""The lines of the charts: cells that differ only in one parameter that is a quantity."""
+"""Makes the lines of the charts: cells that differ only in one parameter, which is a quantity."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ _PRODUCT = re.compile(r"\d+(x\d+)+")
 
 
 def series(subject: Subject) -> tuple[Series, ...]:
-    """Every line of the subject, benchmark by benchmark.
-
-    A parameter is an axis if all its values, in all cells of the benchmark, are positive numbers or products such as
-    ``8x4``. This holds for any asv suite. A benchmark with two such parameters has lines along both.
-    """
+    """Every line of the subject, benchmark by benchmark. A parameter is an axis if all its values, in all cells of the
+    benchmark, are positive numbers or products such as ``8x4``. This holds for any asv suite. A benchmark with two such
+    parameters has lines along both."""
     by_benchmark: dict[str, list[CellResult]] = {}
     for measured in subject.cells.values():
         by_benchmark.setdefault(measured.cell.benchmark, []).append(measured.cell)
@@ -38,7 +36,7 @@ def axes(cells: Iterable[CellResult]) -> tuple[str, ...]:
 
 
 def quantity(value: str) -> float | None:
-    """The number of a value: 100 for ``"100"`` and 32 for ``"8x4"``; None where it is not a positive number."""
+    """The number of a value: 100 for ``"100"`` and 32 for ``"8x4"``; None if it is not a positive number."""
     text = value.strip("'\"")  # asv's values are `repr`s
     if _PRODUCT.fullmatch(text):
         return float(math.prod(map(int, text.split("x")))) or None

@@ -1,4 +1,4 @@
-"""The columns of a report: each machine with each environment, with the newest value of every cell."""
+"""Makes the columns of a report: each machine with each environment, with the newest value of every cell."""
 
 from __future__ import annotations
 
@@ -12,22 +12,18 @@ from bench_core.records.results import CellResult, Circumstances, Run, Store
 from bench_core.results.store import iso_date
 
 HARDWARE = ("machine", "os", "arch", "cpu", "num_cpu", "ram")
-"""Keys with which asv describes a machine. The other keys of a result's description are the environment's."""
+"""asv's keys for a machine. The other keys of a result's description belong to the environment."""
 
 PAUSE = 60 * 60 * 1000
-"""Milliseconds. Benchmarks whose starts are further apart are of two runs.
-
-Within a run, starts are apart by the time of the first benchmark, which is minutes. Where a later run of the same
-commit replaced the ones between, they are apart by the time of those: the whole suite takes 21 minutes.
-"""
+"""Two benchmarks whose starts are more than this many milliseconds apart belong to different runs. Within a run, two
+successive starts are minutes apart. If a later run of the same commit replaced the benchmarks between them, they are
+further apart, but not more than the 21 minutes of the whole suite."""
 
 
 def subjects(store: Store) -> tuple[Subject, ...]:
-    """Each machine with each environment, in the order of the machines' names, the newest torch last.
-
-    Results without a commit have a column of their own. The newest value is that of the latest commit, not the one
-    measured last, since older commits may be measured later. A cell that failed in its newest run has no value.
-    """
+    """Each machine with each environment, by the machines' names, the newest torch last. Results without a commit have
+    a separate column. The newest value is that of the latest commit, not the one measured last, since older commits may
+    be measured later. A cell that failed in its newest run has no value."""
     runs: dict[_Column, list[Run]] = {}
     for run in store.runs:
         runs.setdefault(_place(run), []).append(run)
@@ -42,7 +38,7 @@ class _Column:
     """What the values of a column share.
 
     Attributes:
-        environment: (name, value) of everything that describes it, in the order of the names.
+        environment: (name, value) of each part of its description, ordered by name.
         outside: whether its results have no commit.
     """
 
@@ -66,7 +62,7 @@ def _order(place: _Column) -> tuple[object, ...]:
 
 
 def _name(place: _Column, places: Collection[_Column]) -> str:
-    """The machine and its torch, then how it differs from the machine's other environments with that torch."""
+    """The machine, its torch, and the differences from the machine's other environments with this torch."""
     alike = [
         dict(other.environment) for other in places if (other.machine, other.torch) == (place.machine, place.torch)
     ]
@@ -96,7 +92,7 @@ def reproduce(cell: CellResult) -> str:
 
 
 def _literal(name: str) -> str:
-    """A regular expression that matches the name. `re.escape` would escape spaces and commas, too."""
+    """A regular expression that matches the name. Unlike `re.escape`, it leaves spaces and commas readable."""
     return re.sub(r"[.^$*+?{}\[\]\\|()]", r"\\\g<0>", name)
 
 
@@ -105,10 +101,7 @@ def _by_age(runs: Iterable[Run]) -> list[Run]:
 
 
 def _subject(name: str, runs: list[Run], circumstances: Collection[Circumstances]) -> Subject:
-    """Args:
-    runs: the runs of one column, the newest last.
-    circumstances: those of the machine.
-    """
+    """The subject of the runs of one column, the newest last."""
     newest = runs[-1]
     values: dict[str, tuple[Run, CellResult]] = {}
     failed: set[str] = set()
@@ -138,14 +131,9 @@ def _measured(cell: CellResult, run: Run, key: RunKey) -> Measured:
 def run_keys(run: Run, circumstances: Iterable[Circumstances]) -> Mapping[int, RunKey]:
     """The run of each cell, by the start of its benchmark (`CellResult.begun`).
 
-    asv adds every measurement of a commit to one file, today's and next week's. `bench-core run` writes a line of the
-    machine's circumstances when it begins. asv writes none, so its runs are told apart by the pause between them,
-    `PAUSE`.
-
-    asv stores one start for each benchmark. Where a later run measured some of its cells, all count as of that run.
-
-    Args:
-        circumstances: those of the machine.
+    asv adds all measurements of a commit to one file, even weeks later. `bench-core run` stores the machine's
+    circumstances when it begins. asv does not, so its runs are separated by the pause between them (`PAUSE`). asv
+    stores one start per benchmark: if a later run measured some of its cells, all count as cells of that run.
     """
     lines = [each.date for each in circumstances if each.commit == run.commit]
     keys: dict[int, RunKey] = {}

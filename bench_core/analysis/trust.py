@@ -1,4 +1,4 @@
-"""How reliable the values are: their noise, the state of the machine, and how they were measured."""
+"""Summarizes how reliable the values are: their noise, the state of the machine, and how they were measured."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from bench_core.records.report import Subject, Trust, TrustedRun
 from bench_core.records.results import CellResult, Store
 
 UNSURE_ABOVE = 0.10
-"""Half the width of a 99 % interval, relative to the value, above which a value counts as uncertain."""
+"""A value counts as uncertain if half the width of its 99 % interval is above this share of the value."""
 
 
 def trust(subject: Subject, store: Store) -> Trust:
-    """What is known about the reliability of a subject's values."""
     widths = {
         name: (value.high - value.low) / 2 / value.middle
         for name, measured in subject.cells.items()
@@ -41,7 +40,7 @@ def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def _runs(subject: Subject, store: Store) -> Iterator[TrustedRun]:
-    """The runs of the values, the latest first, each with the doctor's findings of that run alone."""
+    """The runs of the values, the latest first, each with the doctor's findings of that run."""
     cells = Counter((measured.run, measured.commit) for measured in subject.cells.values())
     said = {(line.date, line.commit): line.findings for line in store.circumstances.get(subject.machine, ())}
     for run, commit in sorted(cells, key=lambda each: (each[0].began, each[0].file), reverse=True):

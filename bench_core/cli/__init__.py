@@ -22,7 +22,7 @@ from bench_core.errors import BenchCoreError
 
 
 class Commands(click.Group):
-    """Turns a BenchCoreError into one line on standard error and an exit code. Any other exception is a bug."""
+    """Turns a BenchCoreError into a message on standard error and an exit code. Any other exception is a bug."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

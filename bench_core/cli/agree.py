@@ -16,9 +16,9 @@ from bench_core.cli.terminal import console, this_machine, write_page
 @MARKDOWN
 @click.option("--cells", "count", default=12, show_default=True, type=click.IntRange(2), help="The number of cells.")
 def agree(config: Path, markdown: Path | None, count: int) -> None:
-    """Compare our times with those of torch.utils.benchmark, in turn, on cells from the fastest to over 10 ms.
+    """Compare our times with those of torch.utils.benchmark, on cells from the fastest to over 10 ms.
 
-    The exit code is 1 if the median ratio of a cell is not within 0.99 to 1.01.
+    Both timers measure in turn. The exit code is 1 if the median ratio of a cell is not within 0.99 to 1.01.
 
     \b
     Example:

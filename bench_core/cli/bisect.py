@@ -27,27 +27,20 @@ if TYPE_CHECKING:
 @click.argument("bad")
 @click.argument("cell")
 @CONFIG
-@click.option("--budget", type=Duration(), help="Time for measuring each commit, at most. [default: 50s]")
+@click.option("--budget", type=Duration(), help="The most time for measuring each commit. [default: 50s]")
 @LANES
 @SEED
 @TIMEOUT
 @click.option("--fresh", is_flag=True, help="Discard the evidence of earlier searches and gates on these commits.")
-@click.option("--json", "json_file", type=OUTPUT, help="Write what was found out about each commit.")
+@click.option("--json", "json_file", type=OUTPUT, help="Write the result for each commit.")
 def bisect(
-    good: str,
-    bad: str,
-    cell: str,
-    config: Path,
-    timeout: float,
-    fresh: bool,
-    json_file: Path | None,
-    **settings: Any,
+    good: str, bad: str, cell: str, config: Path, timeout: float, fresh: bool, json_file: Path | None, **settings: Any
 ) -> None:
     """Find the commit between GOOD and BAD that made CELL slower.
 
-    CELL is a name as `bench-core list` prints it. Each commit is compared with GOOD until it is clear on which side of
-    the change it is. A commit that does not build, or in which the cell fails, is skipped. After Ctrl-C, the same
-    command continues the search.
+    CELL is a name as `bench-core list` prints it. Each commit is compared with GOOD until its side of the change is
+    clear. A commit that does not build, or in which the cell fails, is skipped. After Ctrl-C, the same command
+    continues the search.
     """
     from bench_core.gate import bisect as search
     from bench_core.gate.measure.supervise import interruptible
@@ -75,11 +68,11 @@ def bisect(
     try:
         found = search.bisect(request, cell, description(), say_to(out), measure)
     except KeyboardInterrupt:
-        click.echo("bench-core: interrupted; the same command goes on from what is known.", err=True)
+        click.echo("bench-core: interrupted; the same command continues the search.", err=True)
         sys.exit(130)
     except OSError as error:  # a full disk, most likely
         raise BenchCoreError(
-            f"the search cannot go on: {error}. Once that is mended, the same command goes on from what is known."
+            f"the search cannot go on: {error}. Fix this, then run the same command again: it continues the search."
         ) from error
     out.print(report.summary(found, naming(config)), crop=False, soft_wrap=True)
     content = {"schema": 1, **codec.to_json(found)}

@@ -19,7 +19,7 @@ from bench_core.cli.terminal import console, relative
 def gpu(pattern: str | None, config: Path, device: str | None) -> None:
     """Time the quick profile on an accelerator: host and device time, bandwidth, and other timers for comparison.
 
-    With PATTERN (a regular expression), only the cells whose name matches it.
+    PATTERN is a regular expression that selects cells by their names.
 
     \b
     Example:
@@ -42,7 +42,7 @@ def gpu(pattern: str | None, config: Path, device: str | None) -> None:
     out.print(gpu_report.report(record))
     out.print(f"Stored in {relative(path)}")
     if not record.finished:
-        click.echo("bench-core: interrupted; what was measured until then is stored.", err=True)
+        click.echo("bench-core: interrupted; what was measured before is stored.", err=True)
         sys.exit(130)
     if any(cell.failed for cell in record.not_timed):
         sys.exit(1)

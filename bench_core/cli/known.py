@@ -15,7 +15,7 @@ from bench_core.errors import BenchCoreError
 @CONFIG
 @MARKDOWN
 def known(config: Path, markdown: Path | None) -> None:
-    """Measure known slowdowns, each in turn with a faster way.
+    """Measure known slowdowns, each in turn with a faster way to do the same job.
 
     \b
     Example:
@@ -28,18 +28,18 @@ def known(config: Path, markdown: Path | None) -> None:
     from bench_core.timing.pairs import pinned, slowdowns
 
     out = console()
-    out.print("Each pair of cells is set up seven times and sampled in turn; in all that takes about three minutes.")
+    out.print("Each pair of cells is set up seven times and sampled in turn. This takes about three minutes.")
     rows = []
     with pinned():
         for row in slowdowns(SuiteDirectory(asv_config(config).suite)):
             if isinstance(row, LeftOut):
                 click.echo(f"bench-core: {row.source} is left out: {row.reason}", err=True)
                 continue
-            if out.is_terminal:  # somebody waits; in a log, the table says it all
+            if out.is_terminal:  # for a person who waits; a log needs only the table
                 out.print(f"{row.source}: {row.what}: {row.ratio.middle:.2f}x", markup=False, style="dim")
             rows.append(row)
     if not rows:
-        raise BenchCoreError("no case of this suite names a known slowdown (see `reports` of bench_core.suite.Suite).")
+        raise BenchCoreError("this suite declares no known slowdown (see `reports` of bench_core.suite.Suite).")
     out.print()
     out.print(pages.slowdowns_table(rows))
     out.print(pages.SLOWDOWNS_LEGEND)

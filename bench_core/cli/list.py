@@ -19,7 +19,7 @@ from bench_core.cli.terminal import report_broken
 @PARAMS
 @click.option("--runnable", is_flag=True, help="Leave out the cells that cannot run here.")
 def list_cells(pattern: str | None, config: Path, quick: bool, params: tuple[str, ...], runnable: bool) -> None:
-    """List the cells whose name matches PATTERN (a regular expression), and why any of them cannot run here.
+    """List the cells whose name matches PATTERN (a regular expression), and why some cannot run here.
 
     \b
     Example:

@@ -45,8 +45,8 @@ def report(
 ) -> None:
     """Write a report from stored results: costs, distance to the hardware's limits, growth, the fastest way, history.
 
-    It reads the suite's results and those of the last run outside the history, or instead the results in FOLDER, and
-    measures nothing. Results that cannot be used are named and left out.
+    It reads the suite's results and the last run that belongs to no commit, or instead the results in FOLDER, and
+    measures nothing. Results that cannot be used are listed and left out.
 
     \b
     Example:
@@ -54,7 +54,7 @@ def report(
     """
     started = clock.host()
     if opened and form != "html":
-        raise BenchCoreError(f"--open shows the page, and --format {form} makes none: leave out one of them.")
+        raise BenchCoreError(f"--open shows the page, but --format {form} makes none: leave out one of them.")
     if form == "html":
         from bench_core.report.page import begin
 
@@ -70,7 +70,7 @@ def report(
     size, took = len(text.encode()) / 1e6, clock.host() - started
     click.echo(f"{output} ({size:.1f} MB, {took:.1f} s)", err=form != "html")
     if opened and not webbrowser.open(output.absolute().as_uri()):
-        raise BenchCoreError(f"no browser was found here. {output} is written: open it by hand.")
+        raise BenchCoreError(f"no browser was found. {output} is written: open it by hand.")
 
 
 def _answers(folder: Path | None, config: Path, machines: tuple[str, ...], output: Path | None) -> Report:
@@ -85,7 +85,7 @@ def _answers(folder: Path | None, config: Path, machines: tuple[str, ...], outpu
     else:
         store = read_store(folder)
     hashes = {run.commit for run in store.runs} | {gate.summary.head.commit for gate in store.gates}
-    # The results of a FOLDER may have come without the project.
+    # FOLDER may hold results without the project.
     commits = read_commits(config, {one for one in hashes if one}) if folder is None or config.is_file() else Commits()
     return build.report(
         store,
@@ -99,7 +99,7 @@ def _answers(folder: Path | None, config: Path, machines: tuple[str, ...], outpu
 
 
 def _published(config: Path, output: Path | None) -> str:
-    """Where asv's own pages are, seen from the report; "" where `asv publish` has not been run."""
+    """The address of asv's own pages, relative to the report; "" if `asv publish` has not been run."""
     from bench_core.asv_config import asv_config
 
     if not config.is_file():

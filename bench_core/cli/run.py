@@ -25,7 +25,7 @@ def run(pattern: str | None, config: Path, quick: bool, params: tuple[str, ...],
     """Time the cells whose name matches PATTERN (a regular expression) with asv, in the installed environment.
 
     The results are stored in asv's results folder, under the current commit. The exit code is 1 if a benchmark failed,
-    and 130 after Ctrl-C: the cells timed until then are stored.
+    and 130 after Ctrl-C. Cells that were timed before Ctrl-C are stored.
 
     \b
     Example:
@@ -46,8 +46,8 @@ def run(pattern: str | None, config: Path, quick: bool, params: tuple[str, ...],
     commit, why_not = asv_run.commit_to_pin(config)
     if commit is None:
         out.print(
-            f"[yellow]No commit to pin to: {why_not}.[/] The cells are timed and shown all the same; lost is their "
-            "place in the history: asv publish and asv compare will not know them."
+            f"[yellow]The results belong to no commit: {why_not}.[/] The cells are timed and shown, but asv publish "
+            "and asv compare will not know them."
         )
     out.print(f"Timing {len(cells)} cells through asv ({'quick' if quick else 'full'} profile).")
     outcome = asv_run.run(
@@ -71,8 +71,7 @@ def run(pattern: str | None, config: Path, quick: bool, params: tuple[str, ...],
     )
     if outcome.interrupted:
         click.echo(
-            f"bench-core: interrupted; {outcome.timed} of {len(cells)} cells were timed and are stored.",
-            err=True,
+            f"bench-core: interrupted; {outcome.timed} of {len(cells)} cells were timed and are stored.", err=True
         )
         sys.exit(130)
     if outcome.failed or suite.broken:

@@ -16,7 +16,7 @@ from bench_core.records.run import LeftOut
 
 
 def console() -> Console:
-    """Standard output. In a log, lines and tables are not wrapped at 80 columns, so that a search finds whole lines."""
+    """Standard output. In a log, lines and tables are wrapped at 160 columns, so that a search finds whole lines."""
     found = Console(highlight=False)
     return found if found.is_terminal else Console(highlight=False, width=max(160, found.width))
 
@@ -30,7 +30,7 @@ def write_page(path: Path | None, text: str) -> None:
     """Write a page, whole or not at all. Without a path, nothing is written.
 
     Raises:
-        BenchCoreError: if it cannot be written. What was there before is there still.
+        BenchCoreError: if it cannot be written. An existing file is then unchanged.
     """
     if path is None:
         return
@@ -38,7 +38,7 @@ def write_page(path: Path | None, text: str) -> None:
         write_whole(path, text)
     except OSError as error:
         raise BenchCoreError(
-            f"{path} cannot be written: {error.strerror}. Name a file in a folder that is writable."
+            f"{path} cannot be written: {error.strerror}. Choose a file in a writable folder."
         ) from error
 
 
@@ -59,14 +59,14 @@ def show_file(out: Console, path: Path, declared: Any = None, names: Collection[
     out.print(f"On {table.described(file.machine)}; commit {(file.commit or 'none')[:10]}.")
     unsure = table.unsure(file, names)
     if unsure:
-        out.print(f"{unsure} times are uncertain by over 10 %: `bench-core doctor` says what disturbs them.")
+        out.print(f"{unsure} times are uncertain by over 10 %: `bench-core doctor` lists what disturbs them.")
     for name in file.failed:
         if names is None or name in names:
             out.print(f"[red]failed:[/] {name}")
 
 
 def this_machine() -> str:
-    """This machine in one line, for pages and below tables."""
+    """A description of this machine in one line."""
     from bench_core.report.table import described
     from bench_core.results.asv_run import description
 
@@ -74,7 +74,7 @@ def this_machine() -> str:
 
 
 def progress(out: Console) -> Callable[[str, float], None]:
-    """Prints a line for each benchmark: the share that is done, and the time that the rest takes."""
+    """A function that prints a line for each benchmark: the share that is done, and the remaining time."""
     started = clock.host()
     done = 0.0
 

@@ -1,1 +1,1 @@
-"""What on this machine disturbs timings: the facts, what follows from them, and how it is told."""
+"""Finds out what disturbs timings on this machine: gathers facts, judges them, and shows the findings."""

@@ -1,7 +1,7 @@
-"""What on this machine disturbs timings, in order of importance, and what to do about it.
+"""Judges the facts about a machine: what disturbs timings, in order of importance, and what to do about it.
 
-`bench_core.doctor.machine` gathers the facts. Here they are judged and put into words. An effect has a figure only
-where the figure follows from the facts or was measured.
+`bench_core.doctor.machine` gathers the facts. An effect has a figure only if the figure follows from the facts or was
+measured.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Finding:
         what: what was found, with its numbers.
         effect: how it changes timings.
         action: the next step, in words.
-        command: the next step as a command; empty where there is none.
+        command: the next step as a command; "" if there is none.
     """
 
     severity: Severity
@@ -47,33 +47,33 @@ class Finding:
 
 
 LARGEST_CELL = 2 << 30
-"""Bytes of memory that the largest cell of the suite needs."""
+"""The bytes of memory that the largest cell of the suite needs."""
 
 STOLEN = 0.01
-"""The share of stolen time from which it is reported with an effect: the gate's noise floor."""
+"""Stolen time is reported with an effect from this share on: the gate's noise floor."""
 
 SLACK = 0.25
 """The load of an idle machine that runs this command."""
 
 BUSY = 0.25
-"""The share of busy cores from which the load is reported, since they share caches, memory bus and power. The value is
-a choice. Times of single cells suffer from a busy neighbour. Ratios hardly do: of two versions sampled in turn on one
-core, they scattered by 0.5 to 2.9 % beside a memory-bound loop on the other core, and by 0.5 to 2.5 % without."""
+"""The load is reported from this share of busy cores on, since cores share caches, memory bus and power. The value is a
+choice. A busy neighbour changes times, but hardly ratios: those of two versions sampled in turn on one core scattered
+by 0.5 to 2.9 % beside a memory-bound loop on the other core, and by 0.5 to 2.5 % without it."""
 
 
 def findings(machine: Machine) -> tuple[Finding, ...]:
-    """What disturbs timings, most important first; empty where nothing was found."""
+    """What disturbs timings, most important first."""
     found = [finding for check in _CHECKS if (finding := check(machine)) is not None]
     return tuple(sorted(found, key=lambda finding: finding.severity))  # stable: `_CHECKS` orders equals
 
 
 def stored(finding: Finding) -> tuple[str, str, str]:
-    """A finding as it is stored beside results: (level, sentence, what to do)."""
+    """A finding in the form that is stored beside results: (level, sentence, what to do)."""
     return level(finding.severity), finding.what, f"{finding.action} {finding.command}".strip()
 
 
 def unseen(machine: Machine) -> tuple[str, ...]:
-    """Facts that could not be read, and so cannot lead to a finding."""
+    """The facts that could not be read."""
     looked_for = {
         "load": machine.load,
         "cores this process may use": machine.usable,
@@ -89,11 +89,8 @@ def unseen(machine: Machine) -> tuple[str, ...]:
 
 
 def best_core(machine: Machine) -> int | None:
-    """The core to pin to, or None where there is no choice or no way to tell.
-
-    It is an isolated core if there is one, and never a slow core of a processor with two kinds of cores. Among several
-    it is the last, so that the answer is the same every time.
-    """
+    """The core to pin to, or None if it is unknown: an isolated core if there is one, and never a slow core of a
+    processor with two kinds of cores. Of several it is the last, so that the answer is always the same."""
     if machine.system != "Linux" or not machine.usable:
         return None
     isolated = machine.isolated or frozenset()
@@ -107,11 +104,11 @@ def level(severity: Severity) -> str:
     return severity.name.lower()
 
 
-# The checks. Each judges one thing, and gives None where its facts are unknown or harmless.
+# Each check judges one thing, and returns None if its facts are unknown or harmless.
 
 
 def _load(machine: Machine) -> Finding | None:
-    cores = machine.physical or machine.logical  # a free sibling of a busy core is no free core
+    cores = machine.physical or machine.logical  # the sibling of a busy core is not free
     if machine.load is None or not cores:
         return None
     command = {"Linux": "top -o %CPU", "Darwin": "top -o cpu"}.get(machine.system or "", "")
@@ -121,8 +118,8 @@ def _load(machine: Machine) -> Finding | None:
         return Finding(
             Severity.SPOILS,
             here,
-            "No core is free for the benchmark, and its clock runs on while other processes use its core.",
-            f"See what is running, end it or wait for it, and start again after a minute{end}",
+            "No core is free for the benchmark, so its times include the time of other processes on its core.",
+            f"Find out what is running, end it or wait for it, and start again after a minute{end}",
             command,
         )
     if machine.load > BUSY * cores + SLACK:
@@ -131,7 +128,7 @@ def _load(machine: Machine) -> Finding | None:
             here,
             "Other processes share the last cache, the memory bus and the power budget with the benchmark. Cells with "
             "large weights suffer most.",
-            f"See what is running and end what can wait{end}",
+            f"Find out what is running and end what can wait{end}",
             command,
         )
     return None
@@ -211,8 +208,8 @@ def _stolen(machine: Machine) -> Finding | None:
         Severity.DISTURBS,
         f"{_virtual_machine(machine)}.{_went_to_others(machine)}",
         f"A sample includes the time that was stolen during it. {_cannot_be_seen(machine)}",
-        "Use a machine type with dedicated cores. On this machine, trust only comparisons that were sampled in turn in "
-        "one run, and repeat them:",
+        "Use a machine type with dedicated cores. On this machine, trust only values that were sampled in turn in one "
+        "run, and repeat the comparison:",
         "bench-core gate main",
     )
 
@@ -224,7 +221,7 @@ def _virtual(machine: Machine) -> Finding | None:
         Severity.DISTURBS,
         f"{_virtual_machine(machine)}.{_went_to_others(machine)}",
         f"Other guests use the same caches, memory bus and power budget. {_cannot_be_seen(machine)}",
-        "Compare what was sampled in turn in one run, not times of different days, and repeat surprising results:",
+        "Compare values that were sampled in turn in one run, not times of different days. Repeat surprising results:",
         "bench-core gate main",
     )
 
@@ -236,16 +233,13 @@ def _virtual_machine(machine: Machine) -> str:
 def _went_to_others(machine: Machine) -> str:
     if machine.stolen is None:
         return ""
-    return f" {units.percent(machine.stolen, 1)} of the CPU time that it asked for went to others (steal, since boot)."
+    return f" Other guests got {units.percent(machine.stolen, 1)} of the CPU time that it wanted (steal, since boot)."
 
 
 def _cannot_be_seen(machine: Machine) -> str:
     if machine.governors is not None:
         return "Governor and turbo are what the guest sees. The host decides."
-    return (
-        "Governor, turbo and temperature belong to the host and cannot be seen from inside, so the speed may change "
-        "unnoticed."
-    )
+    return "Governor, turbo and temperature are visible only on the host, so the speed may change unnoticed."
 
 
 def _unpinned(machine: Machine) -> Finding | None:
@@ -383,7 +377,7 @@ def _huge_pages(machine: Machine) -> Finding | None:
     )
 
 
-# In order of importance within one severity. Battery is next to the governor: it changes the frequency as much.
+# In order of importance within one severity. Battery follows the governor, since it changes the frequency as much.
 _CHECKS: tuple[Callable[[Machine], Finding | None], ...] = (
     _load,
     _small_quota,
@@ -403,7 +397,7 @@ _CHECKS: tuple[Callable[[Machine], Finding | None], ...] = (
 
 
 def _on_host(machine: Machine, action: str) -> str:
-    """An action that changes settings of the kernel, which is impossible from inside a container."""
+    """An action that changes settings of the kernel, which is impossible inside a container."""
     where = "On the host, outside the container, " if machine.container else ""
     return where + (action if where else action[0].upper() + action[1:])
 

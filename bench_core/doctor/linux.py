@@ -1,7 +1,5 @@
-"""Facts about the machine from the files of the Linux kernel.
-
-All paths are relative to a root folder, so a test can build any machine out of files.
-"""
+"""Reads facts about the machine from the files of the Linux kernel. All paths are relative to a root folder, so a test
+can build any machine out of files."""
 
 from __future__ import annotations
 
@@ -14,13 +12,13 @@ from pathlib import Path
 CPU = "sys/devices/system/cpu"
 """The folder of the processor's settings and topology, below the root."""
 
-# Names in the firmware of guests. They are used for processors without x86's "hypervisor" flag.
+# Names in the firmware of virtual machines, for processors without x86's "hypervisor" flag.
 _GUEST_FIRMWARE = re.compile(
     r"QEMU|KVM|VMware|VirtualBox|innotek|Xen|Bochs|Parallels|Virtual Machine|Google Compute|Amazon EC2|OpenStack"
 )
 
 _UNLIMITED = 1 << 60
-"""Bytes. Larger limits mean none: control groups of version 1 write a number just below 2^63 then."""
+"""A larger limit, in bytes, means no limit: control groups of version 1 then report a number just below 2^63."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +26,9 @@ class Quota:
     """A CPU quota.
 
     Attributes:
-        cores: how many cores' worth of time it grants.
-        periods: periods in which it was in force; None where the kernel does not count them.
-        stopped: those of them in which it stopped a thread.
+        cores: the granted CPU time, in cores.
+        periods: the number of periods in which the quota was in force; None if the kernel does not count them.
+        stopped: the number of periods in which the quota stopped a thread.
     """
 
     cores: float
@@ -103,11 +101,8 @@ class KernelFiles:
         return frozenset(group for group in found if group) or None
 
     def efficiency(self) -> frozenset[int]:
-        """Intel's kernel driver lists the slow cores. Elsewhere they are those of less than 75 % of the largest
-        capacity.
-
-        Cores of one kind differ by a few percent, too, where some may clock higher than others.
-        """
+        """The slow cores: those that Intel's kernel driver lists, or else those of less than 75 % of the largest
+        capacity. Cores of one kind may differ by a few percent, if some may clock higher."""
         named = self.cores("sys/devices/cpu_atom/cpus")
         if named:
             return named
@@ -134,7 +129,7 @@ class KernelFiles:
         return float(match[0]) if match else None
 
     def stolen(self) -> float | None:
-        """The share of the time in which this machine was busy, or would have been. Idle time does not count."""
+        """The stolen share of the CPU time that this machine wanted. Idle time does not count."""
         match = re.match(r"cpu +((?:\d+ ){8})", (self.text("proc/stat") or "").partition("\n")[0] + " ")
         if match is None:
             return None
@@ -143,11 +138,9 @@ class KernelFiles:
         return stolen / wanted if wanted else None
 
     def control_groups(self, controller: str) -> Iterator[str]:
-        """The folders of the control groups of this process, from the innermost outwards, of both versions.
-
-        Inside a container the process's own path is often not mounted; the mount's root is then the container's
-        group, and it is among the folders that come out here.
-        """
+        """The folders of this process's control groups, from the innermost outwards, of both versions. Inside a
+        container, the process's own path is often not mounted. The mount's root, which is the last folder, is then the
+        container's group."""
         for line in (self.text("proc/self/cgroup") or "").splitlines():
             parts = line.split(":", 2)
             if len(parts) < 3:
@@ -194,7 +187,7 @@ class KernelFiles:
         return dict(Counter(name for name in names if name)) or None
 
     def turbo(self) -> tuple[bool | None, str | None]:
-        """Whether turbo is allowed, and the file that says so. Intel's file says that turbo is off."""
+        """Whether turbo is allowed, and the file of this setting. In Intel's file, 1 means that turbo is off."""
         switches = (("intel_pstate/no_turbo", 0), ("cpufreq/boost", 1), ("cpufreq/policy0/boost", 1))
         for switch, on in switches:
             value = self.number(f"{CPU}/{switch}")
@@ -223,7 +216,7 @@ class KernelFiles:
         if flags is not None:
             virtual: bool | None = "hypervisor" in flags.split()
         elif xen or firmware:
-            # Amazon's machines without a hypervisor have its name, too.
+            # Amazon's bare-metal machines have the same firmware name, with this suffix.
             guest = _GUEST_FIRMWARE.search(firmware) and not firmware.endswith(".metal")
             virtual = bool(xen or guest)
         else:
@@ -259,7 +252,7 @@ def _pair(text: str | None) -> tuple[int | None, int | None]:
 
 
 def _core_list(text: str) -> frozenset[int] | None:
-    """``0-3,8`` -> 0, 1, 2, 3, 8; None where the text is no such list."""
+    """``0-3,8`` -> 0, 1, 2, 3, 8; None if the text is no such list."""
     if not text:
         return frozenset()
     if not re.fullmatch(r"[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*", text):

@@ -1,7 +1,7 @@
-"""The facts about a machine that bear on timings, as one record, and how they are gathered. Nothing is judged here.
+"""Gathers the facts about a machine that affect timings, without judging them.
 
 On Linux the facts come from /proc and /sys (`bench_core.doctor.linux`), elsewhere from Python and psutil. A fact that
-is missing, forbidden or garbled is None ("unknown") and never an error: people run this where something is wrong.
+is missing, forbidden or garbled is None ("unknown") and never an error, since people run this when something is wrong.
 """
 
 from __future__ import annotations
@@ -21,33 +21,13 @@ from bench_core.doctor.linux import CPU, KernelFiles
 
 T = TypeVar("T")
 
-PACKAGES = (
-    "bench_core",
-    "torch",
-    "numpy",
-    "safetensors",
-    "asv",
-    "asv_runner",
-    "pytest",
-    "pytest-benchmark",
-    "psutil",
-)
+PACKAGES = ("bench_core", "torch", "numpy", "safetensors", "asv", "asv_runner", "pytest", "pytest-benchmark", "psutil")
 """Packages whose versions a bug report needs."""
 
 THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "OMP_DYNAMIC",
-    "MKL_DYNAMIC",
-    "OMP_PROC_BIND",
-    "OMP_PLACES",
-    "OMP_WAIT_POLICY",
-    "GOMP_CPU_AFFINITY",
-    "KMP_AFFINITY",
-    "KMP_BLOCKTIME",
+    *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS"),
+    *("OMP_DYNAMIC", "MKL_DYNAMIC", "OMP_PROC_BIND", "OMP_PLACES", "OMP_WAIT_POLICY"),
+    *("GOMP_CPU_AFFINITY", "KMP_AFFINITY", "KMP_BLOCKTIME"),
 )
 """Environment variables that set the number of threads, where they run and how they wait."""
 
@@ -79,9 +59,9 @@ class Software:
 
     Attributes:
         python: implementation and version.
-        versions: package to its version; a package that is not installed is missing.
-        torch: None where torch is not installed, or does not import.
-        torch_error: the type of the error that importing torch raised; None where it imports.
+        versions: the versions of the installed packages among `PACKAGES`.
+        torch: None if torch is not installed, or does not import.
+        torch_error: the type of the error that importing torch raised, or None.
     """
 
     python: str
@@ -103,18 +83,18 @@ class Machine:
         groups: the hardware threads of each physical core.
         physical: physical cores.
         usable: the hardware threads that this process may run on.
-        efficiency: the slow cores of a processor with two kinds of cores; empty where all are alike.
+        efficiency: the slow cores of a processor with two kinds of cores; empty if all are of one kind.
         isolated: the cores that the kernel keeps free of other processes.
-        caches: ``"L1d"``, ``"L2"``, ``"L3"`` to the size of one such cache.
+        caches: the size of one ``"L1d"``, ``"L2"`` and ``"L3"`` cache.
         memory_total: main memory.
         memory_available: memory that a process can get without swapping.
         memory_limit: the limit that a control group sets.
         swap_used: swap space in use.
         load: the average number of running or waiting processes of the whole machine over the last minute.
         quota: the CPU time that a control group grants, in cores.
-        quota_periods: periods (of 100 ms by default) in which that quota was in force.
-        quota_stopped: the periods among them in which the quota stopped a thread.
-        governors: scaling governor to the number of usable hardware threads under it.
+        quota_periods: periods (of 100 ms by default) in which the quota was in force.
+        quota_stopped: periods in which the quota stopped a thread.
+        governors: the number of usable hardware threads under each scaling governor.
         driver: the frequency driver.
         turbo: whether clock rates above the nominal one are allowed.
         turbo_switch: the file that allows them, below /sys/devices/system/cpu.
@@ -123,8 +103,8 @@ class Machine:
         huge_pages: the mode of transparent huge pages: ``"always"``, ``"madvise"``, ``"never"``.
         randomized: address space randomization: 0 off, 1 partly, 2 fully.
         virtual: whether this is a virtual machine.
-        hypervisor: its hypervisor.
-        container: the container that holds this process: ``"docker"``, ``"podman"``, ``"kubernetes"`` or another.
+        hypervisor: the hypervisor of a virtual machine.
+        container: the kind of container around this process: ``"docker"``, ``"podman"``, ``"kubernetes"`` or another.
         stolen: the share of the CPU time wanted by this machine that the hypervisor gave to others since boot.
         on_battery: whether the machine runs on battery.
         variables: the `THREAD_VARIABLES` that are set.
@@ -176,31 +156,14 @@ class Machine:
         return self.logical > self.physical
 
 
-@dataclass(frozen=True)
-class Asked:
+def ask_python() -> Machine:
     """The answers of Python and psutil, used where there is no /proc."""
-
-    system: str | None = None
-    os: str | None = None
-    kernel: str | None = None
-    cpu: str | None = None
-    logical: int | None = None
-    physical: int | None = None
-    usable: frozenset[int] | None = None
-    memory_total: int | None = None
-    memory_available: int | None = None
-    swap_used: int | None = None
-    load: float | None = None
-    on_battery: bool | None = None
-
-
-def ask_python() -> Asked:
     memory, battery = _answer(psutil.virtual_memory), None
     if hasattr(psutil, "sensors_battery"):
         battery = _answer(psutil.sensors_battery)
     swap = _answer(psutil.swap_memory)
     load = _answer(os.getloadavg) if hasattr(os, "getloadavg") else None
-    return Asked(
+    return Machine(
         system=platform.system() or None,
         os=f"{platform.system()} {platform.release()}".strip() or None,
         kernel=platform.version() or None,
@@ -219,7 +182,7 @@ def ask_python() -> Asked:
 def _answer(question: Callable[[], T]) -> T | None:
     try:
         return question()
-    except (OSError, RuntimeError, NotImplementedError, psutil.Error):  # each platform refuses in its own way
+    except (OSError, RuntimeError, NotImplementedError, psutil.Error):  # platforms refuse with different errors
         return None
 
 
@@ -237,7 +200,7 @@ def ask_packages() -> Software:
     try:
         return Software(python, versions, torch=_torch_build())
     except (ImportError, OSError) as error:
-        return Software(python, versions, torch_error=type(error).__name__)  # its text would name folders
+        return Software(python, versions, torch_error=type(error).__name__)  # the error's text would contain paths
 
 
 def _torch_build() -> TorchBuild:
@@ -269,16 +232,16 @@ def read(
     root: Path = Path("/"),
     *,
     environ: Mapping[str, str] = os.environ,
-    python: Callable[[], Asked] = ask_python,
+    python: Callable[[], Machine] = ask_python,
     packages: Callable[[], Software] = ask_packages,
 ) -> Machine:
     """Gather all facts about the machine.
 
     Args:
-        root: the folder that holds ``proc`` and ``sys``.
+        root: the folder that contains ``proc`` and ``sys``.
         environ: the environment variables.
-        python: gives what the files do not say.
-        packages: gives the versions.
+        python: returns the facts for which there is no file.
+        packages: returns the versions.
     """
     files, asked = KernelFiles(root), python()
     usable = files.allowed() or asked.usable
@@ -327,5 +290,5 @@ def read(
 
 
 def _known(read: T | None, asked: T | None) -> T | None:
-    """The value from the files, which may be 0 or false, or else the answer of Python."""
+    """The value from the files, which may be 0 or false; if it is None, Python's answer."""
     return asked if read is None else read

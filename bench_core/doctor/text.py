@@ -1,4 +1,4 @@
-"""The findings and the facts about the machine as text: for the terminal and for a bug report."""
+"""Shows the findings and the facts about the machine in the terminal and in a bug report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench_core.doctor.machine import Machine
 
 
 def report(machine: Machine) -> RenderableType:
-    """For the terminal: the findings, the facts that are unknown, and the known ones."""
+    """For the terminal: the findings, the unknown facts, and the known ones."""
     found, missing = findings(machine), unseen(machine)
     parts: list[RenderableType] = []
     if found:
@@ -30,7 +30,7 @@ def report(machine: Machine) -> RenderableType:
 
 
 def markdown(machine: Machine) -> str:
-    """For a bug report: facts and findings. No names of hosts, users or folders are in it."""
+    """For a bug report: facts and findings, without names of hosts, users or folders."""
     found, missing = findings(machine), unseen(machine)
     width = max(len(heading) for heading, _ in facts(machine))
     lines = ["```text", *(f"{heading:<{width}}  {text}" for heading, text in facts(machine)), "```", ""]
@@ -42,7 +42,7 @@ def markdown(machine: Machine) -> str:
 
 
 def facts(machine: Machine) -> tuple[tuple[str, str], ...]:
-    """Versions and hardware as pairs of heading and text. An unknown fact reads ``unknown``."""
+    """Versions and hardware as pairs of heading and text. The text of an unknown fact is ``unknown``."""
     return tuple((heading, text or "unknown") for heading, text in _facts(machine))
 
 

@@ -1,7 +1,7 @@
-"""Searches for the commit that made a cell slower: git chooses commits, and a gate compares each with the good end.
+"""Searches for the commit that made a cell slower. git chooses commits, and a gate compares each with the good end.
 
-A commit is on the bad side of the change if it is slower than the good end by more than the middle of the whole
-difference. The gates keep their evidence, so that a search that was interrupted goes on from what it had found out.
+A commit is bad if it is slower than the good end by more than half of the whole difference. The gates keep their
+evidence, so an interrupted search continues from it.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from bench_core.records.gate import GateRecord, GateSettings, Side, VerdictName
 from bench_core.records.run import Interval
 
 Measure = Callable[[Prepared], GateRecord]
-"""Measures a gate and shows how far it is; `measured` is one that shows nothing."""
+"""Runs a gate and may show its progress."""
 
 A_MOMENT = 0.1
-"""Seconds of measuring: the budget of a gate that is to end after its first pair."""
+"""The budget, in seconds, of a gate that should end after its first pair."""
 
 SIDE_OF_THE_CHANGE: Mapping[VerdictName, BisectVerdict] = {
     "regression": "bad",
@@ -56,16 +56,16 @@ def bisect(
     """Search the commits between `request.base` (good) and `request.head` (bad).
 
     Args:
-        request: good and bad are told apart by its settings, and its budget is that of each commit. The benchmarks are
-            those of bad for all commits.
+        request: the settings with which good and bad are compared, and the budget of each commit. All commits are
+            measured with the benchmarks of bad.
         cell: the name of a cell.
         machine: asv's description of this machine.
-        say: takes a line on each commit, as soon as its side is known.
+        say: takes a line on each commit, as soon as its verdict is known.
+        measure: runs a gate. The default shows no progress.
 
     Raises:
-        BenchCoreError: if the ends do not differ, the search cannot begin, or something keeps it from going on that is
-            no fault of a commit. Later, the same search goes on from there.
-        KeyboardInterrupt: after Ctrl-C. Later, the same search goes on from there.
+        BenchCoreError: if the ends do not differ, or if the search fails for a reason that is not a commit's fault.
+        KeyboardInterrupt: after Ctrl-C. In either case, the same search continues later from what is known.
     """
     assert request.base is not None
     assert request.head is not None
@@ -114,11 +114,8 @@ def search(
     test: Callable[[LoggedCommit], BisectStep],
     say: Callable[[str], None],
 ) -> tuple[list[LoggedCommit], list[BisectStep]]:
-    """Halve the commits that may be the first bad one, until none is left but those that cannot be tested.
-
-    Returns:
-        The first bad commit, preceded by commits that could not be told from it; and the steps.
-    """
+    """Bisect until all remaining candidates are known to be untestable. Returns the first bad commit, preceded by
+    untestable commits that may be the first bad one instead; and the steps."""
     goods, skipped, tested = [good], set[str](), list[BisectStep]()
     while left := candidates(project, goods, bad.hash, skipped):
         commit = _commit(project, left[0])
@@ -136,7 +133,7 @@ def search(
 
 
 def candidates(project: Project, goods: list[str], bad: str, skipped: set[str]) -> list[str]:
-    """The commits that may be the first bad one, without `bad` itself. The first of them halves the others best."""
+    """The commits that may be the first bad one, without `bad` itself, best bisection point first."""
     listed = _between(project, goods, bad, "--bisect-all")
     return [name for name in listed if name != bad and name not in skipped]
 
@@ -153,10 +150,6 @@ def _commit(project: Project, name: str) -> LoggedCommit:
 
 
 def _require_ancestor(project: Project, request: Request, good: LoggedCommit, bad: LoggedCommit, cell: str) -> None:
-    """
-    Raises:
-        BenchCoreError: if good is no ancestor of bad.
-    """
     if good.hash == bad.hash:
         raise BenchCoreError(f"{request.base} and {request.head} are the same commit, {good.hash[:12]}: no search.")
     forks = git.output(project.root, "rev-list", "--max-count=1", good.hash, "--not", bad.hash)
@@ -169,13 +162,11 @@ def _require_ancestor(project: Project, request: Request, good: LoggedCommit, ba
     base = merge_base(project, good.hash, bad.hash)
     if base == bad.hash:
         raise BenchCoreError(
-            f"{request.head} is an ancestor of {request.base}, and the good commit comes first. Swap them: "
+            f"{request.head} is an ancestor of {request.base}, but the good commit must come first. Swap them: "
             f"`{command(request.head, request.base)}`."
         )
-    hint = f" They part at {base[:12]}: `{command(base[:12], request.head)}`." if base else ""
-    raise BenchCoreError(
-        f"{request.base} is no ancestor of {request.head}, so no commit on the way made it slower.{hint}"
-    )
+    hint = f" They fork at {base[:12]}: `{command(base[:12], request.head)}`." if base else ""
+    raise BenchCoreError(f"{request.base} is no ancestor of {request.head}, so there is no path to bisect.{hint}")
 
 
 @dataclass(frozen=True)
@@ -183,10 +174,10 @@ class _Outcome:
     """The outcome of comparing a commit with the good one.
 
     Attributes:
-        verdict, reason: the gate's, on the cell.
-        error_side: as of `CellEvidence`.
-        ratio, pairs: as of `BisectStep`.
-        settings: those of the gate; None if it measured nothing.
+        verdict, reason: the gate's verdict on the cell.
+        error_side: see `CellEvidence`.
+        ratio, pairs: see `BisectStep`.
+        settings: the gate's settings; None if it measured nothing.
     """
 
     verdict: VerdictName
@@ -206,11 +197,9 @@ class _Tests:
     """Compares commits with the good one.
 
     Attributes:
-        project: the project.
-        request: a gate on the good commit; head and settings are replaced for each comparison.
+        request: a gate on the good commit. Head and settings are replaced for each comparison.
         cell: the name of the cell.
-        good: the good commit.
-        machine, measure: as of `bisect`.
+        machine, measure: see `bisect`.
     """
 
     project: Project
@@ -221,9 +210,7 @@ class _Tests:
     measure: Measure
 
     def test(self, commit: LoggedCommit, settings: Choices) -> BisectStep:
-        """Find out on which side of the change a commit is.
-
-        If it cannot be compared, the commit is skipped, provided that the good commit still works.
+        """Find out whether a commit is good or bad. If it cannot be compared, it is skipped.
 
         Raises:
             BenchCoreError: if the good commit does not work any more.
@@ -236,7 +223,7 @@ class _Tests:
             found = _Outcome("error", str(error))
         else:
             found = self._outcome(prepared)
-        if found.verdict == "error" and found.error_side != "head":  # else the gate has seen that good works
+        if found.verdict == "error" and found.error_side != "head":  # otherwise the gate has seen that good works
             self._require_good(commit, found.reason)
         return found.step(commit, clock.host() - began)
 
@@ -247,13 +234,13 @@ class _Tests:
             others: further fields of the request.
 
         Raises:
-            BenchCoreError: if they cannot be compared, for whatever reason.
+            BenchCoreError: if they cannot be compared.
             KeyboardInterrupt: after Ctrl-C.
         """
         return self._outcome(self._prepared(commit, settings, **others))
 
     def names(self, commit: LoggedCommit) -> tuple[list[str], str]:
-        """The cells that the good commit or this one has, and a sentence on each module that imports with neither."""
+        """The cells of the good commit or this one, and a sentence on each module that imports with neither."""
         work = self._prepared(commit, self.request.settings, pattern=None).work
         assert work is not None, "the two differ, or no cell would have been looked for"
         found = work.found
@@ -287,11 +274,8 @@ class _Tests:
         )
 
     def _require_good(self, commit: LoggedCommit, why: str) -> None:
-        """Build the good commit anew, and compare it with itself.
-
-        Raises:
-            BenchCoreError: if that fails: then whatever failed before is no fault of the commit.
-        """
+        """Build the good commit anew, and compare it with itself. Raises BenchCoreError if this fails, since then the
+        earlier failure is not the commit's fault."""
         try:
             store = VersionStore(self.project)
             with tempfile.TemporaryDirectory(prefix="making-", dir=store.folder, ignore_cleanup_errors=True) as folder:
@@ -302,35 +286,33 @@ class _Tests:
                 raise BenchCoreError(found.reason)
         except BenchCoreError as error:
             raise BenchCoreError(
-                f"{commit.hash[:12]} cannot be compared: {why}\nNor can good any more, which could before, so it is no "
-                f"fault of that commit: {str(error).splitlines()[0]}\n"
-                "Once that is mended, the same command goes on from what is known."
+                f"{commit.hash[:12]} cannot be compared: {why}\nThis is not the commit's fault, since the good commit, "
+                f"which worked before, now fails too: {str(error).splitlines()[0]}\n"
+                "Fix this, then run the same command again: it continues from what is known."
             ) from error
 
 
 def _no_such_cell(name: str, known: Sequence[str]) -> str:
-    """An error with the cells that may be meant: those whose names hold this one, or else are spelt alike."""
+    """An error with the cells that may be meant: those whose names contain this one, or else are similar."""
     holding = [repr(cell) for cell in known if name in cell]
     if holding:
-        where = "one" if len(holding) == 1 else "several"
-        hint = f" It is a part of {where}, to be named in full: {shortened(holding)}."
+        hint = f" Give the full name: {shortened(holding)}."
     else:
         hint = did_you_mean(difflib.get_close_matches(name, known, n=3, cutoff=0.5))
     return f"there is no cell {name!r}.{hint} `bench-core list` prints all names."
 
 
 def _no_search(request: Request, cell: str, ends: _Outcome) -> str:
-    """Why there is nothing to search for."""
     if ends.verdict == "error":
         return (
-            f"{cell} cannot be compared between {request.base} (base) and {request.head} (head): {ends.reason}. Name "
-            "ends at which it runs."
+            f"{cell} cannot be compared between {request.base} (base) and {request.head} (head): {ends.reason}. Choose "
+            "two commits at which it runs."
         )
     same = f"{request.head} is no slower than {request.base} in {cell}"
     if ends.verdict == "inconclusive":
         return (
-            f"{same} as far as can be told: {ends.reason}. A longer --budget may tell; the same command goes on from "
-            "what is known."
+            f"{same} as far as can be told: {ends.reason}. Repeat the command with a longer --budget. It continues "
+            "from what is known."
         )
     return f"{same}: {ends.reason}. There is no slowdown to search for."
 

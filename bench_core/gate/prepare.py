@@ -1,4 +1,4 @@
-"""Turns a request into what a gate measures: built versions, their cells, the settings and the evidence so far."""
+"""Prepares a gate: builds the versions, finds their cells, and loads the settings and the evidence so far."""
 
 from __future__ import annotations
 
@@ -29,29 +29,26 @@ from bench_core.records.gate import GateSettings
 from bench_core.records.version import Commit, Version, WorkingTree
 
 LEAST_BUDGET = 50.0
-"""Seconds of measuring that are allowed by default: what `SMALL_SUITE` cells need on two lanes."""
+"""The default budget in seconds for up to `SMALL_SUITE` cells: what they need on two lanes."""
 
 SMALL_SUITE = 40
-"""Cells that are measured within `LEAST_BUDGET`."""
+"""The number of cells that `LEAST_BUDGET` suffices for."""
 
 BUDGET_OF_A_CELL = 1.8
-"""Seconds of measuring that are added by default for each cell beyond `SMALL_SUITE`. With 1.2 s, our 187 quick cells,
-many of them slow, got 15 of the 17 pairs that they need."""
+"""Seconds that the default budget grows by for each cell beyond `SMALL_SUITE`. With 1.2 s, our 187 quick cells, many of
+them slow, got 15 of the 17 pairs that they need."""
 
 MOST_LANES = 2
-"""Lanes by default, at most: more at once have not been measured."""
+"""The default number of lanes, if there are as many cores. The accuracy with more lanes has not been measured."""
 
 SELF_TEST_CELLS = 12
-"""Cells of a self-test, at most. Every second one is slowed down."""
+"""The largest number of cells in a self-test. Every second one is slowed down."""
 
 
 @dataclass(frozen=True)
 class Choices:
-    """The settings that a person can choose. None stands for a default that depends on what is measured.
-
-    Attributes:
-        noise_floor, limit, error_rate, seed, budget, lanes, start: as of `GateSettings`.
-    """
+    """The settings that a person can choose; see `GateSettings`. None means a default that depends on what is
+    measured."""
 
     noise_floor: float = GateSettings.noise_floor
     limit: float = GateSettings.limit
@@ -69,18 +66,17 @@ class Request:
     Attributes:
         config: the ``asv.conf.json``.
         base, head: names of revisions; None for the working tree.
-        pattern: the regular expression that selects cells, as `asv run --bench`; None for all.
-        quick: only the quick profile.
-        settings: the chosen settings.
-        force: measure even if both versions are identical.
-        fresh: discard the evidence of earlier gates on the two versions.
-        resume: refuse to begin without evidence of an earlier gate.
-        timeout: seconds without a sign of life after which a worker is hung.
-        plant: the slowdown of a self-test, which is planted in half of its cells on head; 0 for a gate.
+        pattern: the regular expression that selects cells, as in `asv run --bench`; None for all.
+        quick: whether to measure only the quick profile.
+        force: whether to measure even if both versions are identical.
+        fresh: whether to discard the evidence of earlier gates on the two versions.
+        resume: whether to refuse to begin without evidence of an earlier gate.
+        timeout: treat a worker as hung after this many seconds without a sign of life.
+        plant: the slowdown that a self-test adds to half of its cells on head; 0 for a gate.
         suite: the revision that the benchmarks are taken from; None for head.
-        instructions: instructions will be counted, which needs valgrind.
+        instructions: whether instructions will be counted, which needs valgrind.
         versus: two installs or two interpreters to compare instead of two revisions. `base` is then the code on both
-            sides, and `head` has no meaning.
+            sides, and `head` is not used.
         past: an older revision that head is also compared with, or None.
         written: files that the gate will write, see `Project.written`.
     """
@@ -105,12 +101,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Work:
-    """The measuring that a gate has to do.
+    """What a gate measures.
 
     Attributes:
         subjects: the versions as workers import them.
         found: their cells.
-        plants: cell to the slowdown that is planted in it; empty unless the gate is a self-test.
+        plants: the slowdown that a self-test adds, by cell; empty for a gate.
         cores: a core for each lane; None where processes cannot be pinned.
         journal: the evidence on base and head.
         past_journal: the evidence on past and head; None without a past version.
@@ -126,21 +122,19 @@ class Work:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a gate measures.
+    """A gate that is ready to run.
 
     Attributes:
-        request: what was asked for.
-        project: the project.
         machine: asv's description of this machine.
         base, head: the versions that are compared.
         settings: the settings, with the defaults filled in.
-        began: the host clock's time when preparing began.
-        date: that time, ISO 8601, UTC.
+        began: the host clock's time when preparation began.
+        date: the same time as ISO 8601, UTC.
         code: the project on both sides, if two installs or interpreters are compared; else None.
         past: the older version that head is also compared with, or None.
         besides: packages that differ between the two sides although they were not asked for.
         identical: why base and head are identical; "" if they differ.
-        work: the measuring; None if the versions are identical and nothing is to be measured.
+        work: what to measure; None if the versions are identical and nothing will be measured.
     """
 
     request: Request
@@ -163,7 +157,7 @@ def prepare(request: Request, machine: Mapping[str, str], say: Callable[[str], N
 
     Args:
         machine: asv's description of this machine.
-        say: takes a line on each step that a person may want to know of.
+        say: takes a line on each step.
 
     Raises:
         BenchCoreError: if a version is not found or cannot be built, or there is nothing to compare.
@@ -198,7 +192,7 @@ def prepare(request: Request, machine: Mapping[str, str], say: Callable[[str], N
     if prepared.identical and not request.force:
         if past is None:
             return prepared
-        say(f"note: {prepared.identical}; measured all the same, since {past.name} differs")
+        say(f"note: {prepared.identical}; measured anyway, since {past.name} differs")
     newest = list(revisions.values())[-1]
     suite = newest if request.suite is None else resolve(project, request.suite)
     subjects = Subjects(sides.base, sides.head, store.suite(suite), code, past)
@@ -207,11 +201,7 @@ def prepare(request: Request, machine: Mapping[str, str], say: Callable[[str], N
 
 
 def _with_work(prepared: Prepared, store: VersionStore, benchmarks: str, subjects: Subjects, found: Found) -> Prepared:
-    """Fill in the settings, and add the measuring.
-
-    Args:
-        benchmarks: the digest of the benchmarks.
-    """
+    """Fill in the settings, and add what to measure. `benchmarks` is the digest of the benchmarks."""
     request = prepared.request
     cores = cores_of(request.settings.lanes)
     seed = request.settings.seed or random.SystemRandom().randrange(1, 2**31)
@@ -231,7 +221,7 @@ def _revisions(project: Project, request: Request, say: Callable[[str], None]) -
         say(f"{part}: {revision}{_changes(revision.changed)}")
     part, newest = list(found.items())[-1]
     if asked[part] is not None and (changed := uncommitted(project)):
-        say(f"note: {newest.name} is a commit; what is not committed is not measured{_changes(changed)}")
+        say(f"note: {newest.name} is a commit, so uncommitted changes are not measured{_changes(changed)}")
     return found
 
 
@@ -244,7 +234,7 @@ def _changes(changed: tuple[str, ...]) -> str:
 
 
 def _past(made: Mapping[str, Importable], say: Callable[[str], None]) -> Importable | None:
-    """The past version; None if it is not asked for, or has the same content as base or head."""
+    """The past version; None if it was not asked for, or has the same content as base or head."""
     past = made.get("past")
     for side in ("base", "head"):
         if past is not None and made[side].version.digest == past.version.digest:
@@ -259,21 +249,18 @@ def _identical(sides: Environments, code: Importable | None) -> str:
     if base.digest != head.digest:
         return ""
     if code is not None:
-        return f"{base.name} and {head.name} are one and the same (--force measures all the same)"
+        return f"{base.name} and {head.name} are one and the same (--force measures anyway)"
     match base, head:
         case Commit() | WorkingTree(), Commit() | WorkingTree() if base.benchmarks != head.benchmarks:
             return (
-                "the packages are identical, and the benchmarks, which differ, are head's for both sides: there is "
-                "nothing to compare (--force measures all the same)"
+                "the packages are identical. The benchmarks differ, but both sides run head's, so there is nothing to "
+                "compare (--force measures anyway)"
             )
-    return "package, benchmarks and build configuration are identical (--force measures all the same)"
+    return "package, benchmarks and build configuration are identical (--force measures anyway)"
 
 
 def _found(request: Request, subjects: Subjects, compared: frozenset[str], say: Callable[[str], None]) -> Found:
-    """The cells.
-
-    Args:
-        compared: as of `Environments`.
+    """Find the cells. For `compared` see `Environments`.
 
     Raises:
         BenchCoreError: if none can be compared.
@@ -281,8 +268,8 @@ def _found(request: Request, subjects: Subjects, compared: frozenset[str], say: 
     found = find_cells(subjects, request.pattern, quick=request.quick)
     if compared and not compared & found.imported:
         say(
-            f"note: the benchmarks import no {', '.join(sorted(compared))} when they are read: a cell that does "
-            "not import it later, either, is the same on both sides"
+            f"note: the benchmark modules do not import {', '.join(sorted(compared))}. A cell that does not import it "
+            "later is the same on both sides"
         )
     if not found.cells and not found.failed:
         reasons = "; ".join(sorted(set(found.left_out.values()))[:3])
@@ -291,7 +278,7 @@ def _found(request: Request, subjects: Subjects, compared: frozenset[str], say: 
 
 
 def _chosen(request: Request) -> GateSettings:
-    """The settings of a gate that measures nothing: it has no seed, no budget and no lanes unless they were given."""
+    """The settings as asked for. Seed, budget and lanes are 0 unless they were given."""
     asked = request.settings
     return GateSettings(
         noise_floor=asked.noise_floor,
@@ -307,12 +294,8 @@ def _chosen(request: Request) -> GateSettings:
 
 
 def _filled(settings: GateSettings, found: Found, *, spawned: bool) -> GateSettings:
-    """The settings of a gate that measures, with the defaults filled in.
-
-    Args:
-        settings: as of `_chosen`, with seed and lanes.
-        spawned: workers have to be spawned, whatever was asked for.
-    """
+    """The settings with the defaults filled in. `settings` are as asked for, with seed and lanes. If `spawned`, workers
+    must be spawned, whatever was asked for."""
     family = sharing((*found.cells, *found.failed))
     budget = LEAST_BUDGET + BUDGET_OF_A_CELL * max(0, len(found.cells) - SMALL_SUITE)
     if found.past is not None:
@@ -320,14 +303,9 @@ def _filled(settings: GateSettings, found: Found, *, spawned: bool) -> GateSetti
         settings = replace(settings, error_rate=settings.error_rate / 2)
     start = "spawn" if spawned or found.on_accelerator else settings.start
     if start == "spawn":
-        # Each pair, and each control, imports anew, twice on one core. Half of the pairs may come too late to count.
+        # Each pair and each control imports everything anew, twice on one core. Half of the pairs may come too late.
         budget += 2 * 4 * found.starting * pairs_needed(family, settings) / settings.lanes
-    return replace(
-        settings,
-        budget=settings.budget or budget,
-        start=start,
-        family=family,
-    )
+    return replace(settings, budget=settings.budget or budget, start=start, family=family)
 
 
 def cores_of(lanes: int | None) -> tuple[int | None, ...]:
@@ -345,35 +323,30 @@ def cores_of(lanes: int | None) -> tuple[int | None, ...]:
 
 
 def _planted(found: Found, plant: float, seed: int) -> tuple[Found, Mapping[str, float]]:
-    """Some of the cells, drawn at random, and the slowdown of every second one."""
+    """The cells of a self-test, drawn at random, and the slowdown of every second one."""
     timed = [cell for cell in found.cells if cell.kind == "time"]
     chosen = random.Random(seed).sample(timed, min(SELF_TEST_CELLS, len(timed)))
     return replace(found, cells=tuple(chosen)), {cell.name: plant for cell in chosen[::2]}
 
 
 def _journals(prepared: Prepared, store: VersionStore, benchmarks: str) -> tuple[Journal, Journal | None]:
-    """The evidence on base and head, and that on past and head.
-
-    Args:
-        benchmarks: the digest of the benchmarks.
+    """The evidence on base and head, and the evidence on past and head.
 
     Raises:
-        BenchCoreError: if an earlier gate was to be resumed and there was none.
+        BenchCoreError: if an earlier gate should be resumed and there is none.
     """
     folder, key = store.folder / "evidence", _evidence_key(prepared, benchmarks)
     journal = Journal(folder / f"{key}.jsonl")
     if prepared.request.resume and not journal.path.exists():
-        raise BenchCoreError(
-            "there is nothing to resume: no gate on these two versions has been begun here. Leave --resume out."
-        )
+        raise BenchCoreError("there is nothing to resume: no gate on these two versions was begun here. Omit --resume.")
     if prepared.past is None:
         return journal, None
-    # Not that of a gate on past and head alone: the controls, which tell whether to believe it, would be elsewhere.
+    # A separate journal, not that of a gate on past and head alone, which has other controls.
     return journal, Journal(folder / f"{key}-{prepared.past.digest[:16]}.jsonl")
 
 
 def _evidence_key(prepared: Prepared, benchmarks: str) -> str:
-    """A name for what belongs together: the same content, measured in the same way, on the same machine."""
+    """A name for evidence on the same content, measured in the same way, on the same machine."""
     settings = prepared.settings
     parts = [
         prepared.base.digest,
@@ -383,8 +356,8 @@ def _evidence_key(prepared: Prepared, benchmarks: str) -> str:
         str(prepared.project.suite),
         PROTOCOL,
         settings.start,
-        prepared.request.plant and settings.seed,  # cells that are slowed down are no evidence on the versions
-        # On a CI service every job has another host name.
+        prepared.request.plant and settings.seed,  # slowed-down cells are no evidence on the versions
+        # Without the host name, which differs for every job of a CI service.
         sorted((name, value) for name, value in prepared.machine.items() if name != "machine"),
         sorted({f"{found.metadata['Name']} {found.version}" for found in distributions()}),
     ]

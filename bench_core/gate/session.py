@@ -1,4 +1,4 @@
-"""Measures what has been prepared, and looks into what was found."""
+"""Runs a prepared gate, and adds causes and instruction counts to its record."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from bench_core.gate.why.instructions import count
 from bench_core.records.gate import GateRecord, Instructions, Progress
 
 SHARE_OF_MEMORY = 0.9
-"""The part of the free memory that all workers may take together."""
+"""The share of the free memory that all workers together may allocate."""
 
 
 def measure(prepared: Prepared, show: Callable[[Progress], None]) -> GateRecord:
-    """Measure until all cells are decided or the time is up. After Ctrl-C, the record holds what is known by then.
+    """Measure until all cells are decided or the budget is used up. After Ctrl-C, the record holds what is known.
 
     Args:
-        show: is told now and then how far the gate is.
+        show: takes the progress from time to time.
     """
     work = prepared.work
     if work is None:
@@ -51,8 +51,8 @@ def explained(
 
     Args:
         record: what `measure` returned, or its `past`.
-        ratios: cell to its time, head over base.
-        say: is told what is being done.
+        ratios: the ratio of times, head over base, by cell.
+        say: takes a line on each step.
     """
     subjects = _subjects(prepared)
     if record.base != prepared.base and subjects.past is not None:
@@ -63,10 +63,10 @@ def explained(
 def counted(
     prepared: Prepared, record: GateRecord, ratios: Mapping[str, float], say: Callable[[str], None]
 ) -> GateRecord:
-    """The record, with the instructions of these cells; the arguments are those of `explained`.
+    """The record, with the instruction counts of these cells. For the arguments see `explained`.
 
     Raises:
-        BenchCoreError: if they cannot be counted here.
+        BenchCoreError: if instructions cannot be counted here.
     """
     found = count(_subjects(prepared), list(ratios), say)
     rows = []
@@ -80,18 +80,19 @@ def counted(
 
 
 def _subjects(prepared: Prepared) -> Subjects:
-    assert prepared.work is not None, "cells are looked into only after they have been measured"
+    assert prepared.work is not None, "cells are inspected only after they have been measured"
     return prepared.work.subjects
 
 
 def _measured(prepared: Prepared, work: Work, show: Callable[[Progress], None]) -> GateRecord:
+    memory = SHARE_OF_MEMORY * psutil.virtual_memory().available
     gate = Gate(
         work.subjects,
         work.found,
         prepared.settings,
         work.journal,
         timeout=prepared.request.timeout,
-        memory=None if work.found.on_accelerator else _memory(len(work.cores)),
+        memory=None if work.found.on_accelerator else int(memory / (2 * len(work.cores))),  # a lane has two workers
         cores=work.cores,
         plants=work.plants,
         past_journal=work.past_journal,
@@ -132,8 +133,3 @@ def _record(prepared: Prepared, **found: Any) -> GateRecord:
         seconds=clock.host() - prepared.began,
         **(nothing | found),
     )
-
-
-def _memory(lanes: int) -> int:
-    """Bytes that each worker may take; every lane has two."""
-    return int(SHARE_OF_MEMORY * psutil.virtual_memory().available / (2 * lanes))

@@ -3,9 +3,8 @@
 An accelerator works through a queue. The host's clock is right only if the queue is empty when a sample starts and when
 it ends (`bench_core.clock.draining`). The device's clock is a pair of events in the queue. If the device reaches the
 first event before the host has enqueued the calls, the span contains the host's launch gaps. So a device sample begins
-with a head start: work that keeps the device busy while the host enqueues. Afterwards it is checked that the head start
-was long enough. nvbench blocks the queue for the same reason. A blocking kernel deadlocks on a call that synchronizes,
-while a head start only runs out, and that is detected.
+with a head start: work that keeps the device busy while the host enqueues. Afterwards, a check shows whether the head
+start was long enough. nvbench blocks the queue instead, but a blocking kernel deadlocks on a call that synchronizes.
 
 Importing this module does not import torch.
 """
@@ -30,7 +29,7 @@ L2 = Literal["warm", "cold"]
 Operation = Literal["fill_", "copy_", "normal_"]
 
 SCRATCH_BYTES = 256 << 20
-"""Bytes that a flush overwrites: as many as triton's do_bench, and more than the largest L2 cache on the market."""
+"""The bytes that a flush overwrites: as many as triton's do_bench, and more than the largest L2 cache on the market."""
 
 MOST_CALLS = 256
 """The most calls of a device sample. A CUDA stream takes about 1,000 launches before the next one waits."""
@@ -40,7 +39,7 @@ MOST_FLUSHES = 256
 
 
 class Event(Protocol):
-    """A mark in the queue. The device notes when it reaches it."""
+    """A mark in the queue. The device records the time when it reaches it."""
 
     def record(self) -> None: ...
 
@@ -58,7 +57,7 @@ class DeviceState:
     Attributes:
         source: where the readings come from: ``nvidia-smi``, ``torch`` or ``nobody``.
         pstate: the performance state, e.g. ``P0``.
-        reasons: what holds the clocks back, in NVML's words; empty where nothing does.
+        reasons: what limits the clocks, in NVML's words; empty if nothing does.
     """
 
     source: str
@@ -88,15 +87,15 @@ class DeviceMemory:
 
 
 class Accelerator(Protocol):
-    """What timing needs of a device: a `TorchAccelerator`, or in tests `bench_core.testing.FakeAccelerator`."""
+    """A device that can be timed: a `TorchAccelerator`, or in tests `bench_core.testing.FakeAccelerator`."""
 
     @property
     def name(self) -> str:
-        """The model, as its maker names it."""
+        """The maker's name of the model."""
 
     @property
     def kind(self) -> str:
-        """Its name in torch and in the suite's `device` parameter, e.g. ``cuda``."""
+        """The device's name in torch and in the suite's `device` parameter, e.g. ``cuda``."""
 
     def synchronize(self) -> None:
         """Wait until the queue is empty."""
@@ -107,7 +106,7 @@ class Accelerator(Protocol):
         """Enqueue an overwrite of `SCRATCH_BYTES`, which evicts everything else from the L2 cache."""
 
     def job(self, operation: Operation, elements: int, times: int = 1) -> Call:
-        """A call that applies `operation` `times` times to a float32 weight, which this has touched."""
+        """A call that applies `operation` `times` times to a float32 weight, whose memory is already touched."""
 
     def memory(self) -> DeviceMemory: ...
 
@@ -115,13 +114,13 @@ class Accelerator(Protocol):
         """Return the unused memory of the caching allocator to the driver."""
 
     def allocations(self) -> int:
-        """How often the caching allocator has requested memory from the driver so far."""
+        """The number of times that the caching allocator has requested memory from the driver."""
 
     def facts(self) -> Mapping[str, str]:
         """Versions, and fixed properties of the device."""
 
     def state(self) -> DeviceState:
-        """Read the instruments. It may be called from another thread while the device works."""
+        """Read the instruments. Another thread may call this while the device works."""
 
 
 @dataclass(frozen=True)
@@ -132,9 +131,9 @@ class DeviceSample:
         number: calls in the span.
         seconds: device time of all calls.
         launch_seconds: host time to enqueue them, while the device was busy with the head start.
-        gapless: all calls of each span were in the queue before the device reached the first, so `seconds` has no
-            launch gap. It is False where a call itself waits for the device, or launches more than the queue takes.
-            `seconds` then includes these gaps.
+        gapless: whether all calls of each span were in the queue before the device reached the first, so that `seconds`
+            has no launch gap. It is False if a call itself waits for the device, or launches more than fits into the
+            queue. `seconds` then includes these gaps.
     """
 
     number: int
@@ -149,8 +148,8 @@ def device_sample(
     """Time `number` calls with the device's events.
 
     Args:
-        l2: ``warm``: one span around all calls, after one untimed call, so each call finds the L2 cache as the previous
-            one left it. ``cold``: a span around each call, after a flush, as in triton's do_bench.
+        l2: ``warm``: one span around all calls, after one untimed call, so that each call finds the L2 cache as the
+            previous call left it. ``cold``: a span around each call, after a flush, as in triton's do_bench.
         head_start: flushes before each span, at least 1.
         clock: the host's clock for `launch_seconds`. It must not synchronize.
     """
@@ -173,7 +172,7 @@ def device_sample(
 
 
 def seconds_of_flush(accelerator: Accelerator) -> float:
-    """The device time of one flush."""
+    """The device time of one flush, in seconds."""
     start, end = accelerator.event(), accelerator.event()
     accelerator.synchronize()
     accelerator.flush()  # the head start
@@ -194,17 +193,15 @@ class SamplePlan:
 
 
 def plan(accelerator: Accelerator, call: Call, *, span: float, flush_seconds: float, clock: Clock) -> SamplePlan:
-    """Find a warm device sample that lasts `span` seconds without gaps. The calls of this search are the warm-up.
-
-    The number of calls is halved until the sample is gapless. A call that waits for the device, or launches more than
-    the queue takes, has gaps even alone, and gets one call per sample.
-    """
+    """Find a warm device sample that lasts `span` seconds without gaps. The calls of this search are the warm-up. The
+    number of calls is halved until the sample is gapless. If a single call has gaps, because it waits for the device or
+    launches more than fits into the queue, a sample has one call."""
     call()
     first = device_sample(accelerator, call, 1, l2="warm", head_start=1, clock=clock)
     wanted = math.ceil(span / first.seconds) if first.seconds > 0 else MOST_CALLS
     number = max(1, min(MOST_CALLS, wanted))
     while True:
-        # The timed calls and the untimed one, and half as much again, since launches vary.
+        # For the timed calls and the untimed one, and 50 % more, since launches vary.
         needed = 1.5 * first.launch_seconds * (number + 1)
         head_start = min(MOST_FLUSHES, 1 + math.ceil(needed / flush_seconds))
         sample = device_sample(accelerator, call, number, l2="warm", head_start=head_start, clock=clock)
@@ -215,12 +212,7 @@ def plan(accelerator: Accelerator, call: Call, *, span: float, flush_seconds: fl
 
 @dataclass(frozen=True)
 class OtherTimer:
-    """Another tool that times a call.
-
-    Attributes:
-        seconds: measures a call, in seconds.
-        reason: why it cannot be used; empty if it can.
-    """
+    """Another tool that times a call. `reason` is why it cannot be used; "" if it can."""
 
     name: str
     clock: Literal["host", "device"]
@@ -230,15 +222,12 @@ class OtherTimer:
 
 
 def other_timers(span: float) -> tuple[OtherTimer, ...]:
-    """torch's benchmark timer and triton's do_bench.
-
-    Args:
-        span: seconds that each measures at a time.
+    """torch's benchmark timer and triton's do_bench. Each measurement takes about `span` seconds.
 
     The timer reads the host's clock around blocks of calls and synchronizes at both ends, so the L2 cache is warm.
     do_bench flushes the L2 cache before each call, puts events around the call, enqueues all and waits once. Its mean
-    is used instead of its median: events have a resolution of 0.5 us, so spans of 10 us come in steps of 5 %, which a
-    mean averages out.
+    is used instead of its median: events have a resolution of 0.5 us, which is 5 % of 10 us, and a mean averages this
+    out.
     """
 
     def timer(call: Call) -> float:
@@ -294,25 +283,14 @@ def ask_nvidia_smi(arguments: Sequence[str]) -> str | None:
 
 
 _FIELDS = (
-    "driver_version",
-    "pstate",
-    "clocks.sm",
-    "clocks.mem",
-    "clocks.max.sm",
-    "clocks.max.mem",
-    "power.draw",
-    "power.limit",
-    "temperature.gpu",
+    *("driver_version", "pstate", "clocks.sm", "clocks.mem", "clocks.max.sm", "clocks.max.mem"),
+    *("power.draw", "power.limit", "temperature.gpu"),
 )
 
 
 def nvidia_state(uuid: str, ask: Ask = ask_nvidia_smi) -> DeviceState | None:
-    """The readings of nvidia-smi for a GPU, or None without any.
-
-    Args:
-        uuid: torch's UUID, without the leading ``GPU-``. An index is ambiguous: nvidia-smi counts all GPUs of the
-            machine, and torch only the visible ones.
-    """
+    """The readings of nvidia-smi for a GPU, or None without any. `uuid` is torch's UUID, without the leading ``GPU-``.
+    An index would be ambiguous: nvidia-smi counts all GPUs of the machine, torch only the visible ones."""
     row = _row(uuid, _FIELDS, ask)
     if row is None:
         return None
@@ -324,7 +302,7 @@ def nvidia_state(uuid: str, ask: Ask = ask_nvidia_smi) -> DeviceState | None:
 
 
 def _reasons(uuid: str, ask: Ask) -> tuple[str, ...] | None:
-    # A query of its own: nvidia-smi rejects a query with an unknown field, and driver 535 renamed this field.
+    # A separate query, since nvidia-smi rejects a query with an unknown field, and driver 535 renamed this field.
     for name in ("clocks_event_reasons.active", "clocks_throttle_reasons.active"):
         row = _row(uuid, (name,), ask)
         if row is not None:
@@ -365,11 +343,8 @@ class TorchEvent:
 
 
 class TorchAccelerator:
-    """The current device of torch's accelerator.
-
-    Args:
-        kind: ``cuda``, ``xpu`` or ``mps``. It must be available (see `open_accelerator`).
-    """
+    """The current device of torch's accelerator: ``cuda``, ``xpu`` or ``mps``, which must be available (see
+    `open_accelerator`)."""
 
     def __init__(self, kind: str) -> None:
         import torch
@@ -443,8 +418,8 @@ class TorchAccelerator:
         return DeviceState(source, sm_mhz=clock, celsius=heat)
 
     def _instrument(self, name: str) -> float | None:
-        """A reading of torch's own, which needs pynvml or amdsmi. torch's power_draw is not used, since its unit
-        differs between makers."""
+        """One of torch's readings, which need pynvml or amdsmi. torch's power_draw is not used, since its unit differs
+        between makers."""
         try:
             return float(getattr(self._module, name)())
         except Exception:  # noqa: BLE001 - a missing package, library, driver or permission, each with another error
@@ -470,13 +445,13 @@ def _installed(package: str) -> str | None:
 
 
 def open_accelerator(device: str | None = None) -> TorchAccelerator:
-    """The accelerator that torch finds here.
+    """The accelerator that torch finds on this machine.
 
     Args:
         device: the kind of accelerator; None for any.
 
     Raises:
-        BenchCoreError: if there is none. It says what torch was built for and what to do.
+        BenchCoreError: if there is none.
     """
     import torch
 

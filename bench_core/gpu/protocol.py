@@ -1,7 +1,5 @@
-"""`make gpu`: time the cells of the quick profile on an accelerator, with the host's clock and with the device's.
-
-Importing this module does not import torch.
-"""
+"""`make gpu`: times the cells of the quick profile on an accelerator, with the host's clock and with the device's.
+Importing this module does not import torch."""
 
 from __future__ import annotations
 
@@ -50,16 +48,15 @@ from bench_core.timing.sampling import choose_number, no_garbage_collection, tim
 
 
 def quick_cells(suite: SuiteDirectory, kind: str, pattern: str | None = None) -> tuple[Cell, ...]:
-    """The timed cells on `kind` that the quick profile would keep if its device were `kind`.
-
-    The quick profile of the classes has only the CPU, so that `make bench` takes about a minute.
+    """The timed cells of the quick profile, but on `kind` instead of the CPU, to which the quick profile is restricted
+    so that `make bench` takes about a minute.
 
     Raises:
         BenchCoreError: if there is no such cell.
     """
 
     def kept(cell: Cell) -> bool:
-        # Values are compared, not asv's texts of them: asv prints a plain "cuda" of another suite with quotes.
+        # Compare values, not asv's texts: asv prints a plain string of another suite with quotes.
         values = {name: str(value) for name, value in zip(cell.params, cell.values, strict=True)}
         quick = getattr(cell.owner, "quick", {})
         return (
@@ -77,15 +74,15 @@ def quick_cells(suite: SuiteDirectory, kind: str, pattern: str | None = None) ->
     cells = tuple(cell for cell in found if kept(cell))
     if not cells:
         raise BenchCoreError(
-            f"none of the {len(found)} selected cells is timed on {kind} in the quick profile; "
-            "`bench-core list` prints the cells with their devices."
+            f"none of the {len(found)} selected cells is timed on {kind} in the quick profile. `bench-core list` "
+            "prints the cells with their devices."
         )
     return cells
 
 
 @dataclass
 class _Bench:
-    """What every measurement needs: the device, the host's clock with and without draining, and the settings."""
+    """The device, the host's clock with and without draining, and the settings."""
 
     accelerator: Accelerator
     clock: Clock
@@ -119,8 +116,8 @@ def measurements(
     Args:
         cells: see `quick_cells`.
         others: the timers to compare with, see `other_timers`.
-        clock: the host's clock. It does not synchronize.
-        progress: gets a line before each step.
+        clock: the host's clock. It must not synchronize.
+        progress: takes a line before each step.
     """
     progress(f"warming up {accelerator.name}")
     keep_busy(accelerator, settings.warm_up, clock)
@@ -163,7 +160,7 @@ def keep_busy(accelerator: Accelerator, seconds: float, clock: Clock) -> None:
 
 
 def state_at_work(accelerator: Accelerator) -> DeviceState:
-    """The state of the device while it works. An idle device has idle clocks, and no reason that holds them back."""
+    """The state of the device while it works. An idle device would report its idle clocks."""
     with ThreadPoolExecutor(1) as threads:
         asked = threads.submit(accelerator.state)
         while True:
@@ -186,7 +183,7 @@ def _yardstick(bench: _Bench, operation: Operation) -> Yardstick:
 
 
 def _targets() -> Iterator[tuple[Operation, float]]:
-    """Six jobs from 10 us to 10 ms in equal ratios, limited by memory and by arithmetic alternately."""
+    """Six jobs from 10 us to 10 ms in equal ratios, alternately limited by memory and by arithmetic."""
     operations: tuple[Operation, ...] = ("fill_", "normal_")
     for step in range(6):
         yield operations[step % 2], 1e-5 * 1000 ** (step / 5)
@@ -195,13 +192,13 @@ def _targets() -> Iterator[tuple[Operation, float]]:
 def _agreements(
     bench: _Bench, operation: Operation, target: float, others: Sequence[OtherTimer]
 ) -> tuple[TimerComparison, ...]:
-    """A job of about `target` seconds, timed by us and by each of the others."""
+    """Time a job of about `target` seconds with our timer and with each of the others."""
     name, call = sized_job(bench, operation, target)
     span = bench.settings.agreement_span
     number = choose_number(call, bench.drained, span / 5)
     warm = bench.plan(call, bench.settings.device_span)
     single = bench.device(call, warm, "warm").seconds / warm.number
-    # As many single calls as do_bench makes in that span, each with a flush.
+    # As many single calls, each with a flush, as do_bench makes in this span.
     cold = SamplePlan(max(1, int(span / (single + bench.flush_seconds))), head_start=1)
 
     def host() -> float:
@@ -218,7 +215,7 @@ def _agreements(
 
 
 def _in_turn(job: str, rival: OtherTimer, ours: Callable[[], float], call: Call, rounds: int) -> TimerComparison:
-    """Both times in each round, in a random order."""
+    """Measure both times in each round, in random order."""
     blank = TimerComparison(job, rival.name, rival.clock, rival.l2, reason=rival.reason)
     if rival.reason:
         return blank
@@ -238,7 +235,7 @@ def _in_turn(job: str, rival: OtherTimer, ours: Callable[[], float], call: Call,
 
 
 def sized_job(bench: _Bench, operation: Operation, target: float) -> tuple[str, Call]:
-    """The name of a call of about `target` device seconds, and the call. Above 256 MiB it repeats the operation."""
+    """A call of about `target` device seconds, preceded by its name. Above 256 MiB it repeats the operation."""
     most = min(1 << 26, bench.accelerator.memory().free // 16 // 4)
     elements, times = 1 << 12, 1
     while True:
@@ -256,7 +253,7 @@ def sized_job(bench: _Bench, operation: Operation, target: float) -> tuple[str, 
 
 
 def _time_cell(bench: _Bench, cell: Cell) -> CellTimes | NotTimed:
-    bench.accelerator.release()  # so that the cell sees unused cached memory as free
+    bench.accelerator.release()  # so that unused cached memory counts as free
     try:
         reason = cell.why_not
         if reason is not None:
@@ -273,7 +270,7 @@ def _time_cell(bench: _Bench, cell: Cell) -> CellTimes | NotTimed:
 
 
 def _time_open_cell(bench: _Bench, opened: OpenCell) -> CellTimes:
-    """Samples of both clocks in turn. Objects are prepared outside the timed spans."""
+    """Take samples of both clocks in turn. Objects are prepared outside the timed spans."""
     call, once = opened.call, opened.number == 1
     if once:
         call()  # does what torch does once per process
@@ -320,7 +317,7 @@ def _time_open_cell(bench: _Bench, opened: OpenCell) -> CellTimes:
 
 
 def traffic_of(cell: Cell) -> tuple[int | None, str | None]:
-    """The bytes that `bench_core.suite.traffic` declares for a call, and the operation of their yardstick."""
+    """The bytes that `bench_core.suite.traffic` declares for a call, and the operation of the yardstick."""
     method = getattr(cell.owner, cell.benchmark.rsplit(".", 1)[-1], None)
     reads, writes = (getattr(method, f"weight_{way}", 0) for way in ("reads", "writes"))
     values = {name: str(value) for name, value in zip(cell.params, cell.values, strict=True)}
@@ -330,9 +327,6 @@ def traffic_of(cell: Cell) -> tuple[int | None, str | None]:
 
     item = dtype_of(values.get("dtype", "float32")).itemsize
     return (reads + writes) * elements(values["size"]) * item, "copy_" if reads else "fill_"
-
-
-# The command
 
 
 def run_gpu(
@@ -352,8 +346,8 @@ def run_gpu(
         results_dir: asv's results folder. The record goes to its ``gpu/``.
         date: for the record and the file's name, e.g. ``2026-01-31T1405``.
         device: the kind of accelerator; None for any.
-        pattern: selects cells, as `asv run --bench` does.
-        progress: gets a line before each step.
+        pattern: selects cells, as in `asv run --bench`.
+        progress: takes a line before each step.
 
     Returns:
         The run and its file. After Ctrl-C the run is incomplete, and `finished` is False.

@@ -1,8 +1,8 @@
 """The record of `bench-core gpu`, and its file.
 
-A record holds raw samples. Everything else is computed from them when it is read. It is stored as lines of JSON, not
-as one ``.json`` file: asv takes every ``*.json`` under its `results_dir` for one of its own, and `asv publish` warns
-about a folder of them without a ``machine.json``.
+A record contains raw samples, from which everything else is computed on reading. It is stored as lines of JSON, not as
+a ``.json`` file: asv reads every ``*.json`` under its `results_dir`, and `asv publish` warns about a folder of them
+without a ``machine.json``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ AGREES_WITHIN = (0.98, 1.02)
 """Two timers agree if the interval of the ratio of their times lies between these ends."""
 
 FEWEST_ROUNDS = 6
-"""Rounds of a cell, at least. A 95 % interval of a median needs six samples."""
+"""The fewest rounds of a cell. A 95 % interval of a median needs six samples."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Settings:
     """How long a run measures.
 
     Attributes:
-        rounds: samples of each clock per cell. There are fewer, but at least `FEWEST_ROUNDS`, if `cell_seconds` run
-        out. host_span: seconds of a host sample, at least. Draining the queue takes about 10 us, 0.2 % of it.
+        rounds: samples of each clock per cell; fewer, but at least `FEWEST_ROUNDS`, if `cell_seconds` run out.
+        host_span: the least seconds of a host sample. Draining the queue takes about 10 us, 0.2 % of it.
         device_span: seconds of device work in a device sample. An event has a resolution of 0.5 us, 0.05 % of it.
         cell_seconds: host seconds after which a cell gets no more rounds.
         agreement_rounds: rounds of the comparison with other timers.
@@ -69,10 +69,10 @@ class CellTimes:
         host: seconds on the host's clock, with an empty queue at both ends.
         device: seconds on the device's clock.
         launch: seconds in which the host enqueued the calls of the device samples without waiting.
-        gapless: no device sample has a launch gap (see `DeviceSample`).
-        l2: the state of the L2 cache in the device samples. It is cold where each call needs a fresh object.
+        gapless: whether no device sample has a launch gap (see `DeviceSample`).
+        l2: the state of the L2 cache in the device samples. It is cold if each call needs a fresh object.
         allocations: requests of the caching allocator to the driver within samples; 0 means that it was warm.
-        moved_bytes: bytes that a call must move, where the suite declares them.
+        moved_bytes: bytes that a call must move, if the suite declares them.
         yardstick: the operation whose bandwidth limits the call.
     """
 
@@ -100,12 +100,9 @@ class CellTimes:
 
     @property
     def bound(self) -> Bound:
-        """What limits a long sequence of such calls.
-
-        ``launch``: enqueueing a call takes longer than its work, so the device idles, and the host time is the launch
-        time. ``device``: the work takes longer. ``even``: the intervals of the two overlap. ``waits``: the samples are
-        not gapless, so the device time includes gaps.
-        """
+        """What limits a long sequence of such calls. ``launch``: enqueueing a call takes longer than its work, so the
+        device idles. ``device``: the work takes longer. ``even``: the intervals of the two overlap. ``waits``: the
+        samples are not gapless, so the device time includes gaps."""
         if not self.gapless:
             return "waits"
         launch, device = self.launch_seconds, self.device_seconds
@@ -115,7 +112,7 @@ class CellTimes:
 
     @property
     def bandwidth(self) -> float | None:
-        """Bytes per second of device time; None where no bytes are declared."""
+        """Bytes per second of device time; None if no bytes are declared."""
         middle = self.device_seconds.middle
         return self.moved_bytes / middle if self.moved_bytes is not None and middle > 0 else None
 
@@ -143,7 +140,7 @@ class Yardstick:
 
     @property
     def drift(self) -> float | None:
-        """The median time at the end over the one at the start. If it is not 1, the device changed its speed."""
+        """The median time at the end over that at the start. If it is not 1, the device changed its speed."""
         if self.after is None:
             return None
         return statistics.median(self.after.per_call) / statistics.median(self.before.per_call)
@@ -154,13 +151,12 @@ class TimerComparison:
     """Our time of one job and that of another timer, measured in turn.
 
     Attributes:
-        job: what was timed.
         rival: the other timer.
         clock: ``host`` or ``device``.
         l2: the state of the L2 cache, the same for both.
-        ours: our seconds per call, one value a round.
+        ours: our seconds per call, one value per round.
         theirs: the other timer's seconds per call, in the same rounds.
-        reason: why there is no comparison; empty if there is one.
+        reason: why there is no comparison; "" if there is one.
     """
 
     job: str
@@ -178,7 +174,7 @@ class TimerComparison:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the interval of the ratio lies within `AGREES_WITHIN`, outside, or across one of its ends."""
+        """Whether the interval of the ratio is inside `AGREES_WITHIN`, outside, or includes one of its ends."""
         if self.reason or not self.ours:
             return "not compared"
         ratio, (low, high) = self.ratio, AGREES_WITHIN
@@ -189,11 +185,7 @@ class TimerComparison:
 
 @dataclass(frozen=True)
 class NotTimed:
-    """A cell that has no time.
-
-    Attributes:
-        failed: its check or its operation failed. Otherwise it cannot run here.
-    """
+    """A cell without a time: its check or its operation `failed`, or else it cannot run here."""
 
     name: str
     reason: str
@@ -202,16 +194,14 @@ class NotTimed:
 
 @dataclass(frozen=True)
 class GpuRun:
-    """One run, as far as it has got.
+    """A run, possibly unfinished.
 
     Attributes:
-        device: the model, as its maker names it.
-        kind: torch's name for it.
-        date: given by the caller.
+        device: the maker's name of the model.
+        kind: torch's name of the device, e.g. ``cuda``.
         facts: versions and fixed properties.
         before: the state of the working device at the start.
         after: the state of the working device at the end; None before.
-        finished: whether the run reached its end.
     """
 
     device: str
@@ -234,7 +224,7 @@ def file_name(device: str, date: str) -> str:
 
 
 TABLES = ("yardsticks", "agreements", "cells", "not_timed")
-"""The parts of a run that are stored with a line for each of their rows."""
+"""The parts of a run that are stored with one line per row."""
 
 
 def write(run: GpuRun, path: Path) -> None:
@@ -249,7 +239,7 @@ def read(path: Path) -> GpuRun:
     """Read a record.
 
     Raises:
-        BenchCoreError: if it cannot be read, or was written by another schema.
+        BenchCoreError: if it cannot be read, or has another schema.
     """
     try:
         lines = [json.loads(line) for line in path.read_text().splitlines()]

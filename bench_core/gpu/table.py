@@ -1,4 +1,4 @@
-"""The record of a GPU run as tables: what limits each cell, whether the timers agree, and the state of the device."""
+"""Shows the record of a GPU run: what limits each cell, whether the timers agree, and the state of the device."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench_core.gpu.accelerator import DeviceState
 from bench_core.gpu.record import AGREES_WITHIN, CellTimes, GpuRun, TimerComparison, Yardstick
 
 DRIFT = 0.02
-"""The relative change of speed or clock from the start to the end of a run that gets a warning."""
+"""A relative change of speed or clock above this, from the start to the end of a run, gets a warning."""
 
 _BOUND_STYLES = {"launch": "yellow", "waits": "magenta", "device": "green", "even": ""}
 _VERDICT_STYLES = {"agrees": "green", "differs": "red", "undecided": "yellow", "not compared": "dim"}
@@ -78,15 +78,11 @@ def comparison(run: GpuRun) -> Table:
     for rival, group in itertools.groupby(sorted(run.agreements, key=lambda row: row.rival), key=lambda row: row.rival):
         rows = list(group)
         table.add_row(Text(rival, style="cyan"))
-        for row in sorted(rows, key=_length):
+        for row in sorted(rows, key=lambda row: min(row.ours, default=0.0)):
             table.add_row(*_comparison_row(row))
         if any(row.verdict != "not compared" for row in rows):
             table.add_row(*[""] * 7, Text(tally(rows), style="dim"))
     return table
-
-
-def _length(row: TimerComparison) -> float:
-    return min(row.ours, default=0.0)
 
 
 def _comparison_row(row: TimerComparison) -> Iterator[Text | str]:
@@ -113,10 +109,12 @@ def machine(run: GpuRun) -> Table:
     title = f"{run.device} ({run.kind}), {run.date}" + ("" if run.finished else ", interrupted")
     table = tables.terminal("lll", ["", "at the start", "at the end"], title=title)
     for name in sorted(run.facts):
-        table.add_row(name.replace("_", " "), _fact(name, run.facts[name]), "")
+        fact = run.facts[name]
+        table.add_row(name.replace("_", " "), units.size(int(fact)) if name.endswith("_bytes") else fact, "")
     for stick in run.yardsticks:
         pair = [_reached(stick, "before"), _reached(stick, "after")]
-        table.add_row(f"{stick.operation} of {units.size(_weight(stick))}, GB/s", *pair)
+        weight = stick.moved_bytes / (2 if stick.operation == "copy_" else 1)
+        table.add_row(f"{stick.operation} of {units.size(weight)}, GB/s", *pair)
     rows = (
         ("state read by", run.before.source, after.source),
         ("driver", run.before.driver, after.driver),
@@ -141,7 +139,7 @@ def machine(run: GpuRun) -> Table:
 
 
 def warnings(run: GpuRun) -> tuple[str, ...]:
-    """What a reader of the times must know. Each warning has its numbers and the next step."""
+    """Warnings about the times, with numbers and the next step."""
     return tuple(_warnings(run))
 
 
@@ -205,20 +203,12 @@ def _counted(names: list[str], noun: str, what: str) -> Iterator[str]:
         yield f"{units.plural(len(names), noun)} {what}: {shown}."
 
 
-def _weight(stick: Yardstick) -> float:
-    return stick.moved_bytes / (2 if stick.operation == "copy_" else 1)
-
-
 def _reached(stick: Yardstick, when: str) -> str:
     samples = stick.before if when == "before" else stick.after
     if samples is None:
         return ""
     times = sorted(samples.per_call)
     return units.bandwidth(stick.moved_bytes / times[len(times) // 2])
-
-
-def _fact(name: str, value: str) -> str:
-    return units.size(int(value)) if name.endswith("_bytes") else value
 
 
 def _of(value: float | None, most: float | None = None) -> str:

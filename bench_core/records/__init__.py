@@ -1,1 +1,1 @@
-"""The records that travel between the parts: frozen, typed, and free of behaviour that needs the others."""
+"""The records that the other packages exchange: frozen, typed, and without logic that needs those packages."""

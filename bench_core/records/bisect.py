@@ -10,20 +10,17 @@ from bench_core.records.gate import GateSettings
 from bench_core.records.run import Interval
 
 BisectVerdict = Literal["good", "bad", "skipped"]
-"""The side of the change that a commit is on: ``good``, it is as fast as the good end; ``bad``, as slow as the bad end;
-``skipped``, its side is not known."""
+"""The side of the change: ``good``, as fast as the good end; ``bad``, as slow as the bad end; ``skipped``, unknown."""
 
 
 @dataclass(frozen=True)
 class BisectStep:
-    """What a search found out about one commit.
+    """The result for one commit.
 
     Attributes:
-        commit: the commit.
-        verdict: its side of the change.
         reason: the reason for the verdict, in words.
         ratio: its time over that of the good end; None if it was not measured.
-        pairs: the number of pairs that the ratio rests on, those of earlier searches included.
+        pairs: the number of pairs behind the ratio, those of earlier searches included.
         seconds: the time that the step took, building included.
     """
 
@@ -41,13 +38,13 @@ class Bisection:
 
     Attributes:
         cell: the name of the cell.
-        good: the end that is fast.
+        good: the good end.
         ends: the bad end, compared with the good end.
-        steps: the commits that were tested, in the order of the tests.
-        culprits: the first bad commit, last. Before it, oldest first, commits that could not be tested and may be the
-            first bad one.
-        seconds: the time that the search took, everything included.
-        settings: those by which the commits between the ends were told apart.
+        steps: the commits that were tested, in this order.
+        culprits: commits that could not be tested and may be the first bad one, oldest first; then the first commit
+            that is known to be bad.
+        seconds: the time that the whole search took.
+        settings: the settings with which the commits between the ends were judged.
     """
 
     cell: str

@@ -1,4 +1,4 @@
-"""A commit as git's log shows it."""
+"""A commit in git's log."""
 
 from __future__ import annotations
 
@@ -7,14 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class LoggedCommit:
-    """A commit as git's log shows it.
-
-    Attributes:
-        hash: the full hash.
-        subject: the first line of the message.
-        author: the name of the author.
-        date: the author's date, ISO 8601.
-    """
+    """A commit in git's log, with the full hash, the first line of the message, the author's name, and the author's
+    date in ISO 8601."""
 
     hash: str
     subject: str

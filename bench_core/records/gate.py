@@ -1,4 +1,4 @@
-"""A gate: what it is asked for, what it measures, and its verdict."""
+"""The records of a gate: settings, evidence and verdict."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def other_side(side: Side) -> Side:
 
 @dataclass(frozen=True)
 class GateSettings:
-    """The settings of a gate. Together with the effects they decide its verdict.
+    """The settings of a gate. Together with the effects they determine its verdict.
 
     Attributes:
         noise_floor: relative effects up to this size are ignored; 0.01 is 1 %.
@@ -39,8 +39,8 @@ class GateSettings:
         pattern: the regular expression that chose the cells, or None.
         profile: ``"quick"`` or ``"full"``.
         start: how workers start: ``"fork"`` or ``"spawn"``.
-        family: the number of timed cells that share the error rate: the largest number in any gate with a part of this
-            evidence. 0 stands for the number of timed cells in the record.
+        family: the number of timed cells that share the error rate: the largest number in any gate that measured a part
+            of this evidence. 0 stands for the number of timed cells in the record.
     """
 
     noise_floor: float = 0.01
@@ -84,10 +84,10 @@ class Effect:
 
 @dataclass(frozen=True)
 class CellEvidence:
-    """Everything that a gate measured of one cell.
+    """All that a gate measured of one cell.
 
     Attributes:
-        name, benchmark, params, kind: as in `bench_core.timing.cells.Cell`.
+        name, benchmark, params, kind: see `bench_core.timing.cells.Cell`.
         unit: ``seconds``, ``bytes``, or the unit of a tracked value.
         effects: one for each pair, in the order of their arrival.
         spent: the seconds that measuring the cell took.
@@ -110,7 +110,7 @@ class CellEvidence:
         return self.benchmark.split(".", 1)[0]
 
     def median(self, side: Side) -> float:
-        """The median over the pairs of one side's time of a call, or value; NaN without pairs, or if one is NaN."""
+        """The median over the pairs of one side's time or value; NaN without pairs, or if one is NaN."""
         values = [getattr(effect, side) for effect in self.effects]
         return math.nan if not values or any(map(math.isnan, values)) else statistics.median(values)
 
@@ -122,12 +122,12 @@ class Judgement:
     Attributes:
         ratio: head over base: the median of the effects with its interval. All intervals of the gate hold together
             with the confidence.
-        verdict: see `VerdictName`.
         reason: the reason in words; "" if the verdict needs none.
         detectable: the smallest slowdown that would have been a regression, as a ratio less 1; inf if none would.
         unit: ``pair``, or ``parent`` if the pairs of one parent process are too alike to count separately.
         likeness: the intra-parent correlation of the effects; NaN if it cannot be computed.
-        decided: no further pairs are needed. A pair that another lane has begun still counts, and may undo it.
+        decided: whether no further pairs are needed. A pair that another lane has begun still counts, and may change
+            this.
     """
 
     ratio: Interval
@@ -140,7 +140,7 @@ class Judgement:
 
     @property
     def differs(self) -> bool:
-        """Head was found to differ from base; for a control, base from itself."""
+        """Whether a difference was found."""
         return self.verdict in ("regression", "improvement")
 
 
@@ -258,9 +258,9 @@ class GateRecord:
         seconds: how long the gate took.
         cells: the evidence.
         controls: the evidence of base against base, for some of the cells.
-        left_out: cells that could not be compared: name to reason.
+        left_out: the reasons why cells could not be compared, by name.
         identical: why nothing had to be measured; "" if something was.
-        interrupted: the gate was ended by Ctrl-C.
+        interrupted: whether Ctrl-C ended the gate.
         resumed: the number of pairs that were taken over from earlier gates on the same versions.
         first_pair: the number of the first pair that this gate measured. Pairs with lower numbers were taken over.
         causes: with ``--explain``, why the cells that are regressions are slower. If only all cells together are a
@@ -303,7 +303,8 @@ class GateVerdict:
         reason: the verdict in one sentence.
         cells, controls: the record's evidence with its judgements, in the same order.
         suite: the judgement of all timed cells together; None if there are too few.
-        control_differs: a control found a difference between base and itself, so no regression can be believed.
+        control_differs: whether a control found a difference between base and itself, so that no regression can be
+            believed.
         noise: what disturbed the effects.
         past: what follows from the record's `past`. A regression there is a regression of the gate.
     """
@@ -320,7 +321,7 @@ class GateVerdict:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a running gate stands.
+    """The progress of a running gate.
 
     Attributes:
         pairs, parents: the numbers measured so far.

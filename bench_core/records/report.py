@@ -14,7 +14,7 @@ from bench_core.records.run import Interval, LeftOut
 
 @dataclass(frozen=True)
 class RunKey:
-    """The key of a run. Cells with the same key were measured together.
+    """Identifies a run. Cells with the same key were measured together.
 
     Attributes:
         file: the name of the result file, which holds all runs of one commit in one environment.
@@ -45,13 +45,13 @@ class Measured:
 
 @dataclass(frozen=True)
 class Subject:
-    """One machine with one environment, of commits or outside the history: a column of the report.
+    """One machine with one environment: a column of the report. Results without a commit have their own column.
 
     Attributes:
         name: a short name, unique in the report, e.g. ``epyc-2core, torch 2.13.0+cpu``.
         machine: asv's name of the machine.
         description: asv's description of the machine, and the versions of the installed packages.
-        caches: cache to bytes, the smallest first, e.g. ``{"L1d": 32768}``; empty if they were not stored.
+        caches: the sizes of the caches in bytes, the smallest first, e.g. ``{"L1d": 32768}``; empty if not stored.
         cells: the cells by name.
         failed: cells without a value because they failed.
     """
@@ -122,13 +122,13 @@ class Limit:
     Attributes:
         bound: what limits the cell at best.
         achieved, ceiling: bytes per second, numbers per second, or (interpreter) items per second.
-        share: achieved over ceiling, from both intervals. Above 1 the cell does better than the yardstick. The ends are
+        share: achieved over ceiling, from both intervals. Above 1 the cell is better than the yardstick. The ends are
             unknown if the cell and its yardsticks were measured in two runs, or if the yardsticks do not cover the
             cell's size: it is outside their sizes, or a cache ends between them.
-        yardsticks: the cell, or the two cells of neighbouring sizes, that the ceiling was measured with.
+        yardsticks: the cell, or the two cells of neighbouring sizes, whose time gives the ceiling.
         level: where the data are, e.g. ``L2`` or ``memory``; "" if the caches are unknown or do not matter.
-        to_gain: the seconds per call between the cell and its ceiling; 0 at the ceiling and above. For the interpreter
-            it is always 0, because its ceiling is an empty loop, which no job can be.
+        to_gain: the seconds per call that the cell would gain at its ceiling; 0 at the ceiling and above. It is always
+            0 for the interpreter, whose ceiling, an empty loop, no job can reach.
     """
 
     subject: str
@@ -174,7 +174,7 @@ class Growth:
         bend: the n where the cost of a further element changes; None for a straight law.
         each_beyond: the seconds for each element beyond the bend; equal to `each` without a bend.
         exponent: the local slope of log time over log n at the largest n: 1 is linear, 2 quadratic.
-        follows: whether the points follow the law. If not, `exponent` says more than `fixed` and `each`.
+        follows: whether the points follow the law. If not, use `exponent` instead of `fixed` and `each`.
         sentence: the law in words.
     """
 
@@ -196,7 +196,7 @@ class Rival:
     Attributes:
         ratio: its value over that of the best way to do the same job; exactly 1 for the best way itself.
         tied: whether no difference from the best way could be shown.
-        unties: whether it leaves tied parameters untied, and so does less.
+        unties: whether it leaves tied parameters untied, and so does less work.
     """
 
     name: str
@@ -225,7 +225,7 @@ class Job:
         axis: the parameter that differs between the rankings; "" if there is only one.
         rankings: one for each value of the axis, in its order.
         flips: where the best way changes, in words: ``data up to 64x64, no_grad from 256x256``; () if it does not.
-        advice: one sentence, never stronger than the intervals allow.
+        advice: one sentence that claims no more than the intervals allow.
     """
 
     subject: str
@@ -243,9 +243,10 @@ class Crossing:
     """Two values of a parameter, compared along an axis: cpu and cuda, float32 and bfloat16, 1 and all threads.
 
     Attributes:
-        parameter, first, second: the parameter and its two values, e.g. ``device``, ``cpu``, ``cuda``.
+        parameter: the parameter, e.g. ``device``.
+        first, second: its two values, e.g. ``cpu`` and ``cuda``.
         fixed: the other parameters.
-        ratios: for each point of the axis its label, its n, and the ratio second over first.
+        ratios: for each point of the axis its label, its n, and the ratio of the second value to the first.
         crossings: each n where the faster value changes, in order; () if one value is faster at every size.
         sentence: the result in words.
     """
@@ -267,11 +268,11 @@ class Moment:
     """A commit on the axis of the history.
 
     Attributes:
-        commit: the commit. Subject and author are "" if git does not know it.
+        commit: subject and author are "" if git does not know the commit.
         link: the address of its page; "" if there is none.
         torch: the version of torch.
         upgraded: the version that torch was upgraded from at this commit; "" if it was not upgraded.
-        verdicts: the gates whose head is this commit: (name of base, verdict, reason).
+        verdicts: (name of base, verdict, reason) of each gate whose head is this commit.
     """
 
     commit: LoggedCommit
@@ -311,12 +312,7 @@ class Track:
 
 @dataclass(frozen=True)
 class Apart:
-    """A gate whose head is no commit, but a working tree or an install.
-
-    Attributes:
-        date: when the gate began, ISO 8601, UTC.
-        base, head: the names of the two versions.
-    """
+    """A gate whose head is no commit, but a working tree or an install. `date` is when it began, ISO 8601, UTC."""
 
     date: str
     base: str
@@ -330,7 +326,7 @@ class History:
     """A machine's cells over the commits that it has measured or judged in a gate, the oldest first.
 
     Attributes:
-        method: how change points are found, how many of them may be false, and what is missed, in sentences.
+        method: sentences on how change points are found, how many may be false, and which are missed.
         apart: the gates that have no place on the axis.
     """
 
@@ -346,7 +342,7 @@ class TrustedRun:
     """A run that measured some of a subject's values.
 
     Attributes:
-        commit: as in `Measured`.
+        commit: see `Measured`.
         cells: the number of values that it measured.
         doctor: the findings of `bench-core doctor` when the run began: (level, sentence, what to do); None if they were
             not stored.
@@ -369,7 +365,7 @@ class Trust:
         unsure: the cells whose half width is over 10 %.
         runs: the runs that measured the values, the latest first.
         controls: the tally of the gates on this machine; None without gates.
-        method: how a figure is measured, in sentences.
+        method: sentences on how the figures are measured.
     """
 
     subject: str
@@ -384,7 +380,7 @@ class Trust:
 
 @dataclass(frozen=True)
 class Report:
-    """The whole content of a report, in any form.
+    """The content of a report.
 
     Attributes:
         date: when the report was made, ISO 8601, UTC.
@@ -415,8 +411,8 @@ class Compared:
 
     Attributes:
         ratio: second over first, from both intervals. They are from different runs, so only large changes show.
-        differs: whether the interval excludes 1 by more than the memory layout or the machine's state usually cause.
-        changed: whether there is no interval, and the values differ by more than two readings of the same code do.
+        differs: whether the interval excludes 1 by more than two runs of the same code usually differ.
+        changed: whether there is no interval, but the values differ by more than two readings of the same code do.
     """
 
     cell: str

@@ -1,4 +1,4 @@
-"""What results folders hold: asv's cells and runs, gates, trials, and the state of a machine when it measured."""
+"""The content of results folders: asv's cells and runs, gates, trials, and the states of machines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class CellResult:
 
     Attributes:
         benchmark: asv's name of the benchmark, without parameters.
-        params: parameter name to value, as asv prints them.
+        params: the values of the parameters, as asv prints them, by name.
         kind: ``time``, ``peakmem``, ``track`` and so on.
         unit: the unit of the value; seconds for times, bytes for memory.
         value: the median with asv's 99 % interval; NaN if the benchmark failed.
@@ -97,7 +97,7 @@ class ResultFile:
         environment: asv's name of the environment.
         outdated: benchmarks that the suite does not have any more, or has in another version. Their values are not
             read.
-        infinite: the cells of `failed` with an infinite value. A tracked value may be infinite, but cannot be compared.
+        infinite: the cells of `failed` with an infinite value, which cannot be compared.
     """
 
     path: Path
@@ -194,9 +194,9 @@ class Tally:
 
     Attributes:
         gates: the number of gates that measured controls.
-        controls: the number of controls that could have found a difference. Controls of one gate share its pairs and
-            its disturbances, and a control that a later gate continued is counted twice. So they are worth less than as
-            many independent ones, and the true bounds are somewhat wider.
+        controls: the number of controls that could have found a difference. They are not independent: controls of one
+            gate share its pairs and its disturbances, and a control that a later gate continued is counted twice. So
+            the true bounds are somewhat wider.
         rejected: the number of controls that found a difference.
         low, high: the 95 % bounds on the share of controls that find a difference.
         damaged: the number of lines that were cut off, e.g. by a power cut. They are not counted.
@@ -212,12 +212,12 @@ class Tally:
 
 @dataclass(frozen=True)
 class Circumstances:
-    """The state of a machine when it measured: a line of its ``doctor.jsonl``.
+    """The state of a machine when a run began: a line of its ``doctor.jsonl``.
 
     Attributes:
         date: when the run began, ISO 8601, UTC.
         commit: the commit that the run was stored under.
-        caches: cache to bytes, the smallest first, e.g. ``{"L1d": 32768}``.
+        caches: the sizes of the caches in bytes, the smallest first, e.g. ``{"L1d": 32768}``.
         findings: the findings of `bench-core doctor`: (level, sentence, what to do).
     """
 
@@ -259,7 +259,7 @@ class Run:
 
 @dataclass(frozen=True)
 class StoredGate:
-    """A gate, and the file that it was read from: its own, or the history of its machine."""
+    """A gate, and the file that it was read from: its own file, or the history of its machine."""
 
     path: Path
     summary: Summary
@@ -272,13 +272,13 @@ class StoredGate:
 
 @dataclass(frozen=True)
 class Store:
-    """Everything that a results folder holds.
+    """The content of a results folder.
 
     Attributes:
         runs: ordered by machine, date of the commit, and file.
         gates: ordered by date.
-        ledgers: machine to the tally of its gates' controls. A machine without a ledger is missing.
-        circumstances: machine to its states, in the order in which they were written.
+        ledgers: the tally of the gates' controls of each machine that has a ledger.
+        circumstances: the states of each machine, in the order in which they were written.
         tried: the trials of the gate, by machine.
         left_out: files, lines and benchmarks that could not be used, and why.
     """

@@ -51,10 +51,10 @@ class Slowdown:
     """A reported slowdown, as measured here.
 
     Attributes:
-        source, what, instead, where: as reported (see `bench_core.suite.Report`).
+        source, what, instead, where: see `bench_core.suite.Report`.
         slow, fast: the names of the two cells.
-        slow_seconds, fast_seconds: the median time of one call of each.
-        ratio: slow over fast, from one ratio for each time that both were set up in one process.
+        slow_seconds, fast_seconds: the median times of one call.
+        ratio: slow over fast, from one ratio for each setup of both in one process.
     """
 
     source: str

@@ -8,10 +8,10 @@ from typing import Literal
 from bench_core import codec
 
 VersionName = Literal["base", "head", "past"]
-"""The part that a version plays in a gate: base and head are compared, and head is also compared with past."""
+"""The role of a version in a gate. Base and head are compared. Head may also be compared with past."""
 
 WORKING_TREE = "working tree"
-"""The name of the working tree. It holds a space, so no revision has this name."""
+"""The name of the working tree. It contains a space, so no revision has this name."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class Commit:
 
 @dataclass(frozen=True)
 class WorkingTree:
-    """The project as it lies in the working tree.
+    """The project as it is in the working tree.
 
     Attributes:
         below: the full hash of the commit that is checked out.
-        changed: the files that differ from that commit; () if there are none.
-        digest, benchmarks, packages: as of `Commit`.
+        changed: the files that differ from that commit.
+        digest, benchmarks, packages: see `Commit`.
     """
 
     below: str
@@ -56,11 +56,11 @@ class WorkingTree:
 
 @dataclass(frozen=True)
 class Install:
-    """A release of a package, installed with its dependencies into a folder of its own.
+    """A release of a package, installed with its dependencies into a separate folder.
 
     Attributes:
         name: the requirement or the wheel given on the command line, e.g. ``torch==2.11.0``.
-        digest: the digest of all that decides what is installed.
+        digest: the digest of everything that determines what is installed.
         packages: the top-level names that can be imported.
     """
 
@@ -83,7 +83,7 @@ class Interpreter:
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """None of its packages is looked for anywhere else."""
+        """Empty, since no package must be kept from being imported from elsewhere."""
         return ()
 
 
@@ -91,7 +91,7 @@ Version = Commit | WorkingTree | Install | Interpreter
 
 
 def commit_of(version: Version) -> str | None:
-    """The hash of the commit that a version was made from; for a working tree, that of the commit below it."""
+    """The hash of a version's commit; for a working tree, of the commit that is checked out."""
     match version:
         case Commit(hash=found) | WorkingTree(below=found):
             return found
@@ -118,7 +118,7 @@ def flattened(version: Version) -> FlatVersion:
 
 
 def unflattened(flat: FlatVersion) -> Version:
-    """The inverse of `flattened`. Every install has packages, and no interpreter."""
+    """The inverse of `flattened`. An install has packages, and an interpreter has none."""
     if flat.commit is None:
         return Install(flat.name, flat.digest, flat.packages) if flat.packages else Interpreter(flat.name, flat.digest)
     if flat.name == WORKING_TREE:

@@ -1,1 +1,1 @@
-"""Turns records into text and tables. It returns what is to be shown; only the command line prints."""
+"""Turns records into text and tables. Only the command line prints them."""

@@ -30,13 +30,10 @@ from bench_core.report.markup import code, plain
 from bench_core.report.table import described
 
 SCHEMA = 2
-"""Raised when a key is removed or changes its meaning. Keys may be added without."""
+"""The version of the JSON format. It is raised when a key is removed or changes its meaning, not for new keys."""
 
 LONGEST = 30
 """The most rows of a list in Markdown that is sorted by importance. The CSV has all rows."""
-
-
-# Markdown.
 
 
 def markdown(report: Report) -> str:
@@ -70,9 +67,7 @@ def _head(report: Report) -> Iterator[str]:
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[str]], numbers: int) -> Iterator[str]:
-    """Args:
-    numbers: columns at the end that are aligned to the right.
-    """
+    """A table whose last `numbers` columns are aligned to the right."""
     yield from tables.markdown("l" * (len(headings) - numbers) + "r" * numbers, headings, rows)
     yield ""
 
@@ -121,7 +116,7 @@ def _benchmark(benchmark: str, cells: Sequence[tuple[str, CellResult]], *, sever
 
 
 def _widest(cells: Sequence[CellResult]) -> str:
-    """The quantity with most values, and the last of several."""
+    """The parameter with the most values, among those that are quantities; the last one of several."""
     return max(
         reversed(axes(cells)),
         key=lambda name: len({cell.params[name] for cell in cells if name in cell.params}),
@@ -225,12 +220,12 @@ def _idioms(report: Report) -> Iterator[str]:
 
 
 def _advice(advice: str) -> str:
-    """Its backticks are Markdown. Everything else is escaped."""
-    # `plain` strips its text, but the spaces around code are needed.
+    """Advice as Markdown: names between backticks become code, and everything else is escaped."""
     return "".join(code(part) if index % 2 else _kept_apart(part) for index, part in enumerate(advice.split("`")))
 
 
 def _kept_apart(text: str) -> str:
+    """`plain` with the spaces at both ends, which `plain` would strip."""
     before, after = " " * text.startswith(" "), " " * text.endswith(" ")
     return f"{before}{plain(text)}{after}" if text.strip() else text
 
@@ -362,11 +357,8 @@ def _left_out(report: Report) -> Iterator[str]:
     yield ""
 
 
-# JSON.
-
-
 def to_json(report: Report) -> dict[str, Any]:
-    """The content of the file. Where there is no number it has null."""
+    """The content of the JSON file. NaN and infinity become null."""
     found: dict[str, Any] = _kept(report)
     return {"schema": f"bench-core/report/{SCHEMA}", **found}
 
@@ -405,8 +397,6 @@ def _measured(name: str, found: Measured) -> dict[str, Any]:
     return {"name": name, **_fields(found.cell, "begun"), **_fields(found, "cell")}
 
 
-# CSV.
-
 _COLUMNS = (
     *("subject", "cell", "family", "benchmark", "params", "kind", "unit", "low", "value", "high", "samples", "number"),
     *("bound", "level", "achieved", "ceiling", "share_low", "share", "share_high", "to_gain", "yardstick"),
@@ -415,7 +405,7 @@ _COLUMNS = (
 
 
 def csv(report: Report) -> str:
-    """A row for each cell of each subject. A field without a value is empty."""
+    """The CSV file: a row for each cell of each subject. A field without a value is empty."""
     limits = {(limit.subject, limit.cell): limit for limit in report.limits}
     rivals = {
         (job.subject, rival.cell): rival for job in report.jobs for ranking in job.rankings for rival in ranking.rivals

@@ -1,4 +1,4 @@
-"""The result of a search for a commit, for the terminal."""
+"""Shows the result of a bisection in the terminal."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from bench_core.report.gate import effect, reproducing
 
 
 def summary(found: Bisection, suite: Sequence[str] = ()) -> RenderableType:
-    """The commit that was found, by how much it is slower, and what to do next.
-
-    Print it with ``crop=False``, so that the commands stay whole.
+    """The commit that was found, its slowdown, and the next commands. Print it with ``crop=False``, so that commands
+    are not cut.
 
     Args:
         suite: the options that name the suite in a command, see `bench_core.asv_config.naming`.

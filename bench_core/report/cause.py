@@ -1,4 +1,4 @@
-"""Why a cell is slower, as a person reads it: the sentence first, and below it the numbers."""
+"""Shows why a cell is slower: the sentence first, and the numbers below it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def lines(cause: Cause) -> list[RenderableType]:
 
 
 def markdown(cause: Cause) -> str:
-    """The same for a job's summary. The tables are folded."""
+    """For a job's summary. The tables are folded."""
     parts = [f"{code(cause.cell)}: {plain(cause.sentence)}"]
     shown = list(_tables(cause))
     if shown:
@@ -57,7 +57,7 @@ def _tables(cause: Cause) -> Iterator[tuple[str, Sequence[Change]]]:
 
 
 def _values(change: Change) -> tuple[str, str, str]:
-    """Base, head, and what head adds. The unit is given once."""
+    """The values of base and head, and the difference. A unit other than time and size is given once."""
     if change.unit in ("seconds", "bytes"):
         say = units.time if change.unit == "seconds" else units.size
         added = say(abs(change.added))

@@ -1,4 +1,4 @@
-"""A comparison of two stored results: for the terminal, as Markdown, JSON and CSV."""
+"""Shows a comparison of two stored results in the terminal, as Markdown, JSON and CSV."""
 
 from __future__ import annotations
 
@@ -28,11 +28,10 @@ READ_ONCE = (
 
 def summary(found: Comparison, *, verbose: bool = False) -> RenderableType:
     """For the terminal: the cells that differ, the largest ratio first, and those that changed without an interval.
-
-    Print it with ``crop=False``, since the command may be longer than a line.
+    Print it with ``crop=False``, so that the command is not cut.
 
     Args:
-        verbose: show all cells.
+        verbose: whether to show all cells.
     """
     shown = [cell for cell in found.cells if cell.differs or (verbose and not cell.changed)]
     lines: list[RenderableType] = [Text(f"A  {found.first.name}"), Text(f"B  {found.second.name}")]
@@ -78,7 +77,7 @@ def _missing(found: Comparison) -> Iterator[str]:
 
 
 def caution(found: Comparison) -> str:
-    """What such a comparison cannot show, and what can."""
+    """The limits of the comparison, and how to make a better one."""
     said = (
         "The two were not measured side by side, so the ratios include everything else that differed between the runs. "
         f"A cell counts as slower or faster if the 99 % intervals put it beyond {units.percent(BETWEEN_RUNS)}. On a "
@@ -122,7 +121,7 @@ def _fields(cell: Compared) -> Sequence[str]:
 
 
 def told(cell: Compared) -> str:
-    """In a word or two: ``slower``, ``more, no interval``; "" where the comparison is inconclusive."""
+    """The result in words: ``slower``, ``more, no interval``; "" if it is inconclusive."""
     if not cell.differs and not cell.changed:
         return ""
     word = units.direction(cell.unit, grew=cell.second.middle > cell.first.middle)
@@ -130,7 +129,7 @@ def told(cell: Compared) -> str:
 
 
 def to_json(found: Comparison) -> dict[str, Any]:
-    """The content of the file. Where there is no number it has null."""
+    """The content of the JSON file. NaN and infinity become null."""
     return {
         "schema": SCHEMA,
         "first": _stored(found.first),
@@ -174,7 +173,7 @@ def _finite(number: float) -> float | None:
 
 
 def to_csv(found: Comparison) -> str:
-    """A row for each cell. Where there is no number the field is empty."""
+    """The CSV file: a row for each cell. NaN and infinity become an empty field."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     sides = [f"{side}{end}" for side in ("first", "second", "ratio") for end in ("_low", "", "_high")]

@@ -1,4 +1,4 @@
-"""What a gate shows while it runs: a table on a terminal, a line now and then elsewhere."""
+"""Shows the progress of a gate: a live table on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench_core.records.run import Interval
 from bench_core.report.gate import effect
 
 EVERY = 0.25
-"""The seconds between two drawings on a terminal. No thread draws in between, since it would take time from a core that
+"""The seconds between two updates on a terminal. No thread draws in between, since it would take time from a core that
 measures."""
 
 LINE_EVERY = 10.0
@@ -25,7 +25,7 @@ LINE_EVERY = 10.0
 
 
 class Live:
-    """A context in which `update` shows how far the gate is.
+    """A context in which `update` shows the progress of the gate.
 
     Args:
         families: the families of the measured cells.
@@ -57,7 +57,7 @@ class Live:
             self._live.__exit__(kind, error, trace)
 
     def update(self, state: Progress) -> None:
-        """Show `state`, unless something was just shown."""
+        """Show `state`, unless the last update was too recent."""
         due = state.seconds - self._shown >= (LINE_EVERY if self._live is None else EVERY)
         quarters = 4 * state.decided // max(1, self._total)
         if not due and quarters == self._quarters:
@@ -100,5 +100,5 @@ def _slowest(state: Progress) -> Table:
 
 
 def _cut(text: str, style: str) -> Text:
-    """One line on any terminal, however narrow. A table whose height changes flickers."""
+    """One line, which is cut if the terminal is narrow: a table whose height changes flickers."""
     return Text(text, style=style, no_wrap=True, overflow="ellipsis")

@@ -6,13 +6,13 @@ import re
 
 
 def plain(text: str) -> str:
-    """Text in which nothing is markup, for a table or elsewhere."""
+    """Text as Markdown without markup, also in tables."""
     escaped = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", escaped)
 
 
 def code(text: str) -> str:
-    """Text as code, for a table or elsewhere. Bars are escaped, since a table ends a cell at a bar even in code."""
+    """Text as Markdown code, also in tables. Bars are escaped, since a bar ends a table's cell even in code."""
     line = one_line(text).replace("|", "\\|")
     fence = "`" * (longest_fence(line) + 1)
     return f"{fence} {line} {fence}" if len(fence) > 1 else f"`{line}`"

@@ -8,12 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from bench_core import tables, units
-from bench_core.records.run import Agreement, Interval, Slowdown
+from bench_core.records.run import Agreement, Slowdown
 
 AGREEMENT_HEADINGS = ("cell", "our time", "ours / torch's", "95 % interval", "")
 
 STILL_SLOW = 1.1
-"""A reported slowdown counts as one while the lower end of its interval is above this ratio."""
+"""A reported slowdown is confirmed if the lower end of its interval is above this ratio."""
 
 SECTIONS = {
     "torch": (
@@ -34,7 +34,7 @@ SLOWDOWNS_LEGEND = (
 
 
 def verdict(found: Slowdown) -> str:
-    """What the interval allows to say of the slowdown, and no more."""
+    """The verdict on a slowdown, from its interval."""
     if found.ratio.low > STILL_SLOW:
         return {"torch": "still slow", "usage": "slow", "mended": "fixed"}[found.where]
     return "not slow here" if found.ratio.high < STILL_SLOW else "inconclusive here"
@@ -98,7 +98,6 @@ def _slowdown_fields(row: Slowdown) -> Sequence[str]:
 
 
 def agreement_table(rows: Sequence[Agreement]) -> Table:
-    """For the terminal."""
     table = tables.terminal("lrrrl", AGREEMENT_HEADINGS)
     for row in rows:
         *fields, verdict = _agreement_fields(row)
@@ -128,15 +127,12 @@ def agreement_page(rows: Sequence[Agreement], machine: str) -> str:
 
 def _agreement_fields(row: Agreement) -> Sequence[str]:
     verdict = "agrees" if row.agrees else "differs"
-    return row.cell, units.time(row.seconds), f"{row.ratio.middle:.4f}", _four_decimals(row.ratio), verdict
-
-
-def _four_decimals(ratio: Interval) -> str:
-    return f"{ratio.low:.4f} to {ratio.high:.4f}" if ratio.known else "?"
+    ends = f"{row.ratio.low:.4f} to {row.ratio.high:.4f}" if row.ratio.known else "?"
+    return row.cell, units.time(row.seconds), f"{row.ratio.middle:.4f}", ends, verdict
 
 
 def _links(source: str) -> str:
-    """``pytorch/pytorch#182116`` as a link. A part that is only ``#42941`` is of the repository before it."""
+    """``pytorch/pytorch#182116`` as a link. A part such as ``#42941`` belongs to the repository before it."""
     repository = ""
     links = []
     for part in source.replace(";", ",").split(","):

@@ -16,15 +16,12 @@ from bench_core.records.results import CellResult, ResultFile
 from bench_core.records.run import Interval
 
 WARN_ABOVE = 0.10
-"""Half the width of a 99 % interval, relative to the time, above which a time is marked as uncertain."""
+"""A time is marked as uncertain if half the width of its 99 % interval is above this share of the time."""
 
 
 def results(file: ResultFile, names: Collection[str] | None = None) -> RenderableType:
-    """The cells of a result file, with a table for each family.
-
-    Args:
-        names: the cells to show; None for all. A file holds the cells of several runs of one commit.
-    """
+    """The cells of a result file with these names (None for all), in a table for each family. A file holds the cells of
+    several runs of one commit."""
     shown = [cell for cell in file.cells if names is None or cell.name in names]
     shares = {limit.cell: limit.share for limit in limits_of(file.cells)}
     return Group(*(_family(name, list(cells), shares) for name, cells in _by(shown, lambda c: c.family)))
@@ -76,13 +73,9 @@ def _row(cell: CellResult, share: Interval | None, best: dict[tuple[str, ...], f
         units.value(cell.value.middle, cell.unit),
         Text(units.uncertainty(cell.value) if cell.kind == "time" else "", style="yellow" if wide else ""),
         "" if cell.bandwidth is None else units.bandwidth(cell.bandwidth),
-        "" if share is None else _share(share),
+        "" if share is None else f"{'' if share.known else '~'}{units.share(share.middle)}",
         Text(rivalry, style="green" if rivalry == "1.00x" else ""),
     ]
-
-
-def _share(share: Interval) -> str:
-    return f"{'' if share.known else '~'}{units.share(share.middle)}"
 
 
 def _is_unsure(cell: CellResult) -> bool:

@@ -1,1 +1,1 @@
-"""Writing results by way of asv, and reading asv's result files."""
+"""Writes results through asv, and reads results folders."""

@@ -1,7 +1,7 @@
-"""Stores the times that a gate has measured as results of asv, so that `asv publish` and `asv show` know them.
+"""Stores the times of a gate as results of asv, so that `asv publish` and `asv show` know them.
 
-The results have an environment of their own, ``gate``, and a parameter ``sampling``. The gate samples two versions in
-turn, so its times differ slightly from asv's, and one line of a graph must not hold both.
+The results have a separate environment, ``gate``, and a parameter ``sampling``. The gate samples two versions in turn,
+so its times differ slightly from asv's, and one line of a graph must not contain both.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ def store(record: GateRecord, results_dir: Path, config: Path, declared: Sequenc
     for side in SIDES:
         version = getattr(record, side)
         if isinstance(version, Commit) or (isinstance(version, WorkingTree) and not version.changed):
-            commits.setdefault(str(commit_of(version)), side)  # both the same, in a gate on itself
+            commits.setdefault(str(commit_of(version)), side)  # one entry if both sides are the same commit
     if not record.cells or not commits:
         return []
     require_writable(results_dir)
-    with contextlib.chdir(folder):  # asv finds the repository from there
+    with contextlib.chdir(folder):  # asv's paths are relative to it
         return [_stored(record, side, commit, results_dir, config.name, declared) for commit, side in commits.items()]
 
 
@@ -90,11 +90,9 @@ def _stored(
 
 
 def _result(benchmark: Mapping[str, Any], cells: Iterable[CellEvidence], side: Side) -> tuple[set[int], Any]:
-    """What asv's own runner would return for one benchmark, and the combinations of its parameters that were selected.
-
-    The samples of a time are the medians of the pairs, so that asv computes an interval. asv does not keep the samples.
-    As in asv, the value of a combination that failed is None, and of one that was not selected NaN.
-    """
+    """The selected combinations of a benchmark's parameters, and the result that asv's own runner would return. The
+    samples of a time are the medians of the pairs, from which asv computes an interval. asv does not keep them. As in
+    asv, the value of a combination that failed is None, and NaN if it was not selected."""
     from asv.runner import BenchmarkResult
 
     combinations = list(itertools.product(*benchmark["params"]))
@@ -105,7 +103,7 @@ def _result(benchmark: Mapping[str, Any], cells: Iterable[CellEvidence], side: S
     for cell in cells:
         broken = cell.error is not None and cell.error_side in (side, None)
         if not broken and (cell.error is not None or not cell.effects):
-            continue  # nothing was measured on this side, so what is already stored stays
+            continue  # nothing was measured on this side, so a stored value is kept
         index = combinations.index(tuple(cell.params.values()))
         selected.add(index)
         values[index] = None if broken else cell.median(side)

@@ -1,7 +1,7 @@
 """Times cells with asv's own runner, in the installed environment, and stores each benchmark as soon as it is timed.
 
-`asv run` differs in two ways: it builds an environment for every commit, which takes minutes, and it writes its results
-only at the end. Here results are named after the installed versions, and an interrupted run keeps what it has timed.
+`asv run` instead builds an environment for every commit, which takes minutes, and writes its results only at the end.
+Here results are named after the installed versions, and an interrupted run keeps what it has timed.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from bench_core.results.store import append_circumstances
 from bench_core.timing.cells import Cell, SuiteDirectory
 
 REPORTED = ("torch", "numpy")
-"""Packages whose versions are a part of the environment's name in the result files."""
+"""Packages whose versions are part of the environment's name in the result files."""
 
 QUICK: Mapping[str, Any] = {"rounds": 1, "repeat": [5, 100, 0.06], "warmup_time": 0.02}
-"""asv's attributes of the quick profile: one round instead of two, and half the samples. Its 215 cells take less than a
-minute."""
+"""asv's attributes for the quick profile: one round instead of two, and half the samples. Its 215 cells take less than
+a minute."""
 
 
 class InstalledEnvironment(environment.ExistingEnvironment):  # type: ignore[misc]
@@ -83,7 +83,7 @@ class Outcome:
         path: the result file.
         commit: the hash that the results are stored under, or None.
         timed: the number of cells that were timed.
-        failed: the benchmarks that failed: name to what each printed.
+        failed: the output of each benchmark that failed, by name.
         interrupted: whether Ctrl-C ended the run.
     """
 
@@ -99,13 +99,8 @@ Progress = Callable[[str, float], None]
 
 
 def commit_to_pin(config: Path) -> tuple[str | None, str]:
-    """The commit that results belong to.
-
-    Every file that may be timed must be as in that commit. asv's own folders, documentation and reports may differ.
-
-    Returns:
-        (hash, ""); or (None, reason) if there is no such commit.
-    """
+    """The commit that results belong to: (hash, ""); or (None, reason) without one. Except in asv's own folders,
+    documentation and reports, all files must be as in that commit."""
     folder, named = config.resolve().parent, asv_config(config)
     try:
         commit, root = git.commit(folder, "HEAD"), git.top(folder)
@@ -119,7 +114,7 @@ def commit_to_pin(config: Path) -> tuple[str | None, str]:
     try:
         changed = git.uncommitted(folder, [*excluded, ":(exclude,top)docs", ":(exclude,top,glob)**/*.md"])
     except git.GitError:
-        return None, "git cannot say here what has changed since its last commit"
+        return None, "git cannot list the changes since the last commit"
     if changed:
         shown = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
         return None, f"there are uncommitted changes ({shown})"
@@ -143,15 +138,16 @@ def run(
         config: the ``asv.conf.json``.
         suite: the suite that the cells belong to.
         commit: the hash to store the results under; None to keep them out of the history, beside asv's `env_dir`.
-        machine: asv's name for this machine; None for its default, the host name.
-        attributes: overrides of the benchmarks' own, as `asv run --attribute`.
-        circumstances: how the machine is, to be kept beside its results; None to keep nothing.
+        machine: asv's name for this machine; None for asv's default, the host name.
+        attributes: overrides of the benchmarks' attributes, as with `asv run --attribute`.
+        circumstances: the state of the machine, to be stored beside its results; None to store nothing.
+        progress: see `Progress`.
 
     Raises:
         BenchCoreError: if the results folder cannot be written, or nothing was timed before Ctrl-C.
     """
     folder = config.resolve().parent
-    with contextlib.chdir(folder), _quiet():  # asv finds everything from there
+    with contextlib.chdir(folder), _quiet():  # asv's paths are relative to it
         conf = Config.load(config.name)
         where = Path(conf.results_dir if commit else Path(conf.env_dir).parent)
         conf.results_dir = str(where)
@@ -171,7 +167,7 @@ def run(
             results._filename = WITHOUT_COMMIT
         benchmarks.save()
         interrupted = _timed(benchmarks, env, results, attributes or {})
-        if interrupted and not results.errcode:  # asv notes one for each benchmark of this run
+        if interrupted and not results.errcode:  # asv stores one for each benchmark of this run
             raise BenchCoreError("interrupted before anything was timed; nothing is stored.")
         if circumstances is not None:
             append_circumstances(where / here.machine, circumstances)
@@ -187,14 +183,7 @@ def run(
 def _timed(
     benchmarks: Benchmarks, env: InstalledEnvironment, results: StoredAtOnce, attributes: Mapping[str, Any]
 ) -> bool:
-    """Let asv time the benchmarks.
-
-    Returns:
-        Whether Ctrl-C ended it.
-
-    Raises:
-        BenchCoreError: if asv gives up.
-    """
+    """Let asv time the benchmarks. Returns whether Ctrl-C ended it. Raises BenchCoreError if asv gives up."""
     try:
         run_benchmarks(
             benchmarks,
@@ -207,7 +196,7 @@ def _timed(
     except KeyboardInterrupt:
         return True
     except UserError as error:
-        if "Interrupted" not in str(error):  # what asv makes of Ctrl-C while a worker runs
+        if "Interrupted" not in str(error):  # asv's error after Ctrl-C while a worker runs
             raise BenchCoreError(f"asv: {error}") from error
         return True
     return False
@@ -233,7 +222,7 @@ class StoredAtOnce(Results):  # type: ignore[misc]
 def _announcer(
     benchmarks: Benchmarks, cells: Iterable[Cell], attributes: Mapping[str, Any], progress: Progress
 ) -> Callable[[str], None]:
-    """Calls `progress` with a benchmark and its share of the run, which is by the number of its cells."""
+    """A function that calls `progress` with a benchmark and its share of the run, by the number of its cells."""
     wanted = Counter(cell.benchmark for cell in cells)
     rounds = {name: int(attributes.get("rounds", benchmark.get("rounds", 1))) for name, benchmark in benchmarks.items()}
     everything = sum(wanted[name] * rounds[name] for name in benchmarks)
@@ -241,7 +230,7 @@ def _announcer(
 
 
 def _exactly(cells: Iterable[Cell]) -> str:
-    """One pattern for all cells: asv searches every pattern in every name, which took 50 s with 900 patterns."""
+    """One pattern for all cells. asv searches every pattern in every name, which took 50 s with 900 patterns."""
     return f"^(?:{'|'.join(escape(cell.name) for cell in cells)})$"
 
 
@@ -254,10 +243,8 @@ def _values(results: Results, benchmarks: Benchmarks) -> Iterator[Any]:
 
 
 def _this_machine(name: str | None) -> Machine:
-    """asv's description of this machine, as edited by `asv machine`; or else what the system tells.
-
-    Unlike `asv run`, this asks no questions and writes nothing into the home folder.
-    """
+    """asv's description of this machine, as edited by `asv machine`, or else from the system. Unlike `asv run`, this
+    asks no questions and writes nothing into the home folder."""
     here = Machine()
     named = name or Machine.get_unique_machine_name()
     try:
@@ -269,7 +256,7 @@ def _this_machine(name: str | None) -> Machine:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep asv from printing: we show progress and errors."""
+    """Keep asv from printing, since we show progress and errors."""
     logging.disable(logging.CRITICAL)
     try:
         yield

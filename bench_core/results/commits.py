@@ -1,4 +1,4 @@
-"""The commits that results are stored under: their subjects and authors, and the addresses of their pages."""
+"""Reads the commits of results from git: subjects, authors, and the addresses of their pages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Commits:
     """Commits of a repository.
 
     Attributes:
-        known: hash to commit, ancestors first. A commit that the repository does not have is missing.
+        known: the commits that the repository has, by hash, ancestors first.
         link: the address of a commit's page, without the hash at its end; "" if it is not known.
     """
 
@@ -27,16 +27,15 @@ class Commits:
 
 
 def read_commits(config: Path, hashes: Collection[str]) -> Commits:
-    """Ask the repository that an ``asv.conf.json`` names for commits and for the address of their pages.
-
-    Without git, or without a repository on this machine, none is known: a history can do without.
+    """Read commits, and the address of their pages, from the repository that an ``asv.conf.json`` names. Without git,
+    or without a repository on this machine, no commit is known, and the history lacks their subjects.
 
     Raises:
         BenchCoreError: if the configuration cannot be read.
     """
     settings = asv_config(config)
     folder = config.absolute().parent / settings.repo
-    # asv's default is "#", and our pages link to no other scheme.
+    # asv's default is "#". Other schemes are ignored, too.
     show = settings.commit_url if urlsplit(settings.commit_url).scheme in ("http", "https") else ""
     return Commits(
         _known(folder, hashes),
@@ -45,7 +44,7 @@ def read_commits(config: Path, hashes: Collection[str]) -> Commits:
 
 
 def resolved(config: Path, name: str) -> str:
-    """The full hash of the commit that git knows by a name, e.g. a branch or a tag; "" if there is none.
+    """The full hash of the commit with a name in git, e.g. a branch or a tag; "" if there is none.
 
     Raises:
         BenchCoreError: if the configuration cannot be read.
@@ -58,7 +57,7 @@ def _known(repo: Path, hashes: Collection[str]) -> dict[str, LoggedCommit]:
     wanted = {name for name in hashes if re.fullmatch("[0-9a-f]{40,64}", name)}
     if not wanted:
         return {}
-    # Commits may be missing here, since other machines may have measured other clones.
+    # Commits may be missing, since other machines may have measured other clones.
     listed = _said(
         repo,
         *("log", "--date-order", "--reverse", "--ignore-missing", "--stdin", "--format=%H%x00%s%x00%an%x00%aI"),
@@ -69,10 +68,8 @@ def _known(repo: Path, hashes: Collection[str]) -> dict[str, LoggedCommit]:
 
 
 def _page_of(remote: str) -> str:
-    """``git@github.com:owner/name.git`` -> ``https://github.com/owner/name/commit/``; "" for anything else.
-
-    GitHub, GitLab, Gitea and Forgejo share this form. User and password are left out: they may be secret.
-    """
+    """``git@github.com:owner/name.git`` -> ``https://github.com/owner/name/commit/``; "" for anything else. GitHub,
+    GitLab, Gitea and Forgejo share this form. User and password are left out: they may be secret."""
     scheme = "https"
     scp = re.fullmatch(r"(?:[\w.-]+@)?([\w.-]+\.[\w-]+):(?!/)(.+)", remote)
     if scp:
@@ -89,7 +86,7 @@ def _page_of(remote: str) -> str:
 
 
 def _said(repo: Path, *arguments: str, given: str = "") -> str:
-    """What git prints; "" if it fails or is not installed. Bytes that are not UTF-8 are replaced."""
+    """The output of git; "" if it fails or is not installed. Bytes that are not UTF-8 are replaced."""
     try:
         said = git.output(repo, *arguments, given=given)
     except (git.GitError, git.MissingError):

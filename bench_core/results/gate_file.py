@@ -1,7 +1,7 @@
 """The gate's JSON file (docs/gate-json.md), and each machine's history of verdicts and of controls.
 
-The file holds the record and what follows from it. The record is read back exactly, so that the verdict can be computed
-again anywhere. What follows from it is for people and scripts.
+The file contains the record and, for people and scripts, values that follow from it. The record is read back exactly,
+so that the verdict can be computed again.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from bench_core.records.version import Version, flattened
 from bench_core.statistics import clopper_pearson
 
 SCHEMA = 1
-"""The version of the file's format. It is raised when a key is removed or changes its meaning. New keys do not raise
-it, since readers ignore keys that they do not know."""
+"""The version of the file's format. It is raised when a key is removed or changes its meaning, but not for new keys,
+since readers ignore unknown keys."""
 
 LEDGER = "gate-controls.jsonl"
-"""The file of a machine that holds a line for each gate's controls."""
+"""The file of a machine with a line for each gate's controls."""
 
 HISTORY = "gates.jsonl"
-"""The file of a machine that holds a line for each gate's verdict. asv takes every ``*.json`` for its own."""
+"""The file of a machine with a line for each gate's verdict. It is no ``*.json``, since asv reads all of these."""
 
 
 def to_json(record: GateRecord, verdict: GateVerdict, exit_code: int) -> dict[str, Any]:
-    """The content of the file. It holds only what JSON can express, so neither NaN nor infinity."""
+    """The content of the file, without NaN and infinity, which JSON cannot express."""
     return {"schema": f"bench-core/gate/{SCHEMA}", "exit_code": exit_code, **_content(record, verdict)}
 
 
@@ -59,10 +59,7 @@ def _content(record: GateRecord, verdict: GateVerdict) -> dict[str, Any]:
         "resumed": record.resumed,
         "first_pair": record.first_pair,
         "suite": None if verdict.suite is None else _judgement(verdict.suite),
-        "control": {
-            "rejects": verdict.control_differs,
-            "cells": [_cell(cell) for cell in verdict.controls],
-        },
+        "control": {"rejects": verdict.control_differs, "cells": [_cell(cell) for cell in verdict.controls]},
         "noise": {name: _finite(value) for name, value in vars(verdict.noise).items()},
         "left_out": codec.to_json(record.left_out),
         "cells": [_cell(cell) for cell in verdict.cells],
@@ -83,16 +80,16 @@ def write(path: Path, record: GateRecord, verdict: GateVerdict, exit_code: int) 
         write_whole(path, text)
     except OSError as error:
         raise BenchCoreError(
-            f"the gate's result cannot be written to {path}: {error.strerror}. Name a file in a folder that is "
-            "writable with --json."
+            f"the gate's result cannot be written to {path}: {error.strerror}. Choose a file in a writable folder with "
+            "--json."
         ) from error
 
 
 def read(path: Path) -> GateRecord:
-    """Read the record that a file holds.
+    """Read the record in a file.
 
     Raises:
-        BenchCoreError: if there is no such file, or `write` does not write such a file.
+        BenchCoreError: if there is no such file, or it is not a valid file of `write`.
     """
     content = _load(path)
     try:
@@ -102,17 +99,13 @@ def read(path: Path) -> GateRecord:
 
 
 def _as_recorded(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of a file with the names that the fields of a `GateRecord` have."""
+    """The content of a file with the field names of a `GateRecord`."""
     past = None if content.get("creep") is None else _as_recorded(_object(content, "creep"))
     return {**content, "controls": _object(content, "control").get("cells"), "past": past}
 
 
 def stored_verdict(path: Path) -> VerdictName:
-    """The verdict that the file states. It was computed when the file was written.
-
-    Raises:
-        BenchCoreError: as `read`.
-    """
+    """The verdict in the file, which was computed when the file was written. Raises the same as `read`."""
     content = _load(path)
     try:
         return codec.from_json(_Verdict, content).verdict
@@ -137,10 +130,10 @@ def summary(path: Path, content: Mapping[str, Any]) -> Summary:
 
     Args:
         path: the file, for errors.
-        content: what the file, or a line of it, holds.
+        content: the content of the file, or of one of its lines.
 
     Raises:
-        BenchCoreError: if `write` and `append_summary` do not write such a content.
+        BenchCoreError: if the content is not valid.
     """
     try:
         return codec.from_json(Summary, _known(path, content))
@@ -149,13 +142,8 @@ def summary(path: Path, content: Mapping[str, Any]) -> Summary:
 
 
 def append_controls(results: Path, record: GateRecord, verdict: GateVerdict) -> None:
-    """Add a line with a gate's controls to the ledger of its machine.
-
-    Only controls to which the gate added pairs are counted, since an earlier line has the others. Without such a
-    control, no line is added.
-
-    Args:
-        results: asv's results folder.
+    """Add a line with a gate's controls to the ledger of its machine in asv's results folder. Controls to which the
+    gate added no pair are not counted, since an earlier line has them. Without other controls, no line is added.
 
     Raises:
         BenchCoreError: if the ledger cannot be written.
@@ -187,10 +175,7 @@ def append_controls(results: Path, record: GateRecord, verdict: GateVerdict) -> 
 
 
 def append_summary(results: Path, record: GateRecord, verdict: GateVerdict) -> None:
-    """Add a line with a gate's verdicts to the history of its machine. `summary` reads it.
-
-    Args:
-        results: asv's results folder.
+    """Add a line with a gate's verdicts, which `summary` reads, to the history of its machine in asv's results folder.
 
     Raises:
         BenchCoreError: if the history cannot be written.
@@ -209,10 +194,10 @@ def append_summary(results: Path, record: GateRecord, verdict: GateVerdict) -> N
 
 
 def summaries(path: Path) -> Iterator[Summary | None]:
-    """The lines that `append_summary` has written; None for a line that was cut off.
+    """The lines of a history; None for a line that was cut off.
 
     Raises:
-        BenchCoreError: if `append_summary` does not write such a line.
+        BenchCoreError: if a line is not valid.
     """
     for line in path.read_bytes().splitlines():
         try:
@@ -245,7 +230,7 @@ def tally(results: Path, machine: str | None = None) -> Tally:
         machine: count only this machine's gates; None for all machines.
 
     Raises:
-        BenchCoreError: if `append_controls` does not write such a line.
+        BenchCoreError: if a line is not valid.
     """
     gates = controls = rejected = damaged = 0
     for path in sorted(results.glob(f"{'*' if machine is None else machine}/{LEDGER}")):
@@ -261,7 +246,7 @@ def tally(results: Path, machine: str | None = None) -> Tally:
 
 @dataclass(frozen=True)
 class _Counts:
-    """The part of a line that the tally needs."""
+    """The part of a line of the ledger that the tally needs."""
 
     controls: int
     rejected: int
@@ -325,7 +310,6 @@ def _effect(effect: Effect) -> dict[str, Any]:
 
 
 def _finite(value: float) -> float | None:
-    """A number that follows from the record: None, which JSON has as null, if it is not finite."""
     return value if math.isfinite(value) else None
 
 
@@ -354,7 +338,7 @@ def _known(path: Path, content: Any) -> dict[str, Any]:
     number = re.fullmatch(r"bench-core/gate/(\d+)", schema) if isinstance(schema, str) else None
     if number is None:
         raise BenchCoreError(
-            f"{path} is not a result of the gate: its schema is {json.dumps(schema)}, and not "
+            f"{path} is not a result of the gate: its schema is {json.dumps(schema)}, not "
             f'"bench-core/gate/{SCHEMA}". `bench-core gate --json FILE` writes one.'
         )
     if int(number[1]) > SCHEMA:

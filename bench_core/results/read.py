@@ -14,7 +14,7 @@ from bench_core.records.results import CellResult, ResultFile
 from bench_core.records.run import Interval
 
 YEAR_9999 = 253_370_764_800_000
-"""The year 9999 in asv's milliseconds since 1970. Python's dates end there."""
+"""The last date that Python supports, in asv's milliseconds since 1970."""
 
 VERSION = 2
 """asv's number for the format of its result files, since asv 0.5."""
@@ -27,7 +27,7 @@ def read(path: Path, declared: list[dict[str, Any]] | None = None) -> ResultFile
         declared: the declarations of the benchmarks; None to read them from ``benchmarks.json`` of the results folder.
 
     Raises:
-        BenchCoreError: if a file is missing, or asv does not write such a file.
+        BenchCoreError: if a file is missing, or is not a valid file of asv.
     """
     content = load(path)
     return parsed(path, content, declarations(path) if declared is None else declared)
@@ -37,9 +37,9 @@ def declarations(path: Path) -> list[dict[str, Any]]:
     """The declarations in the ``benchmarks.json`` that belongs to the result file `path`.
 
     Raises:
-        BenchCoreError: if it is missing, or asv does not write such a file.
+        BenchCoreError: if it is missing, or is not a valid file of asv.
     """
-    # asv writes results/benchmarks.json and results/<machine>/<file>. Results of no commit have both in one folder.
+    # asv writes results/benchmarks.json and results/<machine>/<file>. Results without a commit have both in one folder.
     own, shared = path.parent / "benchmarks.json", path.parent.parent / "benchmarks.json"
     found = own if own.is_file() else shared
     listing = load(found)
@@ -51,7 +51,7 @@ def parsed(path: Path, content: Mapping[str, Any], declared: list[dict[str, Any]
     """Read the content of a result file.
 
     Raises:
-        BenchCoreError: if asv does not write such a file.
+        BenchCoreError: if it is not a valid file of asv.
     """
     _require_version(path, content)
     try:
@@ -151,11 +151,7 @@ def _at(found: Mapping[str, Any], column: str, index: int) -> Any:
 
 
 def _number(found: Mapping[str, Any], column: str, index: int, *, missing: float) -> float:
-    """A number in a column; `missing` if there is none.
-
-    Raises:
-        ValueError: if it is something else.
-    """
+    """A number in a column; `missing` if there is none. Raises ValueError for anything else."""
     value = _at(found, column, index)
     if not isinstance(value, int | float | None):
         raise ValueError(f"{column} has {value!r}, which is no number")
@@ -163,32 +159,24 @@ def _number(found: Mapping[str, Any], column: str, index: int, *, missing: float
 
 
 def _text(found: Any) -> str:
-    """A text; "" for None.
-
-    Raises:
-        ValueError: if it is something else.
-    """
+    """A text; "" for None. Raises ValueError for anything else."""
     if found is not None and not isinstance(found, str):
         raise ValueError(f"{found!r} is no text")
     return found or ""
 
 
 def _date(found: Any) -> int:
-    """asv's milliseconds since 1970; 0 for None.
-
-    Raises:
-        ValueError: if it is no date of Python's calendar.
-    """
+    """asv's milliseconds since 1970; 0 for None. Raises ValueError for anything else, and outside Python's range."""
     if found is not None and not (isinstance(found, int | float) and 0 <= found <= YEAR_9999):
         raise ValueError(f"{found!r} is no date in milliseconds since 1970")
     return int(found or 0)
 
 
 def load(path: Path) -> dict[str, Any]:
-    """The object that a JSON file of asv's holds.
+    """The object in a JSON file.
 
     Raises:
-        BenchCoreError: if the file cannot be read, or does not hold an object.
+        BenchCoreError: if the file cannot be read, or does not contain an object.
     """
     try:
         content = json.loads(path.read_text())

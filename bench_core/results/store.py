@@ -1,7 +1,5 @@
-"""Reads a results folder: its runs, its gates, the ledgers of controls, and the machines' circumstances.
-
-A file that cannot be read is named, and the rest is read, because a report is needed most when something went wrong.
-"""
+"""Reads a results folder: its runs, its gates, the ledgers of controls, and the machines' circumstances. A file that
+cannot be read is listed, and the rest is read: a report is needed most when something went wrong."""
 
 from __future__ import annotations
 
@@ -23,22 +21,21 @@ from bench_core.results.read import declarations, load, parsed
 from bench_core.results.trials import SUMMARY, read_trials
 
 CIRCUMSTANCES = "doctor.jsonl"
-"""The file in a machine's folder that holds a line for each run."""
+"""The file of a machine with a line for each run."""
 
 CIRCUMSTANCES_SCHEMA = 1
-"""The newest schema of such a line that can be read."""
+"""The newest readable schema of such a line."""
 
 
 def read_store(folder: Path, machines: Sequence[str] = (), *, outside: Path | None = None) -> Store:
     """Read asv's results folder.
 
     Args:
-        machines: asv's names of the machines to read; none for all of them.
-        outside: a result file that is kept elsewhere because it is of no commit (`AsvConfig.outside`). It is read as
-            well if it exists.
+        machines: asv's names of the machines to read; empty for all.
+        outside: the result file of a run without a commit (`AsvConfig.outside`). It is read as well if it exists.
 
     Raises:
-        BenchCoreError: if the folder holds no result that can be read, or no machine with one of these names.
+        BenchCoreError: if the folder contains no readable result, or no machine with one of these names.
     """
     reader = _Reader(folder)
     homes = {path.parent: _machine_name(path) for path in sorted(folder.rglob("machine.json"))}
@@ -79,23 +76,23 @@ NO_RESULTS = ("benchmarks.json", "machine.json")
 """asv's files that are not results."""
 
 STORED_BY_GATE = re.compile(r"[0-9a-f]{8}-gate-.*")
-"""The name of a file with a gate's times, for asv's pages. They belong to a pair of versions, so they are no run."""
+"""The name of a file with a gate's times for asv's pages. These belong to a pair of versions, so they are no run."""
 
 OUTDATED = "not in the suite any more, or changed since"
-"""Why a benchmark is left out."""
+"""The reason why a benchmark is left out."""
 
 INFINITE = "its value is infinite, so it cannot be compared"
-"""Why a cell is left out."""
+"""The reason why a cell is left out."""
 
 GPU = (
-    "a record of `make gpu`, which showed its table when it ended; docs/gpu.md describes it. A report is made from "
-    "asv's results: on that machine, `bench-core run --param device=cuda` stores these cells, and more, as such results"
+    "a record of `make gpu` (docs/gpu.md). Reports are made from asv's results: on that machine, `bench-core run "
+    "--param device=cuda` stores these cells, and more, as asv's results"
 )
-"""Why a record of a GPU run is left out."""
+"""The reason why a record of a GPU run is left out."""
 
 
 class _Reader:
-    """Reads files one by one, and keeps a list of those that cannot be read."""
+    """Reads files one by one, and lists those that cannot be read."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -106,11 +103,8 @@ class _Reader:
         self._declared: dict[Path, list[dict[str, Any]]] = {}
 
     def add(self, path: Path, *, home: bool) -> None:
-        """Read a JSON file, if it is a result of asv or of the gate.
-
-        Args:
-            home: whether it is beside a ``machine.json``. There, every other file is an error.
-        """
+        """Read a JSON file, if it is a result of asv or of the gate. If it is beside a ``machine.json`` (`home`), every
+        other file is an error."""
         if STORED_BY_GATE.fullmatch(path.name):
             return
         try:
@@ -179,7 +173,7 @@ class _Reader:
             try:
                 found.append(_circumstances(line))
             except ValueError as error:
-                self._leave_out(path, f"line {number} is not one that is read here: {error}")
+                self._leave_out(path, f"line {number} cannot be read: {error}")
         return tuple(found)
 
     def tried(self) -> tuple[Tried, ...]:
@@ -192,7 +186,7 @@ class _Reader:
         return tuple(found)
 
     def unused(self) -> Iterator[LeftOut]:
-        """The parts that are left out of files that are read: one for each reason."""
+        """The parts that are left out of readable files, one entry for each reason."""
         for why in dict.fromkeys(why for _, why in sorted(self._unused)):
             files = {name: count for (name, reason), count in sorted(self._unused.items()) if reason == why}
             if len(files) == 1:
@@ -202,18 +196,18 @@ class _Reader:
                 yield LeftOut(f"{len(files)} benchmarks or cells, of older results", f"{why}: {', '.join(files)}")
 
     def leave_out_gpu(self) -> None:
-        """Leave out the records of `make gpu`. They do not say which version of a benchmark they measured."""
+        """Leave out the records of `make gpu`, which do not name the versions of the benchmarks."""
         for path in sorted(self.folder.glob("gpu/*.jsonl")):
             self._leave_out(path, GPU)
 
     def _leave_out(self, path: Path, why: object) -> None:
-        """Add a file to the list, without the folders of this machine, which are of no use to the report's readers."""
+        """Add a file to the list. Paths of this machine are shortened, since they do not help the report's readers."""
         folder = self.folder if path.is_relative_to(self.folder) else path.parent.parent
         self.left_out.append(LeftOut(path.relative_to(folder).as_posix(), str(why).replace(f"{folder}/", "")))
 
 
 def _once(gates: Iterable[StoredGate]) -> Iterator[StoredGate]:
-    """Each gate once. Its own file may be in the folder too, beside the history."""
+    """Each gate once: its own file may be in the folder in addition to the history."""
     seen = set()
     for gate in gates:
         said = gate.summary
@@ -224,10 +218,7 @@ def _once(gates: Iterable[StoredGate]) -> Iterator[StoredGate]:
 
 
 def append_circumstances(home: Path, circumstances: Circumstances) -> None:
-    """Add a line to a machine's ``doctor.jsonl``. asv reads only ``*.json``.
-
-    Args:
-        home: the machine's folder.
+    """Add a line to the ``doctor.jsonl`` in a machine's folder.
 
     Raises:
         BenchCoreError: if it cannot be written.
@@ -244,11 +235,7 @@ def append_circumstances(home: Path, circumstances: Circumstances) -> None:
 
 
 def _circumstances(line: bytes) -> Circumstances:
-    """Read a line of ``doctor.jsonl``.
-
-    Raises:
-        ValueError: if `append_circumstances` does not write such a line.
-    """
+    """Read a line of ``doctor.jsonl``. Raises ValueError if it is not valid."""
     found = json.loads(line)
     schema = found.get("schema") if isinstance(found, dict) else None
     if not isinstance(schema, int):
@@ -259,12 +246,12 @@ def _circumstances(line: bytes) -> Circumstances:
 
 
 def iso_date(milliseconds: int) -> str:
-    """asv's milliseconds since 1970 as ISO 8601, UTC; "" for 0, which stands for no date."""
+    """asv's milliseconds since 1970 as ISO 8601, UTC; "" for 0, which means no date."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds") if milliseconds else ""
 
 
 def _machine_name(path: Path) -> str:
-    """The name in a ``machine.json``. If it cannot be read: the name of its folder, which asv makes the same."""
+    """The name in a ``machine.json``; if it cannot be read, the name of its folder, which asv makes equal."""
     try:
         return str(load(path).get("machine") or path.parent.name)
     except BenchCoreError:

@@ -1,4 +1,4 @@
-"""Reads what trials of the gate on a machine have found: ``trials/<machine>/summary.jsonl`` below the results."""
+"""Reads the results of trials of the gate on a machine: ``trials/<machine>/summary.jsonl`` below the results."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from bench_core.records.results import Trial, Tried
 from bench_core.results.read import load
 
 SUMMARY = "summary.jsonl"
-"""The file's name. The file holds one line of JSON, but asv takes every ``*.json`` for its own."""
+"""The file's name. It holds one line of JSON, but is no ``*.json``, since asv reads all of these."""
 
 SCHEMA = 1
-"""The newest schema of the file that can be read. It is raised when a key goes or changes its meaning."""
+"""The newest readable schema of the file. It is raised when a key is removed or changes its meaning."""
 
 
 def read_trials(path: Path) -> Tried:
     """Read a summary of trials.
 
     Raises:
-        BenchCoreError: if the file is not one, or has a newer schema.
+        BenchCoreError: if the file is not valid, or has a newer schema.
     """
     content = load(path)
     try:

@@ -1,4 +1,4 @@
-"""What benchmark classes are built from. `benchmarks/` imports this and nothing else of ours."""
+"""The building blocks of benchmark classes. `benchmarks/` imports nothing else of `bench_core`."""
 
 import torch
 

@@ -1,6 +1,6 @@
-"""The values that the parameters of a benchmark take: devices, sizes, dtypes, threads.
+"""The values of the common parameters: devices, sizes, dtypes, threads.
 
-A value once published keeps its name and meaning for ever, so that histories stay comparable: append, never edit.
+A published value keeps its name and meaning for ever, so that histories stay comparable: append, never edit.
 """
 
 from __future__ import annotations
@@ -11,11 +11,8 @@ import torch
 
 
 class Label(str):
-    """A parameter value that prints without quotes.
-
-    asv names a cell by the `repr` of its parameters; with this a cell reads
-    ``time_initialize(cpu, zeros_, 8x4)`` through every door.
-    """
+    """A parameter value whose `repr` has no quotes. asv names a cell by the `repr` of its parameters, so the name reads
+    ``time_initialize(cpu, zeros_, 8x4)``."""
 
     __slots__ = ()
 
@@ -28,8 +25,8 @@ def labels(*names: object) -> tuple[Label, ...]:
 
 
 def _devices() -> tuple[Label, ...]:
-    # What torch was built for, not what is plugged in: asking the driver here would start CUDA in the parent from
-    # which asv forks its workers, and a forked CUDA context is unusable.
+    # This asks what torch was built for, not what is plugged in. Asking the driver would start CUDA in the process
+    # from which asv forks its workers, and a forked CUDA context is unusable.
     accelerator = torch.accelerator.current_accelerator(check_available=False)
     names = ["cpu", "cuda"]
     if accelerator is not None and accelerator.type not in names:
@@ -39,13 +36,13 @@ def _devices() -> tuple[Label, ...]:
 
 DEVICES = _devices()
 
-# Rows x columns of a weight. In float32: the notebook's layer (128 B); 16 KiB, which fits an L1 cache; 256 KiB, an
-# L2; 4 MiB, an L3; 64 MiB, larger than most caches; 256 MiB, larger than all.
+# Rows x columns of a weight. In float32 these are 128 B (the notebook's layer), 16 KiB (fits an L1 cache), 256 KiB (an
+# L2), 4 MiB (an L3), 64 MiB (exceeds most caches) and 256 MiB (exceeds all).
 SIZES = labels("8x4", "64x64", "256x256", "1024x1024", "4096x4096", "8192x8192")
 
 DTYPES = labels("float32", "bfloat16")
 
-# 1 thread is what every benchmark uses that has no such parameter: two threads on a busy machine measure the machine.
+# Benchmarks without this parameter use 1 thread: with more, other load on the machine shows in the time.
 THREADS = labels("1", "all")
 
 
@@ -55,7 +52,7 @@ def shape_of(size: str) -> tuple[int, ...]:
 
 
 def elements(size: str) -> int:
-    """The number of elements of a weight of that size."""
+    """The number of elements of a weight of this size."""
     rows, columns = shape_of(size)
     return rows * columns
 

@@ -1,4 +1,4 @@
-"""`Suite`, the class that every benchmark class of this suite derives from, and what a cell needs to run here."""
+"""`Suite`, the base class of all benchmark classes, and the conditions under which a cell can run on this machine."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def traffic(*, reads: int = 0, writes: int = 0) -> Callable[[F], F]:
-    """Declare the memory traffic that the job of a benchmark cannot do without, for its achieved bandwidth.
+    """Declare the least memory traffic that a benchmark's job needs. The report derives the achieved bandwidth from it.
 
     Args:
         reads: how many times the whole weight must be read.
         writes: how many times the whole weight must be written.
 
-    The weight is the one that the parameters `size` (and `dtype`, float32 where there is none) describe. asv stores
-    these attributes in ``benchmarks.json``, so the report needs neither torch nor the suite to turn time into GB/s.
+    The parameters `size` and `dtype` (default: float32) describe the weight. asv stores these attributes in
+    ``benchmarks.json``, so the report needs neither torch nor the suite to turn time into GB/s.
     """
 
     def declare(function: F) -> F:
@@ -42,12 +42,12 @@ class Report:
     Attributes:
         source: where it was reported, e.g. ``"pytorch/pytorch#182116"``.
         what: one sentence on what is slow.
-        instead: one sentence on the way round it.
-        benchmark: the `time_*` method.
+        instead: one sentence on the workaround.
+        benchmark: the name of the `time_*` method.
         slow: the parameters of the slow cell, by name.
-        fast: those in which the fast cell differs.
-        where: what is slow: ``"torch"``, as installed; ``"usage"``, the way in which code uses it; or ``"mended"``, an
-            older torch, whose way the slow cell does again.
+        fast: the parameters of the fast cell that differ, by name.
+        where: what is slow: ``"torch"``, the installed torch; ``"usage"``, the way in which code uses torch; or
+            ``"mended"``, an older torch, whose algorithm the slow cell repeats.
     """
 
     source: str
@@ -60,20 +60,20 @@ class Report:
 
 
 class Suite:
-    """An ordinary asv class, with what every parameter benchmark needs before it is set up.
+    """The base of every benchmark class: an asv class that skips cells that cannot run here and fixes torch's state.
 
     A subclass defines `params`, `param_names`, a `setup` that begins with ``super().setup(...)``, and `time_*`
-    methods of one call each. Beside each `time_<operation>` stands a `check_<operation>` with the same parameters: it
-    runs on the set-up object before anything is timed, does the operation through `time_<operation>`, and raises
+    methods of one call each. Each `time_<operation>` has a `check_<operation>` with the same parameters. The check runs
+    after `setup` and before anything is timed, does the operation through `time_<operation>`, and raises
     `AssertionError` if the outcome is not what the operation promises.
 
     Attributes:
-        quick: for each parameter, the values that the quick profile keeps; a parameter that is not named keeps all,
-            and ``None`` leaves the class out of the quick profile.
-        rivals: the parameter whose values are ways of doing the same job; they are compared with each other.
-        unties: the rivals that leave tied parameters untied; every table marks them.
-        draws: random numbers that the job must draw for each element of the weight that `size` describes, for their
-            number a second; or a mapping to that from those values of a parameter that draw any.
+        quick: the values that the quick profile keeps, by parameter. A parameter without an entry keeps all values.
+            ``None`` leaves the class out of the quick profile.
+        rivals: the parameter whose values are ways to do the same job. They are compared with each other.
+        unties: the rivals that leave tied parameters untied. Every table marks them.
+        draws: how many random numbers the job must draw for each element of the weight, from which the report derives
+            numbers per second; or a mapping from values of a parameter to this number, if only some values draw.
         reports: slowdowns that this class shows.
         copies: how many weights of the cell's size are alive at once, at most, the check included.
     """
@@ -87,20 +87,21 @@ class Suite:
     reports: ClassVar[Sequence[Report]] = ()
     copies: ClassVar[int] = 4
 
-    # asv: two passes over the suite, so that one bad minute of the machine does not decide. Samples of 5 ms, or of one
-    # call where each needs a fresh object, as many as 0.15 s hold but at least 5; a short warm-up, since every setup
-    # touches its memory. (asv's default takes 5 or 10 samples: too few of single calls, too long for slow ones.)
+    # Settings of asv. Two passes over the suite keep one bad minute of the machine from deciding a result. A sample
+    # takes 5 ms, or one call if each call needs a fresh object. There are as many samples as fit into 0.15 s, at least
+    # 5 and at most 100: asv's default of 5 or 10 is too few for single calls and takes too long for slow ones. The
+    # warm-up is short, since every setup touches its memory.
     rounds = 2
     warmup_time = 0.05
     sample_time = 0.005
     repeat = (5, 100, 0.15)
     batch_calls = True
-    """One `setup` a sample of many calls (see bench_core.suite.batching), unless `number` is 1."""
+    """Whether `setup` runs once per sample, not once per call (see bench_core.suite.batching), unless `number` is 1."""
 
     timer: clock.Clock = staticmethod(clock.host)
 
     def __init_subclass__(cls) -> None:
-        # asv hands attributes of the functions, and of nothing else, on to benchmarks.json, where the report looks.
+        # The report reads benchmarks.json, and asv copies only attributes of functions to it.
         declared: dict[str, Any] = {"rivals": cls.rivals, "unties": list(cls.unties)} if cls.rivals else {}
         if cls.draws:
             declared["weight_draws"] = cls.draws
@@ -108,7 +109,7 @@ class Suite:
             if declared and name.startswith(("time_", "track_", "peakmem_")):
                 attributes = getattr(cls, name).__dict__
                 known = {key: attributes.setdefault(key, value) for key, value in declared.items()}
-                if known != declared:  # a function that two classes share has one entry in its attributes
+                if known != declared:  # a function that two classes share has only one set of attributes
                     raise TypeError(f"{cls.__name__}.{name} is inherited with {known}, and the class says {declared}")
 
     def setup(self, *values: str) -> None:
@@ -139,7 +140,7 @@ class Suite:
         )
 
     def peak_bytes(self, *values: str) -> int:
-        """The most memory that the cell holds at once, in bytes; 0 where it does not matter."""
+        """The most memory that the cell holds at once, in bytes; 0 for a cell without a `size`."""
         cell = self.named(*values)
         if "size" not in cell:
             return 0
@@ -147,7 +148,7 @@ class Suite:
 
 
 def clock_for(device: str) -> clock.Clock:
-    """The clock for cells that run on `device`: on an accelerator it waits until the queue is empty."""
+    """The clock for cells on `device`. For an accelerator it waits until the queue is empty."""
     return clock.host if device in ("cpu", "meta") else clock.draining(torch.accelerator.synchronize)
 
 
@@ -165,7 +166,7 @@ def missing_device(device: str) -> str | None:
 
 
 def available_bytes(device: str) -> int:
-    """Memory that can be had now without swapping, and within the limit of a container, in bytes."""
+    """The memory that can be allocated now without swapping and within the container's limit, in bytes."""
     if device in ("cpu", "meta"):
         return min(int(psutil.virtual_memory().available), container_bytes())
     ask = getattr(torch.get_device_module(device), "mem_get_info", None)
@@ -179,7 +180,7 @@ CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
 def container_bytes(folder: Path = CONTROL_GROUP) -> int:
-    """What a container's memory limit (control group of version 2) leaves, in bytes; very much where there is none."""
+    """The bytes left under a container's memory limit (control groups, version 2); `sys.maxsize` without a limit."""
     try:
         limit, used = ((folder / name).read_text().strip() for name in ("memory.max", "memory.current"))
     except OSError:
@@ -188,8 +189,8 @@ def container_bytes(folder: Path = CONTROL_GROUP) -> int:
 
 
 def too_large(needed: int, device: str) -> str | None:
-    """Why `needed` bytes cannot be had on `device`, or None if they can. A tenth is left to the rest of the machine."""
-    if needed < 64 << 20:  # not worth asking the system
+    """Why `needed` bytes cannot be allocated on `device`, or None if they can. A tenth of the memory stays free."""
+    if needed < 64 << 20:  # 64 MiB: not worth asking the system
         return None
     available = available_bytes(device)
     if needed <= 0.9 * available:

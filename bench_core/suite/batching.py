@@ -1,10 +1,10 @@
-"""Many calls in one sample, for cells whose setup leaves the object warm.
+"""Samples of many calls after one `setup`, in asv.
 
-Since 0.3, asv_runner runs `setup` before every single call of a benchmark that has one, and times each call alone
-(asv#966). That suits operations that change what they work on, and spoils the others: a call of 1 us is then read as
-itself plus the clock (about 5 %) plus the caches that `setup` has just emptied. A class with ``batch_calls = True``
-says that its calls may follow each other; a sample then holds as many as `sample_time` asks for, after one `setup`,
-as in asv_runner before 0.3 and in `timeit`. Where a call needs a fresh object, the class sets ``number = 1``.
+Since 0.3, asv_runner runs `setup` before every call of a benchmark that has one, and times each call alone (asv#966).
+This suits operations that change their object. For the others it distorts the time: a call of 1 us then includes the
+clock (about 5 %) and the caches that `setup` has just emptied. With ``batch_calls = True``, a sample has one `setup`
+and as many calls as `sample_time` allows, as in asv_runner before 0.3 and in `timeit`. A class whose calls each need a
+fresh object sets ``number = 1``.
 """
 
 from __future__ import annotations
@@ -19,5 +19,5 @@ def _isolates_calls(benchmark: Any) -> bool:
 
 
 def install() -> None:
-    """Let asv_runner ask each benchmark; every suite without `batch_calls` keeps asv_runner's own rule."""
+    """Make asv_runner ask each benchmark. Benchmarks without `batch_calls` keep asv_runner's own rule."""
     TimeBenchmark._setup_isolates_timed_calls = property(_isolates_calls)

@@ -1,7 +1,6 @@
-"""Ways to read, load, copy and file the state of a model, and what each does to parameters that are tied.
+"""Ways to read, load, copy and save the state of a model, and what each does to tied parameters.
 
-Every dictionary here maps an idiom, named as in the cells, to a function; the idioms of one dictionary are rivals for
-one job.
+Every dictionary maps an idiom, named as in the cells, to a function. The idioms of one dictionary do the same job.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ State = Mapping[str, torch.Tensor]
 
 
 def layer(size: str, device: str = "cpu", dtype: str = "float32") -> nn.Linear:
-    """A linear layer without bias whose weight of that size counts 0, 1, 2, ...: cheaper than drawing, and in
-    float32 no two elements are alike up to 4096x4096."""
+    """A linear layer without bias. Its weight counts 0, 1, 2, ..., which is cheaper than drawing. In float32, all
+    elements differ up to 4096x4096."""
     rows, columns = shape_of(size)
     made = nn.Linear(columns, rows, bias=False, device="meta", dtype=dtype_of(dtype)).to_empty(device=device)
     with torch.no_grad():
@@ -40,12 +39,12 @@ def layer(size: str, device: str = "cpu", dtype: str = "float32") -> nn.Linear:
 
 
 def snapshot(net: nn.Module) -> dict[str, torch.Tensor]:
-    """The state of `net` in memory of its own; what shared memory there shares memory here, as in a file."""
+    """A copy of the state of `net`. Tensors that share memory in `net` share memory in the copy, as in a file."""
     return copy.deepcopy(net.state_dict())
 
 
 def poison(net: nn.Module) -> None:
-    """Make every element of every parameter and buffer NaN, so that what is not loaded shows."""
+    """Make every element of every parameter and buffer NaN, so that elements that are not loaded show."""
     for tensor in net.state_dict().values():
         tensor.fill_(torch.nan)
 
@@ -58,8 +57,7 @@ def check_state(net: nn.Module, expected: State, what: str) -> None:
         oracles.identical(found[name], tensor, f"{what}: {name}")
 
 
-# Reading. The bias of the last layer of a model of nested `Sequential`s, given its name; `attribute` by the depth:
-
+# Read the bias of the last layer of nested `Sequential`s, given its name. `attribute` depends on the depth only.
 
 _LAST_BIAS: dict[int, Callable[[Any], torch.Tensor]] = {
     1: lambda net: net[-1].bias,
@@ -91,7 +89,7 @@ WALKS: dict[str, Callable[[nn.Module], list[Any]]] = {
 
 
 class HookCalls:
-    """The least that a state-dict hook can do: count."""
+    """The cheapest state-dict hook: it counts its calls."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -100,7 +98,7 @@ class HookCalls:
         self.count += 1
 
 
-# Looking up every name of a list:
+# Look up every name of a list:
 
 
 def _state_dict_once(net: nn.Module, names: Iterable[str]) -> list[torch.Tensor]:
@@ -134,7 +132,7 @@ LOOK_UP_MODULES: dict[str, Callable[[nn.Module, Iterable[str]], list[nn.Module]]
 }
 
 
-# Which modules does a checkpoint with these keys fill wholly? As transformers asked it before and after #35493:
+# Find the modules that a checkpoint with these keys fills wholly, as transformers did before and after #35493:
 
 
 def _scan_keys(net: nn.Module, keys: Collection[str]) -> list[str]:
@@ -162,7 +160,7 @@ FILLED_MODULES: dict[str, Callable[[nn.Module, Collection[str]], list[str]]] = {
 }
 
 
-# Loading a checkpoint that is in memory into a model:
+# Load a checkpoint that is in memory into a model:
 
 
 def _targets(net: nn.Module) -> dict[str, torch.Tensor]:
@@ -182,7 +180,7 @@ def _foreach_copy(net: nn.Module, checkpoint: State) -> None:
 
 
 def _whole_dict(net: nn.Module, checkpoint: State) -> None:
-    """`load_state_dict` before pytorch/pytorch#85743: every submodule looks through all keys for unexpected ones."""
+    """`load_state_dict` as before pytorch/pytorch#85743: every submodule searches all keys for unexpected ones."""
     complaints: tuple[list[str], list[str], list[str]] = ([], [], [])
     for name, module in net.named_modules():
         module._load_from_state_dict(checkpoint, f"{name}." if name else "", {}, True, *complaints)
@@ -205,8 +203,7 @@ LOADS: dict[str, Callable[[nn.Module, State], object]] = {
 }
 
 
-# An independent copy of a model, given how to construct one like it on a device:
-
+# Copy a model, given a function that constructs one like it on a device:
 Construct = Callable[[str], nn.Module]
 
 
@@ -229,8 +226,7 @@ COPIES: dict[str, Callable[[nn.Module, Construct], nn.Module]] = {
 }
 
 
-# Files:
-
+# Save and load files:
 
 SAVES: dict[str, Callable[[nn.Module, Path], None]] = {
     "torch_save": lambda net, path: torch.save(net.state_dict(), path),
@@ -246,9 +242,9 @@ class FileLoad:
 
     Attributes:
         saved_by: the idiom of `SAVES` that writes such a file.
-        load: takes a model of the right shape, the file and the device; returns the model with the file's values,
-            which is another one only for `torch_load_module`. The values are in memory: what an idiom leaves mapped
-            is touched, else a reader that reads nothing would win (`torch.load(mmap=True)` of 64 MiB: 0.2 ms).
+        load: takes a model of the right shape, the file and the device. Returns the model with the file's values, which
+            is a new one for `torch_load_module` only. Memory that an idiom leaves mapped is touched, since otherwise an
+            idiom that reads nothing would win (`torch.load(mmap=True)` of 64 MiB: 0.2 ms).
     """
 
     saved_by: str
@@ -256,7 +252,7 @@ class FileLoad:
 
 
 def touched(net: nn.Module) -> nn.Module:
-    """Read one element of every page of the parameters that are in host memory."""
+    """Return `net` after reading one element of every page of its parameters in host memory."""
     for parameter in net.parameters():
         if parameter.device.type == "cpu":
             step = max(1, mmap.PAGESIZE // parameter.element_size())
@@ -294,7 +290,7 @@ FILE_LOADS: dict[str, FileLoad] = {
         "torch_save", lambda net, path, device: _assigned(net, _torch_load(path, device, mmap=True))
     ),
     "torch_load_module": FileLoad(
-        # Pickle runs code: for files that one has written oneself.
+        # Pickle runs code, so this is only for files that one has written oneself.
         "torch_save_module",
         lambda _net, path, device: touched(torch.load(path, map_location=device, weights_only=False)),
     ),
@@ -315,24 +311,20 @@ PLAIN_LOAD: dict[str, str] = {
     "safetensors_save_file": "safetensors_load_file",
     "safetensors_save_model": "safetensors_load_model",
 }
-"""How a file is read back that an idiom of `SAVES` wrote."""
+"""The idiom of `FILE_LOADS` that reads a file back, by the idiom of `SAVES` that wrote it."""
 
 
 def why_no_cold_read() -> str | None:
-    """Why this system cannot be asked to forget a file, or None if it can."""
+    """Why this system cannot drop a file from its page cache, or None if it can."""
     if hasattr(os, "posix_fadvise"):
         return None
     return "this system has no posix_fadvise, so a file cannot be dropped from the page cache"
 
 
 def evict(path: Path) -> str | None:
-    """Drop a file from this system's page cache.
-
-    What lies below is out of reach: in a virtual machine or on a network file system the host may still have it.
-
-    Returns:
-        Why pages of it are still there (a file system in memory, a sandbox), or None if none is.
-    """
+    """Drop a file from this system's page cache. The cache of a virtual machine's host, or of a network file system's
+    server, is out of reach. Returns how much of the file stays in the cache (on a file system in memory, in a sandbox),
+    or None if nothing does."""
     with path.open("rb") as file:
         os.fsync(file.fileno())  # a dirty page is not dropped
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -351,11 +343,8 @@ def cached_share(path: Path) -> float:
     return sum(page & 1 for page in pages) / len(pages)
 
 
-# What becomes of tied parameters:
-
-
 class Tie(StrEnum):
-    """What two names are that were one parameter before."""
+    """What an operation makes of two names of one parameter."""
 
     ONE_PARAMETER = "one parameter"
     ONE_MEMORY = "two parameters over one memory"
@@ -364,7 +353,7 @@ class Tie(StrEnum):
 
 
 def untying(idioms: Iterable[str]) -> list[str]:
-    """Those of `idioms` that leave two parameters where one was."""
+    """The idioms that turn one tied parameter into two parameters."""
     return [idiom for idiom in idioms if KEEPS_TIED.get(idiom) in (Tie.ONE_MEMORY, Tie.SEPARATE)]
 
 
@@ -392,14 +381,14 @@ KEEPS_TIED: dict[str, Tie] = {
     "safetensors_load_file_assign": Tie.REFUSED,
     "safetensors_load_model": Tie.ONE_PARAMETER,
 }
-"""Idiom to what it makes of two tied layers, as measured on torch 2.13 and safetensors 0.8 (`tie_after`).
+"""What each idiom makes of two tied layers, as measured by `tie_after` on torch 2.13 and safetensors 0.8.
 
-The model that is loaded into ties the layers itself, and the checkpoint holds both names over one memory. `assign`
-replaces each name's parameter by one of its own (pytorch/pytorch#188346): with the checkpoint's memory still shared
-an edit through one is seen through the other, but gradients and optimizer state are kept twice, and Adam moves the
-weight twice a step. Tying the layers again after the load is the way round, or a checkpoint from
-``state_dict(keep_vars=True)``, which holds the one parameter under both names. `safetensors_save_file` refuses memory
-that two names share, and `safetensors_save_model` leaves the second name out, which a strict load reports as missing.
+The target model ties the layers itself, and the checkpoint holds both names over one memory. `assign` gives each name a
+parameter of its own (pytorch/pytorch#188346). While these share the checkpoint's memory, an edit of one shows in the
+other, but gradients and optimizer state are kept twice, and Adam moves the weight twice a step. The workaround is to
+tie the layers again after the load, or a checkpoint from ``state_dict(keep_vars=True)``, which holds the one parameter
+under both names. `safetensors_save_file` refuses memory that two names share. `safetensors_save_model` omits the second
+name, which a strict load reports as missing.
 """
 
 
@@ -419,10 +408,13 @@ def tie_of(net: nn.Module) -> Tie:
 
 
 def tie_after(idiom: str) -> Tie:
-    """What `idiom` makes of `tied_pair`, by trying. A save is judged by its plain load."""
+    """Try `idiom` on `tied_pair`. A save is followed by its idiom of `PLAIN_LOAD`."""
     net = tied_pair()
     if idiom in LOADS:
-        LOADS[idiom](net, _half(snapshot(net)) if idiom == "assign_converted" else snapshot(net))
+        state = snapshot(net)
+        if idiom == "assign_converted":
+            state = {name: tensor.to(torch.bfloat16) for name, tensor in state.items()}
+        LOADS[idiom](net, state)
         return tie_of(net)
     if idiom in COPIES:
         return tie_of(COPIES[idiom](net, tied_pair))
@@ -437,11 +429,8 @@ def tie_after(idiom: str) -> Tie:
             return Tie.REFUSED
 
 
-def _half(state: State) -> State:
-    return {name: tensor.to(torch.bfloat16) for name, tensor in state.items()}
-
-
 def check_tie(idiom: str) -> None:
-    """An idiom that keeps parameters tied does so. Of the others nothing is asked: a later torch may mend them."""
+    """Check that an idiom that should keep parameters tied does. The others are not checked: a later torch may
+    mend them."""
     if KEEPS_TIED[idiom] is Tie.ONE_PARAMETER:
         oracles.same(tie_after(idiom), Tie.ONE_PARAMETER, f"{idiom} of two tied layers")

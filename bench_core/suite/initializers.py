@@ -1,7 +1,4 @@
-"""The in-place initializers of `torch.nn.init`, each with the distribution that it promises.
-
-Source of the formulas: the docstrings of `torch.nn.init`.
-"""
+"""The in-place initializers of `torch.nn.init`, each with a check of the distribution that its docstring promises."""
 
 from __future__ import annotations
 
@@ -23,10 +20,10 @@ class Initializer:
 
     Attributes:
         apply: initializes the tensor in place.
-        check: takes the weight and a call that initializes it, and raises `AssertionError` if the outcome is not
-            what the initializer promises.
-        draws: random numbers that it must draw for each element.
-        cubic: its cost grows with the third power of the weight's side.
+        check: takes the weight and a call that initializes it. Raises `AssertionError` if the outcome is not what the
+            initializer promises.
+        draws: how many random numbers it must draw for each element.
+        cubic: whether its cost grows with the third power of the weight's side.
         dtypes: the dtypes that torch implements it for.
     """
 
@@ -38,8 +35,8 @@ class Initializer:
 
 
 def rounding(weight: torch.Tensor) -> float:
-    """The most that rounding to the weight's dtype moves a distribution function whose density is at most 1 per unit
-    of the relative step: one unit in the last place, 2^-7 for bfloat16."""
+    """The most that rounding to the weight's dtype moves the distribution function: one unit in the last place, 2^-7
+    for bfloat16. The density per relative step must be at most 1."""
     return float(torch.finfo(weight.dtype).eps)
 
 
@@ -49,11 +46,8 @@ def random(
     support: tuple[float, float] = (-math.inf, math.inf),
     tail: Callable[[torch.Tensor], float] | None = None,
 ) -> Check:
-    """Check that elements are drawn from `cdf(weight)`, stay inside `support`, and go beyond `tail(weight)`.
-
-    The tail matters: a `normal_` that never leaves 3.5 standard deviations (pytorch/pytorch#166853) is invisible to a
-    test of the whole distribution.
-    """
+    """Check that elements are drawn from `cdf(weight)`, stay inside `support`, and go beyond `tail(weight)`. A test of
+    the whole distribution misses a `normal_` that never leaves 3.5 standard deviations (pytorch/pytorch#166853)."""
 
     def check(weight: torch.Tensor, initialize: Callable[[], object]) -> None:
         drawn = oracles.draw(initialize, weight)
@@ -76,7 +70,7 @@ def constant(value: float) -> Check:
 
 
 def fans(weight: torch.Tensor) -> tuple[int, int]:
-    """(fan-in, fan-out): the inputs and the outputs that one unit of the layer has."""
+    """(fan-in, fan-out): the number of inputs and of outputs of one unit of the layer."""
     field = math.prod(weight.shape[2:])
     return weight.shape[1] * field, weight.shape[0] * field
 
@@ -99,13 +93,13 @@ def normal(std: Callable[[torch.Tensor], float]) -> Check:
 
 
 def poisoned(weight: torch.Tensor) -> None:
-    """Make every element NaN, so that what is not written shows."""
+    """Make every element NaN, so that elements that are not written show."""
     with torch.no_grad():
         weight.fill_(math.nan)
 
 
 def check_orthogonal(weight: torch.Tensor, initialize: Callable[[], object]) -> None:
-    """Rows (or columns, whichever are fewer) are orthonormal, and not simply the identity."""
+    """Check that the rows (or the columns, if there are fewer) are orthonormal, and not simply the identity."""
     poisoned(weight)
     initialize()
     found = weight.detach().flatten(1)
@@ -117,11 +111,16 @@ def check_orthogonal(weight: torch.Tensor, initialize: Callable[[], object]) -> 
     assert moved > 1e-3, "the rows are those of the identity"
 
 
-SPARSITY, SPARSE_STD = 0.1, 0.01
+SPARSITY = 0.1
+"""The share of each column that `sparse_` sets to zero."""
+
+SPARSE_STD = 0.01
+"""The standard deviation of the other elements."""
 
 
 def check_sparse(weight: torch.Tensor, initialize: Callable[[], object]) -> None:
-    """ceil(0.1 rows) elements of each column are zero, and the others are N(0, 0.01), which rarely draws a zero."""
+    """Check that ceil(0.1 rows) elements of each column are zero, and the others are N(0, 0.01), which rarely draws a
+    zero."""
     poisoned(weight)
     initialize()
     found = weight.detach()
@@ -137,7 +136,7 @@ def check_sparse(weight: torch.Tensor, initialize: Callable[[], object]) -> None
 
 
 def check_eye(weight: torch.Tensor, initialize: Callable[[], object]) -> None:
-    """Ones on the diagonal, zeros elsewhere."""
+    """Check for ones on the diagonal and zeros elsewhere."""
     poisoned(weight)
     initialize()
     rows, columns = weight.shape
@@ -146,7 +145,7 @@ def check_eye(weight: torch.Tensor, initialize: Callable[[], object]) -> None:
 
 
 def check_dirac(weight: torch.Tensor, initialize: Callable[[], object]) -> None:
-    """The convolution hands its first input channels through unchanged."""
+    """Check that the convolution passes its first input channels through unchanged."""
     poisoned(weight)
     initialize()
     found = weight.detach()
@@ -183,19 +182,16 @@ DRAWS = {name: initializer.draws for name, initializer in INITIALIZERS.items() i
 
 
 def my_init(module: nn.Module) -> None:
-    """The notebook's custom initializer: U(-10, 10), then zero whatever is smaller than 5 in magnitude."""
+    """The notebook's custom initializer: U(-10, 10), then 0 for elements whose magnitude is below 5."""
     if isinstance(module, nn.Linear):
         nn.init.uniform_(module.weight, -10, 10)
         module.weight.data *= module.weight.data.abs() >= 5
 
 
 def check_masked(weight: torch.Tensor, initialize: Callable[[], object], *, negative_zeros: bool) -> None:
-    """0 with probability 1/2, U(5, 10) and U(-10, -5) with probability 1/4 each.
-
-    Args:
-        negative_zeros: whether a negative draw that is masked becomes -0.0 (a product with False keeps the sign), so
-            that half of the zeros are negative; otherwise no zero is.
-    """
+    """Check for 0 with probability 1/2, and for U(5, 10) and U(-10, -5) with probability 1/4 each. With
+    `negative_zeros`, a masked negative draw becomes -0.0 (a product with False keeps the sign), so that half of the
+    zeros are negative. Without, none is."""
     drawn = oracles.draw(initialize, weight)
     n = drawn.numel()
     zero = drawn == 0
@@ -210,7 +206,7 @@ def check_masked(weight: torch.Tensor, initialize: Callable[[], object], *, nega
     oracles.distributed(magnitude, oracles.uniform_cdf(5, 10), "magnitude", rounding=rounding(weight))
 
 
-# Rivals for one job, each as its users write it. The notebook's `my_init`:
+# Ways to do the job of `my_init`:
 
 
 @torch.no_grad()
@@ -240,7 +236,7 @@ def masked_where(weight: torch.Tensor) -> None:
 
 @torch.no_grad()
 def masked_sign_bernoulli_uniform(weight: torch.Tensor) -> None:
-    """Three draws, the distribution spelled out: U(5, 10), times a sign, kept with probability 1/2."""
+    """Three draws: U(5, 10), times a random sign, kept with probability 1/2."""
     sign = torch.empty_like(weight).bernoulli_(0.5).mul_(2).sub_(1)
     keep = torch.empty_like(weight, dtype=torch.bool).bernoulli_(0.5)
     weight.uniform_(5, 10).mul_(sign).masked_fill_(keep.logical_not_(), 0)
@@ -253,7 +249,7 @@ def trunc_normal_by_inverse_cdf(weight: torch.Tensor) -> None:
     weight.uniform_(-edge, edge).erfinv_().mul_(math.sqrt(2)).clamp_(-2, 2)
 
 
-# Zero every parameter:
+# Ways to set every parameter to zero:
 
 
 def zero_loop_nn_init(parameters: list[nn.Parameter]) -> None:
@@ -277,7 +273,7 @@ def zero_foreach(parameters: list[torch.Tensor]) -> None:
     torch._foreach_zero_(parameters)
 
 
-# Edit a parameter directly:
+# Ways to edit a parameter directly:
 
 
 def add_one_data(weight: nn.Parameter) -> None:

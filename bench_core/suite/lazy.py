@@ -1,8 +1,8 @@
-"""Modules in their lazy and their plain form, and the ways to get a model that holds its parameters.
+"""Modules in their lazy and their plain form, and ways to construct models.
 
-Three jobs, which must not be mixed: a model with initialized parameters (`INITIALIZED`), a model that holds
-the values of a checkpoint (`LOADED`), and a model on the meta device, with shapes and no storage (`ON_META`).
-What `to_empty` and `skip_init` leave is garbage, so each way goes on to what its job asks for.
+There are three separate jobs: a model with initialized parameters (`INITIALIZED`), a model with the values of a
+checkpoint (`LOADED`), and a model on the meta device, which has shapes but no storage (`ON_META`). `to_empty` and
+`skip_init` leave garbage in the parameters, so each idiom goes on until its job is done.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Checkpoint = Mapping[str, torch.Tensor]
 
 
 class Spec(Protocol):
-    """A module to be made in its lazy or its plain form, with inputs that materialize it."""
+    """A module that can be made in its lazy or its plain form, and inputs that materialize it."""
 
     def lazy(self, device: str) -> nn.Module: ...
     def plain(self, device: str) -> nn.Module: ...
@@ -87,7 +87,7 @@ class Mlp:
         return net
 
     def lazy(self, device: str) -> nn.Sequential:
-        """The lazy form, untied: LazyLinear cannot materialize a weight that another one has materialized."""
+        """The lazy form, untied: a LazyLinear cannot materialize a weight that another LazyLinear has materialized."""
         return self.layers(lambda _, outputs: nn.LazyLinear(outputs, device=device))
 
     def plain(self, device: str) -> nn.Sequential:
@@ -98,12 +98,12 @@ class Mlp:
 
     @property
     def bytes(self) -> int:
-        """The size of the float32 parameters, a tied weight counted twice."""
+        """The size of the float32 parameters in bytes. A tied weight counts twice."""
         return 4 * sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(self.widths))
 
 
-# Small enough for Python, dispatch and the generator to be the cost; 3072 weights and more where they are drawn, so
-# that a few layers say from which distribution. LazyBatchNorm needs no argument.
+# The layers are so small that Python, dispatch and the generator dominate the time. Those that draw have at least 1024
+# weights, so that a few of them show the distribution.
 LAYERS: dict[str, Layer] = {
     "LazyLinear": Layer(nn.LazyLinear, nn.Linear, (16, 64), (64,)),
     "LazyConv1d": Layer(nn.LazyConv1d, nn.Conv1d, (4, 32, 16), (32, 3)),
@@ -131,7 +131,7 @@ MODULES: dict[str, Spec] = {**LAYERS, **MODELS}
 
 
 def quiet() -> None:
-    """Silence the warning that each construction of a lazy module gives, at every door alike."""
+    """Silence the warning of each construction of a lazy module, in asv and in pytest alike."""
     warnings.filterwarnings("ignore", message="Lazy modules are a new feature", category=UserWarning)
 
 
@@ -155,14 +155,14 @@ def dry_run(net: nn.Sequential, model: Mlp, device: str) -> nn.Sequential:
 
 
 def to_empty(model: Mlp, device: str) -> nn.Module:
-    """Garbage in the right shapes."""
+    """A model with garbage in the right shapes."""
     with torch.device("meta"):
         net = model.build()
     return net.to_empty(device=device)
 
 
 def skip_init(model: Mlp, device: str) -> nn.Module:
-    """Garbage in the right shapes, layer by layer, so that the model ties its layers itself."""
+    """A model with garbage in the right shapes. It is made layer by layer, so the model ties its layers itself."""
     return model.build(partial(nn.utils.skip_init, nn.Linear, device=device))
 
 
@@ -193,14 +193,14 @@ def _copying(build: Callable[[Mlp, str], nn.Module]) -> Callable[[Mlp, str, Chec
 
 
 def lazy_load(model: Mlp, device: str, checkpoint: Checkpoint) -> nn.Module:
-    """`load_state_dict` materializes without initializing; the dry run only makes the classes plain."""
+    """`load_state_dict` materializes without initializing. The dry run only makes the classes plain."""
     net = model.lazy(device)
     net.load_state_dict(checkpoint)
     return model.tie(dry_run(net, model, device))
 
 
 def meta_assign(model: Mlp, device: str, checkpoint: Checkpoint) -> nn.Module:
-    """On the checkpoint's device no value is copied: the model's parameters are the checkpoint's memory."""
+    """The parameters are the checkpoint's memory: no value is copied if the device is the same."""
     with torch.device("meta"):
         net = model.build()
     net.load_state_dict(checkpoint, assign=True)
@@ -224,22 +224,16 @@ ON_META: dict[str, Callable[[Mlp], nn.Module]] = {
 }
 
 UNTYING = frozenset({"meta_to_empty", "meta_assign"})
-"""Ways that leave two parameters where the model's `__init__` tied one (huggingface/accelerate#3154,
-pytorch/pytorch#188346): replacing a meta tensor makes a new parameter for each module that holds it. The way round
-it is to tie again afterwards."""
+"""Idioms that untie a model that its `__init__` tied (huggingface/accelerate#3154, pytorch/pytorch#188346): replacing a
+meta tensor makes a new parameter for each module. The workaround is to tie the model again afterwards."""
 
 
 @contextlib.contextmanager
 def poisoned_memory() -> Iterator[None]:
-    """Within it `torch.empty`, and all that is built on it, hands out NaN.
-
-    Otherwise memory that a model freed a moment ago comes back with its weights in it, and parameters that
-    nobody initialized look initialized.
-    """
-    before = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
+    """A context in which `torch.empty`, and all that is built on it, returns NaN. Otherwise, memory that a model has
+    just freed comes back with the model's weights in it, and parameters that were never initialized look
+    initialized."""
+    before = (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled())
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*determinis", category=UserWarning)
         torch.use_deterministic_algorithms(True, warn_only=True)
@@ -250,7 +244,8 @@ def poisoned_memory() -> Iterator[None]:
 
 
 def check_architecture(found: nn.Module, spec: Spec, device: str) -> None:
-    """Classes, features and names are those of the plain form, every parameter is a plain one, on `device`."""
+    """Check that classes, features and names are those of the plain form, and all parameters are plain and on
+    `device`."""
     plain = spec.plain("meta")
     oracles.same(str(found), str(plain), "architecture")
     expected = {name: (nn.Parameter, parameter.shape, True) for name, parameter in named(plain)}
@@ -259,12 +254,12 @@ def check_architecture(found: nn.Module, spec: Spec, device: str) -> None:
 
 
 def named(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    """Every parameter by every name that it has."""
+    """All parameters, each under every name that it has."""
     return list(module.named_parameters(remove_duplicate=False))
 
 
 def check_as_plain(found: nn.Module, spec: Spec, inputs: torch.Tensor, outputs: torch.Tensor, *, calls: int) -> None:
-    """After `calls` forwards, outputs and buffers are those of the plain form with the same parameters."""
+    """Check that, after `calls` forwards, outputs and buffers are those of the plain form with the same parameters."""
     plain = spec.plain(inputs.device.type)
     plain.load_state_dict(dict(found.named_parameters()), strict=False)
     for _ in range(calls):
@@ -276,18 +271,16 @@ def check_as_plain(found: nn.Module, spec: Spec, inputs: torch.Tensor, outputs: 
 
 
 def check_tied(found: nn.Module, model: Mlp, idiom: str) -> None:
-    """The idiom keeps a tied model tied, unless `UNTYING` names it: a torch that mends that is no error here."""
+    """Check that the idiom keeps a tied model tied, unless it is in `UNTYING`: a later torch may mend those."""
     assert isinstance(found, nn.Sequential)
     if model.tied and idiom not in UNTYING:
         oracles.same(found[-1].weight is found[0].weight, True, f"{idiom} keeps the layers tied")
 
 
 def check_drawn(modules: Sequence[nn.Module]) -> None:
-    """Every parameter is as its layer's own `reset_parameters` draws it, and none was left out.
-
-    Weights and biases of linear and convolutional layers come from U(-1/sqrt(fan_in), 1/sqrt(fan_in)); those
-    of batch normalization are 1 and 0. Source: the docstrings of the layers.
-    """
+    """Check that every parameter is as its layer's `reset_parameters` draws it. Weights and biases of linear and
+    convolutional layers come from U(-1/sqrt(fan_in), 1/sqrt(fan_in)). Those of batch normalization are 1 and 0. Source:
+    the docstrings of the layers."""
     draws: list[torch.Tensor] = []
     for module in itertools.chain.from_iterable(module.modules() for module in modules):
         weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
@@ -300,7 +293,9 @@ def check_drawn(modules: Sequence[nn.Module]) -> None:
                 assert isinstance(parameter, nn.Parameter), f"{name} of {module} is no parameter"
                 flat = oracles.thinned(parameter.detach(), 1 << 14).to("cpu", torch.float64) * scale
                 oracles.within(flat, -1.0001, 1.0001, f"{name} of {module} times sqrt(fan_in)")
-                assert flat.any(), f"{name} of {module} is all zeros"  # a bias is few elements among all
+                assert flat.any(), (
+                    f"{name} of {module} is all zeros"
+                )  # a bias is too small a part of all to show in the distribution
                 draws.append(flat)
     if draws:
         oracles.distributed(torch.cat(draws), oracles.uniform_cdf(-1, 1), "parameters times sqrt(fan_in)")

@@ -1,7 +1,7 @@
-"""What the outcome of an operation must be: the assertions that checks are written with.
+"""Assertions for checks of an operation's outcome.
 
-Every function raises `AssertionError` with the found and the expected value. The statistical ones are false alarms
-with probability at most `ALPHA` each, by bounds that hold for every sample size and not only in the limit.
+Every function raises `AssertionError` with the found and the expected value. A statistical one raises a false alarm
+with a probability of at most `ALPHA`. The bounds hold for every sample size, not only in the limit.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 ALPHA = 1e-9
-"""Chance that a statistical check fails although all is right. The suite has about a thousand cells and fixed seeds,
-so a red check is a bug and not chance."""
+"""The probability that a statistical check fails although all is right. It is so small that, with about a thousand
+cells and fixed seeds, a failed check is a bug."""
 
 Cdf = Callable[[torch.Tensor], torch.Tensor]
 
@@ -22,12 +22,11 @@ _DRAWS = 1 << 17  # enough to see a distance of 0.009 from the right distributio
 
 
 def same(found: Any, expected: Any, what: str) -> None:
-    """`found` equals `expected`."""
     assert found == expected, f"{what}: found {found!r}, expected {expected!r}"
 
 
 def identical(found: torch.Tensor, expected: torch.Tensor, what: str) -> None:
-    """Two tensors have the same dtype, shape and bits (so -0.0 is not 0.0, and a NaN equals itself)."""
+    """Require the same dtype, shape and bits (so -0.0 is not 0.0, and a NaN equals itself)."""
     same((found.dtype, found.shape), (expected.dtype, expected.shape), f"{what}: dtype and shape")
     kind = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[found.element_size()]
     differing = int((found.detach().view(kind) != expected.detach().view(kind)).sum())
@@ -35,24 +34,24 @@ def identical(found: torch.Tensor, expected: torch.Tensor, what: str) -> None:
 
 
 def close(found: torch.Tensor, expected: torch.Tensor, what: str) -> None:
-    """Two tensors agree to the rounding that `torch.testing` grants their dtype."""
+    """Require two tensors to agree within the tolerance of `torch.testing` for their dtype."""
     torch.testing.assert_close(found.detach(), expected.detach(), msg=lambda text: f"{what}: {text}")
 
 
 def filled_with(found: torch.Tensor, value: float, what: str) -> None:
-    """Every element is `value`, as the tensor's dtype rounds it."""
+    """Require every element to be `value`, rounded to the tensor's dtype."""
     expected = torch.tensor(value, dtype=found.dtype, device=found.device)
     wrong = int((found.detach() != expected).sum())
     assert not wrong, f"{what}: {wrong} of {found.numel()} elements are not {value}"
 
 
 def alias(one: torch.Tensor, other: torch.Tensor, what: str) -> None:
-    """Both tensors are views of the same memory."""
+    """Require both tensors to start at the same memory."""
     assert one.data_ptr() == other.data_ptr(), f"{what}: they do not share memory"
 
 
 def not_alias(one: torch.Tensor, other: torch.Tensor, what: str) -> None:
-    """The tensors do not share memory."""
+    """Require the tensors to start at different memory."""
     assert one.data_ptr() != other.data_ptr(), f"{what}: they share memory"
 
 
@@ -67,11 +66,8 @@ def band(n: int) -> float:
 
 
 def distributed(draws: torch.Tensor, cdf: Cdf, what: str, *, rounding: float = 0.0) -> None:
-    """The elements of `draws` are independent draws from the continuous distribution function `cdf`.
-
-    Args:
-        rounding: the most that rounding to the dtype moves the distribution function at any point.
-    """
+    """Require the elements of `draws` to be independent draws from the continuous distribution function `cdf`, which
+    rounding to the dtype moves by at most `rounding` at any point."""
     values = _float64(draws)
     values = values.sort().values
     n = len(values)
@@ -83,19 +79,19 @@ def distributed(draws: torch.Tensor, cdf: Cdf, what: str, *, rounding: float = 0
 
 
 def share(found: float, expected: float, n: int, what: str) -> None:
-    """A proportion of n independent draws is `expected`."""
+    """Require the proportion `found` of n independent draws to be `expected`, within chance."""
     allowed = band(n)
     assert abs(found - expected) <= allowed, f"{what}: {found:.4f}, expected {expected} ± {allowed:.4f}"
 
 
 def within(draws: torch.Tensor, low: float, high: float, what: str) -> None:
-    """Every element lies in [low, high]."""
+    """Require every element to lie in [low, high]."""
     found = (float(draws.detach().min()), float(draws.detach().max()))
     assert low <= found[0] <= found[1] <= high, f"{what}: range {found} is not within [{low}, {high}]"
 
 
 def reaches(draws: torch.Tensor, edge: float, cdf: Cdf, what: str) -> None:
-    """Some element lies below -edge and some above it, if a right sample would show so but for a chance of `ALPHA`."""
+    """Require an element below -edge and one above edge, where a right sample has one with probability 1 - `ALPHA`."""
     values = _float64(draws)
     low, high = (float(p) for p in cdf(torch.tensor([-edge, edge], dtype=torch.float64)))
     for beyond, probability in ((int((values < -edge).sum()), low), (int((values > edge).sum()), 1 - high)):
@@ -117,10 +113,10 @@ def truncated_normal_cdf(mean: float, std: float, low: float, high: float) -> Cd
 
 
 def draw(operation: Callable[[], object], weight: torch.Tensor, *, fill: float = math.nan) -> torch.Tensor:
-    """What `operation` writes into `weight`, called as often as it takes to have enough independent elements.
+    """Call `operation` until it has written enough independent elements into `weight`.
 
-    The weight is filled with `fill` before every call, so that an operation that leaves any element unwritten cannot
-    pass. Large weights are then thinned.
+    Before every call the weight is filled with `fill`. With NaN, an operation that leaves an element unwritten fails.
+    Large weights are thinned.
 
     Returns:
         A flat tensor of at least 4096 elements, in the weight's dtype, on the CPU.
@@ -137,10 +133,8 @@ def draw(operation: Callable[[], object], weight: torch.Tensor, *, fill: float =
 
 
 def thinned(tensor: torch.Tensor, most: int) -> torch.Tensor:
-    """About `most` elements of a large tensor, flat: both ends, and every k-th between them.
-
-    k is odd. Sizes are powers of two, and so are the widths of vector registers: an even k would look at one lane only.
-    """
+    """About `most` elements of a large tensor, flat: both ends, and every k-th element between them. k is odd. Sizes
+    and the widths of vector registers are powers of two, so an even k would miss some lanes."""
     flat = tensor.reshape(-1)
     if flat.numel() <= most:
         return flat.clone()

@@ -1,8 +1,9 @@
-"""Models with tied parameters, each beside the untied one that does the same arithmetic, and what must hold for them.
+"""Models with tied parameters, untied models that do the same arithmetic, and checks of both.
 
-Tied means that two uses share one parameter. `tied` shares the object, as the notebook does with a layer and language
-models with a weight; `untied` has one parameter a use, with equal values at the start; `parametrized` has a module a
-use whose parameters `torch.nn.utils.parametrize` looks up in the first one. A forward pass costs all the same FLOPs.
+Tied means that two uses share one parameter. `tied` shares the object: the notebook does this with a layer, language
+models with a weight. `untied` has one parameter per use, with equal values at the start. `parametrized` has one module
+per use, and `torch.nn.utils.parametrize` looks its parameters up in the first module. A forward pass needs the same
+FLOPs in all three.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from torch.nn.utils import parametrize
 from bench_core.suite.axes import shape_of
 
 INPUTS = 4  # features of the notebook's input
-BATCH = 32
-TOKENS = 64
+BATCH = 32  # rows of the input of a shared layer
+TOKENS = 64  # tokens that the language model predicts
 
 Loss = Callable[[nn.Sequential], torch.Tensor]
 
@@ -30,7 +31,7 @@ class SameAs(nn.Module):
 
     def __init__(self, source: nn.Module, name: str) -> None:
         super().__init__()
-        self.source = (source,)  # in a tuple: registered, it would appear again in every state dict
+        self.source = (source,)  # in a tuple: a registered module would appear in every state dict again
         self.name = name
 
     def forward(self) -> torch.Tensor:
@@ -38,11 +39,11 @@ class SameAs(nn.Module):
         return parameter
 
     def right_inverse(self, _: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return ()  # nothing of its own to keep, so `parameters()` yields the shared one alone
+        return ()  # it keeps nothing, so `parameters()` yields the shared parameter only
 
 
 def parametrized_like(source: nn.Linear) -> nn.Linear:
-    """A linear layer whose weight and bias are those of `source`, by parametrization."""
+    """A linear layer with the weight and bias of `source`, by parametrization."""
     layer = nn.Linear(source.in_features, source.out_features, device=source.weight.device)
     for name in ("weight", "bias"):
         parametrize.register_parametrization(layer, name, SameAs(source, name))
@@ -50,10 +51,8 @@ def parametrized_like(source: nn.Linear) -> nn.Linear:
 
 
 def shared_layer(sharing: str, width: int, uses: int, device: str = "cpu") -> nn.Sequential:
-    """The notebook's net, whose hidden layer of `width` units is used `uses` times (by the notebook: 8, 2).
-
-    LazyLinear, ReLU, then the shared layer and ReLU again and again, then LazyLinear(1), materialized on 4 inputs.
-    """
+    """The notebook's net. Its hidden layer of `width` units is used `uses` times (8 and 2 in the notebook). LazyLinear
+    and ReLU, then `uses` times the shared layer and ReLU, then LazyLinear(1), materialized with 4 inputs."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Lazy modules are a new feature")
         shared = nn.LazyLinear(width)
@@ -61,8 +60,9 @@ def shared_layer(sharing: str, width: int, uses: int, device: str = "cpu") -> nn
         net = nn.Sequential(nn.LazyLinear(width), nn.ReLU(), *middle, nn.LazyLinear(1)).to(device)
     with torch.no_grad():
         net(torch.ones(1, INPUTS, device=device))
-        # Positive with row sums of about 1: over 32 uses nothing vanishes, explodes, or dies in a ReLU, so every
-        # gradient can be checked and no denormal number slows a cell down. torch's default shrinks by 0.4 a layer.
+        # Positive weights with row sums of about 1. Over 32 uses, nothing vanishes, explodes, or dies in a ReLU, so
+        # every gradient can be checked and no denormal number slows a cell down. torch's default shrinks values by 0.4
+        # per layer.
         for layer in dict.fromkeys(linears(net)):
             layer.weight.uniform_(0, 2 / layer.in_features)
             layer.bias.uniform_(0, 0.01)
@@ -76,20 +76,18 @@ def shared_layer(sharing: str, width: int, uses: int, device: str = "cpu") -> nn
 
 
 def linears(net: nn.Sequential) -> list[nn.Linear]:
-    """The net's linear layers, one a use: a layer that is used twice comes twice."""
+    """The net's linear layers, one per use: a layer that is used twice occurs twice."""
     return [module for module in net if isinstance(module, nn.Linear)]
 
 
 def uses_of_shared(net: nn.Sequential) -> list[nn.Linear]:
-    """What stands at the shared layer's uses in a `shared_layer` net."""
+    """The layers at the shared layer's positions in a net from `shared_layer`."""
     return linears(net)[1:-1]
 
 
 def language_model(sharing: str, vocabulary: int, width: int, device: str = "cpu") -> nn.Sequential:
-    """An embedding and an output layer without bias, as wide as the vocabulary: tied, they share one weight.
-
-    What stands between them in a real model does not depend on tying, and is left out.
-    """
+    """An embedding and an output layer without bias, both as wide as the vocabulary. If tied, they share one weight.
+    The layers between them in a real model do not depend on tying, and are left out."""
     embedding = nn.Embedding(vocabulary, width, device=device)
     output = nn.utils.skip_init(nn.Linear, width, vocabulary, bias=False, device=device)
     with torch.no_grad():
@@ -102,7 +100,7 @@ def language_model(sharing: str, vocabulary: int, width: int, device: str = "cpu
 
 
 def net_and_loss(model: str, sharing: str, device: str = "cpu") -> tuple[nn.Sequential, Loss]:
-    """The model that a name such as ``shared_layer_1024x32`` or ``language_model_32000x512`` stands for."""
+    """The model for a name such as ``shared_layer_1024x32`` or ``language_model_32000x512``, and its loss."""
     kind, _, size = model.rpartition("_")
     first, second = shape_of(size)
     if kind == "shared_layer":
@@ -136,7 +134,7 @@ def training_step(loss: Loss, net: nn.Sequential, optimizer: torch.optim.Optimiz
 
 
 def device_peak(device: str, operation: Callable[[], object]) -> int:
-    """The most bytes that the device's allocator had handed out at once while `operation` ran."""
+    """The peak of the memory that torch has allocated on the device while `operation` ran, in bytes."""
     memory = torch.get_device_module(device)
     memory.reset_peak_memory_stats()
     operation()
@@ -144,15 +142,13 @@ def device_peak(device: str, operation: Callable[[], object]) -> int:
 
 
 def counts_peak(device: str) -> bool:
-    """Whether torch keeps the peak of the memory that it hands out on `device`."""
+    """Whether torch tracks the peak of the memory that it allocates on `device`."""
     return hasattr(torch.get_device_module(device), "max_memory_allocated")
 
 
 def no_implementation(implementation: str, device: str) -> str | None:
-    """Why `device` has no foreach or fused kernels for optimizers, or None if it has.
-
-    torch answers only once there are tensors on the device; these are the devices that it has named since 2.6.
-    """
+    """Why `device` has no foreach or fused kernels for optimizers, or None if it has. torch only answers when there are
+    tensors on the device. These are the devices that it has named since 2.6."""
     devices = {
         "for_loop": (device,),
         "foreach": ("cpu", "cuda", "xpu"),
@@ -161,7 +157,7 @@ def no_implementation(implementation: str, device: str) -> str | None:
     return None if device in devices else f"torch has no {implementation} implementation on {device}"
 
 
-# Ways to do one job for many gradients:
+# Ways to compute the norm of many gradients, or to set them to zero:
 
 
 def norm_loop(gradients: list[torch.Tensor]) -> torch.Tensor:
@@ -190,7 +186,7 @@ def zero_loop(gradients: Sequence[torch.Tensor]) -> None:
 def parameters_with_gradients(
     count: int, elements: int, device: str = "cpu"
 ) -> tuple[list[nn.Parameter], torch.Tensor]:
-    """Parameters of ones whose gradients are drawn from U(1, 2), and the one buffer that holds all the gradients."""
+    """Parameters of ones with gradients drawn from U(1, 2), and the buffer that holds all the gradients."""
     buffer = torch.empty(count * elements, device=device).uniform_(1, 2)
     parameters = [nn.Parameter(torch.ones(elements, device=device)) for _ in range(count)]
     for parameter, gradient in zip(parameters, buffer.split(elements), strict=True):
@@ -198,11 +194,8 @@ def parameters_with_gradients(
     return parameters, buffer
 
 
-# What must hold:
-
-
 def check_shared_layer(net: nn.Sequential, sharing: str, uses: int) -> None:
-    """The net is tied, untied or parametrized, as it says: the same object or not, and an edit is seen or not."""
+    """Check that the layers share objects, and that an edit shows in the others, as `sharing` promises."""
     layers = uses_of_shared(net)
     assert len(layers) == uses, f"{len(layers)} uses, expected {uses}"
     first, others = layers[0], layers[1:]
@@ -216,7 +209,7 @@ def check_shared_layer(net: nn.Sequential, sharing: str, uses: int) -> None:
 
 
 def check_language_model(net: nn.Sequential, sharing: str) -> None:
-    """The embedding and the output layer share their weight, or don't, and an edit is seen or not."""
+    """Check that the layers share their weight, and that an edit shows in the other, as `sharing` promises."""
     embedding, output = net
     assert isinstance(embedding, nn.Embedding)
     assert isinstance(output, nn.Linear)
@@ -230,7 +223,7 @@ def check_language_model(net: nn.Sequential, sharing: str) -> None:
 def _check_edit(first: torch.Tensor, others: Iterable[torch.Tensor], sharing: str) -> None:
     element = (0,) * first.dim()
     before = float(first.data[element])
-    # Through .data, as the notebook does: under no_grad, autograd would refuse the graph that setup has built.
+    # Through .data, as in the notebook: after an edit under no_grad, autograd would refuse the graph of setup.
     first.data[element] = 100.0
     seen = [float(other.data[element]) == 100.0 for other in others]
     first.data[element] = before
@@ -238,7 +231,7 @@ def _check_edit(first: torch.Tensor, others: Iterable[torch.Tensor], sharing: st
 
 
 def untied_copy(net: nn.Sequential) -> nn.Sequential:
-    """The same net with parameters of its own for every use, of equal values."""
+    """The same net with separate parameters of equal values for every use."""
     modules: list[nn.Module] = []
     for module in net:
         if parametrize.is_parametrized(module):
@@ -252,7 +245,7 @@ def untied_copy(net: nn.Sequential) -> nn.Sequential:
 
 
 def gradients_of_untied(net: nn.Sequential, loss: Loss) -> list[torch.Tensor]:
-    """What the gradients of `net.parameters()` must be: for each, the sum over the uses in the untied copy."""
+    """The expected gradients of `net.parameters()`: for each, the sum over the uses in the untied copy."""
     twin = untied_copy(net)
     twin.zero_grad()
     forward_backward(loss, twin)
@@ -266,11 +259,9 @@ def gradients_of_untied(net: nn.Sequential, loss: Loss) -> list[torch.Tensor]:
 
 
 def check_gradients(found: Sequence[torch.Tensor | None], expected: Sequence[torch.Tensor], what: str) -> None:
-    """Gradients agree to the rounding of float32: 1e-5 of the largest element of each.
-
-    A tied gradient that is replaced where it should be added (NVIDIA/TransformerEngine#3437: 0.60 of the right value)
-    is wrong by about its own size.
-    """
+    """Check that gradients agree to the rounding of float32: 1e-5 of the largest element of each. A tied gradient that
+    is replaced instead of added (NVIDIA/TransformerEngine#3437: 0.60 of the right value) is wrong by about its own
+    size."""
     assert len(found) == len(expected), f"{what}: {len(found)} gradients, expected {len(expected)}"
     for index, (one, other) in enumerate(zip(found, expected, strict=True)):
         assert one is not None, f"{what}: gradient {index} is None"
@@ -281,17 +272,10 @@ def check_gradients(found: Sequence[torch.Tensor | None], expected: Sequence[tor
 
 
 def after_step(
-    optimizer: str,
-    weight: torch.Tensor,
-    gradient: torch.Tensor,
-    steps: int,
-    *,
-    rate: float,
-    decay: float = 0.01,
+    optimizer: str, weight: torch.Tensor, gradient: torch.Tensor, steps: int, *, rate: float, decay: float = 0.01
 ) -> torch.Tensor:
-    """A weight after `steps` with one and the same gradient, in float64, by the formulas in the docs of `torch.optim`.
-
-    SGD without momentum; AdamW (Loshchilov & Hutter 2019, algorithm 2) with betas 0.9, 0.999 and eps 1e-8.
+    """A weight after `steps` with the same gradient each, in float64, by the formulas in the docs of `torch.optim`:
+    SGD without momentum, or AdamW (Loshchilov & Hutter 2019, algorithm 2) with betas 0.9, 0.999 and eps 1e-8.
     """
     value, slope = weight.detach().to(torch.float64), gradient.detach().to(torch.float64)
     first, second = torch.zeros_like(value), torch.zeros_like(value)
@@ -307,7 +291,7 @@ def after_step(
 
 
 def check_step(before: torch.Tensor, found: torch.Tensor, expected: torch.Tensor, what: str) -> None:
-    """A weight is where a step must have brought it, to the rounding of float32 and to 1e-4 of the way it went."""
+    """Check a weight after a step, to the rounding of float32 and to 1e-4 of the step's length."""
     way = float((expected - before).abs().max())
     allowed = 4 * torch.finfo(before.dtype).eps * float(before.detach().abs().max()) + 1e-4 * way
     error = float((found.detach() - expected).abs().max())
@@ -321,5 +305,5 @@ def exact_norm(gradients: Iterable[torch.Tensor]) -> float:
 
 
 def check_norm(found: float, expected: float, what: str) -> None:
-    """A norm is right to 1e-5: float32 sums lose no more here, and clipping divides by the norm + 1e-6."""
+    """Check a norm to 1e-5: float32 sums lose no more here, and clipping divides by the norm + 1e-6."""
     assert abs(found - expected) <= 1e-5 * expected, f"{what}: {found:.7g}, expected {expected:.7g}"

@@ -1,1 +1,1 @@
-"""How cells are found, opened and sampled."""
+"""Finds, opens and samples cells."""

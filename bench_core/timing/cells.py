@@ -1,4 +1,4 @@
-"""The cells of an asv suite. asv_runner finds and runs them, so they are the ones that asv has.
+"""The cells of an asv suite. asv_runner finds and runs them, so they are asv's cells.
 
 A suite is a package of benchmark modules (asv's ``benchmark_dir``). A cell is one benchmark at one combination of its
 parameters. `Cell.open` sets it up and tears it down.
@@ -53,11 +53,10 @@ class Cell:
         kind: ``time``, ``timeraw``, ``memory``, ``peakmemory`` or ``track``.
         index: the position in the product of the parameters; None without parameters.
         params: the values of the parameters by name, as asv prints them.
-        values: the parameters as the methods get them.
-        suite: the suite that the cell belongs to.
+        values: the values that the methods get.
         module: the file that declares the benchmark.
         owner: the class that declares it, or None for a function.
-        skipped: the suite skips it, by asv_runner's `skip_params`.
+        skipped: whether the suite skips it, by asv_runner's `skip_params`.
     """
 
     name: str
@@ -78,7 +77,7 @@ class Cell:
 
     @property
     def group(self) -> str:
-        """The table that this cell belongs to: that of all rivals for its job, or of its benchmark at its size."""
+        """The name of the cell's table, which has all rivals for its job, or its benchmark at its size."""
         rivals = getattr(self.owner, "rivals", None)
         kept = [name for name in self.params if (name != rivals if rivals else name == "size")]
         return f"{self.benchmark}({', '.join(self.params[name] for name in kept)})" if kept else self.benchmark
@@ -92,7 +91,7 @@ class Cell:
 
     @property
     def why_not(self) -> str | None:
-        """Why the cell cannot run here, or None if only its setup can tell."""
+        """Why the cell cannot run here; None if it can, unless its setup skips it."""
         if self.skipped:
             return "skipped by its suite (skip_for_params)"
         ask = getattr(self.owner, "why_not", None)
@@ -164,7 +163,7 @@ class OpenCell:
 
     @property
     def check(self) -> Callable[[], object] | None:
-        """The check of the benchmark, or None if its class has none."""
+        """The benchmark's check, or None if its class has none."""
         owner = getattr(self.benchmark.func, "__self__", None)
         check = getattr(owner, f"check_{self.cell.operation}", None)
         return None if check is None else _bound(check, self.benchmark._build_params())
@@ -199,13 +198,13 @@ class SuiteDirectory:
 
     Args:
         path: asv's ``benchmark_dir``.
-        caches: a folder for what `setup_cache` returns, which other processes with the same suite share; None for a
+        caches: a folder for the values of `setup_cache`, which other processes with the same suite share; None for a
             temporary folder.
 
     Attributes:
         cells: every cell, in asv's order.
-        broken: the modules that do not import. The others have cells all the same.
-        declared: what asv stores of each benchmark in ``benchmarks.json``.
+        broken: the modules that do not import. The cells of the others are still found.
+        declared: what asv stores about each benchmark in ``benchmarks.json``.
 
     Raises:
         BenchCoreError: if the folder does not exist or is not a package, or (when it is imported) if a package of the
@@ -216,9 +215,9 @@ class SuiteDirectory:
         self.path = path.resolve()
         self._shared = caches
         if not (self.path / "__init__.py").is_file():
-            raise BenchCoreError(f"{path} is no benchmark suite: asv needs a folder with an __init__.py in it.")
+            raise BenchCoreError(f"{path} is no benchmark suite: asv needs a folder with an __init__.py.")
         self._caches: dict[str, tempfile.TemporaryDirectory[str]] = {}
-        self._by_name: dict[str, dict[str, Cell]] = {}  # of each benchmark that `find` was asked for
+        self._by_name: dict[str, dict[str, Cell]] = {}  # for each benchmark that `find` has looked up
 
     @functools.cached_property
     def broken(self) -> tuple[BrokenModule, ...]:
@@ -235,7 +234,7 @@ class SuiteDirectory:
 
     @functools.cached_property
     def _benchmarks(self) -> list[Any]:
-        _ = self.broken  # imports each module by itself, and finds those that do not import
+        _ = self.broken  # imports each module separately, and finds those that do not import
         with self.importable(), contextlib.redirect_stderr(io.StringIO()):  # asv_runner prints their tracebacks
             return list(disc_benchmarks(str(self.path), ignore_import_errors=True))
 
@@ -288,13 +287,13 @@ class SuiteDirectory:
         kept = tuple(cell for cell in cells if cell.in_quick_profile) if quick else cells
         if not kept:
             raise BenchCoreError(
-                f"{len(cells)} cells match, none of them in the quick profile; ask for the full one with --full."
+                f"{len(cells)} cells match, none of them in the quick profile. Use --full for all cells."
             )
         return kept
 
     @contextlib.contextmanager
     def importable(self) -> Iterator[None]:
-        """Inside the block, import the suite's package from its folder, whatever else is on the path."""
+        """Inside the block, import the suite's package from its folder, even if the path has another one."""
         before = list(sys.meta_path)
         from asv_runner._aux import update_sys_path
 
@@ -307,9 +306,7 @@ class SuiteDirectory:
     @contextlib.contextmanager
     def cache_for(self, benchmark: Any) -> Iterator[str]:
         """Give the benchmark the value of its `setup_cache`, and yield the working directory that asv gives it.
-
-        `setup_cache` runs once for the suite. As in asv, every cell unpickles a copy of its value.
-        """
+        `setup_cache` runs once for the suite. As in asv, every cell unpickles a copy of its value."""
         key = benchmark.setup_cache_key
         if key is None:
             benchmark.set_cache(None)
@@ -321,7 +318,7 @@ class SuiteDirectory:
         yield str(own)
 
     def _folder_of(self, key: str, benchmark: Any) -> Path:
-        """The folder of this process, where its benchmarks may write."""
+        """This process's own folder, where its benchmarks may write."""
         if key not in self._caches:
             made: tempfile.TemporaryDirectory[str] = tempfile.TemporaryDirectory(prefix="bench-core-")
             if self._shared is None:
@@ -334,7 +331,7 @@ class SuiteDirectory:
     def _shared_folder_of(self, key: str, benchmark: Any) -> Path:
         assert self._shared is not None
         folder = self._shared / hashlib.sha256(key.encode()).hexdigest()[:16]
-        if not folder.exists():  # made whole under another name first: another process may be doing the same
+        if not folder.exists():  # made under another name first, since another process may be doing the same
             self._shared.mkdir(parents=True, exist_ok=True)
             made = Path(tempfile.mkdtemp(dir=self._shared))
             _fill(made, benchmark)
@@ -372,14 +369,16 @@ class SuiteDirectory:
             source = Path(module.__file__ or "").resolve()
             if self.path not in source.parents:
                 raise BenchCoreError(
-                    f"the suite {self.path} imports as {self.path.name!r}, and a package of that name is already "
-                    f"loaded from {source.parent}; run the two suites one after the other."
+                    f"the suite {self.path} is imported as {self.path.name!r}, but a package of that name is already "
+                    f"loaded from {source.parent}. Run the two suites one after the other."
                 )
 
     def _cells(self, benchmark: Any) -> Iterator[Cell]:
         function, module = benchmark.func, benchmark._attr_sources[-1]
         owner = type(function.__self__) if inspect.ismethod(function) else None
-        raw = function.__name__.startswith("timeraw_")  # asv types them "time", and runs their text in a process
+        raw = function.__name__.startswith(
+            "timeraw_"
+        )  # their type in asv is "time", but another process runs their text
         base = (benchmark.name, "timeraw" if raw else benchmark.type)
         file = Path(module.__file__)
         if not benchmark.params:
@@ -400,7 +399,7 @@ def _fill(folder: Path, benchmark: Any) -> None:
 
 
 def _declaration(benchmark: Any) -> dict[str, Any]:
-    """What `asv_runner.discovery.list_benchmarks` writes. That function fails if a single module does not import."""
+    """The same as from `asv_runner.discovery.list_benchmarks`, which fails if a single module does not import."""
     kept = {
         name: value
         for name, value in vars(benchmark).items()

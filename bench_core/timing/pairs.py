@@ -1,4 +1,4 @@
-"""Pairs sampled in turn in one process: the two sides of a known slowdown, and our timer against torch's."""
+"""Samples pairs in turn in one process: the two sides of a known slowdown, and our timer and torch's."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from bench_core.timing.sampling import (
 )
 
 SPAN = 0.0005
-"""Seconds in a sample of a slowdown. The machine's speed drifts within milliseconds, so short samples of both sides
-see the same speed."""
+"""The length of a sample of a slowdown in seconds. The machine's speed drifts within milliseconds, so short samples of
+both sides see the same speed."""
 
 
 @contextlib.contextmanager
 def pinned() -> Iterator[None]:
-    """Pin this process to the last of its cores, where the system can: moving to another core shifts the times."""
+    """Pin this process to the last of its cores, if the system can: moving to another core changes the times."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return
@@ -49,8 +49,8 @@ class Enough:
 
     Attributes:
         rounds: the fewest rounds.
-        width: the widest interval of the ratio that is narrow, relative to the ratio.
-        seconds: the longest time; with fewer than `rounds` rounds, measuring goes on.
+        width: the interval of the ratio is narrow if its width is at most this share of the ratio.
+        seconds: measuring ends after this time, unless there are fewer than `rounds` rounds.
     """
 
     rounds: int = 48
@@ -63,22 +63,22 @@ class Enough:
 
 
 SETUPS = 7
-"""How often both sides of a slowdown are set up. Samples of one setup are alike, since its objects stay where they are
-in memory, so each setup gives one ratio. From the least to the largest of 7 ratios covers the median with 98 %."""
+"""The number of setups of both sides of a slowdown. Samples of one setup are alike, since its objects keep their
+addresses, so each setup gives one ratio. The range of 7 ratios covers the median with a probability of 98 %."""
 
 ROUNDS = 6
-"""Samples of each side after each setup."""
+"""The number of samples of each side after each setup."""
 
 
 def slowdowns(suite: SuiteDirectory, setups: int = SETUPS, rounds: int = ROUNDS) -> Iterator[Slowdown | LeftOut]:
-    """Check and measure the slowdowns that the suite reports: the slow and the fast cell of each, in turn.
+    """Check and measure the slowdowns that the suite reports. The slow and the fast cell of each are sampled in turn.
 
     Args:
-        setups: ratios of each slowdown, each after both cells are set up anew.
-        rounds: samples of each cell after each setup.
+        setups: see `SETUPS`.
+        rounds: see `ROUNDS`.
 
     Raises:
-        AssertionError: if a check fails: there is no time for a wrong outcome.
+        AssertionError: if a check fails, since the time of a wrong outcome has no meaning.
     """
     for owner, report in _reports(suite.cells):
         sides = [_cell(suite, owner, report, params) for params in (report.slow, {**report.slow, **report.fast})]
@@ -102,7 +102,7 @@ def slowdowns(suite: SuiteDirectory, setups: int = SETUPS, rounds: int = ROUNDS)
 
 
 def _sampled(sides: Sequence[Cell], rounds: int, *, first: bool) -> list[tuple[float, ...]]:
-    """Seconds per call of each side, after both are set up anew, and checked if it is the `first` time."""
+    """Set both sides up, check them the `first` time, and return their seconds per call."""
     with contextlib.ExitStack() as stack:
         opened = [stack.enter_context(cell.open()) for cell in sides]
         if first:
@@ -138,24 +138,24 @@ def _timed_call(opened: OpenCell) -> TimedCall:
 
 
 Timer = Callable[[], float]
-"""Another timer, bound to one operation: each call measures it, and returns seconds per call."""
+"""Another timer, bound to one operation. Each call measures the operation, and returns seconds per call."""
 
 
 def agreement(
     cells: Sequence[Cell], other: Callable[[Callable[[], object]], Timer], enough: Enough = Enough()
 ) -> Iterator[Agreement]:
-    """Time each cell with our sampling and with the `other` timer, in turn. The two alternate in going first.
+    """Time each cell with our sampling and with the `other` timer, in turn. Each goes first in every second round.
 
     Raises:
-        AssertionError: if a check fails: there is no time for a wrong outcome.
+        AssertionError: if a check fails, since the time of a wrong outcome has no meaning.
     """
     for cell in cells:
         found: tuple[list[float], list[float]] = ([], [])
         started = host()
         ratio = ratio_interval(*found)
         while not enough(ratio, len(found[0]), host() - started):
-            # Set up anew every few rounds: the addresses of a cell's objects shift one timer's times against the
-            # other's by up to 2 %, and stay the same for as long as the objects live.
+            # Set up anew every few rounds: the addresses of a cell's objects change the ratio of the two timers by up
+            # to 2 %, and stay the same as long as the objects live.
             with cell.open() as opened:
                 if not found[0]:
                     _checked(opened)
@@ -165,11 +165,11 @@ def agreement(
 
 
 ROUNDS_OF_A_SETUP = 12
-"""Rounds of an agreement after each setup. Even, so that each timer goes first equally often."""
+"""The number of rounds of an agreement after each setup. It is even, so that each timer goes first equally often."""
 
 TIMER_SPAN = 0.01
-"""Seconds in our samples of an agreement: asv's default. The first calls after the other timer find its code in the
-caches. In samples of 2 ms (14 calls of an optimizer's step) that made 2.5 %."""
+"""The length of our samples of an agreement in seconds: asv's default. In our first calls, the caches still hold the
+other timer's code. This made a difference of 2.5 % in samples of 2 ms (14 steps of an optimizer)."""
 
 
 def _take_turns(opened: OpenCell, theirs: Timer, found: tuple[list[float], list[float]], rounds: int) -> None:
@@ -195,7 +195,7 @@ def spread_over_time(cells: Sequence[Cell], count: int, longest: float = 0.1) ->
         longest: leave out cells that take longer than this many seconds.
 
     Returns:
-        The cells, the fastest first; all of them if there are no more than `count`.
+        The cells, the fastest first; all of them if there are at most `count`.
     """
     times: list[tuple[float, Cell]] = []
     for cell in cells:

@@ -1,4 +1,4 @@
-"""Take samples (timed spans of many calls) of several operations in turn, so that they share the machine's drift."""
+"""Samples several operations in turn, so that they share the machine's drift. A sample is a timed span of calls."""
 
 from __future__ import annotations
 
@@ -14,11 +14,9 @@ from bench_core.records.run import Samples
 
 
 def time_sample(call: Callable[[], object], number: int, clock: Clock) -> float:
-    """Seconds that `number` calls take: the clock is read once before them and once after.
-
-    As in `timeit`, the loop runs over `itertools.repeat`, the cheapest loop in Python. It adds about 10 ns a call, and
-    so do asv's and pytest-benchmark's loops.
-    """
+    """The seconds of `number` calls. The clock is read once before them and once after. As in `timeit`, the loop runs
+    over `itertools.repeat`, the cheapest loop in Python. It adds about 10 ns per call, as do the loops of asv and
+    pytest-benchmark."""
     calls = itertools.repeat(None, number)
     start = clock()
     for _ in calls:
@@ -28,7 +26,7 @@ def time_sample(call: Callable[[], object], number: int, clock: Clock) -> float:
 
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """Collect garbage now, and not again inside the block: a sample would pay for the garbage of all others."""
+    """Collect garbage now, and not again inside the block, where one sample would pay for the garbage of all others."""
     was_enabled = gc.isenabled()
     gc.collect()
     gc.disable()
@@ -40,11 +38,7 @@ def no_garbage_collection() -> Iterator[None]:
 
 
 def choose_number(call: Callable[[], object], clock: Clock, span: float) -> int:
-    """The number of calls that take at least `span` seconds. The calls made to find it are the warm-up.
-
-    Args:
-        span: in seconds.
-    """
+    """The number of calls that take at least `span` seconds. The calls made to find it are the warm-up."""
     number = 1
     while True:
         taken = time_sample(call, number, clock)
@@ -60,7 +54,7 @@ class TimedCall:
 
     Attributes:
         call: the operation.
-        clock: the clock of the device that it runs on.
+        clock: the clock of its device.
         number: calls in a sample.
         before: runs before each sample, untimed. It calls the operation once, or makes a fresh object for an operation
             that can happen only once per object.
@@ -73,19 +67,14 @@ class TimedCall:
 
 
 def timed_call(
-    call: Callable[[], object],
-    clock: Clock,
-    *,
-    number: int = 0,
-    fresh: Callable[[], object] | None,
-    span: float,
+    call: Callable[[], object], clock: Clock, *, number: int = 0, fresh: Callable[[], object] | None, span: float
 ) -> TimedCall:
     """Decide how an operation is sampled.
 
     Args:
         number: calls in a sample; 0 for as many as last `span` seconds.
         fresh: sets the operation up anew before each sample. If None, the operation is called once before each sample,
-            untimed: the operation sampled before it has filled the caches.
+            untimed, since another operation has filled the caches.
     """
     if fresh is not None:
         fresh()
@@ -94,11 +83,8 @@ def timed_call(
 
 
 def take_turns(calls: Sequence[TimedCall], rounds: int, seed: int = 0) -> list[Samples]:
-    """Sample each call once in every round, in an order that is drawn anew for every round.
-
-    Returns:
-        The samples of each call. The i-th samples of all calls are of the same round, so they can be compared as pairs.
-    """
+    """Sample each call once in every round, in a random order. Returns the samples of each call. The i-th samples of
+    all calls are of one round, so they can be compared as pairs."""
     order = list(range(len(calls)))
     shuffle = random.Random(seed).shuffle
     seconds: list[list[float]] = [[] for _ in calls]

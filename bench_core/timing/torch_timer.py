@@ -9,10 +9,7 @@ from torch.utils.benchmark import Timer
 
 def blocked_autorange(call: Callable[[], object], min_run_time: float = 0.01) -> Callable[[], float]:
     """A function that times `call` with torch's `Timer.blocked_autorange`, and returns the median in seconds per call.
-
-    Args:
-        min_run_time: of each measurement, in seconds.
-    """
+    Each measurement takes at least `min_run_time` seconds."""
     timer = Timer("call()", globals={"call": call})
 
     def measure() -> float:

@@ -67,7 +67,7 @@ def test_a_report_answers_every_question(build):
     assert (found.date, found.version, found.published) == ("2026-01-03T00:00:00+00:00", "1.0", "html/index.html")
 
 
-def test_each_subject_has_answers_of_its_own(build):
+def test_each_subject_has_its_own_answers(build):
     found = build()
     names = [subject.name for subject in found.subjects]
     assert len(names) == 3

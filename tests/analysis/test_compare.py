@@ -44,7 +44,7 @@ def names(cells):
     return [cell.cell for cell in cells]
 
 
-def test_the_second_is_held_to_the_first_the_slowest_first(times):
+def test_cells_are_compared_with_the_first_result_slowest_first(times):
     found = compare(stored(times(a=1, b=1, c=1)), stored(times(a=1, b=3, c=0.5), commit="b" * 40))
     assert [(cell.cell, cell.ratio.middle) for cell in found.cells] == [
         ("f.C.time_it(b)", 3),
@@ -56,7 +56,7 @@ def test_the_second_is_held_to_the_first_the_slowest_first(times):
     assert found.inconclusive == 1
 
 
-def test_what_two_runs_of_the_same_code_may_differ_by_is_not_told(times):
+def test_a_difference_that_two_runs_of_the_same_code_may_have_is_not_reported(times):
     certain = 1.01 / 0.99
     for factor, differs in ((1 + BETWEEN_RUNS - 0.001, False), (1 + BETWEEN_RUNS + 0.001, True)):
         found = compare(stored(times(a=1)), stored(times(a=certain * factor)))
@@ -108,12 +108,12 @@ def test_cells_of_one_side_are_named(times):
     assert (found.only_first, found.only_second) == (("f.C.time_it(a)",), ("f.C.time_it(c)",))
 
 
-def test_two_commits_are_told_apart_by_the_gate(times):
+def test_two_commits_are_compared_by_a_gate(times):
     found = compare(stored(times(a=1)), stored(times(a=1), commit="b" * 40))
     assert found.gate == "bench-core gate aaaaaaaa bbbbbbbb"
 
 
-def test_two_versions_are_told_apart_by_a_gate_of_two_installs(times):
+def test_two_versions_of_torch_are_compared_by_a_gate_of_two_installs(times):
     found = compare(stored(times(a=1), torch="2.9.0+cpu"), stored(times(a=1), torch="2.13.0+cpu"))
     assert found.gate == "bench-core gate --versus torch==2.9.0 torch==2.13.0"
     assert found.differences == ("torch: 2.9.0+cpu, 2.13.0+cpu",)
@@ -121,12 +121,12 @@ def test_two_versions_are_told_apart_by_a_gate_of_two_installs(times):
 
 
 @pytest.mark.parametrize("commit", ["b" * 40, None])
-def test_two_installs_tell_torchs_part_alone_where_the_code_may_differ_too(times, commit):
+def test_a_gate_of_two_installs_compares_only_torch_if_the_code_may_differ(times, commit):
     found = compare(stored(times(a=1), torch="2.9.0"), stored(times(a=1), torch="2.13.0", commit=commit))
     assert found.tells == "the two versions of torch with the same code"
 
 
-def test_no_gate_tells_two_machines_apart(times):
+def test_no_gate_compares_two_machines(times):
     assert compare(stored(times(a=1)), stored(times(a=1), machine="other", commit="b" * 40)).gate == ""
 
 
@@ -173,7 +173,7 @@ def test_of_several_results_those_with_most_in_common_are_taken(make_run):
 
 def test_two_pairs_that_are_as_alike_need_a_machine(make_run):
     runs = [make_run(commit, machine=machine) for commit in ("abcd1", "ef012") for machine in ("box", "other")]
-    with pytest.raises(BenchCoreError, match=r"(?s)not clear.*on box.*on other.*--machine"):
+    with pytest.raises(BenchCoreError, match=r"(?s)ambiguous.*on box.*on other.*--machine"):
         pick(runs, "abcd1", "ef012")
     assert pick(runs, "abcd1", "ef012", machine="other") == [
         "abcd1000 on other, torch 2.13.0",
@@ -182,7 +182,7 @@ def test_two_pairs_that_are_as_alike_need_a_machine(make_run):
 
 
 def test_a_beginning_of_several_hashes_names_them(make_run):
-    with pytest.raises(BenchCoreError, match="abcd begins several commits: abcd1.*, abcd2.*Name more"):
+    with pytest.raises(BenchCoreError, match="abcd is the beginning of several commits: abcd1.*, abcd2.*Use a longer"):
         pick([make_run("abcd1"), make_run("abcd2")], "abcd", "abcd1")
 
 
@@ -219,7 +219,7 @@ def test_a_gate_on_what_is_not_committed_has_not_judged_the_commit(make_run):
 
 def test_one_result_named_twice_asks_for_another(make_run):
     with pytest.raises(
-        BenchCoreError, match=r"same result, abcd1000 on .*\. Name two that differ\. There are results of: c"
+        BenchCoreError, match=r"same result, abcd1000 on .*\. Name two results\. There are results of: c"
     ):
         pick([make_run("abcd1"), make_run("ef012")], "abcd1", "abcd1")
 

@@ -28,7 +28,7 @@ def crossing(make_along, make_subject):
     return of
 
 
-def test_the_second_is_held_to_the_first(crossing):
+def test_the_second_value_is_compared_with_the_first(crossing):
     found = crossing([1, 1, 1, 1], [4, 2, 1, 0.5])
     assert (found.parameter, found.first, found.second, found.axis) == ("device", "cpu", "cuda", "size")
     assert [(label, n) for label, n, _ in found.ratios] == list(zip(SIZES, [1e2, 1e4, 1e6, 1e8], strict=True))
@@ -41,7 +41,7 @@ def test_a_crossing_is_interpolated_on_log_axes(crossing, snapshot):
     assert found.sentence == snapshot
 
 
-def test_a_crossing_lies_nearer_to_the_place_that_is_nearer_to_1(crossing):
+def test_a_crossing_is_nearer_to_the_ratio_that_is_nearer_to_1(crossing):
     (found,) = crossing([1, 1, 1, 1], [100, 10, 0.5, 0.01]).crossings
     assert math.log10(found) == pytest.approx(4 + 2 * 1 / (1 + math.log10(2)))
 
@@ -100,7 +100,7 @@ def test_values_of_two_runs_claim_nothing(make_along, make_subject):
     assert found.crossings == ()
 
 
-def test_every_other_value_is_held_to_the_usual_one(make_along, make_subject):
+def test_every_other_value_is_compared_with_the_first_one(make_along, make_subject):
     cells = [
         each
         for dtype in ("bfloat16", "float32", "float16")

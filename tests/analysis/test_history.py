@@ -58,7 +58,7 @@ def test_commits_stand_in_gits_order(make_run):
     assert order(only(runs, commits=known(2, 1, 3))) == [2, 1, 3]
 
 
-def test_a_commit_that_git_does_not_know_stands_by_its_date(make_run):
+def test_a_commit_that_git_does_not_know_is_placed_by_its_date(make_run):
     runs = [make_run(number, 1) for number in (1, 2, 3)]
     found = only(runs, commits=known(1, 3))
     assert order(found) == [1, 2, 3]
@@ -88,19 +88,19 @@ def test_one_commit_with_the_old_and_the_new_torch_is_two_moments(make_run):
     ]
 
 
-def test_versions_side_by_side_have_histories_of_their_own(make_run):
+def test_versions_side_by_side_have_separate_histories(make_run):
     runs = [make_run(number, 1, torch=torch) for number in (1, 2) for torch in ("2.13.0", "2.9.0")]
     found = histories(Store(tuple(runs)), {}, "")
     assert [history.machine for history in found] == ["box, torch 2.9.0", "box, torch 2.13.0"]
     assert all(order(history) == [1, 2] for history in found)
 
 
-def test_machines_have_histories_of_their_own(make_run):
+def test_machines_have_separate_histories(make_run):
     runs = (make_run(1, 1, machine="a"), make_run(2, 1, machine="b"))
     assert [(each.machine, order(each)) for each in histories(Store(runs), {}, "")] == [("a", [1]), ("b", [2])]
 
 
-def test_a_verdict_stands_at_its_head(make_run):
+def test_a_verdict_is_shown_at_its_head(make_run):
     found = only([make_run(1, 1), make_run(2, 1)], gates=[gate_on(2)])
     assert [moment.verdicts for moment in found.moments] == [(), (("main", "regression", "because"),)]
 
@@ -134,7 +134,7 @@ def test_results_without_a_commit_are_in_no_history(make_run):
     assert histories(store, {}, "") == ()
 
 
-def test_a_gate_whose_head_is_no_commit_stands_apart(make_run):
+def test_a_gate_whose_head_is_no_commit_is_listed_separately(make_run):
     found = only([make_run(1, 1)], gates=[gate_on(2, changed=("thing.py",)), gate_on(1)])
     assert [(one.head, one.base, one.verdict) for one in found.apart] == [("topic", "main", "regression")]
     assert order(found) == [1]
@@ -182,7 +182,7 @@ def test_values_within_their_own_intervals_are_no_step(make_run):
     assert stepped(make_run, values, spread=0.2) == ()
 
 
-def test_too_few_values_tell_nothing(make_run):
+def test_too_few_values_have_no_steps(make_run):
     values = [1] * (SHORTEST // 2) + [100] * (SHORTEST // 2)
     assert len(stepped(make_run, values)) == 1
     assert stepped(make_run, values[1:]) == ()

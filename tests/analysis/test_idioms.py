@@ -50,7 +50,7 @@ def test_the_best_way_comes_first_at_each_size(job):
     assert names(found) == [["data", "detach"], ["detach", "data"]]
 
 
-def test_rivals_are_held_to_the_best(job):
+def test_rivals_are_compared_with_the_best(job):
     (ranking,) = job({"data": {"8x4": 1}, "detach": {"8x4": 2}}).rankings
     best, other = ranking.rivals
     assert (best.ratio.low, best.ratio.middle, best.ratio.high) == (1, 1, 1)
@@ -201,7 +201,7 @@ def test_a_way_alone_is_no_job(make_cell, make_subject):
     assert jobs(make_subject([make_cell(BENCHMARK, {"way": "data"}, 1, rivals="way")])) == ()
 
 
-def test_devices_make_jobs_of_their_own(make_along, make_subject):
+def test_devices_have_separate_jobs(make_along, make_subject):
     cells = [
         each
         for device in ("cpu", "cuda")

@@ -80,7 +80,7 @@ def job(make_cell):
     return of
 
 
-def test_a_job_that_writes_is_held_to_a_fill_of_its_size(limit, memory, job):
+def test_a_job_that_writes_is_compared_with_a_fill_of_its_size(limit, memory, job):
     fill = memory("fill", {"256x256": 80 * GIGA, "4096x4096": 20 * GIGA})
     found = limit(job("256x256", 2 * weight("256x256") / (80 * GIGA), writes=1), fill)
     assert (found.bound, found.yardstick) == ("memory", "limits.Memory.time_fill(cpu, 1, 256x256)")
@@ -91,7 +91,7 @@ def test_a_job_that_writes_is_held_to_a_fill_of_its_size(limit, memory, job):
     assert found.subject == "box, torch 2.13.0"
 
 
-def test_a_job_that_reads_as_well_is_held_to_the_fastest_that_does_and_never_to_a_fill(limit, memory, job):
+def test_a_job_that_also_reads_is_compared_with_the_fastest_reader_and_never_with_a_fill(limit, memory, job):
     sticks = [
         memory("fill", {"256x256": 900 * GIGA}),
         memory("update", {"256x256": 100 * GIGA}),
@@ -103,7 +103,7 @@ def test_a_job_that_reads_as_well_is_held_to_the_fastest_that_does_and_never_to_
     assert found.yardstick == "limits.Memory.time_triad(cpu, 1, 256x256)"
 
 
-def test_a_job_that_writes_alone_is_held_to_nothing_that_reads(limit, memory, job):
+def test_a_job_that_only_writes_is_not_compared_with_a_reader(limit, memory, job):
     assert limit(job("256x256", 1e-5, writes=1), memory("update", {"256x256": GIGA})) is None
 
 
@@ -170,7 +170,7 @@ def test_between_two_sizes_a_share_is_sure_in_one_cache_alone(limit, memory, job
     assert limit(job("256x256", 1e-3, writes=1), fill, caches=caches).share.known
 
 
-def test_the_caches_of_the_cpu_tell_nothing_of_another_device(limit, memory, job):
+def test_the_caches_of_the_cpu_do_not_matter_on_another_device(limit, memory, job):
     fill = memory("fill", {"256x256": 80 * GIGA, "1024x1024": 20 * GIGA}, device="cuda")
     cell = job("512x512", 1e-3, writes=1, device="cuda")
     assert not limit(cell, fill, caches={"L3": 32 << 20}).share.known
@@ -179,13 +179,13 @@ def test_the_caches_of_the_cpu_tell_nothing_of_another_device(limit, memory, job
 @pytest.mark.parametrize(
     ("device", "threads"), [("cuda", "1"), ("cpu", "all")], ids=["another device", "another number of threads"]
 )
-def test_a_yardstick_of_another_place_is_none(limit, memory, job, device, threads):
+def test_a_yardstick_on_another_device_or_with_other_threads_is_ignored(limit, memory, job, device, threads):
     assert (
         limit(job("256x256", 1e-5, writes=1), memory("fill", {"256x256": GIGA}, device=device, threads=threads)) is None
     )
 
 
-def test_a_cell_with_all_threads_is_held_to_all_threads(limit, memory, make_cell):
+def test_a_cell_with_all_threads_is_compared_with_all_threads(limit, memory, make_cell):
     cell = make_cell("f.C.time_it", {"threads": "all", "size": "256x256"}, 1e-3, writes=1)
     sticks = memory("fill", {"256x256": 20 * GIGA}), memory("fill", {"256x256": 40 * GIGA}, threads="all")
     assert limit(cell, *sticks).ceiling == pytest.approx(40 * GIGA)
@@ -216,7 +216,7 @@ def test_above_its_ceiling_a_cell_has_nothing_to_gain(limit, memory, job):
     assert found.to_gain == 0
 
 
-def test_a_job_that_draws_is_held_to_the_fastest_generator_whatever_its_distribution(limit, generator, job):
+def test_a_job_that_draws_is_compared_with_the_fastest_generator_of_any_distribution(limit, generator, job):
     sticks = generator("torch.normal_", {"256x256": 3e8}), generator("numpy.PCG64.random", {"256x256": 5e8})
     found = limit(job("256x256", 65536 / 1e8, draws=1), *sticks)
     assert (found.bound, found.ceiling, found.achieved) == ("generator", pytest.approx(5e8), pytest.approx(1e8))
@@ -224,11 +224,11 @@ def test_a_job_that_draws_is_held_to_the_fastest_generator_whatever_its_distribu
     assert found.level == ""
 
 
-def test_a_generator_of_another_device_is_none(limit, generator, job):
+def test_a_generator_on_another_device_is_ignored(limit, generator, job):
     assert limit(job("256x256", 1e-3, draws=1), generator("torch.normal_", {"256x256": 3e8}, device="cuda")) is None
 
 
-def test_a_job_that_draws_on_all_threads_is_held_to_a_generator_on_one(limit, generator, make_cell):
+def test_a_job_that_draws_on_all_threads_is_compared_with_a_generator_on_one(limit, generator, make_cell):
     cell = make_cell("f.C.time_it", {"threads": "all", "size": "256x256"}, 65536 / 1e8, draws=1)
     assert limit(cell, generator("torch.normal_", {"256x256": 2e8})).share.middle == pytest.approx(0.5)
 
@@ -247,7 +247,7 @@ def test_of_several_limits_the_one_that_is_nearest_binds(limit, memory, generato
 
 
 @pytest.mark.parametrize("counted", ["modules", "parameters", "tensors", "keys"])
-def test_what_goes_through_things_in_python_is_held_to_an_empty_loop_over_as_many(limit, loop, make_cell, counted):
+def test_a_python_loop_over_things_is_compared_with_an_empty_loop_of_the_same_length(limit, loop, make_cell, counted):
     found = limit(make_cell("f.C.time_it", {counted: "100"}, 1e-4), loop)
     assert (found.bound, found.yardstick) == ("interpreter", "limits.EmptyLoop.time_loop(100)")
     assert found.ceiling == pytest.approx(1e8)
@@ -293,7 +293,7 @@ def test_how_sure_a_share_is_is_not_known_where_the_yardstick_is_of_another_run(
     assert found.share.middle == limits(subject)[0].share.middle
 
 
-def test_a_yardstick_that_does_not_say_of_what_size_it_is_is_none(make_subject, make_cell, memory):
+def test_a_yardstick_without_a_size_is_ignored(make_subject, make_cell, memory):
     cell = make_cell("f.C.time_it", {"modules": "10", "size": "256x256"}, 1e-3, writes=1, draws=1)
     strange = [
         make_cell("limits.EmptyLoop.time_loop", {"n": "10"}, 1e-6),

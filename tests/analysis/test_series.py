@@ -49,7 +49,7 @@ def test_a_line_is_in_the_order_of_its_axis_and_holds_the_cells_values(make_subj
     ]
 
 
-def test_every_combination_of_the_other_parameters_is_a_line_of_its_own(make_subject, make_along):
+def test_every_combination_of_the_other_parameters_is_a_separate_line(make_subject, make_along):
     cells = [
         cell
         for device in ("cpu", "cuda")
@@ -76,7 +76,7 @@ def test_a_parameter_with_one_value_is_no_axis(make_along):
     assert axes(make_along("f.C.time_it", "size", {"8x4": 1e-6, "64x64": 1e-6}, {"width": "8"})) == ("size",)
 
 
-def test_a_line_of_which_one_point_is_left_is_none(make_subject, make_along):
+def test_a_line_with_one_point_is_left_out(make_subject, make_along):
     whole = make_along("f.C.time_it", "size", {"8x4": 1e-6, "64x64": 2e-6}, {"device": "cpu"})
     left = make_along("f.C.time_it", "size", {"8x4": 1e-6}, {"device": "cuda"})
     assert [line.label for line in series(make_subject([*whole, *left]))] == ["cpu"]

@@ -92,7 +92,7 @@ def test_a_cell_that_failed_in_the_newest_run_has_no_value_and_is_named(run_of, 
 
 
 @pytest.mark.parametrize("name", [CELL, "fills.Fill.time_fill"], ids=["cell", "benchmark"])
-def test_a_cell_that_has_been_mended_is_no_failure(run_of, name):
+def test_a_cell_that_has_been_fixed_is_no_failure(run_of, name):
     newer = run_of(1e-6, commit="b", committed="2026-01-02")
     subject = only(Store((run_of(1, cells=(), failed=[name]), newer)))
     assert (set(subject.cells), subject.failed) == ({CELL}, ())
@@ -109,7 +109,7 @@ def test_the_description_is_that_of_the_newest_run(run_of):
     assert only(Store((newer, run_of(1, os="Linux 6")))).description["os"] == "Linux 7"
 
 
-def test_environments_that_share_their_torch_are_subjects_of_their_own_named_by_what_differs(run_of):
+def test_environments_with_the_same_torch_are_separate_subjects_named_by_their_differences(run_of):
     runs = (
         run_of(1, python="3.12", numpy="2.4"),
         run_of(2, python="3.9", numpy="2.4", commit="b"),
@@ -147,7 +147,7 @@ def keys_of(run, *lines):
     return [measured.run for measured in only(Store((run,), circumstances={"box": known})).cells.values()]
 
 
-def test_runs_that_asv_has_merged_into_one_file_are_told_by_the_pause_between_them(run_of, make_cell):
+def test_runs_that_asv_has_merged_into_one_file_are_separated_by_the_pause_between_them(run_of, make_cell):
     run = begun_at(run_of, make_cell, NOON, NOON + PAUSE, NOON + 2 * PAUSE + 1)
     first, second, later = keys_of(run)
     assert first == second

@@ -43,7 +43,7 @@ BUSY = ("warning", "It is busy.", "Wait.")
 HOT = ("warning", "It is hot.", "Open a window.")
 
 
-def test_what_doctor_said_of_a_run_is_said_of_no_other_not_even_of_the_same_commit(make_cell, make_subject):
+def test_the_doctors_findings_of_a_run_do_not_count_for_another_run_of_the_same_commit(make_cell, make_subject):
     subject = make_subject(cells(make_cell, 0.01, 0.01, 0.01, 0.01))
     dates = ("2026-01-02T03:00:00+00:00", "2026-01-09T03:00:00+00:00", "2026-01-16T03:00:00+00:00")
     keys = [RunKey("cccccccc-env.json", date) for date in dates]
@@ -57,7 +57,7 @@ def test_what_doctor_said_of_a_run_is_said_of_no_other_not_even_of_the_same_comm
     )
 
 
-def test_what_doctor_said_on_another_machine_is_not_said(make_cell, make_subject):
+def test_the_doctors_findings_on_another_machine_do_not_count(make_cell, make_subject):
     store = Store((), circumstances={"other": (said("c", "2026-01-02T03:00:00+00:00", BUSY),)})
     (run,) = trust(make_subject(cells(make_cell, 0.01)), store).runs
     assert run.doctor is None

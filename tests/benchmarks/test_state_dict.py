@@ -246,7 +246,7 @@ def test_a_cold_read_is_not_available_where_the_file_stays_in_the_page_cache(mon
     [state_dict.SaveFile.time_save, state_dict.WarmFile.time_load, state_dict.ColdFile.time_load],
     ids=["save", "warm", "cold"],
 )
-def test_a_job_on_files_is_not_held_to_memory(time):
+def test_a_job_on_files_has_no_memory_limit(time):
     assert not hasattr(time, "weight_reads")
     assert hasattr(state_dict.Copy.time_copy, "weight_reads")
 

@@ -37,7 +37,7 @@ def test_list_prints_a_cell_a_line_and_why_one_does_not_run_here(invoke):
     assert "1 cell, 0 of them run here." in gone.stderr
 
 
-def test_list_reads_a_suite_that_knows_nothing_of_torch(invoke):
+def test_list_reads_a_suite_without_torch(invoke):
     done = invoke("list", "MinMax", "--suite", ARRAYS)
     assert done.exit_code == 0
     assert "bench_reduce.MinMax.time_max(0, 'int16')" in done.stdout
@@ -115,7 +115,7 @@ def test_a_torch_that_is_too_old_says_which_is_needed(tmp_path):
     )
     assert done.returncode == 2
     assert done.stderr.strip() == (
-        "bench-core: torch 2.3.0 is installed and torch >= 2.6 is needed. Upgrade it with: pip install 'torch>=2.6'"
+        "bench-core: torch 2.3.0 is installed, but torch >= 2.6 is needed. Upgrade it with: pip install 'torch>=2.6'"
     )
 
 

@@ -144,7 +144,7 @@ def test_a_faster_commit_is_an_improvement_and_can_be_judged_again_without_torch
     project.write({"thing/__init__.py": "broken ="})
     done = project.gate("main", "slow", *QUICKLY, *CLEARLY, "--json", "gate.json")
     assert done.exit_code == 0, done.output
-    assert "note: slow is a commit; what is not committed is not measured" in done.output
+    assert "note: slow is a commit, so uncommitted changes are not measured" in done.output
     assert project.stored()["verdict"] == "improvement"
 
     code = (
@@ -158,7 +158,7 @@ def test_a_faster_commit_is_an_improvement_and_can_be_judged_again_without_torch
     (project.root / "gate.json").write_text(json.dumps({**project.stored(), "verdict": "pass"}))
     changed = project.gate("--replay", "gate.json", "--junit", "gate.xml")
     assert changed.exit_code == 2
-    assert "the file has been changed, or the rule has since another version of bench_core wrote it" in changed.stderr
+    assert "the file has been changed, or another version of bench_core, with another rule, wrote it" in changed.stderr
     assert not (project.root / "gate.xml").exists()
 
 
@@ -189,7 +189,7 @@ def test_a_budget_that_is_too_small_says_what_is_needed_and_the_next_gate_goes_o
     assert done.exit_code == project.stored()["exit_code"] == 2, done.output
     assert project.gate("--replay", "gate.json").exit_code == 2
     assert "is too small to decide anything" in done.stderr
-    assert "or the same command again" in done.stderr
+    assert "or run the same command again" in done.stderr
     pairs = len(project.stored()["cells"][0]["effects"])
     project.gate("main~1", "main", *TOO_SHORT, "--json", "again.json")
     again = project.stored("again.json")
@@ -257,7 +257,7 @@ def test_a_self_test_without_a_time_to_slow_down_says_so(project):
     project.commit({"cases/calls.py": "def track_size():\n    return 1\n"})
     done = project.gate("--self-test")
     assert done.exit_code == 2
-    assert "nothing to plant a slowdown in" in done.stderr
+    assert "a self-test needs a cell whose time is measured" in done.stderr
 
 
 VERSION = Commit("main~1", "1a2b3c4d" * 5, "d", "b")
@@ -300,7 +300,7 @@ def test_the_command_to_copy_asks_for_the_same_again(record, config, words):
     assert shlex.split(measuring(record, Path(config))) == ["bench-core", "gate", *words]
 
 
-def test_identical_content_is_said_at_once_and_measured_only_if_forced(project):
+def test_identical_content_is_reported_at_once_and_measured_only_if_forced(project):
     project.write({"README.md": "A thing.\n"})
     done = project.gate("main", "--json", "gate.json")
     assert done.exit_code == 0
@@ -331,7 +331,7 @@ def test_what_crept_in_is_found_stored_and_explained(project, monkeypatch):
     assert (replayed.exit_code, "since v1, 1 of 1 cell slower" in replayed.output) == (1, True)
 
 
-def test_a_third_version_that_is_no_other_is_said_and_left_out(project):
+def test_a_past_version_equal_to_another_is_reported_and_left_out(project):
     project.git("tag", "v1")
     project.write({"thing/__init__.py": LONG})
     project.gate("main", "--creep", "v1", *TOO_SHORT, "--json", "gate.json")
@@ -358,20 +358,20 @@ def test_identical_content_is_measured_where_a_third_version_differs(project):
         (["main", "--noise-floor", "5%"], "--noise-floor 5.0% must be below --limit 5.0%"),
         (["main", "--lanes", "999"], "--lanes 999: a lane needs a core of its own, and there are"),
         (["main", "--resume"], "there is nothing to resume"),
-        ([], "name the BASE to compare with, as in `bench-core gate main`"),
+        ([], "give the BASE to compare with, as in `bench-core gate main`"),
         (["main", "--limit", "5"], "'5' is not a share such as 5% or 0.05"),
         (["main", "--budget", "500ms"], "'500ms' is not a time such as 90s or 2m"),
         (["main", "--budget", "0s"], "'0s' is not a time such as 90s or 2m"),
         (["main", "--fresh", "--resume"], "--fresh discards what --resume continues from"),
-        (["--self-test", "--json", "gate.json"], "writes nothing: leave out --json"),
+        (["--self-test", "--json", "gate.json"], "only prints its result: leave out --json"),
         (["--self-test", "--resume"], "leave out --resume"),
-        (["--replay", "gate.json", "--limit", "6%"], "as it was asked for: leave out --limit"),
-        (["main", "--replay", "gate.json"], "as it was asked for: leave out BASE"),
-        (["main", "--self-test"], "name the BASE to compare with, as in `bench-core gate main`"),
+        (["--replay", "gate.json", "--limit", "6%"], "with its own settings: leave out --limit"),
+        (["main", "--replay", "gate.json"], "with its own settings: leave out BASE"),
+        (["main", "--self-test"], "give the BASE to compare with, as in `bench-core gate main`"),
         (["main", "--suite", "nowhere.json"], "nowhere.json"),
         (["main", "--creep", "v9"], "revision 'v9' not found"),
         (["--versus", "a==1", "a==2", "--creep", "main"], "--creep compares HEAD with a past revision"),
-        (["--self-test", "--creep", "main"], "writes nothing: leave out --creep"),
+        (["--self-test", "--creep", "main"], "only prints its result: leave out --creep"),
         (["--replay", "nowhere.json"], "nowhere.json"),
     ],
 )
@@ -400,7 +400,7 @@ def test_a_red_cell_is_explained_as_far_as_it_can_be_without_valgrind(project, m
     assert "### Why" in (project.root / "gate.md").read_text()
 
 
-def test_a_gate_without_a_red_explains_nothing_and_counts_instructions_all_the_same(project, monkeypatch):
+def test_a_gate_without_a_regression_explains_nothing_and_still_counts_instructions(project, monkeypatch):
     both = (InstructionCounts(1000.0, {}), InstructionCounts(1000.0, {}))
     monkeypatch.setattr(prepare, "require_valgrind", lambda: "")
     monkeypatch.setattr(session, "count", lambda subjects, cells, say: Counted(dict.fromkeys(cells, both), {}))
@@ -542,7 +542,7 @@ def test_instructions_are_counted_of_timed_cells_and_of_no_memory(asked):
     looked_at(replace(USUAL, cells=(cell("a.time_a", 1.0), sizes)), instructions=True)
     _, said = looked_at(replace(USUAL, cells=(sizes,)), instructions=True)
     assert asked.calls == [("count", ["a.time_a"])]
-    assert said == ["no instructions are counted: they stand beside times, and no cell has one"]
+    assert said == ["no instructions are counted: no cell has a time to compare them with"]
 
 
 def test_a_base_that_does_not_build_shows_the_last_lines_of_its_log(project):
@@ -564,7 +564,7 @@ def test_an_interrupt_shows_and_stores_what_is_known_and_leaves_nothing_behind(p
         gate.send_signal(signal.SIGINT)
         said = gate.stdout.read()
     assert gate.returncode == 130, said
-    assert "interrupted; `--resume` goes on from what was measured until then" in said
+    assert "interrupted; `--resume` continues from what was measured" in said
     stored = project.stored()
     assert stored["interrupted"]
     assert stored["cells"][0]["effects"]

@@ -99,7 +99,7 @@ def test_the_other_formats_go_to_standard_output_unless_a_file_is_named(project,
     assert "time_fill" in (project.root / f"deep/report.{form}").read_text()
 
 
-def test_what_is_left_out_is_said_with_its_reason_and_the_rest_is_shown(project):
+def test_what_is_left_out_is_listed_with_its_reason_and_the_rest_is_shown(project):
     project.write("results/here/damaged.json", "{")
     done = project.report()
     assert done.exit_code == 0
@@ -198,7 +198,7 @@ def test_a_machine_without_a_browser_says_so_and_keeps_the_page(project, monkeyp
     monkeypatch.setattr(webbrowser, "open", lambda address: False)
     done = project.report("--open")
     assert done.exit_code == 2
-    assert "no browser was found here. bench-core-report.html is written" in done.stderr
+    assert "no browser was found. bench-core-report.html is written" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_a_machine_without_a_browser_says_so_and_keeps_the_page(project, monkeyp
     [
         (["nowhere"], "there are no results in nowhere"),
         (["--machine", "heer"], "unknown machine or version of torch 'heer'. Did you mean 'here'?"),
-        (["--format", "csv", "--open"], "--open shows the page, and --format csv makes none"),
+        (["--format", "csv", "--open"], "--open shows the page, but --format csv makes none"),
         (["--suite", "nowhere.json"], "nowhere.json"),
     ],
 )

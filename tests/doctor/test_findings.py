@@ -134,7 +134,7 @@ def test_findings_come_in_order_of_importance():
     assert severities == [Severity.SPOILS] * 3 + [Severity.DISTURBS] * 5 + [Severity.MINOR] * 4
 
 
-def test_a_mild_finding_never_stands_before_a_grave_one():
+def test_a_mild_finding_never_precedes_a_severe_one():
     found = findings.findings(replace(CONTAINER, quota=0.5, load=1.0))  # a load of 1 of 2 cores disturbs only
     assert [finding.severity for finding in found] == sorted(finding.severity for finding in found)
     assert found[0].what.startswith("A CPU quota")
@@ -189,12 +189,12 @@ def test_a_broken_quota_is_answered_with_as_many_cores_as_it_covers():
     assert all(part in finding.what for part in ("2.5 of 4", "30 of 200 periods"))
 
 
-def test_the_limit_of_a_control_group_is_memory_that_cannot_be_had():
+def test_the_limit_of_a_control_group_limits_the_available_memory():
     finding = only(replace(TUNED, memory_limit=1 << 30))
     assert all(part in finding.what for part in ("1.00 GiB", "control group"))
 
 
-def test_the_governor_that_holds_the_frequency_down_is_told_from_the_one_that_follows_the_load():
+def test_a_governor_of_the_lowest_frequency_is_distinguished_from_one_that_follows_the_load():
     def effect(driver):
         return only(replace(TUNED, driver=driver, governors={"powersave": 1})).effect
 
@@ -210,9 +210,9 @@ def test_stolen_time_counts_from_the_noise_floor_on():
     assert only(replace(pinned, stolen=None)).what == "This is a virtual machine (QEMU)."
 
 
-def test_a_guest_is_told_that_the_hosts_governor_cannot_be_seen():
+def test_in_a_guest_the_hosts_governor_is_reported_as_invisible():
     pinned = replace(GUEST, usable=frozenset({1}))
-    assert "cannot be seen from inside" in only(pinned).effect
+    assert "visible only on the host" in only(pinned).effect
     assert "cannot be seen" not in only(replace(pinned, governors={"performance": 1})).effect
 
 
@@ -235,7 +235,7 @@ def test_settings_of_the_kernel_are_changed_outside_the_container():
     assert all(action.startswith("On the host, outside the container, ") for action in inside)
 
 
-def test_a_guest_is_not_told_to_switch_off_what_it_cannot():
+def test_in_a_guest_no_action_is_advised_that_it_cannot_take():
     finding = next(f for f in findings.findings(replace(LAPTOP, virtual=True)) if f.what.startswith("Hardware threads"))
     assert finding.command == ""
     assert "core 3, the sibling of 7" in finding.action

@@ -3,7 +3,7 @@
 import pytest
 
 from bench_core.doctor import machine
-from bench_core.doctor.machine import Asked, Machine, Software
+from bench_core.doctor.machine import Machine, Software
 
 SOFTWARE = Software("CPython 3.12.1", {"torch": "2.13.0"})
 CPU = "sys/devices/system/cpu"
@@ -19,7 +19,7 @@ def built(root, files):
 
 def read(root, files=None, environ=None, asked=None):
     return machine.read(
-        built(root, files or {}), environ=environ or {}, python=lambda: asked or Asked(), packages=lambda: SOFTWARE
+        built(root, files or {}), environ=environ or {}, python=lambda: asked or Machine(), packages=lambda: SOFTWARE
     )
 
 
@@ -132,7 +132,7 @@ def test_a_virtual_machine_is_known_by_the_processor_and_named_by_the_firmware(t
     ("vendor", "product", "virtual"),
     [("Amazon EC2", "m6g.large", True), ("Amazon EC2", "m6g.metal", False), ("GIGABYTE", "R152-P30", False)],
 )
-def test_a_processor_without_the_flag_is_told_by_the_firmware(tmp_path, vendor, product, virtual):
+def test_a_virtual_machine_without_the_flag_is_recognized_by_its_firmware(tmp_path, vendor, product, virtual):
     here = read(tmp_path, {"sys/class/dmi/id/sys_vendor": vendor, "sys/class/dmi/id/product_name": product})
     assert here.virtual is virtual
 
@@ -219,7 +219,7 @@ def test_each_switch_of_turbo_is_understood(tmp_path, switch, value, turbo):
     assert (here.turbo, here.turbo_switch) == (turbo, switch)
 
 
-def test_slow_cores_are_told_from_fast_ones(tmp_path):
+def test_slow_cores_are_distinguished_from_fast_ones(tmp_path):
     assert read(tmp_path / "intel", {"sys/devices/cpu_atom/cpus": "8-15\n"}).efficiency == frozenset(range(8, 16))
     capacities = {0: 1024, 1: 980, 2: 446, 3: 446}  # 980: a fast core that clocks a little lower
     arm = {f"{CPU}/cpu{core}/cpu_capacity": str(value) for core, value in capacities.items()}
@@ -238,7 +238,7 @@ def test_kubernetes_is_known_by_its_variables(tmp_path):
 
 
 def test_without_any_files_python_is_asked(tmp_path):
-    asked = Asked(
+    asked = Machine(
         system="Darwin",
         os="Darwin 23.1.0",
         cpu="arm",
@@ -270,7 +270,7 @@ def test_what_a_file_says_goes_before_what_python_says_even_when_it_is_nothing(t
     here = read(
         tmp_path,
         {"proc/loadavg": "0.00 0 0 1/1 1\n", "proc/meminfo": "SwapTotal: 8 kB\nSwapFree: 8 kB\n"},
-        asked=Asked(load=9.0, swap_used=9),
+        asked=Machine(load=9.0, swap_used=9),
     )
     assert (here.load, here.swap_used) == (0.0, 0)
 

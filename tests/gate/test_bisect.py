@@ -141,7 +141,7 @@ def forked(plain):
     ("good", "bad", "complaint"),
     [
         ("HEAD", "main", "HEAD and main are the same commit"),
-        ("side", "main", "side is no ancestor of main, so no commit on the way made it slower. They part at "),
+        ("side", "main", "side is no ancestor of main, so there is no path to bisect. They fork at "),
         ("mian", "main", "revision 'mian' not found in this repository. Did you mean 'main'?"),
     ],
 )
@@ -162,7 +162,7 @@ def test_ends_that_are_swapped_are_named_in_their_order(plain):
     plain.commit(loop(2000))
     done = run(plain, "HEAD", "HEAD~")
     assert done.exit_code == 2
-    assert "HEAD~ is an ancestor of HEAD, and the good commit comes first. Swap them: " in done.output
+    assert "HEAD~ is an ancestor of HEAD, but the good commit must come first. Swap them: " in done.output
     assert f"`bench-core bisect 'HEAD~' HEAD {CELL} --suite {plain.config}`." in done.output
 
 
@@ -170,7 +170,7 @@ def test_ends_that_are_swapped_are_named_in_their_order(plain):
     ("typed", "hint"),
     [
         ("calls.Call.time_valeu", "Did you mean 'calls.Call.time_value'?"),
-        ("Call.time", "It is a part of one, to be named in full: 'calls.Call.time_value'."),
+        ("Call.time", "Give the full name: 'calls.Call.time_value'."),
         ("(", ""),
     ],
 )
@@ -186,10 +186,10 @@ def test_a_cell_that_is_not_there_is_met_with_the_names_that_are_near(plain, typ
 def test_a_part_of_several_names_lists_them():
     names = ["a.B.time_c(cpu, my_init)", "a.B.time_c(cpu, ones)", "a.B.time_d(my_init)"]
     said = bisect._no_such_cell("my_init", names)
-    assert "a part of several, to be named in full: 'a.B.time_c(cpu, my_init)', 'a.B.time_d(my_init)'. " in said
+    assert "Give the full name: 'a.B.time_c(cpu, my_init)', 'a.B.time_d(my_init)'. " in said
 
 
-def test_a_cell_whose_module_does_not_import_at_either_end_is_told_so(plain):
+def test_a_cell_whose_module_imports_at_neither_end_is_an_error_that_says_so(plain):
     plain.commit({**loop(10), "cases_thing/calls.py": "import nowhere\n", "cases_thing/more.py": "def time_it(): 0\n"})
     plain.commit(loop(20))
     with pytest.raises(BenchCoreError, match=r"cases_thing\.calls does not import on either side: ModuleNotFoundError"):
@@ -205,7 +205,7 @@ def test_an_interrupted_search_says_how_to_go_on(plain, monkeypatch):
     monkeypatch.setattr(bisect, "measured", interrupted)
     done = run(plain, "HEAD~", "HEAD")
     assert done.exit_code == 130
-    assert "interrupted; the same command goes on from what is known" in done.output
+    assert "interrupted; the same command continues the search" in done.output
 
 
 # What keeps a commit from being tested.
@@ -223,7 +223,7 @@ class Known:
 
     Attributes:
         slow: commits that are slower than the good end, by half.
-        measured: commits that are measured all the same.
+        measured: commits that are measured anyway.
         pairs: the commit of each pair that was asked for.
         until: pairs after which somebody presses Ctrl-C; None for nobody.
     """
@@ -281,10 +281,10 @@ def test_an_end_that_does_not_load_ends_the_search(plain):
         bisected(plain, "HEAD~", "HEAD")
     assert f"{CELL} cannot be compared between HEAD~ (base) and HEAD (head): head: its module" in str(caught.value)
     assert "SyntaxError" in str(caught.value)
-    assert "Name ends at which it runs." in str(caught.value)
+    assert "Choose two commits at which it runs." in str(caught.value)
 
 
-def test_an_end_at_which_the_cell_fails_is_not_said_to_be_alike(plain):
+def test_an_end_at_which_the_cell_fails_is_not_reported_as_equal(plain):
     plain.commit(loop(2000))
     plain.commit({"thing/__init__.py": "def value():\n    raise ValueError('broken')\n"})
     done = run(plain, "HEAD~", "HEAD")
@@ -394,8 +394,8 @@ def test_a_commit_is_not_to_blame_for_what_good_cannot_do_either(three, monkeypa
         bisected(plain, good, bad, then_the_disk_is_full)
     assert str(caught.value) == (
         f"{between[:12]} cannot be compared: `git read-tree` failed: no space left on device\n"
-        "Nor can good any more, which could before, so it is no fault of that commit: `git read-tree` failed: no space "
-        "left on device\nOnce that is mended, the same command goes on from what is known."
+        "This is not the commit's fault, since the good commit, which worked before, now fails too: `git read-tree` "
+        "failed: no space left on device\nFix this, then run the same command again: it continues from what is known."
     )
     assert not list((plain.root / ".asv/env/bench-core").glob("making-*"))
 
@@ -411,7 +411,7 @@ def test_a_cell_that_fails_with_good_too_is_no_fault_of_a_commit(three):
         return measure
 
     for side, reason in ((None, "setup: no file"), ("base", "base: setup: no file")):
-        with pytest.raises(BenchCoreError, match=f"cannot be compared: {reason}\nNor can good any more"):
+        with pytest.raises(BenchCoreError, match=f"cannot be compared: {reason}\nThis is not the commit's fault"):
             bisected(plain, good, bad, first_then(bisect.measured, failing(side), failing(None)))
     found, _ = bisected(plain, good, bad, first_then(bisect.measured, failing(None), bisect.measured))
     assert [commit.hash for commit in found.culprits] == [between, bad]
@@ -457,5 +457,5 @@ def test_a_full_disk_is_named_and_ends_the_search(three, monkeypatch):
     done = run(plain, good, bad)
     assert done.exit_code == 2
     assert (
-        "bench-core: the search cannot go on: [Errno 28] No space left on device: 'some/file'. Once that" in done.output
+        "bench-core: the search cannot go on: [Errno 28] No space left on device: 'some/file'. Fix this" in done.output
     )

@@ -62,7 +62,7 @@ def test_no_two_pairs_of_a_gate_have_one_number(crept):
     assert len({pair for pair, _ in jobs}) == len(jobs)
 
 
-def test_a_later_gate_goes_on_from_the_evidence_on_either_pair_of_versions(crept):
+def test_a_later_gate_continues_from_the_evidence_on_both_pairs_of_versions(crept):
     made, gate = crept
     again = made.gate()
     assert again.past.earlier.effects == sum(len(one.effects) for one in gate.past.dossiers)

@@ -291,7 +291,7 @@ def test_a_job_of_several_passes_makes_them_all(device):
     assert device.free_at == pytest.approx(device.launch + 5 * 2 * 4 * (1 << 20) / 1e12)
 
 
-def test_a_build_of_torch_without_accelerators_is_told_so_with_the_cure(monkeypatch):
+def test_a_build_of_torch_without_accelerators_is_an_error_with_the_cure(monkeypatch):
     import torch
 
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda **_: None)
@@ -301,7 +301,7 @@ def test_a_build_of_torch_without_accelerators_is_told_so_with_the_cure(monkeypa
         open_accelerator()
 
 
-def test_a_device_that_is_hidden_or_has_no_driver_is_told_so_with_the_cure(monkeypatch):
+def test_a_hidden_device_or_one_without_a_driver_is_an_error_with_the_cure(monkeypatch):
     import torch
 
     def built_for(**_):

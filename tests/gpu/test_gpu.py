@@ -210,7 +210,7 @@ def test_a_device_bound_cell_takes_the_same_time_on_both_clocks(suite, device):
     assert cell.launch_seconds.middle == pytest.approx(device.launch)
 
 
-def test_a_cell_that_waits_for_the_device_is_said_to_wait(suite, device):
+def test_a_cell_that_waits_for_the_device_is_reported_as_waiting(suite, device):
     cell = only(measured(suite, device, "wait.*4096"))
     assert not cell.gapless
     assert cell.bound == "waits"
@@ -266,7 +266,7 @@ def test_a_slow_cell_gets_fewer_rounds_and_never_too_few_for_an_interval(suite, 
     assert cell.device_seconds.known
 
 
-def test_a_cell_whose_check_fails_is_not_timed_and_the_others_go_on(suite, device):
+def test_a_cell_whose_check_fails_is_not_timed_and_the_others_are(suite, device):
     run = measured(suite, device, "Faulty|Once")
     assert run.not_timed == (
         NotTimed("work.Faulty.time_wrong('fake')", "AssertionError: expected 42, found 41", failed=True),

@@ -220,7 +220,7 @@ def test_what_was_read_once_claims_no_interval():
     assert "|  | 3.00 MiB |" in lines()
 
 
-def test_several_subjects_are_told_apart():
+def test_several_subjects_are_named():
     found = lines(subject(), subject("box, torch 2.9.0"))
     assert "| box, torch 2.13.0, data | 1.00 µs ±10.0 % | 2.00 µs ±10.0 % |" in found
     assert "| box, torch 2.9.0, data | 1.00 µs ±10.0 % | 2.00 µs ±10.0 % |" in found
@@ -278,7 +278,7 @@ def test_trust_names_noise_controls_and_doctor(snapshot):
     assert found[start:end] == snapshot
 
 
-def test_trials_of_the_gate_are_told_with_their_command_and_bounds():
+def test_trials_of_the_gate_are_shown_with_their_command_and_bounds():
     found = lines()
     assert "A/A gates (`python -m trials aa`, 2026-01-01):" in found
     assert r"| red\|gates | 0 of 60 (0 %) | 0 % to 5.96 % |" in found

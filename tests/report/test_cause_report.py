@@ -49,7 +49,7 @@ def test_of_each_table_a_few_rows_are_shown(form):
 
 
 @pytest.mark.parametrize("form", [lambda cause: "\n".join(shown(cause)), report.markdown])
-def test_what_is_missing_is_said(form):
+def test_what_is_missing_is_shown(form):
     assert "ithout instructions: valgrind is not installed" in form(
         Cause("a", "x", without="valgrind is not installed")
     )

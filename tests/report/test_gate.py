@@ -215,7 +215,7 @@ def test_passing_cells_are_listed_when_asked_for():
     assert "fills.Same.time_b" in text(*of(), verbose=True)
 
 
-def test_the_cause_of_a_slower_cell_stands_below_it():
+def test_the_cause_of_a_slower_cell_is_below_it():
     lines = text(*of(causes=(CAUSE,))).splitlines()
     place = lines.index("    2 more aten::normal_ (1 → 3)")
     assert lines[place - 3].strip() == CAUSE.cell
@@ -275,8 +275,8 @@ def test_of_the_other_packages_that_differ_a_few_are_named_and_the_others_counte
     assert "x6" not in shown
 
 
-def test_pairs_that_were_taken_over_are_counted():
-    assert "taken over from earlier gates on these versions: 7 pairs" in text(*of(resumed=7))
+def test_pairs_of_earlier_gates_are_counted():
+    assert "continued from earlier gates on these versions: 7 pairs" in text(*of(resumed=7))
 
 
 def test_a_control_that_found_a_difference_is_in_every_form_for_people():
@@ -327,7 +327,7 @@ def test_advice_follows_from_the_largest_cause_of_noise(largest, snapshot):
     assert "\n".join(lines) == snapshot
 
 
-def test_the_regressions_since_the_past_version_are_listed_with_commands_of_their_own():
+def test_the_regressions_since_the_past_version_are_listed_with_their_own_commands():
     shown = text(*with_past([SLOWER, *PASSED, FAILED]), SINCE)
     name, measured, command = shown.partition("Slower since v1.2 1a2b3c4d\n")[2].splitlines()[:3]
     assert name.strip() == SLOWER[0].name
@@ -364,7 +364,7 @@ def test_noise_below_the_noise_floor_needs_no_advice():
     assert "--budget" not in text(record, replace(verdict, noise=Noise(0.004, 0.005, 0.009, 0.001, 0.0, 0.3)))
 
 
-def test_noise_that_cannot_be_told_is_not_shown():
+def test_unknown_noise_is_not_shown():
     record, verdict = of()
     assert "noise: within" not in text(record, replace(verdict, noise=Noise(*[math.nan] * 6)))
 
@@ -466,7 +466,7 @@ def test_an_unfair_pair_warns():
     assert line == "::warning title=bench-core gate%3A not a fair pair::numpy's BLAS: mkl on base, none on head"
 
 
-def test_a_line_end_cannot_begin_a_command_of_its_own():
+def test_a_line_end_cannot_begin_another_command():
     row = (BROKEN[0], replace(BROKEN[1], reason="a\r\n::set-env::"))
     (line,) = gate.workflow_commands(*of([row]))
     assert line.endswith("a%0D%0A::set-env::")

@@ -23,7 +23,7 @@ def test_the_verdict_is_never_stronger_than_the_interval(ratio, where, words):
     assert pages.verdict(slowdown(*ratio, where=where)) == words
 
 
-def test_the_page_tells_torch_from_usage_and_orders_by_ratio():
+def test_the_page_separates_torch_from_usage_and_orders_by_ratio():
     rows = [slowdown(1.9, 2.0, 2.1), slowdown(2.9, 3.0, 3.1), slowdown(8, 9, 10, where="usage")]
     page = pages.slowdowns_page(rows, "a machine")
     torch, usage = page.index("## In torch as installed"), page.index("## In how code uses torch")

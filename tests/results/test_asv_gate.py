@@ -59,7 +59,7 @@ def store(project, suite, record):
 TIMES = [(1e-6, 2e-6), (3e-6, 6e-6), (2e-6, 5e-6)]
 
 
-def test_each_side_is_stored_under_its_commit_in_an_environment_of_its_own(project, commits):
+def test_each_side_is_stored_under_its_commit_in_a_separate_environment(project, commits):
     paths = store(project, *gate(project, commits, cell("as_is", "8x4", TIMES)))
     assert [path.name for path in paths] == [f"{commit[:8]}-gate-py3.11-numpy2-torch2.13.json" for commit in commits]
     assert [path.parent for path in paths] == [project / "results" / "tester"] * 2
@@ -148,7 +148,7 @@ def test_the_machine_is_described_unless_it_is_already(project, commits):
     assert path.read_text() == "as it was"
 
 
-def test_asv_shows_it_and_tells_it_from_results_of_a_run(project, commits):
+def test_asv_shows_the_results_apart_from_those_of_a_run(project, commits):
     suite, record = gate(project, commits, cell("as_is", "8x4", TIMES))
     cells = [known for known in suite.select("as_is.*8x4") if known.why_not is None]
     fast = {"rounds": 1, "warmup_time": 0, "sample_time": 0.0005}

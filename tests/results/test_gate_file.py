@@ -131,7 +131,7 @@ def test_a_gate_of_two_installs_is_read_back_with_its_code(tmp_path):
     assert (found.code, found.unfair, found.besides) == (HEAD, record.unfair, record.besides)
 
 
-def test_the_verdict_in_the_file_is_told(tmp_path):
+def test_the_verdict_in_the_file_can_be_read(tmp_path):
     assert gate_file.stored_verdict(stored(tmp_path)) == "regression"
 
 
@@ -142,7 +142,7 @@ def test_the_file_has_neither_nan_nor_infinity(tmp_path):
     json.loads(stored(tmp_path).read_text(), parse_constant=refuse)
 
 
-def test_what_follows_for_a_cell_stands_beside_its_evidence():
+def test_the_judgement_of_a_cell_is_beside_its_evidence():
     content = gate_file.to_json(RECORD, VERDICT, 1)
     cell = content["cells"][0]
     assert (cell["ratio"], cell["interval"], cell["decided_by"]) == (1.05, [1.04, 1.06], "parent")
@@ -213,7 +213,7 @@ def test_a_folder_in_the_place_of_the_file_is_one_clear_error(tmp_path):
         (None, "cannot be read: No such file.*--json FILE"),
         ("{", "is not JSON"),
         ("[]", "not a result of the gate"),
-        ('{"schema": 1}', "its schema is 1, and not"),
+        ('{"schema": 1}', "its schema is 1, not"),
         ('{"schema": "bench-core/gate/3"}', r"newer bench_core \(schema 3\); this one reads up to 1: upgrade"),
     ],
 )
@@ -321,7 +321,7 @@ def test_a_gates_verdict_is_added_to_the_history_of_its_machine(tmp_path):
     assert second.verdict == VERDICT.verdict
 
 
-def test_half_a_line_of_the_history_is_told_apart_from_a_wrong_one(tmp_path):
+def test_half_a_line_of_the_history_is_distinguished_from_a_wrong_one(tmp_path):
     path = tmp_path / "tester" / "gates.jsonl"
     gate_file.append_summary(tmp_path, RECORD, VERDICT)
     path.write_bytes(path.read_bytes()[:50])

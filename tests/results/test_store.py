@@ -136,7 +136,7 @@ def test_only_the_machines_that_were_asked_for_are_read(folder):
     assert (store.machines, store.left_out) == (("one",), ())
 
 
-def test_a_result_that_lies_in_no_machines_folder_belongs_to_the_machine_that_it_names(folder):
+def test_a_result_outside_a_machines_folder_belongs_to_the_machine_that_it_names(folder):
     folder.run("box")
     (folder.run("other").parent / "machine.json").unlink()
     assert folder.read().machines == ("box", "other")
@@ -268,7 +268,7 @@ def test_an_infinite_value_is_none_and_is_named(folder):
     ]
 
 
-def test_json_that_is_no_result_and_lies_beside_no_machine_is_somebody_elses(folder):
+def test_json_that_is_no_result_and_in_no_machines_folder_is_ignored(folder):
     folder.run()
     (folder.path / "trials").mkdir()
     (folder.path / "trials" / "summary.json").write_text('{"cells": 3}')
@@ -288,7 +288,7 @@ def test_trials_are_read_and_a_damaged_summary_is_left_out(folder):
     assert [left_out.source for left_out in store.left_out] == ["trials/broken/summary.jsonl"]
 
 
-def test_a_gates_file_is_found_wherever_it_lies_and_read_without_its_effects(folder):
+def test_a_gates_file_is_found_in_any_folder_and_read_without_its_effects(folder):
     folder.run()
     (folder.path / "deep" / "down").mkdir(parents=True)
     (folder.path / "deep" / "down" / "my-gate-1.json").write_text(json.dumps(gate_content()))
@@ -306,7 +306,7 @@ def test_the_newest_run_is_the_one_measured_last_and_no_file_of_a_trial(folder):
     assert newest(folder.path) == later
 
 
-def test_the_gates_of_a_machines_history_are_read_once_though_a_file_tells_of_one_too(folder):
+def test_a_gate_in_the_history_and_in_its_own_file_is_read_once(folder):
     folder.run()
     first, second = (gate_content(date, "box") for date in ("2026-01", "2026-02"))
     lines = (folder.path / "box" / "gates.jsonl").open("w")
@@ -398,7 +398,7 @@ def test_a_line_goes_after_what_a_power_cut_has_left(folder):
     append_circumstances(folder.path / "box", HERE)
     store = folder.read()
     assert store.circumstances["box"] == (HERE,)
-    assert store.left_out[0].reason.startswith("line 1 is not one that is read here")
+    assert store.left_out[0].reason.startswith("line 1 cannot be read")
 
 
 @pytest.mark.parametrize(
@@ -408,7 +408,7 @@ def test_a_line_goes_after_what_a_power_cut_has_left(folder):
         ({"schema": None}, "its schema is null"),
         ({"caches": None}, "caches: null is not of type"),
         ({"caches": {"L1d": math.inf}}, "caches['L1d']: Infinity is not of type int"),
-        ({"findings": [["minor", "It is hot."]]}, "findings[0]: 2 items, and not 3"),
+        ({"findings": [["minor", "It is hot."]]}, "findings[0]: 2 items, not 3"),
     ],
 )
 def test_a_line_of_circumstances_that_is_newer_or_damaged_is_left_out(folder, change, reason):

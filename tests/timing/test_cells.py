@@ -70,7 +70,7 @@ def test_setup_cache_is_computed_once_and_every_cell_gets_its_own_copy(arrays):
     assert len(module.COMPUTED) == 1
 
 
-def test_a_cell_runs_in_a_folder_of_its_own_and_leaves_none_behind(arrays):
+def test_a_cell_runs_in_its_own_folder_and_leaves_none_behind(arrays):
     before = Path.cwd()
     with only(arrays, "time_axis_0").open():
         inside = Path.cwd()
@@ -105,7 +105,7 @@ def test_a_timer_of_the_suites_own_is_used(arrays):
         assert type(opened.benchmark.func.__self__).ticks == ticks + 1
 
 
-def test_a_module_that_does_not_import_is_named_and_the_others_go_on(tmp_path):
+def test_a_module_that_does_not_import_is_named_and_the_others_are_used(tmp_path):
     shutil.copytree(ARRAYS / "array_benchmarks", tmp_path / "broken_benchmarks")
     (tmp_path / "broken_benchmarks" / "bench_new.py").write_text("import no_such_module\n")
     (tmp_path / "broken_benchmarks" / "bench_exit.py").write_text("raise SystemExit('tired')\n")

@@ -44,7 +44,7 @@ def test_a_clean_checkout_is_named_by_its_commit(checkout):
 @pytest.mark.parametrize("name", ["bench_core/gate.py", "bench_core/new.py"])
 def test_a_dirty_checkout_is_refused(checkout, name):
     (checkout.root / name).write_text("2\n")
-    with pytest.raises(BenchCoreError, match=rf"not committed \({name}\).*--dirty"):
+    with pytest.raises(BenchCoreError, match=rf"uncommitted changes \({name}\).*--dirty"):
         gates.tool(dirty=False)
 
 
@@ -89,7 +89,7 @@ def test_runs_with_other_options_are_not_done(checkout, tmp_path):
 def test_a_run_across_a_change_of_the_tool_is_not_kept(checkout, tmp_path):
     trial = begun(tmp_path)
     checkout.commit({"bench_core/gate.py": "2\n"}, "Two")
-    with pytest.raises(BenchCoreError, match="is of neither"):
+    with pytest.raises(BenchCoreError, match="belongs to neither"):
         trial.add(gate=0)
     assert trial.raw.read() == []
 

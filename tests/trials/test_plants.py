@@ -81,6 +81,6 @@ def test_a_comment_changes_the_text_and_no_amount():
     assert found["UNITS"] == units({})
 
 
-def test_what_lies_outside_the_units_does_not_grow():
+def test_the_part_outside_the_units_does_not_grow():
     assert plants.truth(5, 0.0) == 1.05
     assert plants.truth(-5, 0.1) == pytest.approx(0.955)

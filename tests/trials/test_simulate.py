@@ -101,14 +101,14 @@ def test_a_cell_with_an_error_is_not_drawn_from():
     assert simulate.recorded(lines) == {"a": simulate.Pool([[0.1], [0.2, 0.3]], [])}
 
 
-def test_pairs_longer_than_the_first_of_their_gate_have_a_pool_of_their_own():
+def test_pairs_longer_than_the_first_of_their_gate_have_a_separate_pool():
     lines = [{"cells": {"a": of_pairs(12, 12, 36)}}, {"cells": {"a": of_pairs(36)}}]
     assert simulate.recorded(lines) == {"a": simulate.Pool([[0.1], [0.2], [0.1]], [[0.3]])}
 
 
 def test_gates_without_the_samples_of_their_pairs_are_refused():
     cell = {"error": None, "kind": "time", "effects": [[0.1, 0, "b"]]}
-    with pytest.raises(BenchCoreError, match="without the samples"):
+    with pytest.raises(BenchCoreError, match="without the lengths"):
         simulate.recorded([{"cells": {"a": cell}}])
 
 

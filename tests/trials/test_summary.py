@@ -56,13 +56,13 @@ def test_a_red_beside_a_plant_is_counted_apart():
     assert value_of(found, "cells beside planted ones: intervals without 1") == (1, 1)
 
 
-def test_intervals_of_plants_are_held_against_the_planted_ratio():
+def test_intervals_of_plants_are_compared_with_the_planted_ratio():
     cells = {CELL: cell("pass", 0.99, 1.04), OTHER: cell("pass", 0.99, 1.01)}
     found = summary.of_detect([gate_with([CELL], cells)])
     assert value_of(found, "+5 %: intervals without the truth") == (1, 1)
 
 
-def test_a_cell_whose_true_ratio_is_not_known_is_not_held_against_it():
+def test_a_cell_whose_true_ratio_is_unknown_is_not_compared_with_it():
     line = gate_with([CELL], {CELL: cell("pass", 0.99, 1.04)})
     line["fixed"][CELL] = 0.05
     assert value_of(summary.of_detect([line]), "+5 %: intervals without the truth") == (0, 0)
@@ -216,7 +216,7 @@ def test_of_a_gate_every_effect_is_kept():
     assert kept(result)["cells"]["a"]["effects"] == [[0.012346, 3, "h", 12]]
 
 
-def test_cells_that_call_nothing_of_what_differs_are_counted_apart():
+def test_cells_that_do_not_call_what_differs_are_counted_separately():
     cells = {plants.cell("walk", 200): cell("pass", 0.99, 1.01), plants.cell("add", 200): cell("regression", 1.1, 1.2)}
     (line,) = [{"releases": ["numpy==1", "numpy==2"], "cells": cells, "wall": 60.0}]
     found = summary.of_versus([line])

@@ -64,18 +64,18 @@ def test_what_is_shown_as_after_agrees_with_the_change(drawn):
     assert "| 1.00 ms | 700 µs | -30.0 %" in page
 
 
-def test_a_report_upstream_stands_beside_what_it_reports(drawn):
+def test_an_upstream_report_is_beside_the_slowdown_that_it_reports(drawn):
     (row,) = (line for line in drawn().splitlines() if line.startswith("| `a.InPlace"))
     assert "pytorch/issues/182116" in row
 
 
-def test_a_pair_that_is_not_fair_is_said_to_be_none(drawn):
+def test_an_unfair_pair_is_reported(drawn):
     assert "Not a fair pair" not in drawn()
     page = drawn(replace(RECORD, unfair=("torch's build: CPU on base, CUDA on head",)))
     assert "**Not a fair pair**: torch's build: CPU on base, CUDA on head" in page
 
 
-def test_memory_is_told_apart_from_time(drawn):
+def test_memory_is_separate_from_time(drawn):
     memory = drawn().partition("## Memory")[2]
     assert "b.Load.peakmem_load(cpu)" in memory
     assert "+10 MiB to +10 MiB" in memory
@@ -85,5 +85,5 @@ def test_what_was_timed_by_hand_has_its_ratio(drawn):
     assert "| one | 1.00 s (1.00 s … 1.00 s) | 2.00 s (2.00 s … 2.00 s) | 2.00 (2.00 … 2.00) |" in drawn()
 
 
-def test_the_cause_of_the_largest_is_told(drawn):
+def test_the_cause_of_the_largest_slowdown_is_shown(drawn):
     assert "- `a.InPlace.time_initialize(cpu, trunc_normal_, 8x4)`: 2 more aten::normal" in drawn()

@@ -1,4 +1,4 @@
-"""`bench-core gate`: its options, and how a gate is measured."""
+"""`bench-core gate`: its options and its main steps."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def gate(
 
     Without HEAD, the working tree is compared. With --versus, BASE or the working tree is the code on both sides.
 
-    Both versions are sampled in turn on the same core until each cell is decided or the time is up. A second gate on
-    the same two versions continues from the evidence of the first.
+    Both versions are sampled in turn on the same core until each cell is decided or the budget is used up. A second
+    gate on the same two versions continues from the evidence of the first.
 
     Exit code 0: no regression. 1: a regression, or an error on HEAD. 2: the gate could not run. 3: inconclusive, with
     --strict. 130: interrupted.
@@ -96,24 +96,19 @@ def gate(
     prepared = prepare(request, description(), say_to(out))
     if self_test and not (prepared.work and prepared.work.plants):
         raise BenchCoreError(
-            "there is no cell whose time is measured, so nothing to plant a slowdown in: leave out --bench, or let it "
-            "match a `time_` benchmark."
+            "a self-test needs a cell whose time is measured: leave out --bench, or let it match a `time_` benchmark."
         )
     record = measured(out, prepared)
     sys.exit(self_tested(out, record, prepared) if self_test else finished(out, record, prepared, wanted))
 
 
 def say_to(out: Console) -> Callable[[str], None]:
-    """Prints lines that are less important."""
+    """A function that prints a line of minor importance."""
     return lambda line: out.print(line, markup=False, style="dim", soft_wrap=True)
 
 
 def measured(out: Console, prepared: Prepared, families: list[str] | None = None) -> GateRecord:
-    """Measure, and show how far the gate is.
-
-    Args:
-        families: the groups of cells that are named meanwhile; by default those of the cells' benchmarks.
-    """
+    """Measure, and show the progress. `families` are named in the title; by default those of the cells."""
     from bench_core.gate.session import measure
     from bench_core.report.gate_live import Live
 

@@ -1,4 +1,4 @@
-"""Looks for causes after a gate, as far as they were asked for. An error here leaves the verdict as it is."""
+"""Finds causes and counts instructions after a gate, if asked to. An error here does not change the verdict."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bench_core.gate.prepare import Prepared
 
 LARGEST = 3
-"""Cells that are explained if all cells together are slower, and no cell alone."""
+"""The number of cells that are explained if all cells together are slower, but no cell alone."""
 
 
 def looked_into(
@@ -28,12 +28,8 @@ def looked_into(
     explain: bool,
     instructions: bool,
 ) -> GateRecord:
-    """The record with causes and instructions, as far as they are wanted. Errors and Ctrl-C leave out what is missing.
-
-    Args:
-        prepared: what the gate has measured.
-        say: is told what is being done.
-    """
+    """The record with causes and instructions, if they are wanted. After an error or Ctrl-C, some are missing. `say`
+    takes a line on each step."""
     if record.interrupted or prepared.work is None:
         return record
     try:
@@ -43,7 +39,7 @@ def looked_into(
             with harmless("no instructions were counted"):
                 record = _counted(record, verdict, prepared, say)
     except KeyboardInterrupt:
-        click.echo("bench-core: interrupted; the verdict stands, without what was looked into.", err=True)
+        click.echo("bench-core: interrupted; the verdict stands, without causes or instructions.", err=True)
     return record
 
 
@@ -54,7 +50,7 @@ def _explained(record: GateRecord, verdict: GateVerdict, prepared: Prepared, say
         record = session.explained(prepared, record, suspects(record, verdict, say), say)
     past, past_verdict = record.past, verdict.past
     if past is not None and past_verdict is not None:
-        with harmless(f"there is no explanation of what crept in since {past.base.name}"):
+        with harmless(f"there is no explanation of the slowdown since {past.base.name}"):
             past = session.explained(prepared, past, suspects(past, past_verdict, say), say)
     return replace(record, past=past)
 
@@ -69,21 +65,14 @@ def _counted(record: GateRecord, verdict: GateVerdict, prepared: Prepared, say: 
         if one.evidence.kind in TIMED and one.evidence.effects and one.evidence.error is None
     }
     if not timed:
-        say("no instructions are counted: they stand beside times, and no cell has one")
+        say("no instructions are counted: no cell has a time to compare them with")
         return record
     return session.counted(prepared, record, timed, say)
 
 
 def suspects(record: GateRecord, verdict: GateVerdict, say: Callable[[str], None]) -> dict[str, float]:
-    """The cells to explain: the regressions; or, if only all cells together are slower, those with the largest
-    estimates.
-
-    Args:
-        say: is told why these cells are chosen, if none is a regression.
-
-    Returns:
-        Name to value, head over base.
-    """
+    """The cells to explain, with their ratios head over base: the regressions; or, if only all cells together are
+    slower, the cells with the largest estimates. `say` takes the reason if there is no regression."""
     from bench_core.gate.judge.rule import TIMED
 
     if slow := {one.name: one.judgement.ratio.middle for one in verdict.cells if one.verdict == "regression"}:
@@ -103,11 +92,8 @@ def suspects(record: GateRecord, verdict: GateVerdict, say: Callable[[str], None
 
 @contextmanager
 def harmless(what: str) -> Iterator[None]:
-    """Turn any error, in the versions' code or in ours, into a warning: minutes of measuring must not be lost to it.
-
-    Args:
-        what: the consequence, as the beginning of the warning.
-    """
+    """Turn any error, in the versions' code or in ours, into a warning, so that minutes of measuring are not lost. The
+    warning begins with `what`, the consequence."""
     from bench_core.gate.workers.worker import cause
 
     try:

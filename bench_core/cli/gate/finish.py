@@ -1,4 +1,4 @@
-"""What happens to a gate once it is measured: judging, showing, writing and storing it."""
+"""Judges, shows, writes and stores a gate after it is measured."""
 
 from __future__ import annotations
 
@@ -27,15 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a person wants to have of a gate.
-
-    Attributes:
-        config: the ``asv.conf.json``, as it was named.
-        strict: an inconclusive gate exits with 3.
-        verbose: cells that pass are listed.
-        explain, instructions: causes are looked for; instructions are counted.
-        json_file, markdown, junit: files to write, or None.
-    """
+    """The options for the end of a gate; see `bench-core gate --help`. `config` is the ``asv.conf.json``."""
 
     config: Path
     strict: bool = False
@@ -54,10 +46,7 @@ class Wanted:
 
 
 def finished(out: Console, record: GateRecord, prepared: Prepared, wanted: Wanted) -> int:
-    """Judge, show, write and store a gate. A history that cannot be written costs a warning only.
-
-    Args:
-        prepared: what the gate has measured.
+    """Judge, show, write and store a gate. If a history cannot be written, this is only a warning.
 
     Returns:
         The exit code.
@@ -91,7 +80,7 @@ def finished(out: Console, record: GateRecord, prepared: Prepared, wanted: Wante
         for line in report.workflow_commands(record, verdict):
             click.echo(line)
     if record.interrupted:
-        click.echo("bench-core: interrupted; `--resume` goes on from what was measured until then.", err=True)
+        click.echo("bench-core: interrupted; `--resume` continues from what was measured.", err=True)
     write(record, verdict, code, command, wanted)
     if prepared.work is not None:
         with warned():
@@ -105,11 +94,8 @@ def finished(out: Console, record: GateRecord, prepared: Prepared, wanted: Wante
 
 
 def self_tested(out: Console, record: GateRecord, prepared: Prepared) -> int:
-    """Show what a self-test has found.
-
-    Returns:
-        The exit code: 0 if exactly the planted slowdowns were found, 130 after Ctrl-C, else 1.
-    """
+    """Show the result of a self-test. Returns the exit code: 0 if exactly the planted slowdowns were found, 130 after
+    Ctrl-C, else 1."""
     from bench_core.gate.judge.gate import judge
     from bench_core.report import gate as report
 
@@ -129,7 +115,7 @@ def replayed(path: Path, wanted: Wanted) -> int:
         The exit code.
 
     Raises:
-        BenchCoreError: if the file cannot be read, or holds another verdict than its effects give.
+        BenchCoreError: if the file cannot be read, or its verdict does not follow from its effects.
     """
     from bench_core.gate.judge.gate import judge
     from bench_core.report import gate as report
@@ -142,8 +128,8 @@ def replayed(path: Path, wanted: Wanted) -> int:
     stored = gate_file.stored_verdict(path)
     if stored != verdict.verdict:
         raise BenchCoreError(
-            f"{path} says {stored}, and its effects say {verdict.verdict}: the file has been changed, or the rule has "
-            "since another version of bench_core wrote it."
+            f"the verdict in {path} is {stored}, but its effects give {verdict.verdict}: the file has been changed, or "
+            "another version of bench_core, with another rule, wrote it."
         )
     code, complaint = outcome(record, verdict, strict=wanted.strict)
     write(record, verdict, code, command, wanted)
@@ -153,7 +139,7 @@ def replayed(path: Path, wanted: Wanted) -> int:
 
 
 def outcome(record: GateRecord, verdict: GateVerdict, *, strict: bool) -> tuple[int, str]:
-    """The exit code; and if the budget was too small to decide any cell, an error that says what is needed, else ""."""
+    """The exit code; and an error if the budget was too small to decide any cell, else ""."""
     from bench_core.gate.judge.cell import MIN_READINGS
     from bench_core.gate.judge.exit_code import exit_code
     from bench_core.gate.judge.rule import TIMED, pairs_needed, sharing
@@ -173,12 +159,11 @@ def outcome(record: GateRecord, verdict: GateVerdict, *, strict: bool) -> tuple[
     return BenchCoreError.exit_code, (
         f"the budget of {record.settings.budget:.3g} s is too small to decide anything: "
         f"{len(nearest.effects)} pairs of at least {len(nearest.effects) + missing(nearest)}. About {more:.0f} s more "
-        f"are needed: --budget {more:.0f}s, or the same command again, which goes on from here."
+        f"are needed: use --budget {more:.0f}s, or run the same command again, which continues from here."
     )
 
 
 def commands(record: GateRecord, config: Path) -> GateCommands:
-    """The commands that measure a gate again."""
     from bench_core.report.gate import GateCommands
 
     return GateCommands(measuring(record, config), measuring(record.past, config) if record.past else "")
@@ -203,7 +188,6 @@ def measuring(record: GateRecord, config: Path) -> str:
 
 
 def write(record: GateRecord, verdict: GateVerdict, code: int, command: GateCommands, wanted: Wanted) -> None:
-    """Write the files that are wanted."""
     from bench_core.report import gate as report
     from bench_core.results import gate_file
 
@@ -215,7 +199,7 @@ def write(record: GateRecord, verdict: GateVerdict, code: int, command: GateComm
 
 @contextmanager
 def warned() -> Iterator[None]:
-    """Turn an error into a warning: what cannot be kept for later must not cost the verdict."""
+    """Turn an error into a warning: a history that cannot be written must not cost the verdict."""
     try:
         yield
     except (BenchCoreError, OSError) as error:

@@ -1,4 +1,4 @@
-"""From the options of `bench-core gate` to a request, and refusals of options that do not go together."""
+"""Turns the options of `bench-core gate` into a request, and refuses options that do not go together."""
 
 from __future__ import annotations
 
@@ -21,29 +21,23 @@ OUTPUTS = ("json_file", "markdown", "junit")
 """The options that name a file to write."""
 
 TAKEN: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "--replay": (
-        "judges what is stored, as it was asked for",
-        ("replay", "config", *OUTPUTS, "strict", "verbose"),
-    ),
+    "--replay": ("judges a stored gate with its own settings", ("replay", "config", *OUTPUTS, "strict", "verbose")),
     "--self-test": (
-        "says what it finds and writes nothing",
+        "only prints its result",
         (
             *("self_test", "config", "pattern", "quick", "noise_floor", "limit", "budget", "lanes", "seed", "timeout"),
             *("start", "force", "fresh"),
         ),
     ),
 }
-"""Options that allow only some others: the reason, and the names of those that are allowed."""
+"""Options that allow only some others: the reason, and the names of the allowed options."""
 
 
 def refuse_others(ctx: click.Context, mode: str) -> None:
-    """Refuse what would otherwise be ignored.
-
-    Args:
-        mode: a key of `TAKEN`.
+    """Refuse options and revisions that `mode`, a key of `TAKEN`, would ignore.
 
     Raises:
-        BenchCoreError: if an option or a revision was given that does not go with it.
+        BenchCoreError: if there is one.
     """
     why, taken = TAKEN[mode]
     for param in ctx.command.params:
@@ -54,40 +48,31 @@ def refuse_others(ctx: click.Context, mode: str) -> None:
 
 
 def refuse_contradictions(base: str | None, head: str | None, options: Mapping[str, Any], *, self_test: bool) -> None:
-    """
-    Raises:
-        BenchCoreError: if it is not clear what to compare, or two options contradict each other.
-    """
     versus = options["versus"]
     if self_test == (base is not None or versus is not None):
         raise BenchCoreError(
-            "name the BASE to compare with, as in `bench-core gate main`; or two installs, with --versus; or "
-            "--self-test, alone."
+            "give the BASE to compare with, as in `bench-core gate main`; or two installs with --versus; or only "
+            "--self-test."
         )
     if versus is not None and head is not None:
         raise BenchCoreError(
-            "--versus compares two installs with the same code on both sides: name one revision, or none for the "
-            f"working tree, and leave out {head}."
+            "--versus compares two installs with the same code on both sides: leave out "
+            f"{head}, and give one revision for the code, or none for the working tree."
         )
     if versus is not None and options["creep"] is not None:
-        raise BenchCoreError("--creep compares HEAD with a past revision, and --versus has no HEAD: give one of them.")
+        raise BenchCoreError("--creep compares HEAD with a past revision, but --versus has no HEAD: give one of them.")
     if options["fresh"] and options["resume"]:
         raise BenchCoreError("--fresh discards what --resume continues from: give one of them.")
     if options["noise_floor"] >= options["limit"]:
         raise BenchCoreError(
-            f"--noise-floor {options['noise_floor']:.1%} must be below --limit {options['limit']:.1%}: the gate tells "
-            "slowdowns between the two apart."
+            f"--noise-floor {options['noise_floor']:.1%} must be below --limit {options['limit']:.1%}."
         )
 
 
 def requested(
     base: str | None, head: str | None, options: Mapping[str, Any], outputs: tuple[Path, ...], *, self_test: bool
 ) -> Request:
-    """The gate that was asked for.
-
-    Args:
-        outputs: the files that will be written.
-    """
+    """The gate that was asked for. `outputs` are the files that will be written."""
     from bench_core.gate.prepare import Choices, Request
 
     settings = Choices(**{name: options[name] for name in ("noise_floor", "limit", "seed", "budget", "lanes", "start")})

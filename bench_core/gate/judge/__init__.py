@@ -1,1 +1,1 @@
-"""Verdicts from evidence: pure functions that give the same result during a gate and for its stored record."""
+"""Verdicts from evidence. These are pure functions, with the same result during a gate and for its stored record."""

@@ -22,21 +22,21 @@ from bench_core.records.run import Interval
 from bench_core.statistics import DEVIATION, confidence_sequence, intraclass_correlation, likeness_p
 
 MIN_READINGS = 3
-"""The fewest pairs that a verdict on memory or a tracked value rests on."""
+"""The fewest pairs that suffice for a verdict on memory or a tracked value."""
 
 ALIKE = 0.1
-"""The intra-parent correlation above which pairs of one parent may be alike. Below it they count nearly as independent
-pairs do, and permutations would be wasted."""
+"""Pairs of one parent are tested for likeness if their intraclass correlation is above this. Below it they are nearly
+independent, and the permutation test would waste time."""
 
 ALIKE_P = 0.01
 """Pairs of one parent are alike if the probability of such a correlation by chance is below this."""
 
 ALIKE_P_OF_REGRESSION = 0.1
-"""The same for a regression. It is larger because a test of few parents misses much."""
+"""As `ALIKE_P`, but for a regression. It is larger because a test of few parents misses much."""
 
 PERMUTATION_SEED = 1
-"""The seed of the permutations. It is not the gate's own seed: if it were, a rerun that measures nothing could draw the
-probability again until it suits."""
+"""The seed of the permutations. With the gate's own seed, one could rerun a gate, without measuring, until the
+probability suits."""
 
 
 def judge_cell(effects: Sequence[Effect], settings: GateSettings, family: int, kind: str) -> Judgement:
@@ -47,21 +47,20 @@ def judge_cell(effects: Sequence[Effect], settings: GateSettings, family: int, k
     improvement. Below the limit it is a pass, unless the estimate is above the noise floor: such a cell looks slower,
     and gets more pairs. A cell that looks faster is a pass, and gets more pairs until that is proven.
 
-    If pairs of one parent are alike, they do not count separately. The sequence is then that of the parents' medians,
+    If pairs of one parent are alike, they do not count separately. The sequence is then made of the parents' medians,
     in the order in which the parents began. The error rate covers neither the median of the last parent, which may
     still move, nor a likeness that the test misses.
 
-    Memory and tracked values, of which more is worse: from 3 pairs on, the cell is a regression if every ratio is above
-    the noise floor, an improvement if every one is below minus the noise floor, and a pass if every one is within the
+    Memory and tracked values (larger is worse): from 3 pairs on, the cell is a regression if every ratio is above the
+    noise floor, an improvement if every ratio is below minus the noise floor, and a pass if every ratio is within the
     limit and their median is not above the noise floor. As for times, a regression needs 4 parents: the hash seed of a
-    parent affects all of its pairs alike. A cell whose ratios are too far apart for any verdict is decided as
-    inconclusive. Equal values have the ratio 1 whatever they are. The interval is the range of the ratios. Its
+    parent affects all of its pairs alike. If the ratios are too far apart for any verdict, the cell is decided as
+    inconclusive. Equal values have the ratio 1, even if they are 0. The interval is the range of the ratios. Its
     confidence is 0, since it claims no coverage.
 
     Args:
         effects: in the order of their arrival.
         family: the number of cells that share the error rate, see `sharing`.
-        kind: the kind of the cell.
     """
     rule = cell_rule(settings, family)
     if kind in TIMED:
@@ -110,10 +109,8 @@ def _judge_units(values: Sequence[float], unit: Literal["pair", "parent"], paren
 def _moved(
     claims: Interval, values: Sequence[float], unit: str, parents: int, rule: Rule
 ) -> tuple[Interval, VerdictName, str]:
-    """The verdict if no single ratio fits, because the effect moved while it was measured.
-
-    A verdict stands if it holds for both of the claims that exclude each other and for everything between them.
-    """
+    """The verdict if no single ratio fits, because the effect moved while it was measured. A verdict stands if it holds
+    for both of the claims that exclude each other and for everything between them."""
     both = replace(claims, low=claims.high, high=claims.low)
     verdict, reason = _outcome(both, values, unit, parents, rule)
     if verdict == "inconclusive":
@@ -191,7 +188,7 @@ def _farthest(found: Interval) -> float:
 
 
 def _judgement(logs: Interval, verdict: VerdictName, reason: str, rule: Rule, may_regress: bool) -> Judgement:
-    # A slowdown is a regression if its lower end is above the floor. The estimate may have sunk below the lower end.
+    # A slowdown is a regression if its lower end is above the floor. Later pairs may move the estimate below that end.
     below = max(0.0, logs.middle - logs.low) if logs.low > -math.inf else math.inf
     return Judgement(
         ratio=Interval(_ratio(logs.low), _ratio(logs.middle), _ratio(logs.high), logs.confidence),

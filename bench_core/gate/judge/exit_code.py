@@ -10,7 +10,7 @@ def exit_code(verdict: GateVerdict, record: GateRecord, strict: bool) -> int:
     """The exit code of a gate.
 
     Args:
-        strict: an inconclusive gate is a failure.
+        strict: whether an inconclusive gate is a failure.
 
     Returns:
         The first of these that applies: 1 for a regression, or a cell that fails with head only; 130 for an

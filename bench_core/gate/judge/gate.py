@@ -21,14 +21,14 @@ def judge(record: GateRecord) -> GateVerdict:
     The cells share the error rate with all cells that shared it when any of the evidence was measured
     (`GateSettings.family`): a cell that was chosen because it looked slow among 40 is still the slowest of 40.
 
-    If a control finds a difference between base and itself, the machine causes differences. Then no regression is
-    believed, and each becomes inconclusive. The gate's verdict is the first of these that applies: regression (of a
-    cell, or of all cells together), error (a cell fails with head only, or nothing was measured), inconclusive (a cell
-    is inconclusive, or could not be measured for another reason), improvement, pass. All cells together being
-    inconclusive changes nothing.
+    If a control finds a difference between base and itself, the machine causes differences. Then each regression
+    becomes inconclusive. The gate's verdict is the first of these that applies: regression (of a cell, or of all cells
+    together), error (a cell fails with head only, or nothing was measured), inconclusive (a cell is inconclusive, or
+    could not be measured for another reason), improvement, pass. An inconclusive verdict on all cells together has no
+    influence.
 
     Head is judged against the past version in the same way, with the same controls. Only a regression there, or
-    inconclusive cells, make the gate's verdict worse. It does not matter what the past version lacks or fails at.
+    inconclusive cells, make the gate's verdict worse. Cells that the past version lacks or fails at have no influence.
     """
     controls = _judged(record, record.controls, sharing(record.controls))
     cells = _judged(record, record.cells, max(record.settings.family, sharing(record.cells)))
@@ -73,7 +73,7 @@ def _doubted(judgement: Judgement, doubt: str) -> Judgement:
 def _of_gate(
     record: GateRecord, cells: Sequence[JudgedCell], suite: Judgement | None, doubt: str
 ) -> tuple[VerdictName, str]:
-    """The gate's verdict, and one sentence."""
+    """The gate's verdict, and the reason in one sentence."""
     found: dict[VerdictName, list[JudgedCell]] = defaultdict(list)
     for cell in cells:
         found[cell.verdict].append(cell)

@@ -14,12 +14,9 @@ from bench_core.statistics import DEVIATION, intraclass_correlation
 
 
 def noise(record: GateRecord) -> Noise:
-    """What disturbed the effects of the timed cells, by cause; NaN if it cannot be computed.
-
-    Scatter is computed from the differences between neighbouring values: the median of their sizes, divided by its
-    value for normal noise. Outliers hardly change it. Unlike the scatter around a mean, it is not too small for small
-    groups.
-    """
+    """What disturbed the effects of the timed cells, by cause; NaN if it cannot be computed. Scatter is computed from
+    the differences between neighbouring values: the median of their sizes, divided by its value for normal noise.
+    Outliers hardly change it. Unlike the scatter around a mean, it is not too small for small groups."""
     effects = [cell.effects for cell in record.cells if cell.kind in TIMED and cell.error is None]
     cells = [by_parent(in_order(found)) for found in effects]
     return Noise(
@@ -33,7 +30,7 @@ def noise(record: GateRecord) -> Noise:
 
 
 def _scatter(groups: Iterable[Sequence[float]]) -> float:
-    """The standard deviation inside the groups. A difference of two values has sqrt(2) times theirs."""
+    """The standard deviation inside the groups. That of a difference of two values is sqrt(2) times as large."""
     steps = (abs(b - a) for group in groups for a, b in itertools.pairwise(group))
     return DEVIATION / math.sqrt(2) * median(steps)
 

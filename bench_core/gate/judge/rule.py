@@ -14,13 +14,13 @@ TIMED = ("time", "timeraw")
 """The kinds of cells that are judged by statistics."""
 
 CELLS_SHARE = 0.8
-"""The share of the error rate that the single cells have. The judgement of all cells together has the rest. With 200
-cells and an error rate of 2.5 %, sharing costs the cells no pair (they need 17 either way), and the judgement of all
-cells together needs 11."""
+"""The share of the error rate for the single cells. The rest is for the judgement of all cells together. With 200 cells
+and an error rate of 2.5 %, this costs the cells no pair (they need 17 either way), and the judgement of all cells
+together needs 11."""
 
 MIN_PARENTS = 4
-"""The fewest parent processes that a regression rests on. Where a parent's memory lies changes the times of all of its
-pairs, so no cell is a regression because of one parent process alone."""
+"""The fewest parent processes that a regression needs. The memory layout of a parent changes the times of all of its
+pairs, so one parent alone proves nothing."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,8 @@ class Rule:
 
 
 def sharing(cells: Iterable[CellEvidence]) -> int:
-    """The number of cells that share the error rate, at least 1.
-
-    These are all timed cells, measured or not: when the first one is judged, it is not known which others will fail.
-    """
+    """The number of cells that share the error rate, at least 1: all timed cells, measured or not. When the first one
+    is judged, it is not known which others will fail."""
     return max(1, sum(cell.kind in TIMED for cell in cells))
 
 
@@ -58,10 +56,10 @@ def cell_rule(settings: GateSettings, family: int) -> Rule:
 
 
 def pairs_needed(family: int, settings: GateSettings) -> int:
-    """The fewest pairs that can decide a timed cell. They suffice if all of them agree."""
+    """The fewest pairs that can decide a timed cell, if all of them agree."""
     return fewest(cell_rule(settings, family).error)
 
 
 def fewest(error: float) -> int:
-    """The fewest values of which a `confidence_sequence` can have an end that is not infinite."""
+    """The fewest values for which an end of a `confidence_sequence` can be finite."""
     return next(n for n in itertools.count(1) if least_successes(n, 1 / error) is not None)

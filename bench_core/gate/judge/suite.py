@@ -16,20 +16,20 @@ MIN_CELLS = 5
 """The fewest timed cells that are judged together."""
 
 SAMPLED = 0.75
-"""The share of the timed cells that a pair must have sampled to count. The median over very different cells would be
-a different quantity."""
+"""A pair counts if it has sampled at least this share of the timed cells. The median over very different cells would be
+another quantity."""
 
 SUITE_FLOOR = 0.5
-"""The noise floor of all cells together, as a share of the noise floor of one. The noise of many cells averages out, so
-smaller effects can be told, and they matter: no single cell can prove a small slowdown of everything."""
+"""The noise floor of all cells together, as a share of the noise floor of one cell. The noise of many cells averages
+out, so smaller effects can be detected. They matter: no single cell can prove a small slowdown of everything."""
 
 
 def suite_shift(cells: Sequence[CellEvidence], settings: GateSettings) -> Judgement | None:
     """The verdict on all timed cells together.
 
     Each pair of workers gives one value: the median log ratio over the cells that it sampled. These values are judged
-    like those of a cell, with a share of the error rate of their own. The noise floor is half of the cells', and the
-    limit is the same number.
+    like those of a cell, with their own share of the error rate (`CELLS_SHARE`), and with `SUITE_FLOOR` of the cells'
+    noise floor as both noise floor and limit.
 
     Returns:
         The judgement; None if fewer than `MIN_CELLS` timed cells have no error.

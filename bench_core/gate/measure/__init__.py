@@ -1,1 +1,1 @@
-"""Which cells there are, which pair comes next, and what two workers report as an effect."""
+"""Finds the cells, schedules pairs of workers, and turns their reports into effects."""

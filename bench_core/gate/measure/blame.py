@@ -1,4 +1,4 @@
-"""Which side is to blame for a cell that failed. One failure proves nothing: it has to happen again."""
+"""Decides which side is to blame for a failed cell. A single failure proves nothing: it must happen again."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from bench_core.records.gate import SIDES, Side, other_side
 from bench_core.records.version import VersionName
 
 MOST_STRAYS = 2
-"""Failures of a cell that did not happen again, at most. With one more the cell is not measured further."""
+"""The cell is given up after more than this many failures that did not happen again."""
 
 MOST_FAULTS = 3
-"""Parents in a row that may be lost without a cell to blame. With one more the gate gives up."""
+"""The gate gives up after more than this many faults in a row without a cell to blame."""
 
 
 @dataclass(frozen=True)
 class FailedCell:
-    """A cell that failed on one side. Whether it fails again, and on the other side, is not known yet.
+    """A cell that failed on one side. It is not known yet whether it fails again, or on the other side.
 
     Attributes:
-        side: where it failed.
-        hangs: it ran out of time.
-        skips: it skipped itself there.
+        side: the side on which it failed.
+        hangs: whether it ran out of time.
+        skips: whether it skipped itself.
     """
 
     dossier: Dossier
@@ -54,35 +54,31 @@ class Blame:
     def suspect(
         self, dossier: Dossier, cause: str, side: Side | None, *, hangs: bool = False, skips: bool = False
     ) -> None:
-        """Count a failure as one of neither side, until `confirm` knows better."""
+        """Record a failure without a side to blame; `confirm` may find the side later."""
         with self._known.lock:
             dossier.fail(cause, None)
             if side is not None and not dossier.control:
                 self._suspects.append(FailedCell(dossier, cause, side, hangs, skips))
 
     def lost(self, unfinished: Sequence[Dossier], cause: str, side: Side | None, *, hangs: bool = False) -> None:
-        """A worker or its parent was lost.
+        """Record that a worker or its parent was lost.
 
         Args:
             unfinished: cells that the pair has begun and not finished, in order. The first one is the suspect.
 
         Raises:
-            BenchCoreError: as of `fault`, if there is none.
+            BenchCoreError: if there is no such cell, see `fault`.
         """
         if not unfinished:
             self.fault(cause, side)
-        elif unfinished[0].error is None:  # otherwise another lane has lost a worker over it, too
+        elif unfinished[0].error is None:  # otherwise the same cell has cost another lane a worker
             self.suspect(unfinished[0], cause, side, hangs=hangs)
 
     def confirm(self, suspect: FailedCell, survives: Callable[[VersionName], bool]) -> None:
-        """Let each version do, against itself, what one side failed at. That side is to blame only if its version fails
-        again and the other version does not.
-
-        Args:
-            survives: whether the cell works with a version on both sides.
-        """
+        """Run the suspect with each version against itself. A side is to blame only if its version fails again and the
+        other version does not. `survives` is whether the cell works with a version on both sides."""
         versions = dict(zip(SIDES, suspect.dossier.versions, strict=True))
-        # A hang is not waited for a second time.
+        # A hanging version is not tried again.
         if not suspect.hangs and survives(versions[suspect.side]):
             self._reopen(suspect)
         elif survives(versions[other_side(suspect.side)]):
@@ -90,7 +86,7 @@ class Blame:
                 suspect.dossier.fail(suspect.cause, suspect.side)
 
     def _reopen(self, suspect: FailedCell) -> None:
-        """Measure a cell further that failed once, but not again and again."""
+        """Measure a cell further whose failure did not happen again, unless there were too many."""
         with self._known.lock:
             dossier = suspect.dossier
             dossier.strays += 1
@@ -100,10 +96,10 @@ class Blame:
                 dossier.fail(f"now and then: {suspect.cause}", None)
 
     def fault(self, error: object, side: Side | None = None) -> None:
-        """A parent is lost, or a version does not load, and no cell is to blame.
+        """Record a lost parent, or a version that does not load, if no cell is to blame.
 
         Raises:
-            BenchCoreError: if that has happened too often.
+            BenchCoreError: after too many faults in a row.
         """
         with self._known.lock:
             self._faults += 1
@@ -112,16 +108,12 @@ class Blame:
                 raise BenchCoreError(f"workers cannot be started{where}: {error}")
 
     def no_fault(self) -> None:
-        """A cell was measured: processes start as they should."""
+        """Forget earlier faults: a cell was measured, so processes start as they should."""
         self._faults = 0
 
 
 def survived(answers: Iterable[NurseryAnswer], *, skips: bool) -> bool:
-    """Whether a pair over one cell shows no failure.
-
-    Args:
-        skips: a cell that skips itself counts as failed.
-    """
+    """Whether a pair over one cell shows no failure. With `skips`, a cell that skips itself counts as failed."""
     for answer in answers:
         match answer:
             case Lost() | WorkerBroken() | WorkerRefused():

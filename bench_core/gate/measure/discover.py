@@ -1,4 +1,4 @@
-"""Which cells two versions have in common. Both are asked before anything is timed."""
+"""Finds the cells that two versions have in common, by probing both before anything is timed."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class Found:
     """What the probes of both sides have found.
 
     Attributes:
-        cells: those that both sides have and that run here.
-        left_out: name to reason.
+        cells: the cells that both sides have and that run here.
+        left_out: the reasons why other cells or modules are left out, by name.
         failed: cells of modules that do not import on one side.
         preload: modules that belong to neither version.
-        declared: what asv stores about each benchmark; head's, where both sides have it.
-        on_accelerator: at least one cell runs on an accelerator.
+        declared: what asv stores about each benchmark; head's entry if both sides have one.
+        on_accelerator: whether a cell runs on an accelerator.
         unfair: how the environments of the two sides differ, beyond what is compared.
         imported: packages of a version that the suite imports on either side.
-        starting: seconds that a process of either side takes to import the suite.
+        starting: seconds that a process needs to import the suite.
         past: the same for past and head; None without a past version.
     """
 
@@ -51,10 +51,11 @@ class NoCellError(BenchCoreError):
 
 
 def find_cells(subjects: Subjects, pattern: str | None, *, quick: bool) -> Found:
-    """Ask all versions for their cells, at once.
+    """Probe all versions at once.
 
     Raises:
-        BenchCoreError: if one cannot be imported at all; `NoCellError` if no cell matches.
+        BenchCoreError: if a version cannot be imported at all.
+        NoCellError: if no cell matches.
     """
     names = {name: f"{name} ({version.name})" for name, version in subjects.named.items()}
     brought = {name for version in subjects.named.values() for name in version.packages} if subjects.code else set()
@@ -94,11 +95,12 @@ def find_cells(subjects: Subjects, pattern: str | None, *, quick: bool) -> Found
 
 
 VERSIONS = ("torch", "numpy")
-"""Flavours that may differ between two installs: they were asked for, or are named among the other differences."""
+"""Flavours that may differ between two installs. They are what is compared, or are reported elsewhere
+(`Prepared.besides`)."""
 
 
 def unfair(base: Mapping[str, str], head: Mapping[str, str]) -> tuple[str, ...]:
-    """How two flavours (see `probe.flavour`) are known to differ: one sentence each."""
+    """The known differences between two flavours (see `probe.flavour`), one phrase each."""
     return tuple(
         f"{name}: {base[name]} on base, {head[name]} on head"
         for name in sorted(base.keys() & head.keys())
@@ -107,10 +109,10 @@ def unfair(base: Mapping[str, str], head: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def compare(base: Probed, head: Probed) -> Found:
-    """Which cells can be compared, and what becomes of the others.
+    """Find out which cells can be compared, and why the others cannot.
 
     Raises:
-        NoCellError: if neither side has any that is selected.
+        NoCellError: if neither side has a selected cell.
     """
     if not base.cells and not head.cells:
         broken = {**base.broken, **head.broken}

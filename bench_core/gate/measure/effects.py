@@ -1,4 +1,4 @@
-"""From the samples of two workers to one effect, or to the fault of one of them."""
+"""Turns the samples of two workers into one effect, or into an error."""
 
 from __future__ import annotations
 
@@ -11,24 +11,21 @@ from bench_core.records.gate import SIDES, Effect, Side
 from bench_core.statistics import DEVIATION
 
 CLOCKS_APART = 0.005
-"""The share by which a wall clock may differ from ours over the blocks of a pair, which last some 10 ms at least. It
-hides a slowdown of that size, which is below the noise floor."""
+"""A wall clock may differ from ours by this share over the blocks of a pair, which last at least some 10 ms. A clock
+that is wrong by less hides a slowdown of at most this size, which is below the noise floor."""
 
 SIDES_APART = 0.1
-"""The share by which the two sides may differ on the duration of their common blocks."""
+"""The two sides may differ by this share on the duration of their common blocks."""
 
 INTERRUPTED = 0.05
-"""Seconds by which they may differ on top of that. Another process on the core may run between the ends of a block that
-both sides read, for longer on a busy machine. But it does not shorten every block for the same side, as a lying clock
-does: the side that reads the end first is drawn for each block."""
+"""The two sides may differ by this many seconds in addition. Another process may run on the core between the two
+readings of a block's end, for longer on a busy machine. It does not shorten every block of the same side, as a wrong
+clock does: which side reads first is drawn for each block."""
 
 
 class CellFaultError(Exception):
-    """A cell cannot be compared. The text is the cause.
-
-    Attributes:
-        side: the one at fault; None if neither alone is.
-    """
+    """A cell cannot be compared. The text is the cause. `side` is the side at fault; None if it is not one side
+    alone."""
 
     def __init__(self, cause: str, side: Side | None) -> None:
         super().__init__(cause)
@@ -58,7 +55,7 @@ def effect(base: Log, head: Log, *, number: int, pair: int, parent: int, first: 
         first: the side that was forked first.
 
     Raises:
-        CellFaultError: if a clock cannot be believed.
+        CellFaultError: if a clock is wrong, or too coarse.
     """
     _same_clock(base, head)
     if min(*base.spans, *head.spans) <= 0:
@@ -98,13 +95,13 @@ def reading(base: float | None, head: float | None, *, pair: int, parent: int, f
 
 
 def _same_clock(base: Log, head: Log) -> None:
-    """Check the clock of the samples against two others: ours in the same process, and that of the other side, whose
-    blocks began and ended at the same time.
+    """Check the cell's own timer against our clock in the same process, and our clock against that of the other side,
+    whose blocks began and ended at the same time.
 
-    A timer that is no wall clock on either side (a process's own time) cannot be checked against ours.
+    A timer of process time, which is no wall clock, cannot be checked against our clock.
 
     Raises:
-        CellFaultError: naming the side whose clock does not tell the time that passed.
+        CellFaultError: naming the side whose clock is wrong.
     """
     rates: dict[Side, float] = {
         "base": sum(base.by_timer) / sum(base.by_host),
@@ -114,7 +111,7 @@ def _same_clock(base: Log, head: Log) -> None:
     # Two processes on one core share its time, so the sum of their own times does not exceed the time that passed.
     walls = sum(rates.values()) > 1 + CLOCKS_APART
     if walls and abs(rates[near] - 1) < CLOCKS_APART < abs(rates[far] - 1):
-        raise CellFaultError(f"its clock cannot be believed: by it, {rates[far]:.3f} s pass in a second", far)
+        raise CellFaultError(f"its clock is wrong: it counts {rates[far]:.3f} s per second", far)
     lasted: dict[Side, list[float]] = {"base": base.by_host, "head": head.by_host}
     shorter, longer = sorted(SIDES, key=lambda side: sum(lasted[side]))
     short, long = sum(lasted[shorter]), sum(lasted[longer])
@@ -123,5 +120,6 @@ def _same_clock(base: Log, head: Log) -> None:
     )
     if in_every_block and short < (1 - SIDES_APART) * long - INTERRUPTED:
         raise CellFaultError(
-            f"its clock cannot be believed: it reports {short:.3f} s for what took the other side {long:.3f} s", shorter
+            f"its clock is wrong: it reports {short:.3f} s for a time in which the other side's reports {long:.3f} s",
+            shorter,
         )

@@ -1,4 +1,5 @@
-"""What a gate knows so far, pair by pair, and its file: a later gate on the same two versions continues from it."""
+"""The evidence of a gate so far, and the file that keeps it. A later gate on the same two versions continues from
+it."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ from bench_core.records.gate import CellEvidence, Effect, GateSettings, Judgemen
 from bench_core.records.version import VersionName
 
 Versions = tuple[VersionName, VersionName]
-"""What the roles base and head of a pair load."""
+"""The versions that the two sides of a pair load."""
 
 COMPARED: Versions = ("base", "head")
 CONTROL: Versions = ("base", "base")
@@ -31,15 +32,14 @@ PAST: Versions = ("past", "head")
 
 @dataclass
 class Dossier:
-    """One cell's evidence while it grows.
+    """The growing evidence on one cell.
 
     Attributes:
-        cell: what is known of it beforehand.
-        versions: what is compared.
-        plan: how it is sampled, once that is known.
-        judgement: the latest; None for a control, which is judged at the end.
-        closed: no further pairs are wanted.
-        strays: failures that did not happen again.
+        cell: the cell, without evidence.
+        plan: how it is sampled; None before the first pair.
+        judgement: the latest judgement; None for a control, which is judged at the end.
+        closed: whether no further pairs are wanted.
+        strays: the number of failures that did not happen again.
     """
 
     cell: CellEvidence
@@ -58,28 +58,24 @@ class Dossier:
         return self.versions == CONTROL
 
     def fail(self, cause: str, side: Side | None) -> None:
-        """No verdict for this cell; a control fails on neither side, since both have the same version."""
+        """Close the cell with an error. A control has no side to blame, since both have the same version."""
         self.error, self.error_side, self.closed = cause, None if self.control else side, True
 
     @property
     def evidence(self) -> CellEvidence:
         return replace(
-            self.cell,
-            effects=tuple(self.effects),
-            spent=self.spent,
-            error=self.error,
-            error_side=self.error_side,
+            self.cell, effects=tuple(self.effects), spent=self.spent, error=self.error, error_side=self.error_side
         )
 
 
 @dataclass(frozen=True)
 class Earlier:
-    """What earlier gates have left.
+    """What was loaded from the evidence of earlier gates.
 
     Attributes:
-        effects: how many were taken over.
-        pair, parent: the first numbers that are free, whichever cells the earlier gates had.
-        family: the most cells that shared the error rate in a gate that saw a part of this evidence.
+        effects: the number of effects on cells of this gate.
+        pair, parent: the first free numbers, for all cells of the earlier gates.
+        family: the largest number of cells that shared the error rate when any of these effects was measured.
     """
 
     effects: int = 0
@@ -93,10 +89,10 @@ class JournalLine:
     """One cell in one pair, as it is stored.
 
     Attributes:
-        cell: its name.
-        control: base was measured against itself.
-        spent: seconds that the pair took for it.
-        family: the cells that shared the error rate.
+        cell: the cell's name.
+        control: whether base was measured against itself.
+        spent: seconds that the pair spent on the cell.
+        family: the number of cells that shared the error rate.
     """
 
     cell: str
@@ -108,11 +104,7 @@ class JournalLine:
 
 
 class Journal:
-    """A file with one line for each cell and pair, appended as they are measured.
-
-    Args:
-        path: the file; its folder is made.
-    """
+    """A file with one line for each cell and pair, appended as they are measured. Its folder is made."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -129,9 +121,8 @@ class Journal:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep other gates on the same versions from measuring at the same time.
-
-        The operating system releases the lock when the process ends, however it ends.
+        """Lock out other gates on the same versions. The operating system releases the lock even if the process is
+        killed.
 
         Raises:
             BenchCoreError: if another gate on the same versions is running.
@@ -156,7 +147,7 @@ class Journal:
         remaining.replace(self.path)
 
     def load(self, dossiers: Iterable[Dossier]) -> Earlier:
-        """Give each cell what earlier gates have found out about it.
+        """Add the evidence of earlier gates to the cells.
 
         Raises:
             BenchCoreError: if a line is damaged. A last line that was cut off is dropped instead.
@@ -186,8 +177,7 @@ class Journal:
                 ) from error
 
     def _lines(self) -> list[bytes]:
-        """Whole lines. A last line that was cut off when a gate was killed is removed, so that the next one starts a
-        line."""
+        """The whole lines. A last line that was cut off when a gate was killed is removed from the file."""
         if not self.path.exists():
             return []
         content = self.path.read_bytes()
@@ -199,20 +189,20 @@ class Journal:
 
 
 class Evidence:
-    """What is known of the cells of two versions, and the journal that keeps it.
+    """The evidence on the cells of two versions, and the journal that keeps it.
 
     Args:
         found: the cells.
         versions: the two versions.
-        settings: what was asked for.
-        journal: takes every effect at once.
+        settings: the settings as asked for.
+        journal: keeps every effect as soon as it is measured.
         controls: cells of the same journal that compare a version with itself.
 
     Attributes:
-        dossiers: of the cells.
-        settings: as asked for, with the family that the evidence demands.
-        earlier: what earlier gates have left.
-        skipped: cells that their setup skips: name to reason.
+        dossiers: one for each cell.
+        settings: the settings, with at least the family of the loaded evidence.
+        earlier: what was loaded.
+        skipped: the reasons of cells that their setup skips, by name.
     """
 
     def __init__(
@@ -243,7 +233,7 @@ class Evidence:
 
 
 def sentinels(cells: Sequence[CellEvidence], seed: int) -> list[CellEvidence]:
-    """One timed cell of each family, drawn at random. Over many gates, every cell is a control at some time."""
+    """One timed cell of each family, drawn at random. Over many gates, every cell is a control once in a while."""
     families: dict[str, list[CellEvidence]] = {}
     for cell in cells:
         if cell.kind in TIMED:
@@ -253,19 +243,16 @@ def sentinels(cells: Sequence[CellEvidence], seed: int) -> list[CellEvidence]:
 
 
 class Known:
-    """Everything that a gate knows: the evidence on its versions, and on base against itself.
-
-    Args:
-        past_journal: of past and head; None without a past version.
+    """All evidence of a gate.
 
     Attributes:
-        main: base and head.
-        past: past and head, or None.
-        compared: both.
-        controls: base against base. Today's sentinels are measured for as long as cells are open. The evidence of
-            earlier gates' sentinels counts as well.
-        dossiers: of all cells that are compared; without the controls.
-        lock: to be held by whoever changes a dossier, or reads several of them.
+        main: the evidence on base and head.
+        past: the evidence on past and head; None without a past version.
+        compared: `main` and `past`.
+        controls: the evidence on base against base. Today's sentinels are measured as long as cells are open. The
+            evidence of earlier gates' sentinels counts as well.
+        dossiers: those of all cells that are compared, without the controls.
+        lock: must be held to change a dossier, or to read several of them.
     """
 
     def __init__(self, found: Found, settings: GateSettings, journal: Journal, past_journal: Journal | None) -> None:
@@ -285,13 +272,13 @@ class Known:
 
     @property
     def effects(self) -> int:
-        """How many there are, of whatever versions."""
+        """The number of effects, controls included."""
         return sum(len(one.effects) for one in (*self.dossiers, *self.controls))
 
     def of(self, versions: Versions) -> dict[str, Dossier]:
-        """The cells for which these versions are measured, by name."""
+        """The dossiers on these versions, by cell name."""
         return {one.cell.name: one for one in (*self.dossiers, *self.controls) if one.versions == versions}
 
     def evidence_of(self, dossier: Dossier) -> Evidence:
-        """Where the dossier belongs; a control belongs to base and head."""
+        """The evidence that the dossier belongs to. A control belongs to `main`."""
         return self.past if self.past is not None and dossier.versions == PAST else self.main

@@ -1,4 +1,4 @@
-"""Which pair comes next: its cells, their order, and how each is sampled. Starts no process and reads no clock."""
+"""Chooses the next pair: its cells, their order, and how each is sampled. Starts no process and reads no clock."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from bench_core.records.gate import SIDES, GateSettings, Side
 from bench_core.records.version import VersionName
 
 PAIRS_OF_A_PARENT = 4
-"""Pairs that are forked from one parent, at least. The number is even, so each side is forked first as often."""
+"""The fewest pairs that are forked from one parent. The number is even, so each side is forked first equally often."""
 
 MOST_PAIRS_OF_A_PARENT = 8
-"""Pairs that are forked from one parent, at most: short pairs continue until they have taken as long as the imports of
-the next parent would."""
+"""The most pairs that are forked from one parent. Between the two numbers, a parent continues until its pairs have
+taken as long as the imports of the next parent would."""
 
 FEW_CELLS = 12
-"""Open cells of a gate, at most, for noisy ones to get more samples: with so few, starting a pair takes as long as
+"""Noisy cells get more samples if at most this many cells are open. With so few, starting a pair takes as long as
 sampling it."""
 
 MORE_SAMPLES = 3
-"""An undecided cell gets this many times the samples in each pair, once it has the fewest pairs that could decide it
-and at most `FEW_CELLS` are open."""
+"""A noisy cell, which is undecided after the fewest pairs that could decide it, gets this many times the samples in
+each pair if at most `FEW_CELLS` are open."""
 
 LONG_PAIR = 1.0
-"""Seconds of one cell in a pair. A cell above it gets no more samples."""
+"""A cell that takes more than this many seconds of a pair gets no more samples."""
 
 PAST_SHARE = 2
-"""Pairs of past and head take 1/`PAST_SHARE` of the usual samples. Pairs scatter more than the samples inside them, so
-as many pairs are needed, at half the time."""
+"""Pairs of past and head take 1/`PAST_SHARE` of the usual samples, and so half the time. As many pairs are needed,
+since pairs scatter more than the samples inside them."""
 
 
 def is_enough(taken: int, seconds: float, starting: float) -> bool:
-    """Whether a parent has done its share. The number of its pairs is then even.
+    """Whether a parent has forked enough pairs. Their number is then even.
 
     Args:
-        taken: pairs that it has forked.
-        seconds: since it was ready.
-        starting: seconds until it was ready.
+        taken: the number of pairs that it has forked.
+        seconds: seconds since the parent was ready.
+        starting: seconds that the parent took to get ready.
     """
     long_enough = seconds > starting or taken >= MOST_PAIRS_OF_A_PARENT
     return taken % 2 == 0 and taken >= PAIRS_OF_A_PARENT and long_enough
@@ -52,8 +52,8 @@ class Schedule:
     """Chooses the pairs of a gate, and numbers them and their parents.
 
     Args:
-        timeout: a worker hangs after this many seconds without a sign of life.
-        lanes: how many lanes measure at once.
+        timeout: treat a worker as hung after this many seconds without a sign of life.
+        lanes: the number of lanes that measure at once.
         plants: slowdowns to add to cells of head, by name; 0.05 is 5 %.
 
     Attributes:
@@ -81,16 +81,13 @@ class Schedule:
         return random.Random(f"{self._settings.seed} hash {parent}").getrandbits(32)
 
     def first_of(self, parent: int) -> Side:
-        """The side that is started first in the parent's first pair; later pairs alternate."""
+        """The side that is started first in the parent's first pair. Later pairs alternate."""
         return random.Random(f"{self._settings.seed} parent {parent}").choice(SIDES)
 
     def pairs_of(self, lane: int, first: Side) -> list[PairTask]:
-        """The next pairs of a lane: one over the open cells of base and head, one over those of past and head, and one
-        over the controls. The peak memory is that of a process, so each such cell gets a pair of its own.
-
-        Args:
-            first: the side that is started first.
-        """
+        """The next pairs of a lane, with the side that is started first: one over the open cells of base and head, one
+        over those of past and head, and one over the controls. Each cell of peak memory gets its own pair, since
+        the peak is that of a process."""
         with self._known.lock:
             groups: list[list[Dossier]] = []
             for evidence in self._known.compared:
@@ -101,7 +98,7 @@ class Schedule:
             return [self.pair_of(group, first, group[0].versions) for group in groups if group]
 
     def _wanted(self, dossiers: Sequence[Dossier], lane: int) -> list[Dossier]:
-        """The open ones. Finding out how to sample a cell takes as long as several pairs of it, so one lane does it."""
+        """The open cells. One lane alone measures the first pair of a cell, which takes as long as several others."""
         return [
             one for place, one in enumerate(dossiers) if not one.closed and (one.plan or place % self._lanes == lane)
         ]
@@ -124,11 +121,7 @@ class Schedule:
         return PairTask(pair, self._settings.seed, first, dict(zip(SIDES, versions, strict=True)), cells, self._timeout)
 
     def _plan(self, dossier: Dossier, *, few: bool) -> SamplingPlan | None:
-        """How a cell is sampled in its next pair.
-
-        Args:
-            few: at most `FEW_CELLS` are open.
-        """
+        """How a cell is sampled in its next pair. `few` means that at most `FEW_CELLS` are open."""
         plan, settings = dossier.plan, self._known.evidence_of(dossier).settings
         if plan is None:
             return None

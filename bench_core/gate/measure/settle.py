@@ -1,4 +1,4 @@
-"""From what both sides report of a cell to an effect, or to a failure of the cell."""
+"""Turns the reports of both sides on a cell into an effect, or into a failure of the cell."""
 
 from __future__ import annotations
 
@@ -7,19 +7,11 @@ from collections.abc import Mapping
 from bench_core.gate.measure.blame import Blame
 from bench_core.gate.measure.effects import CellFaultError, agree, effect, reading
 from bench_core.gate.measure.evidence import Dossier, Known
-from bench_core.gate.workers.messages import (
-    CellFailed,
-    CellLeft,
-    CellRead,
-    CellTimed,
-    PairTask,
-    SamplingPlan,
-    Settled,
-)
+from bench_core.gate.workers.messages import CellFailed, CellLeft, CellRead, CellTimed, PairTask, SamplingPlan, Settled
 from bench_core.records.gate import SIDES, Effect, Side
 
 CellReport = CellTimed | CellRead | CellFailed | CellLeft
-"""What a worker reports when it has finished with a cell."""
+"""The last report of a worker on a cell."""
 
 
 def settle(
@@ -31,11 +23,11 @@ def settle(
     known: Known,
     blame: Blame,
 ) -> None:
-    """Enter what a pair has found out about one cell: an effect, or a failure.
+    """Record the result of one cell in a pair: an effect, or a failure.
 
     Args:
-        reports: both sides'.
-        spent: seconds that the pair took for it.
+        reports: one for each side.
+        spent: seconds that the pair spent on the cell.
     """
     failures = {side: report for side, report in reports.items() if isinstance(report, CellFailed)}
     if failures:
@@ -48,7 +40,7 @@ def settle(
             dossier.fail(str(fault), fault.side)
         return
     with known.lock:
-        if dossier.error is not None:  # another lane has found out in the meantime
+        if dossier.error is not None:  # it has failed in another lane in the meantime
             return
         dossier.effects.append(found)
         dossier.spent += spent
@@ -60,7 +52,7 @@ def settle(
 
 
 def _fail(dossier: Dossier, failures: Mapping[Side, CellFailed], known: Known, blame: Blame) -> None:
-    """A cell that fails on one side alone is a suspect; one that skips itself on both sides is left out."""
+    """Make a cell that fails on one side only a suspect, and leave out a cell that skips itself on both sides."""
     raised = [side for side in SIDES if side in failures and not failures[side].skipped]
     side = next(side for side in (*raised, *SIDES) if side in failures)
     first = failures[side]
@@ -77,11 +69,7 @@ def _fail(dossier: Dossier, failures: Mapping[Side, CellFailed], known: Known, b
 
 
 def _effect(dossier: Dossier, base: CellReport, head: CellReport, pair: PairTask, parent: int) -> Effect:
-    """The effect of one pair.
-
-    Raises:
-        CellFaultError: if the two sides cannot be compared.
-    """
+    """The effect of one pair. Raises CellFaultError if the two sides cannot be compared."""
     where = {"pair": pair.pair, "parent": parent}
     match base, head:
         case CellTimed(), CellTimed():

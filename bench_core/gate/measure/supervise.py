@@ -1,4 +1,4 @@
-"""Measuring: lanes of nurseries, until every cell is decided or the time is up."""
+"""Runs the lanes, each with one nursery at a time, until every cell is decided or the budget is used up."""
 
 from __future__ import annotations
 
@@ -37,8 +37,7 @@ from bench_core.records.version import VersionName
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Treat SIGTERM and SIGHUP like Ctrl-C in the main thread. A signal that is ignored, as SIGHUP is under
-    nohup, stays so."""
+    """Treat SIGTERM and SIGHUP like Ctrl-C in the main thread, unless they are ignored, as SIGHUP is under nohup."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -54,24 +53,24 @@ def interruptible() -> Iterator[None]:
 
 
 class Gate:
-    """Measures until every cell is decided or the time is up.
+    """Measures until every cell is decided or the budget is used up.
 
     Args:
         subjects: the versions.
         found: their cells.
-        settings: what was asked for.
-        journal: takes every effect of base and head at once.
-        timeout: a worker hangs after this many seconds without a turn or a report.
+        settings: the settings as asked for.
+        journal: keeps every effect of base and head as soon as it is measured.
+        timeout: treat a worker as hung after this many seconds without a turn or a report.
         memory: bytes that a worker may allocate, beyond what importing the suite takes; None for no limit.
         cores: one for each lane; None where processes cannot be pinned.
         plants: slowdowns to add to cells of head, by name: 0.05 is 5 %.
         past_journal: the journal of past and head; None without a past version.
 
     Attributes:
-        main, past, controls, dossiers: as of `Known`.
-        settings: as asked for, with the family that the evidence on base and head demands.
+        main, past, controls, dossiers: see `Known`.
+        settings: those of `main`.
         preload: modules that nurseries import before they fork.
-        first_pair: the first pair that is this gate's own.
+        first_pair: the number of this gate's first pair.
     """
 
     def __init__(
@@ -108,7 +107,8 @@ class Gate:
         """Measure. However it ends, no process is left behind.
 
         Args:
-            show: is told the progress, about once in `every` seconds.
+            show: takes the progress.
+            every: seconds between two calls of `show`, approximately.
 
         Raises:
             KeyboardInterrupt: after Ctrl-C, SIGTERM or SIGHUP. What was measured is in the dossiers and in the journal.
@@ -158,8 +158,6 @@ class Gate:
                 lanes=tuple(self._doing),
             )
 
-    # ---- one lane
-
     def _guarded(self, lane: int, watchdog: child.Watchdog) -> None:
         try:
             self._measure(lane, watchdog)
@@ -205,26 +203,22 @@ class Gate:
     def _wanted(self) -> bool:
         with self._known.lock:
             is_open = any(not dossier.closed for dossier in self.dossiers)
-            # However small the budget, something is found out. So the same command gets further each time.
+            # However small the budget, at least one effect is measured, so each repetition of a command gets further.
             in_time = clock.host() - self._began < self.settings.budget or self._known.effects == self._had
         return is_open and in_time and not self._stop.is_set()
 
     def _take_pairs(self, lane: int, nursery: child.Nursery, parent: int, starting: float) -> None:
-        """Take the pairs of one parent.
-
-        Args:
-            starting: seconds until it was ready.
-        """
+        """Run the pairs of one parent, which took `starting` seconds to get ready."""
         started = clock.host()
         first = self._schedule.first_of(parent)
         taken = 0
         while self._wanted():
             pairs = self._schedule.pairs_of(lane, first)
-            if not pairs:  # the other lanes find out how to sample the remaining cells
+            if not pairs:  # other lanes run the first pairs of the remaining cells
                 self._stop.wait(0.05)
                 continue
             taken += 1
-            if taken > 1 and self.settings.start == "spawn":  # nothing is inherited: each pair counts as a parent
+            if taken > 1 and self.settings.start == "spawn":  # nothing is inherited, so each pair counts as a parent
                 parent = self._schedule.next_parent()
             if not all(self._take_pair(lane, nursery, parent, pair) for pair in pairs):
                 return
@@ -234,11 +228,7 @@ class Gate:
             first = other_side(first)
 
     def _take_pair(self, lane: int, nursery: child.Nursery, parent: int, pair: PairTask) -> bool:
-        """Let one pair of workers go through its cells.
-
-        Returns:
-            Whether to go on: the nursery lives, and there is time left.
-        """
+        """Run one pair of workers. Returns whether to go on: the nursery is alive, and there is time left."""
         self._doing[lane] = f"pair {pair.pair} of parent {parent}: {len(pair.cells)} cells"
         taking = _Taking(pair, parent, self._known, self._blame)
         try:
@@ -260,14 +250,10 @@ class Gate:
         return True
 
     def _confirm(self, lane: int, nursery: child.Nursery) -> None:
-        """Try a cell again that failed on one side, if there is one.
-
-        Raises:
-            LostError: if the nursery has died.
-        """
+        """Retry a cell that failed on one side, if there is one. Raises LostError if the nursery has died."""
         suspect = None if self._stop.is_set() else self._blame.next_suspect()
         if suspect is not None:
-            self._doing[lane] = f"{suspect.dossier.cell.name} once more, one version at a time"
+            self._doing[lane] = f"retries {suspect.dossier.cell.name}, one version at a time"
             self._blame.confirm(suspect, lambda version: self._survives(nursery, suspect, version))
 
     def _survives(self, nursery: child.Nursery, suspect: FailedCell, version: VersionName) -> bool:
@@ -276,7 +262,7 @@ class Gate:
 
 
 class _Taking:
-    """A pair while its workers report. Each has a pipe of its own, so one may be a step ahead."""
+    """A running pair. Each worker reports through its own pipe, so one may be a step ahead."""
 
     def __init__(self, pair: PairTask, parent: int, known: Known, blame: Blame) -> None:
         self._pair, self._parent = pair, parent
@@ -289,15 +275,11 @@ class _Taking:
 
     @property
     def unfinished(self) -> list[Dossier]:
-        """Cells that have been begun, and not reported by both sides."""
+        """The cells that a side has begun and that not both sides have finished."""
         return [self._dossiers[name] for name in self._reports if name in self._begun]
 
     def enter(self, answer: NurseryAnswer) -> bool:
-        """Take note of what a nursery answers.
-
-        Returns:
-            Whether both sides have finished with a cell.
-        """
+        """Process an answer of the nursery. Returns whether both sides have finished with a cell."""
         match answer:
             case CellBegun():
                 self._begun.add(answer.cell)

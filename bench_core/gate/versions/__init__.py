@@ -1,1 +1,1 @@
-"""Makes versions: from git, from installs and from interpreters, to what a worker can import."""
+"""Makes versions that workers can import, from git revisions, installs and interpreters."""

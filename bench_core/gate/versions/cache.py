@@ -1,4 +1,4 @@
-"""Folders that are named by what decides their content, and made once."""
+"""Folders that are named after the inputs of their content, and made only once."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 A_DAY = 86_400.0
-"""Seconds after which nobody is still at work on a folder that is being made."""
+"""Seconds after which an unfinished folder counts as abandoned."""
 
 UNFINISHED = "making-"
-"""The beginning of the names of folders that are being made, or deleted."""
+"""The prefix of folders that are being made, or deleted."""
 
 
 def key_of(parts: object) -> str:
-    """A name of 16 characters for all that decides a folder's content; `parts` must be fit for JSON."""
+    """A name of 16 characters for everything that determines a folder's content. `parts` must be fit for JSON."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 @contextlib.contextmanager
 def making(home: Path, parent: Path) -> Iterator[Path]:
-    """A folder in `parent` that becomes `home` once it is finished, and vanishes if it never is."""
+    """A new folder in `parent` that becomes `home` at the end of the block, or is removed after an error."""
     with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=parent, ignore_cleanup_errors=True) as folder:
         made = Path(folder, "made")
         made.mkdir()
@@ -37,11 +37,11 @@ def making(home: Path, parent: Path) -> Iterator[Path]:
 
 
 def keep_newest(folder: Path, number: int, ending: str = "") -> None:
-    """Delete all but the entries that were used last, and what gates that were killed have left."""
+    """Delete all but the `number` entries that were used last, and the unfinished folders of gates that were killed."""
     with contextlib.suppress(FileNotFoundError):  # another gate tidies up as well
         found = sorted(folder.glob("?" * 16 + ending), key=lambda path: path.stat().st_mtime, reverse=True)
         for old in found[number:]:
-            # Renamed first: a folder that is half deleted would pass for a version.
+            # Renamed first, since a folder that is half deleted would look like a version.
             _remove(old.rename(folder / f"{UNFINISHED}{old.name}"))
         newest = found[0].stat().st_mtime
         for left in folder.glob(f"{UNFINISHED}*"):

@@ -1,7 +1,7 @@
 """Installs of a package that a gate compares.
 
-An install is a layer and not a whole environment: a folder into which pip puts a package with its dependencies, and
-which comes first in a worker's import path. The rest of the environment is shared.
+An install is not a whole environment, but a folder into which pip puts a package with its dependencies. It comes first
+in a worker's import path. The rest of the environment is shared.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from bench_core.gate.versions.subjects import Importable
 from bench_core.records.version import Install
 
 KEPT_INSTALLS = 4
-"""Installs that the store holds at most: one with torch takes about a GB, with CUDA several."""
+"""The most installs that the store holds. One with torch takes about a GB, with CUDA several."""
 
 LEADING_ELSEWHERE = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER")
 """Environment variables under which pip would install into another folder. Those that name indexes are kept."""
@@ -46,7 +46,6 @@ class Pin:
     Attributes:
         asked: the requirement or the wheel, as it was given.
         package: the normalized name of the package.
-        version: the version of the package.
         wheel: the wheel, or None for a requirement.
     """
 
@@ -56,7 +55,7 @@ class Pin:
     wheel: Path | None = None
 
     def is_met_by(self, version: str) -> bool:
-        """Whether a version is the one that is meant, as pip sees it: 1.21.0 is for 1.21, 2.11.0+cpu for 2.11.0."""
+        """Whether an installed version is this one, by pip's rules: 1.21.0 meets 1.21, and 2.11.0+cpu meets 2.11.0."""
         try:
             return SpecifierSet(f"=={self.version}").contains(version, prereleases=True)
         except InvalidVersion:
@@ -74,9 +73,9 @@ def pin_of(asked: str) -> Pin:
         try:
             package, found, _, _ = parse_wheel_filename(path.name)
         except InvalidWheelFilename as error:
-            raise BenchCoreError(f"{asked} is not named as a wheel is: {error}.") from error
+            raise BenchCoreError(f"{asked} is no valid name of a wheel: {error}.") from error
         if not path.is_file():
-            raise BenchCoreError(f"{asked}: there is no such file. Name a wheel's, or a version as in 'torch==2.11.0'.")
+            raise BenchCoreError(f"{asked}: no such file. Give the path of a wheel, or a version: 'torch==2.11.0'.")
         return Pin(asked, package, str(found), path)
     try:
         requirement = Requirement(asked)
@@ -85,18 +84,16 @@ def pin_of(asked: str) -> Pin:
         requirement, operator, version = None, "", ""
     if requirement is None or operator != "==" or version.endswith("*"):
         raise BenchCoreError(
-            f"--versus cannot tell which version {asked!r} is: name an exact one, as in 'torch==2.11.0', the file of a "
-            "wheel (.whl), or an interpreter by its path, as in ./env/bin/python."
+            f"--versus cannot tell which version {asked!r} is. Give an exact version, as in 'torch==2.11.0', the path "
+            "of a wheel (.whl), or the path of an interpreter, as in ./env/bin/python."
         )
     if requirement.marker is not None:
-        raise BenchCoreError(
-            f"--versus installs what is named, and {asked!r} has a condition: leave out `; {requirement.marker}`."
-        )
+        raise BenchCoreError(f"--versus takes no condition, and {asked!r} has one: leave out `; {requirement.marker}`.")
     return Pin(asked, canonicalize_name(requirement.name), version)
 
 
 def installed(store: VersionStore, pin: Pin, say: Callable[[str], None]) -> Importable:
-    """An install, made unless it has been before.
+    """The install of a pin. It is made unless it exists.
 
     Raises:
         BenchCoreError: if it cannot be made.
@@ -122,7 +119,7 @@ def installed(store: VersionStore, pin: Pin, say: Callable[[str], None]) -> Impo
 
 
 def distributions_in(site: str) -> dict[str, str]:
-    """The packages in a folder: name to version."""
+    """The versions of the packages in a folder, by normalized name."""
     return {canonicalize_name(found.metadata["Name"]): found.version for found in distributions(path=[site])}
 
 
@@ -133,7 +130,7 @@ def imported_as(package: str, install: Importable) -> set[str]:
 
 
 def _key(pin: Pin) -> str:
-    """The name of an install's folder: all that decides what is in it."""
+    """The name of an install's folder, from everything that determines its content."""
     variables = {name: value for name, value in _variables(os.environ).items() if name.startswith("PIP_")}
     content = pin.asked if pin.wheel is None else hashlib.sha256(pin.wheel.read_bytes()).hexdigest()
     return key_of([content, sys.version, sysconfig.get_platform(), _settings(tuple(sorted(variables.items())))])
@@ -141,7 +138,7 @@ def _key(pin: Pin) -> str:
 
 @cache
 def _settings(variables: tuple[tuple[str, str], ...]) -> str:
-    """pip's settings, from its files and from these variables: indexes, and how packages are chosen there."""
+    """pip's settings, from its files and from these variables."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
     done = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"],
@@ -154,7 +151,7 @@ def _settings(variables: tuple[tuple[str, str], ...]) -> str:
     )
     if done.returncode:
         said = last_line(done.stderr) or "nothing"
-        raise BenchCoreError(f"pip cannot say how it is configured (`pip config list`): {said}.")
+        raise BenchCoreError(f"`pip config list` failed: {said}.")
     return done.stdout
 
 
@@ -165,10 +162,10 @@ def _variables(variables: Mapping[str, str]) -> dict[str, str]:
 def _install(store: VersionStore, pin: Pin, made: Path, home: Path) -> None:
     work, site = made.parent, made / "site"  # `work` is removed in any case
     log = work / "log"
-    # Only wheels: a package that pip builds here, with this compiler and this BLAS, is not the released one.
+    # Only wheels, since a package that pip builds here, with this compiler and BLAS, is not the released one.
     options = ("--only-binary", ":all:", "--no-compile", "--target", str(site))
     step = pip(work, "install", *options, str(pin.wheel or pin.asked))
-    # pip unpacks into a temporary folder first. It must lie on a disk with room, and must not stay behind.
+    # pip unpacks into a temporary folder first. It must be on a disk with room, and must be removed.
     step = replace(step, variables={**_variables(step.variables), "PIP_USER": "0", "TMPDIR": str(work)})
     try:
         store.runner.run(step, log)
@@ -176,17 +173,17 @@ def _install(store: VersionStore, pin: Pin, made: Path, home: Path) -> None:
         raise BenchCoreError(
             f"{pin.asked} cannot be installed: {_why(pin, log, home) or error}\n{tail(log)}{_keep(log, home)}"
         ) from error
-    found = distributions_in(str(site)).get(pin.package, "nothing")
+    found = distributions_in(str(site)).get(pin.package, "none")
     if not pin.is_met_by(found):
         raise BenchCoreError(
-            f"{pin.asked} was not installed, though pip found no fault: of {pin.package} there is {found}. Does pip's "
-            f"configuration (`pip config list`) tell it to do something else?\n{tail(log)}"
+            f"pip reported no error, but did not install {pin.asked}: the installed version of {pin.package} is "
+            f"{found}. Check pip's configuration (`pip config list`).\n{tail(log)}"
         )
     store.runner.compile(site, home / "site")
 
 
 def _why(pin: Pin, log: Path, home: Path) -> str:
-    """A sentence for the usual causes; "" for others."""
+    """A sentence on the cause, if it is a usual one; else ""."""
     said = log.read_text(errors="replace")
     if "No space left on device" in said:
         return f"the disk that {home.parent} is on is full. Make room, or set env_dir to a folder that has some."
@@ -196,8 +193,8 @@ def _why(pin: Pin, log: Path, home: Path) -> str:
         return f"it needs another Python than this one, {here}. Name another version, or two interpreters by path."
     if conflict := re.search(r"The user requested \(constraint\) (.*)", said):
         return (
-            f"pip is told to keep to {conflict[1].strip()} (a constraint in its configuration, or PIP_CONSTRAINT). "
-            "Name a version that keeps to it, or have PIP_CONSTRAINT name a file without it."
+            f"it conflicts with the constraint {conflict[1].strip()} (from pip's configuration, or PIP_CONSTRAINT). "
+            "Name a version that meets it, or set PIP_CONSTRAINT to a file without it."
         )
     if "No matching distribution found for" in said or "is not a supported wheel on this platform" in said:
         return (
@@ -208,7 +205,7 @@ def _why(pin: Pin, log: Path, home: Path) -> str:
 
 
 def _keep(log: Path, home: Path) -> str:
-    """Keep the whole log if there is room for it, and return a line that names the file; else ""."""
+    """Keep the whole log, and return a line that names the file; "" if there is no room for it."""
     kept = home.with_suffix(".log")
     try:
         shutil.copyfile(log, kept)

@@ -1,4 +1,4 @@
-"""Interpreters that a gate compares: what each is, and whether workers can run under it."""
+"""Interpreters that a gate compares: their descriptions, and checks that workers can run under them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from bench_core.gate.workers import child
 from bench_core.records.version import Interpreter
 
 NEEDED = ("asv_runner", "cattrs", "psutil")
-"""Packages that an interpreter must have to run our part of a worker."""
+"""Packages that our part of a worker needs."""
 
 OLDEST_PYTHON = (3, 11)
 """The oldest Python that runs our part of a worker."""
 
 INTERPRETER_TIMEOUT = 60.0
-"""Seconds that an interpreter may take to describe itself."""
+"""The most seconds that an interpreter may take to describe itself."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Description:
         info: major and minor version.
         prefix: the folder of its environment.
         missing: packages that workers need and that it lacks.
-        packages: name to version and digest of the files, of each package in its environment.
+        packages: the version and the digest of the files of each package in its environment, by name.
     """
 
     version: str
@@ -47,23 +47,20 @@ class Description:
 
 
 def interpreter(name: str) -> tuple[Importable, Description]:
-    """An interpreter to compare.
-
-    Args:
-        name: its path.
+    """The interpreter at the path `name`.
 
     Raises:
         BenchCoreError: if it is no interpreter, or workers cannot run under it.
     """
     said = _described(name)
-    # Two virtual environments of one Python are the same file.
+    # The prefix distinguishes virtual environments of one Python, whose interpreters are the same file.
     digest = key_of([os.path.realpath(name), said.prefix, said.version, codec.to_json(said.packages)])
-    # The path as it was given: an interpreter tells by it which virtual environment it belongs to.
+    # The path as it was given, since an interpreter finds its virtual environment by it.
     return Importable(Interpreter(name, digest), python=str(Path(name).absolute())), said
 
 
 def rebuilt(base: Description, head: Description) -> tuple[str, ...]:
-    """The packages that have the same version in both, and other files."""
+    """The packages that have the same version in both, but different files."""
     return tuple(
         f"{name} {base.packages[name][0]}, another build of it"
         for name in sorted(base.packages.keys() & head.packages.keys())
@@ -76,7 +73,7 @@ def _described(name: str) -> Description:
     if not path.is_file() or not os.access(path, os.X_OK):
         inside = next((one for one in (path / "bin/python", path / "Scripts/python.exe") if one.is_file()), None)
         hint = f" Did you mean {inside}?" if inside else ""
-        raise BenchCoreError(f"{name} is no interpreter: no file that can be executed.{hint}")
+        raise BenchCoreError(f"{name} is no interpreter: it is not an executable file.{hint}")
     try:
         done = subprocess.run(
             [str(path), "-c", DESCRIBE, *NEEDED],
@@ -128,8 +125,8 @@ print(json.dumps({
     },
 }))
 """
-"""Prints a `Description`. It runs under the interpreter, so it avoids what an old Python does not know.
+"""A program that prints a `Description`. It runs under the interpreter, so it avoids features that an old Python lacks.
 
-The digest of a package is made from its RECORD, which lists its files with their hashes. Scripts and pip's own notes
-are left out: they hold the path of their folder, and so differ between equal packages. Of two packages of one name, the
-first in the import path counts."""
+The digest of a package is made from its RECORD, which lists its files with their hashes. Scripts and pip's own files
+are left out: they contain the path of their folder, so they differ between equal packages. Of two packages with one
+name, the first in the import path counts."""

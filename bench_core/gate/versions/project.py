@@ -23,8 +23,8 @@ class Project:
         subdir: the folder with the build configuration (asv's `repo_subdir`), relative to `root`.
         env_dir, results_dir, html_dir: asv's own folders.
         build_command: asv's `build_command`; None if pip builds the wheel.
-        written: files that the gate will write. They are no part of the working tree: else the next gate would find
-            another version and start anew.
+        written: files that the gate will write. They do not count as part of the working tree: otherwise the next gate
+            would find another version and start anew.
     """
 
     name: str
@@ -39,11 +39,9 @@ class Project:
     written: tuple[Path, ...] = ()
 
     def matters(self, path: PurePosixPath) -> bool:
-        """Whether the built package can depend on a file of the repository.
-
-        Documentation and tests of the project are recognized by their place: at the top of the repository, or beside
-        the build configuration. Deeper inside, in the package, a .rst file may be data that the package reads.
-        """
+        """Whether the built package can depend on a file of the repository. Documentation and tests are recognized at
+        the top of the repository, and beside the build configuration. Deeper inside, a .rst file may be data that the
+        package reads."""
         config = self._relative(self.config)
         if path == config or any(path.is_relative_to(folder) for folder in (self.suite, *self.output_folders)):
             return False
@@ -66,7 +64,7 @@ class Project:
         return [folder for folder in found if folder is not None and not self._needed(folder)]
 
     def _needed(self, folder: PurePosixPath) -> bool:
-        """Whether the suite or the build configuration lies in the folder."""
+        """Whether the folder contains the suite or the build configuration."""
         return any(place.is_relative_to(folder) for place in (self.suite, self.subdir))
 
     def _relative(self, path: Path) -> PurePosixPath | None:
@@ -74,10 +72,7 @@ class Project:
 
 
 def read_project(config: Path, written: tuple[Path, ...] = ()) -> Project:
-    """Read an ``asv.conf.json``. As for asv, its paths are relative to the folder that it lies in.
-
-    Args:
-        written: as of `Project`.
+    """Read an ``asv.conf.json``. For `written` see `Project`.
 
     Raises:
         BenchCoreError: if it cannot be read, or does not describe a suite in a git repository on this machine.
@@ -88,9 +83,8 @@ def read_project(config: Path, written: tuple[Path, ...] = ()) -> Project:
     suite = named.suite.resolve()
     if root not in suite.parents:
         raise BenchCoreError(
-            f"{config}: benchmark_dir is {os.path.relpath(named.suite, config.parent)!r}, and the gate needs a folder "
-            f"below the top of the repository that is compared, {root}: it takes the benchmarks of the head revision "
-            "from there."
+            f"{config}: benchmark_dir is {os.path.relpath(named.suite, config.parent)!r}, but the gate takes the "
+            f"benchmarks from the head revision, so it needs a folder inside the compared repository, {root}."
         )
     return Project(
         name=named.project,
@@ -111,8 +105,8 @@ def _top(config: Path, named: AsvConfig) -> Path:
     repo, folder = named.repo, config.parent
     place = (folder / repo).resolve()
     needed = (
-        f"{config}: repo is {repo!r}, and the gate needs a git repository on this machine: clone it, and set repo to "
-        'the path of its top folder, relative to this file ("." if the file lies in the top folder).'
+        f"{config}: repo is {repo!r}, but the gate needs a git repository on this machine. Clone it, and set repo to "
+        'the path of its top folder, relative to this file ("." if the file is in the top folder).'
     )
     if named.dvcs not in (None, "git") or not place.is_dir():
         raise BenchCoreError(needed)
@@ -123,11 +117,11 @@ def _top(config: Path, named: AsvConfig) -> Path:
     if top != place:
         raise BenchCoreError(
             f"{config}: repo is {repo!r}, which is not the top of its git repository. Set it to "
-            f"{os.path.relpath(top, folder)!r}; if what is built lies in a subfolder, name that in repo_subdir."
+            f"{os.path.relpath(top, folder)!r}. If the build configuration is in a subfolder, set repo_subdir to it."
         )
     return top
 
 
 def _commands(found: str | list[str] | None) -> tuple[str, ...] | None:
-    """asv allows one command or a list. Under an empty list asv builds nothing; here it means that pip builds."""
+    """asv's one command or list of commands as a tuple. With an empty list, asv builds nothing; here pip builds."""
     return ((found,) if isinstance(found, str) else tuple(found)) if found else None

@@ -1,6 +1,6 @@
-"""Revisions of the project and the working tree: their files, and the digests of those files.
+"""The files of revisions and of the working tree, and their digests.
 
-Nothing is ever written into the repository, neither into its objects nor into its index, and nothing is checked out.
+Nothing is written into the repository, neither into its objects nor into its index, and nothing is checked out.
 """
 
 from __future__ import annotations
@@ -20,14 +20,12 @@ from bench_core.gate.versions.project import Project
 from bench_core.records.version import WORKING_TREE
 
 SUBMODULE = "160000"
-"""The mode under which git lists the commit of another repository."""
+"""git's mode of a submodule."""
 
 
 class _Objects:
-    """A folder for the git objects of a working tree, which must not go into the repository.
-
-    It is removed together with the last revision that needs it, or when the process ends.
-    """
+    """A folder for the git objects of a working tree, which must not go into the repository. It is removed with the
+    last revision that needs it, or when the process ends."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="bench-core-"))
@@ -36,11 +34,11 @@ class _Objects:
 
 @dataclass(frozen=True)
 class Revision:
-    """Files that git knows: those of a commit, or those of the working tree.
+    """The files of a commit or of the working tree.
 
     Attributes:
-        name: the name it was asked for by, or `WORKING_TREE`.
-        commit: the full hash; for a working tree, that of the commit below it.
+        name: the name that was given, or `WORKING_TREE`.
+        commit: the full hash of the commit, or of the commit that the working tree is based on.
         tree: git's hash of the files.
         changed: the files that differ from the commit; () for a commit.
         objects: the folder with the objects of a working tree; None for a commit.
@@ -54,7 +52,7 @@ class Revision:
 
     @property
     def variables(self) -> Mapping[str, str]:
-        """What git needs in its environment to read these files."""
+        """The environment variables that git needs to read these files."""
         return {} if self.objects is None else {"GIT_ALTERNATE_OBJECT_DIRECTORIES": str(self.objects.folder)}
 
     def __str__(self) -> str:
@@ -66,11 +64,11 @@ def resolve(project: Project, name: str | None) -> Revision:
     """Find a revision.
 
     Args:
-        name: any name that git takes for a commit; None for the working tree, with its changes and its new files,
-            without the files that git ignores.
+        name: any name of a commit in git; None for the working tree, with its changes and new files, without ignored
+            files.
 
     Raises:
-        BenchCoreError: if there is no such revision, with names that are spelt alike.
+        BenchCoreError: if there is no such revision. The message lists similar names.
     """
     try:
         commit = git.commit(project.root, "HEAD" if name is None else name)
@@ -82,7 +80,7 @@ def resolve(project: Project, name: str | None) -> Revision:
 
 
 def merge_base(project: Project, one: str, other: str) -> str | None:
-    """The newest commit that both descend from; None if there is none."""
+    """The newest common ancestor; None if there is none."""
     try:
         return git.output(project.root, "merge-base", one, other).strip()
     except git.GitError:
@@ -90,16 +88,14 @@ def merge_base(project: Project, one: str, other: str) -> str | None:
 
 
 def uncommitted(project: Project) -> tuple[str, ...]:
-    """The files of the working tree that differ from its commit, new ones included.
-
-    Reports do not count, nor do files that asv or the gate writes.
-    """
+    """The files of the working tree that differ from its commit, new ones included. Reports, and files that asv or the
+    gate writes, do not count."""
     excluded = [f":(exclude,top,literal){folder}" for folder in project.output_folders]
     return git.uncommitted(project.root, excluded, "--ignore-submodules=dirty")
 
 
 def _working_tree(project: Project, commit: str) -> Revision:
-    """The working tree as a tree of git's, made with an index and an object folder of our own."""
+    """The working tree as a git tree, made with a temporary index and object folder."""
     changed, objects = uncommitted(project), _Objects()
     own = project.root / git.output(project.root, "rev-parse", "--git-path", "objects").rstrip("\n")
     with tempfile.TemporaryDirectory(prefix="bench-core-") as folder:
@@ -109,7 +105,7 @@ def _working_tree(project: Project, commit: str) -> Revision:
             "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(own),
         }
         git.output(project.root, "read-tree", commit, variables=variables)
-        # `git add` would fail at paths whose deletion is staged.
+        # Not `git add`, which fails for paths whose deletion is staged.
         named = "".join(f"{path.rstrip('/')}\0" for path in changed)
         options = ("--add", "--remove", "--replace", "-z", "--stdin")
         git.output(project.root, "update-index", *options, given=named, variables=variables)
@@ -127,8 +123,8 @@ def _not_found(project: Project, name: str) -> str:
     near = list(dict.fromkeys([*ends, *difflib.get_close_matches(name, names, n=3)]))[:3]
     shallow = git.output(project.root, "rev-parse", "--is-shallow-repository").strip() == "true"
     fetch = (
-        " This clone is shallow: it holds only a part of the history. Get the rest with `git fetch --unshallow`, or "
-        "with fetch-depth: 0 for actions/checkout."
+        " This clone is shallow. Get the rest of the history with `git fetch --unshallow`, or with fetch-depth: 0 for "
+        "actions/checkout."
         if shallow
         else ""
     )
@@ -152,7 +148,6 @@ class Entry:
 
 
 def entries_of(project: Project, revision: Revision) -> list[Entry]:
-    """All files of a revision."""
     listed = git.output(project.root, "ls-tree", "-r", "-z", "--full-tree", revision.tree, variables=revision.variables)
     entries = []
     for line in listed.split("\0")[:-1]:
@@ -172,14 +167,13 @@ def package_entries(project: Project, revision: Revision) -> list[Entry]:
     others = [str(entry.path) for entry in entries if entry.mode == SUBMODULE]
     if others:
         raise BenchCoreError(
-            f"{revision} holds submodules, or other repositories ({', '.join(others)}), and the gate does not "
-            "support them. If they are not needed, let git ignore them, or move them into docs or tests."
+            f"{revision} contains submodules or other repositories ({', '.join(others)}), which the gate does not "
+            "support. If they are not needed, let git ignore them, or move them into docs or tests."
         )
     return entries
 
 
 def benchmarks_digest(project: Project, revision: Revision) -> str:
-    """A digest of the benchmark folder."""
     return digest_of(entry for entry in entries_of(project, revision) if entry.path.is_relative_to(project.suite))
 
 
@@ -190,15 +184,12 @@ def digest_of(entries: Iterable[Entry]) -> str:
 
 
 def read_file(project: Project, revision: Revision, entry: Entry) -> str:
-    """The text of a file of a revision."""
     return git.output(project.root, "cat-file", "blob", entry.content, variables=revision.variables)
 
 
 def export(project: Project, revision: Revision, folder: Path) -> None:
-    """Write the files of a revision into an empty folder, as a checkout would.
-
-    `git archive` would leave out files that .gitattributes marks with export-ignore, often the benchmarks.
-    """
+    """Write the files of a revision into an empty folder, as a checkout would. `git archive` is not used, since it
+    omits files that .gitattributes marks with export-ignore, often the benchmarks."""
     with tempfile.TemporaryDirectory(prefix="bench-core-") as index:
         git.output(
             project.root,

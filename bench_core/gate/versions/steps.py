@@ -19,10 +19,10 @@ from bench_core import git
 from bench_core.errors import BenchCoreError
 
 POLL = 0.1
-"""Seconds after which a thread looks whether it is to stop, while its command runs."""
+"""Seconds between two checks, while a command runs, whether the thread should stop."""
 
 LAST_LINES = 15
-"""Lines of a log that are shown."""
+"""The number of lines at the end of a log that an error shows."""
 
 
 class StepError(Exception):
@@ -34,9 +34,8 @@ class Step:
     """A command.
 
     Attributes:
-        command: the program and its arguments.
-        folder: the folder that it runs in.
-        variables: its environment.
+        folder: the working directory.
+        variables: the environment.
         allowed: the exit statuses that are no failure; None for any.
     """
 
@@ -47,26 +46,23 @@ class Step:
 
 
 class Runner:
-    """Runs steps, in several threads at once if asked to. An interrupt ends all of them, with what they have started.
-
-    Args:
-        config: the asv configuration that errors name.
-    """
+    """Runs steps, possibly in several threads. `stop` ends all of them, with the processes that they have started.
+    Errors name `config`, the asv configuration."""
 
     def __init__(self, config: Path) -> None:
         self._config = config
         self._stopped = threading.Event()
 
     def stop(self) -> None:
-        """End the steps that run now, in whichever thread: there, KeyboardInterrupt is raised."""
+        """End the running steps of all threads. They raise KeyboardInterrupt."""
         self._stopped.set()
 
     def run(self, step: Step, log: Path, hint: str = "") -> None:
         """Run a step.
 
         Args:
-            log: the file that the command and its output are added to.
-            hint: a sentence that is added to the error, after a space.
+            log: the file to which the command and its output are added.
+            hint: text to add to the error.
 
         Raises:
             StepError: if the command cannot be started, or ends with a status that is not allowed.
@@ -85,9 +81,8 @@ class Runner:
             raise StepError(f"`{shown}` ended with status {status}.{hint}")
 
     def compile(self, folder: Path, final: Path) -> None:
-        """Compile the Python files in `folder`, for `final`, the place where they will lie.
-
-        A file that is no valid Python is left as it is: importing it fails.
+        """Compile the Python files in `folder`, which will be moved to `final`. Files that are no valid Python are left
+        uncompiled.
 
         Raises:
             BenchCoreError: if a compiled file cannot be written.
@@ -104,7 +99,7 @@ class Runner:
             )
 
     def _done(self, command: Sequence[str], **options: Any) -> tuple[int, str]:
-        """The exit status of a command, and what it wrote into a pipe."""
+        """The exit status of a command, and its output if it goes to a pipe."""
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, text=True, errors="replace", **options) as process:
             try:
                 while not self._stopped.is_set():
@@ -119,22 +114,21 @@ class Runner:
 
 
 def pip(folder: Path, *arguments: str) -> Step:
-    """A call of our own pip."""
+    """A call of our interpreter's pip."""
     return Step((sys.executable, "-m", "pip", *arguments, "--disable-pip-version-check"), folder, build_environment())
 
 
 def build_environment() -> dict[str, str]:
-    """Our environment, without variables that would make what is built depend on who starts the build."""
+    """Our environment, without variables through which the build would depend on its caller."""
     kept = {name: value for name, value in git.without_hook(os.environ).items() if not name.startswith("PYTHON")}
     kept["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", os.defpath)])
-    # setuptools_scm takes the version from git, and the files are built outside any repository. All versions get the
-    # same one: it ends up in file names and texts, which must have the same length on both sides.
+    # setuptools_scm takes the version from git, but the build is outside any repository. All builds get the same
+    # version: it appears in file names and texts, which must have the same length on both sides.
     kept.setdefault("SETUPTOOLS_SCM_PRETEND_VERSION", "0.0.0")
     return kept
 
 
 def last_line(said: str) -> str:
-    """The last line; "" if there is none."""
     return said.strip().rpartition("\n")[2]
 
 
@@ -154,8 +148,8 @@ for path in filter(pathlib.Path.is_file, folder.rglob("*.py")):
         continue
     marshal.loads(pathlib.Path(made).read_bytes()[16:])
 """
-"""Compiles a folder. compileall would not tell a file that is no valid Python from one whose compiled form cannot be
-written, and Python 3.11 reports nothing if that is written only in part: so it is read back."""
+"""A program that compiles a folder. compileall does not distinguish a file that is no valid Python from one whose
+compiled form cannot be written. Python 3.11 does not report a partly written file, so the file is read back."""
 
 
 def _end(process: subprocess.Popen[str]) -> None:

@@ -1,4 +1,4 @@
-"""Turns a revision into a folder that a worker can import, and keeps it for the next gate."""
+"""Turns revisions into folders that a worker can import, and keeps these for the next gate."""
 
 from __future__ import annotations
 
@@ -30,28 +30,24 @@ from bench_core.gate.versions.subjects import Importable
 from bench_core.records.version import WORKING_TREE, Commit, WorkingTree
 
 KEPT_VERSIONS = 20
-"""Versions that the store holds at most."""
+"""The most versions that the store holds."""
 
 KEPT_SUITES = 5
-"""Suites that the store holds at most: fewer than versions, since a suite is a whole tree of the repository."""
+"""The most suites that the store holds. A suite takes more room than a version: it is a whole tree of the
+repository."""
 
 BUILDING = (
     *("CC", "CXX", "CPP", "FC", "CFLAGS", "CXXFLAGS", "CPPFLAGS", "FFLAGS", "LDFLAGS", "RUSTFLAGS"),
     *("CUDA_HOME", "NVCC_FLAGS", "TORCH_CUDA_ARCH_LIST", "CMAKE_ARGS", "ARCHFLAGS", "SETUPTOOLS_SCM_PRETEND_VERSION"),
 )
-"""Environment variables that change what is built. They are a part of a version's key: both sides are built alike."""
+"""Environment variables that affect builds. They are part of a version's key, so that both sides are built alike."""
 
 
 class VersionStore:
     """The versions and suites that have been built, by their content.
 
     Args:
-        project: the project that they are built from.
         folder: the folder that keeps them; by default beside asv's environments.
-
-    Attributes:
-        project, folder: as given.
-        runner: runs the commands that build.
 
     Raises:
         BenchCoreError: if nothing can be stored there.
@@ -63,7 +59,7 @@ class VersionStore:
         self.folder = (folder or project.env_dir / "bench-core").resolve()
         try:
             (self.folder / "suites").mkdir(parents=True, exist_ok=True)
-            (self.folder / ".gitignore").write_text("*\n")  # else it may count as a part of the working tree
+            (self.folder / ".gitignore").write_text("*\n")  # otherwise it may count as part of the working tree
         except OSError as error:
             raise BenchCoreError(
                 f"versions cannot be stored in {self.folder}: {error.strerror}. Make the folder writable, or set "
@@ -71,7 +67,7 @@ class VersionStore:
             ) from error
 
     def versions(self, revisions: Iterable[Revision]) -> list[Importable]:
-        """Each of several revisions, see `version`. They are built at the same time: a wheel takes 4 s of one core.
+        """Several revisions, built at the same time, since a wheel takes 4 s of one core. See `version`.
 
         Raises:
             BenchCoreError: if one does not build.
@@ -80,12 +76,12 @@ class VersionStore:
         with ThreadPoolExecutor() as threads:
             try:
                 return list(threads.map(self.version, revisions))
-            except KeyboardInterrupt:  # only this thread is told
+            except KeyboardInterrupt:  # only this thread gets it
                 self.runner.stop()
                 raise
 
     def version(self, revision: Revision) -> Importable:
-        """A revision, built and installed unless it has been before.
+        """A revision, built and installed unless the store has it.
 
         Raises:
             BenchCoreError: if it does not build.
@@ -93,8 +89,8 @@ class VersionStore:
         entries = package_entries(self.project, revision)
         requires = wheels.build_requires(self.project, revision, entries)
         digest = digest_of(entries)
-        # The paths of all versions have the same length. A longer one would move what lies behind it in memory, on one
-        # side only, and the layout of memory alone moves a time by some per cent.
+        # The paths of all versions have the same length. A longer path on one side would change that side's memory
+        # layout, which alone changes times by some percent.
         home = self.folder / version_key(self.project, digest, requires)
         if not home.is_dir():
             with making(home, self.folder) as made:
@@ -109,7 +105,7 @@ class VersionStore:
         return Importable(commit, path=str(home / "site"))
 
     def suite(self, revision: Revision) -> Path:
-        """The benchmark folder of a revision, in a tree with all that lies around it: benchmarks may read it.
+        """The benchmark folder of a revision, inside the revision's whole tree, which benchmarks may read.
 
         Raises:
             BenchCoreError: if the revision has no such folder.
@@ -123,7 +119,7 @@ class VersionStore:
         if not home.is_dir():
             with making(home, self.folder) as made:
                 export(self.project, revision, made)
-                # Else the side that imports the suite first would compile it, and the other would load the file.
+                # Otherwise the side that imports the suite first would compile it, and the other load the result.
                 self.runner.compile(made / self.project.suite, home / self.project.suite)
         os.utime(home)
         keep_newest(home.parent, KEPT_SUITES)
@@ -133,8 +129,8 @@ class VersionStore:
         self, revision: Revision, entries: Sequence[Entry], requires: tuple[str, ...] | None, site: Path, final: Path
     ) -> None:
         """Fill `site`, which will lie at `final`."""
-        # Not in the store, which lies in the repository: hatchling and versioneer look for git's files in the
-        # folders above, and would build by what is checked out there.
+        # Not in the store, which is inside the repository: hatchling and versioneer look for git's files in the parent
+        # folders, and would build what is checked out there.
         with tempfile.TemporaryDirectory(prefix="bench-core-", ignore_cleanup_errors=True) as work:
             tree, log = Path(work, "tree"), Path(work, "log")
             tree.mkdir()
@@ -155,11 +151,11 @@ class VersionStore:
 
 
 def version_key(project: Project, digest: str, requires: tuple[str, ...] | None) -> str:
-    """The name of a version's folder: all that decides what is in it.
+    """The name of a version's folder, from everything that determines its content.
 
     Args:
-        digest: that of the files that the package depends on.
-        requires: as of `wheels.build_requires`.
+        digest: the digest of the files that the package depends on.
+        requires: see `wheels.build_requires`.
     """
     return key_of(
         [
@@ -175,7 +171,7 @@ def version_key(project: Project, digest: str, requires: tuple[str, ...] | None)
 
 
 def _copy(entries: Sequence[Entry], tree: Path, subdir: PurePosixPath, site: Path) -> None:
-    """Copy the files that make up the digest, and no others: the package of a project that is not built."""
+    """Copy the files of the digest, and no others, for a project that is not built."""
     site.mkdir()
     for entry in entries:
         if entry.path.is_relative_to(subdir):

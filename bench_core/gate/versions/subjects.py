@@ -6,16 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench_core.gate.workers.messages import Source
-from bench_core.records.gate import SIDES
 from bench_core.records.version import Version, VersionName
 
 
 @dataclass(frozen=True)
 class Importable:
-    """A version, and how a worker gets at it.
+    """A version, and how a worker imports it.
 
     Attributes:
-        version: the version.
         path: the folder that comes first in the worker's import path; "" for an interpreter, which needs none.
         python: the interpreter that runs the worker; "" for ours.
     """
@@ -40,7 +38,7 @@ class Subjects:
     Attributes:
         base, head: the two sides.
         suite: the folder of the benchmarks, the same for both sides.
-        code: the project, which comes after each side's own folder, if two installs or interpreters are compared; else
+        code: if two installs or interpreters are compared, the project, whose folder comes after each side's own; else
             None.
         past: an older version that head is also compared with, or None.
     """
@@ -58,11 +56,6 @@ class Subjects:
         return both if self.past is None else {**both, "past": self.past}
 
     @property
-    def pythons(self) -> tuple[str, str]:
-        """The interpreter of each side; "" for ours."""
-        return self.base.python, self.head.python
-
-    @property
     def packages(self) -> tuple[str, ...]:
         """The top-level names of all versions, `code` included."""
         versions = (*self.named.values(), *([self.code] if self.code else []))
@@ -70,22 +63,18 @@ class Subjects:
 
 
 def source(subjects: Subjects, name: VersionName, caches: Path) -> Source:
-    """What a worker of one version loads.
-
-    Args:
-        caches: the folder for what `setup_cache` returns.
-    """
+    """How a worker imports one version. `caches` is the folder for the values of `setup_cache`."""
     version = subjects.named[name]
     code = subjects.code
     if code is None:
-        # A package that only one side has must not come from elsewhere on the other.
+        # A package that only one side has must not be imported from elsewhere on the other side.
         folders, packages = [version], subjects.packages
     else:
-        # A dependency that only one install has brought along comes from our environment on the other side.
+        # A dependency that only one install contains comes from our environment on the other side.
         folders, packages = [version, code], tuple(sorted({*version.packages, *code.packages}))
     return Source(
         paths=tuple(one.path for one in folders if one.path),
         packages=packages,
         caches=str(caches / name),
-        python="" if name == "past" else subjects.pythons[SIDES.index(name)],
+        python=version.python,
     )

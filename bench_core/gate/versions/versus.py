@@ -21,7 +21,7 @@ class Environments:
     Attributes:
         base, head: the sides.
         besides: packages that differ although they were not asked for.
-        compared: the top-level names of the package whose installs are compared; empty for two interpreters.
+        compared: the top-level names of the compared package; empty for two interpreters.
     """
 
     base: Importable
@@ -31,11 +31,11 @@ class Environments:
 
 
 def environments(store: VersionStore, asked: tuple[str, str], say: Callable[[str], None]) -> Environments:
-    """Make both sides, unless they have been made before.
+    """Make both sides, unless they exist.
 
     Args:
         asked: two requirements, wheels or paths of interpreters.
-        say: is told of each install that is made.
+        say: takes a line for each install that is made.
 
     Raises:
         BenchCoreError: if the two cannot be compared, or one cannot be made.
@@ -46,20 +46,19 @@ def environments(store: VersionStore, asked: tuple[str, str], say: Callable[[str
     pins = [installs.pin_of(name) for name, is_path in zip(asked, are_paths, strict=True) if not is_path]
     if any(are_paths):
         raise BenchCoreError(
-            f"--versus compares two installs or two interpreters, and of {asked[0]} and {asked[1]} only one is an "
-            "interpreter: name two of a kind."
+            f"--versus compares two installs or two interpreters, but of {asked[0]} and {asked[1]} only one is an "
+            "interpreter. Give two of the same kind."
         )
     base, head = pins
     if base.package != head.package:
         raise BenchCoreError(
-            f"--versus compares two installs of one package, and these are of {base.package} and {head.package}. Each "
-            "may bring other dependencies along; those that differ are named."
+            f"--versus compares two installs of one package, but these are of {base.package} and {head.package}. Give "
+            "two versions of one package."
         )
     return _of_installs(store, (base, head), say)
 
 
 def _is_path(name: str) -> bool:
-    """Whether a name is the path of an interpreter."""
     return (os.sep in name or Path(name).is_file()) and not name.endswith(".whl")
 
 
@@ -85,7 +84,7 @@ def _of_interpreters(asked: tuple[str, str]) -> Environments:
 
 
 def _differing(base: Mapping[str, str], head: Mapping[str, str]) -> tuple[str, ...]:
-    """The packages whose versions differ. Both mappings are from name to version."""
+    """The packages whose versions differ."""
     return tuple(
         f"{name} {base.get(name, 'none')} → {head.get(name, 'none')}"
         for name in sorted({*base, *head})

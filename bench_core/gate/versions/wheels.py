@@ -1,6 +1,6 @@
-"""Builds the project's own package from a revision, and installs it without its dependencies into a folder.
+"""Builds the project's package from a revision, and installs it without its dependencies into a folder.
 
-The environment that runs the gate is shared by all versions: torch and numpy are never installed twice.
+All versions share the environment that runs the gate, so torch and numpy are never installed twice.
 """
 
 from __future__ import annotations
@@ -26,13 +26,7 @@ DEFAULT_REQUIRES = ("setuptools>=40.8.0", "wheel")
 
 @dataclass(frozen=True)
 class Unbuilt:
-    """A revision that is to be built.
-
-    Attributes:
-        revision: the revision.
-        requires: its build requirements.
-        tree: its files.
-    """
+    """A revision that will be built, with its build requirements and the folder of its files."""
 
     revision: Revision
     requires: tuple[str, ...]
@@ -40,7 +34,7 @@ class Unbuilt:
 
 
 def build_requires(project: Project, revision: Revision, entries: Sequence[Entry]) -> tuple[str, ...] | None:
-    """The build requirements of a revision; None if nothing tells how to build it.
+    """The build requirements of a revision; None if it has no build configuration.
 
     Args:
         entries: the files of the revision that matter.
@@ -60,7 +54,7 @@ def build_requires(project: Project, revision: Revision, entries: Sequence[Entry
         pyproject = tomllib.loads(read("pyproject.toml"))
     except tomllib.TOMLDecodeError as error:
         raise BenchCoreError(f"{revision} does not build: its pyproject.toml cannot be read: {error}.") from error
-    # pyproject.toml and setup.cfg may hold nothing but the settings of a linter.
+    # pyproject.toml and setup.cfg may contain only the settings of a linter.
     built = subdir / "setup.py" in files or {"build-system", "project"} & pyproject.keys()
     if built or "[metadata]" in read("setup.cfg"):
         return tuple(pyproject.get("build-system", {}).get("requires", DEFAULT_REQUIRES))
@@ -87,10 +81,10 @@ def install(project: Project, source: Unbuilt, site: Path, log: Path, runner: Ru
     if len(built) != 1:
         names = ", ".join(path.name for path in built) or "none"
         raise StepError(
-            f"one wheel is needed in {{build_cache_dir}}, and there is {names}. Have build_command make it there, "
-            "and `pip wheel` make no others, with --no-deps."
+            f"build_command must leave one wheel in {{build_cache_dir}}, but it left {names}. Let it write the wheel "
+            "there, and give `pip wheel` the option --no-deps."
         )
-    # --isolated: a `user` or `target` in pip's own configuration would lead the files elsewhere.
+    # --isolated, since `user` or `target` in pip's configuration would put the files elsewhere.
     options = ("--isolated", "--no-deps", "--no-index", "--no-compile", "--target", str(site))
     runner.run(pip(work, "install", *options, str(built[0])), log)
 
@@ -105,7 +99,7 @@ def _steps(project: Project, source: Unbuilt, wheels: Path) -> Iterator[tuple[St
     command = ["wheel", "--no-deps", "--wheel-dir", str(wheels), str(package)]
     missing = [requirement for requirement in source.requires if not is_satisfied(requirement)]
     if missing:
-        hint = f" pip had to fetch build requirements; it need not if these are installed: {', '.join(missing)}."
+        hint = f" pip had to fetch build requirements. To avoid this, install them first: {', '.join(missing)}."
         yield pip(source.tree.parent, *command), hint
     else:
         yield pip(source.tree.parent, *command, "--no-build-isolation"), ""
@@ -136,10 +130,10 @@ def _configured(project: Project, revision: Revision, package: Path, wheels: Pat
         yield Step((first, *command[1:]), Path(folder or package), environment, allowed)
 
 
-# Not by `build.check_dependency` of pypa's build, which also looks at requirements of requirements: in the folder of a
-# project with a build.py, `python -m bench_core.cli` would import that file instead, and so run the project's build.
+# Not `build.check_dependency` of pypa's build, which also checks transitive requirements: in the folder of a project
+# with a build.py, `python -m bench_core.cli` would import that file instead, and so run the project's build.
 def is_satisfied(text: str) -> bool:
-    """Whether a build requirement is installed. For an address or a path this cannot be told: pip decides then."""
+    """Whether a build requirement is installed. False for an address or a path: then pip decides."""
     try:
         requirement = Requirement(text)
     except InvalidRequirement:
@@ -151,12 +145,12 @@ def is_satisfied(text: str) -> bool:
 
 
 def installed_version(text: str) -> str | None:
-    """The version that is installed of what a build requirement names; None if none is."""
+    """The installed version of the package that a build requirement names; None without one."""
     try:
         name = canonicalize_name(Requirement(text).name)
         return importlib.metadata.version(name)
     except InvalidRequirement:
         return None
     except importlib.metadata.PackageNotFoundError:
-        # Since 70.1, setuptools has what it once took from wheel.
+        # Since 70.1, setuptools includes what it needed from wheel.
         return installed_version("setuptools") if name == "wheel" and is_satisfied("setuptools>=70.1") else None

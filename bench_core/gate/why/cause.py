@@ -1,7 +1,7 @@
-"""Why a cell is slower, or larger: one sentence from the inspection of both sides. Pure, and without torch.
+"""Explains why a cell is slower or larger, in one sentence, from the inspection of both sides. Pure, and without torch.
 
-Three kinds of numbers are counted and therefore exact: how often each function and each operator runs, the bytecodes
-in each function, and instructions. Seconds under a profiler are not exact. They only put the differences in order.
+Three kinds of numbers are counted, and so exact: how often each function and operator runs, the bytecodes in each
+function, and instructions. Seconds under a profiler are not exact. They only put the differences in order.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from bench_core.gate.workers.messages import CalledFunction, Inspection, NotInsp
 from bench_core.records.gate import Cause, Change, Side
 
 SAME = 0.005
-"""Instruction counts that differ by less than this share are called the same. Those of the same code were equal in 18
-cells that need only the interpreter, and differed by up to 0.31 % in ten cells of torch: see
-`bench_core.gate.why.inspector.WARM`."""
+"""Instruction counts that differ by less than this share count as equal. Two counts of the same code were equal in 18
+cells that need only the interpreter, and differed by up to 0.31 % in ten cells of torch (see
+`bench_core.gate.why.inspector.WARM`)."""
 
 FLOOR = 0.01
-"""Times that differ by less than this share are called the same: the gate's own noise floor."""
+"""Times that differ by less than this share count as equal. It is the gate's default noise floor."""
 
 PER_BYTECODE = 200
-"""Instructions that the interpreter takes for a bytecode, at most; usually it takes 10 to 100. If more are added, the
-reason is something that the bytecode calls: to a profiler, numpy's operators are no calls."""
+"""The interpreter needs at most this many instructions for a bytecode, usually 10 to 100. If more are added, the
+bytecode calls something that the profiler does not see as a call, such as an operator of numpy."""
 
 LEAST_BYTES = 1024
-"""Differences of Python's memory below this many bytes are not named: profiling a call moves it by some hundred."""
+"""Differences of Python's memory below this many bytes are not named: profiling a call changes it by some hundred."""
 
 KEPT = 20
-"""Differences of each kind that are kept, at most."""
+"""The most differences of each kind that are kept."""
 
 SHARE = 0.3
-"""A difference is named if it adds at least this share of what the largest one adds."""
+"""A difference is named if it adds at least this share of what the largest difference adds."""
 
 OWN_SHARE = 0.05
-"""The same share for functions of the version itself, which are named first: what they make torch do shows up in other
-functions. With 0.3 here too, a hook that was left registered was not named in one run of four."""
+"""As `SHARE`, for the version's own functions, which are named first: what they make torch do shows in other functions.
+With 0.3, a hook that was left registered was not named in one run of four."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class InstructionCounts:
     """Instructions in a call of a cell on one side.
 
     Attributes:
-        total: of the whole call.
-        functions: machine-code function to the instructions that it executes itself.
+        total: the instructions of the whole call.
+        functions: the instructions that each machine-code function executes itself.
     """
 
     total: float
@@ -56,7 +56,7 @@ class InstructionCounts:
 
 
 def why_not(answers: Mapping[Side, Inspection]) -> dict[Side, str]:
-    """Why a cell could not be inspected, for each side where it could not."""
+    """Why a cell could not be inspected, by side."""
     return {side: answer.cause for side, answer in answers.items() if isinstance(answer, NotInspected)}
 
 
@@ -64,8 +64,8 @@ def meaning(time: float, base: float, head: float) -> str:
     """What a ratio of times and two instruction counts mean together.
 
     Args:
-        time: head over base.
-        base, head: instructions a call.
+        time: the ratio of times, head over base.
+        base, head: instructions per call.
     """
     work = head / base - 1
     slower, faster = time > 1 + FLOOR, time < 1 - FLOOR
@@ -91,9 +91,9 @@ def cause(
     """Why head is slower, or larger, in one cell.
 
     Args:
-        counts: base's and head's; None if there are none, as for a cell that is not timed.
-        packages: top-level names of what is compared. Its functions are named first.
-        time: head over base, of a timed cell.
+        counts: base's and head's instructions; None for a cell that is not timed, or if they could not be counted.
+        packages: top-level names of the compared packages. Their functions are named first.
+        time: the ratio of values, head over base.
         without: why something is missing, or "".
     """
     if base.timed:
@@ -113,24 +113,17 @@ def cause(
     )
 
 
-# The sentence.
-
-
 _Kind = Literal["own", "operator", "python", "native"]
 
 KINDS: tuple[_Kind, ...] = ("own", "operator", "python", "native")
-"""The order in which kinds are named, if they add enough (see `SHARE`). The time of an operator is seen again at the
-functions of Python that call it, so those come later."""
+"""The order in which kinds are named, if they add enough (see `SHARE`). The time of an operator is also part of the
+Python functions that call it, so these come later."""
 
 
 @dataclass(frozen=True)
 class _Difference:
-    """Something that runs more often with head, or on more data.
-
-    Attributes:
-        adds: seconds.
-        text: its clause of the sentence, with numbers.
-    """
+    """Something that runs more often with head, or on more data: the seconds that it adds, and its clause of the
+    sentence, with numbers."""
 
     kind: _Kind
     name: str
@@ -169,7 +162,7 @@ def _differences(
     if gone and gone.adds >= SHARE * first.adds:
         text += f", in place of {gone.text}"
     yield text
-    # The native function that reaches an operator would name the same thing again.
+    # A native function after an operator is usually the one that calls the operator, so it is not named.
     following = next((one for one in named[1:] if (first.kind, one.kind) != ("operator", "native")), None)
     if following is not None:
         yield following.text
@@ -180,7 +173,7 @@ def _differences(
 
 
 def _added_by(kind: _Kind, suspects: Sequence[_Difference]) -> float:
-    """Seconds that a kind adds: the sum; for the version's own functions, which call each other, the largest."""
+    """The seconds that a kind adds: the sum, or for the version's own functions, which call each other, the largest."""
     adds = [one.adds for one in suspects if one.kind == kind]
     return max(adds, default=0.0) if kind == "own" else sum(adds)
 
@@ -211,20 +204,20 @@ def _more_calls(base: Profile, head: Profile, packages: Sequence[str]) -> Iterat
         if _grown(base.calls.get(name, CalledFunction()).count, now.count)
     }
     for name, (before, now) in more.items():
-        if name.rpartition(".<locals>.")[0] in more:  # it runs inside that one, a comprehension for instance
+        if name.rpartition(".<locals>.")[0] in more:  # it runs inside the other, e.g. a comprehension
             continue
         adds = max(0.0, now.own - before.own)
         kind: _Kind = "python" if now.python else "native"
         if now.python and name.partition(".")[0] in packages:
             kind = "own"
-            # With all that it calls, unless that is more than was added: then it wraps what was there before.
+            # Including what it calls, unless this exceeds what was added: then it wraps code that ran before, too.
             inside = max(0.0, now.total - before.total)
             adds = inside if inside <= 1.5 * added else adds
         yield _Difference(kind, name, adds, _more(name, before.count, now.count, "call of "))
 
 
 def _gone(base: Profile, head: Profile) -> _Difference | None:
-    """The operator or function that base spent most time in, of those that head does not run."""
+    """Of the operators and functions that head does not run, the one in which base spent most time."""
     found = [
         *(
             _Difference("operator", name, was.seconds, f"{name} ({_number(was.count)} → 0)")
@@ -241,7 +234,7 @@ def _gone(base: Profile, head: Profile) -> _Difference | None:
 
 
 def _busier(base: Profile, head: Profile) -> str | None:
-    """Of the functions that run as often as on base, the one that adds most bytecodes; None if it adds under 1 %."""
+    """Of the functions that run equally often on both sides, the one that adds most bytecodes; None if under 1 %."""
     if base.bytecodes is None or head.bytecodes is None:
         return None
     added = {
@@ -278,15 +271,13 @@ def _bytecodes(base: Profile, head: Profile, name: str) -> str:
 def _otherwise(base: Profile, head: Profile, counts: tuple[InstructionCounts, InstructionCounts] | None) -> str:
     """The clause for a call in which nothing of Python or torch runs more often or on more data."""
     if head.peak > 1.1 * base.peak and head.peak - base.peak >= 2**16:
-        return (
-            f"same calls, more memory: {_size(base.peak)} → {_size(head.peak)} of Python's and numpy's at most at once"
-        )
+        return f"same calls, more memory: peak of Python and numpy {_size(base.peak)} → {_size(head.peak)}"
     if counts is not None and counts[1].total > (1 + SAME) * counts[0].total:
         return f"same calls and operators, {_native(counts)}"
     slower = _slower(base, head)
     if slower is not None:
         return f"same calls, operators and bytes; {_longer(slower)}"
-    unseen = ", or code that no profiler of Python sees" if counts is None else ""
+    unseen = ", or code that no Python profiler sees" if counts is None else ""
     return f"same calls, operators and bytes: memory traffic, or the clock{unseen}"
 
 
@@ -306,7 +297,7 @@ def _untimed(base: Profile, head: Profile, packages: Sequence[str]) -> list[str]
     said = {one.name for one in larger}
     counted = [*_differences(_without(base, said), _without(head, said), None, packages)]
     if not sizes and not counted:
-        return ["same calls, operators and bytes: what is imported or set up, or code that no profiler of Python sees"]
+        return ["same calls, operators and bytes: imports, setup, or code that no Python profiler sees"]
     return [*(sizes or ["no more bytes allocated"]), *counted]
 
 
@@ -318,15 +309,15 @@ def _at_once(base: Profile, head: Profile) -> Iterator[str]:
     """The memory that grows, the largest growth first."""
     found = [
         Change("tensors", "bytes", base.tensors, head.tensors),
-        Change("what Python and numpy allocate", "bytes", base.peak, head.peak),
+        Change("Python and numpy", "bytes", base.peak, head.peak),
     ]
     for one in sorted(found, key=lambda one: -one.added):
         if _grown(one.base, one.head) and one.added >= LEAST_BYTES:
-            yield f"{_size(one.added)} more of {one.name}, at most at once ({_size(one.base)} → {_size(one.head)})"
+            yield f"peak memory of {one.name} {_size(one.added)} higher ({_size(one.base)} → {_size(one.head)})"
 
 
 def _allocating(larger: Sequence[Change]) -> Iterator[str]:
-    """The operator whose allocations grow most, with those that grow nearly as much."""
+    """The operator whose allocations grow most, with others that grow nearly as much."""
     if larger:
         first = larger[0]
         also = [one.name for one in larger[1:] if one.added >= SHARE * first.added]
@@ -335,7 +326,7 @@ def _allocating(larger: Sequence[Change]) -> Iterator[str]:
 
 
 def _slower(base: Profile, head: Profile) -> Change | None:
-    """Of the operators that take 20 % longer for the same calls, bytes and elements, the one that adds most."""
+    """Of the operators that take 20 % longer for the same calls, bytes and elements, the one that adds most seconds."""
     if not base.timed:
         return None
     found = [
@@ -350,7 +341,7 @@ def _slower(base: Profile, head: Profile) -> Change | None:
 
 def _longer(slower: Change) -> str:
     return (
-        f"under the profiler {slower.name} takes {slower.head / slower.base:.2g} times as long for as many bytes: "
+        f"under the profiler, {slower.name} takes {slower.head / slower.base:.2g} times as long for the same bytes: "
         "memory traffic, or another kernel"
     )
 
@@ -367,11 +358,8 @@ def _instructions(counts: tuple[InstructionCounts, InstructionCounts], time: flo
     return f"instructions {100 * (now / before - 1):+.1f} %: {meaning(time, before, now)}"
 
 
-# Its words.
-
-
 def _grown(before: float, now: float) -> bool:
-    """By more than 1 %: what happens once in many calls happens in some of the profiled calls and not in others."""
+    """Whether a count grew by more than 1 %. Rare events occur in some of the profiled calls and not in others."""
     return now > before * (1 + FLOOR) and now - before > 0.1
 
 
@@ -411,9 +399,6 @@ def short(name: str) -> str:
     return found if len(found) <= 80 else f"{found[:77]}..."
 
 
-# The tables.
-
-
 def _calls(base: Profile, head: Profile) -> list[Change]:
     found = []
     for name in {**base.calls, **head.calls}:
@@ -432,7 +417,7 @@ def _calls(base: Profile, head: Profile) -> list[Change]:
 
 
 def _operators(base: Profile, head: Profile) -> list[Change]:
-    """Every count that differs; for a timed cell also the seconds of each operator, which always differ."""
+    """Every count that differs and, for a timed cell, the seconds of each operator."""
     names = {**base.operators, **head.operators}
     pairs = {name: tuple(side.operators.get(name, Operator()) for side in (base, head)) for name in names}
 
@@ -455,7 +440,7 @@ def _operators(base: Profile, head: Profile) -> list[Change]:
 
 
 def _functions(base: InstructionCounts, head: InstructionCounts) -> list[Change]:
-    """Instructions by short name; the instances of a template are added up."""
+    """Instructions by short name. The instances of a template are added up."""
     both: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     for side, counts in enumerate((base, head)):
         for name, count in counts.functions.items():

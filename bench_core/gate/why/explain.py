@@ -1,4 +1,4 @@
-"""`--explain`: both versions are inspected without a clock, and what differs is put into words."""
+"""`--explain`: inspects both versions without a clock, and puts the differences into words."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from bench_core.records.gate import SIDES, Cause
 def explain(
     subjects: Subjects, cells: Sequence[str], ratios: Mapping[str, float], say: Callable[[str], None]
 ) -> dict[str, Cause]:
-    """Why these cells are slower, or larger.
+    """Find out why these cells are slower, or larger.
 
     Args:
-        ratios: cell to its value, head over base.
-        say: is told how it goes.
+        ratios: the ratio of values, head over base, by cell.
+        say: takes a line on each step.
 
     Returns:
-        A cause for every cell; if a version could not be inspected, the sentence says why.
+        A cause for every cell. If a version could not be inspected, its sentence says why.
     """
     if not cells:
         return {}
@@ -49,10 +49,10 @@ def explain(
 def _profiled(
     subjects: Subjects, cells: Sequence[str], say: Callable[[str], None]
 ) -> tuple[dict[str, tuple[Profile, Profile]], dict[str, str]]:
-    """The profiles of both sides by cell, and by cell the reason why there are none."""
+    """The profiles of both sides, by cell; and for the other cells the reasons why there are none."""
     profiles: dict[str, tuple[Profile, Profile]] = {}
     failed: dict[str, str] = {}
-    say(f"looking at the calls of {len(cells)} {'cell' if len(cells) == 1 else 'cells'}")
+    say(f"profiling {len(cells)} {'cell' if len(cells) == 1 else 'cells'}")
     with child.Watchdog() as watchdog:
         for name, answers in inspector.look(subjects, cells, "profile", watchdog):
             base, head = (answers[side] for side in SIDES)

@@ -1,7 +1,7 @@
-"""An inspector: a process that has one version loaded and examines what a call of a cell does, instead of timing it.
+"""An inspector: a process that loads one version and examines what a call of a cell does, instead of timing it.
 
-It either counts what Python and torch report (``profile``), or has callgrind count instructions (``count``). Like a
-worker it loads one version and proves it. Unlike workers, inspectors do not know of each other.
+It either profiles Python and torch (``profile``), or has callgrind count instructions (``count``). Like a worker, it
+proves that it has loaded its version. Unlike workers, inspectors do not communicate with each other.
 """
 
 from __future__ import annotations
@@ -45,46 +45,46 @@ from bench_core.records.gate import SIDES, Side
 from bench_core.timing.cells import Cell, OpenCell, SuiteDirectory
 
 SEED = 0
-"""Seeds Python's hashes and all generators, so that both sides do the same."""
+"""The seed of Python's hashes and of all generators, so that both sides do the same."""
 
 WARM = 16
-"""Calls before anything is counted, at most. The first calls import, fill caches, and let Python's interpreter
-specialize, which it tries again and again. After 3 calls, the same code differed by 1.7 % of its instructions in one of
-ten cells.
+"""The most calls before anything is counted. The first calls import, fill caches, and let Python's interpreter
+specialize, which it tries repeatedly. After 3 calls, the instructions of the same code differed by 1.7 % in one of ten
+cells.
 
-What is left, up to 0.31 % in ten cells of torch, is the place of objects in memory. Python finds methods in a table of
-4096 places, by the address of a name and a number of the type. Two methods that share a place are searched for in every
-call (0.7 % of one cell's instructions in one count). Giving all types new numbers and warming up again rarely removed
-it, and moved malloc by 1.9 %.
+The rest, up to 0.31 % in ten cells of torch, comes from the addresses of objects. Python caches methods in a table of
+4096 entries, indexed by the address of the name and the version of the type. Two methods that share an entry are looked
+up in every call (0.7 % of one cell's instructions in one count). Giving all types new versions and warming up again
+rarely removed this, and changed malloc by 1.9 %.
 """
 
 WARM_SECONDS = 1.0
-"""Seconds of calls before anything is counted, at most; but at least two calls are made."""
+"""The calls before anything is counted end after this many seconds, but there are at least two."""
 
 CALLS = 5
-"""Calls that are profiled, of a cell that is timed and can be called more than once."""
+"""The number of profiled calls of a timed cell that can be called repeatedly."""
 
 MOST_BYTECODES = 3_000_000
-"""Bytecodes of a call that are counted, at most; counting one takes 0.25 us. Those of a longer call are not counted."""
+"""A call with more bytecodes is not counted. Counting one takes 0.25 us."""
 
 START_TIMEOUT = 600.0
-"""Seconds until the first answer, at most: under callgrind, torch is imported in 15 to 60 s."""
+"""The most seconds until the first answer. Under callgrind, importing torch takes 15 to 60 s."""
 
 CELL_TIMEOUT = 600.0
-"""Seconds until any further answer, at most."""
+"""The most seconds until any further answer."""
 
 
 def look(
     subjects: Subjects, cells: Sequence[str], mode: Mode, watchdog: child.Watchdog, prefix: Sequence[str] = ()
 ) -> Iterator[tuple[str, dict[Side, Inspection]]]:
-    """Have both sides inspected at once.
+    """Inspect both sides at once.
 
     Args:
         prefix: the command that the inspectors run under.
 
     Yields:
-        A cell, and what the inspector of each side answers. If an inspector dies, its answer for that cell and all
-        later ones is a `NotInspected` that is `lost`.
+        Each cell with the answer of each side. If an inspector dies, its answer for that cell and all later ones is a
+        `NotInspected` that is `lost`.
     """
     with contextlib.ExitStack() as stack:
         asked: dict[Side, child.Child[InspectorTask, Inspection]] = {}
@@ -107,7 +107,7 @@ def look(
                         answers[side] = asked[side].answer(timeout)
                         continue
                     except child.LostError as error:
-                        lost[side] = NotInspected(f"the process that looks at {side} {error}", lost=True)
+                        lost[side] = NotInspected(f"the process that inspects {side} {error}", lost=True)
                 answers[side] = lost[side]
             yield name, answers
             timeout = CELL_TIMEOUT
@@ -125,12 +125,12 @@ def main() -> None:
 
 
 def inspect(task: InspectorTask) -> Iterator[Inspection]:
-    """What is found of each cell, in order."""
+    """Inspect each cell, in order."""
     suite = worker.load(task.source, task.suite)
     wrong = ""
     try:
         for name in task.cells:
-            with contextlib.suppress(Exception):  # it fails again in its turn, and is reported then
+            with contextlib.suppress(Exception):  # it fails again when its turn comes, and is reported then
                 suite.find(name)
         worker.prove(task.source, suite.path)
     except worker.VersionError as error:
@@ -153,9 +153,9 @@ Inspector = Callable[[OpenCell], Profile | Dumps]
 def _inspected(suite: SuiteDirectory, name: str, inspected: Inspector) -> Inspection:
     cell = worker.attempt("import", lambda: suite.find(name))
     if cell.kind == "timeraw":
-        return NotInspected("it runs in a process of its own, which cannot be looked into")
+        return NotInspected("it runs in its own process, which cannot be inspected")
     if inspected is not profiled and cell.kind != "time":
-        return NotInspected("it is not timed, and instructions are counted to stand beside a time")
+        return NotInspected("it is not timed, and instructions are counted only beside a time")
     if inspected is not profiled and _device(cell) not in ("cpu", "meta"):
         return NotInspected(f"it runs on {_device(cell)}, and only instructions of the processor can be counted")
 
@@ -200,11 +200,8 @@ def _uncollected() -> Iterator[None]:
         gc.enable()
 
 
-# Without valgrind.
-
-
 def profiled(opened: OpenCell) -> Profile:
-    """What a call does, as Python and torch report it; each profiler listens to calls of its own."""
+    """Profile some calls with Python's and torch's profilers. Each profiler gets its own calls."""
     calls = 1 if opened.number else CALLS
     functions, operators, memory = cProfile.Profile(), _torch_profiler(), _PeakMemory()
     _listened(opened, functools.partial(functions.runcall, opened.call), calls)
@@ -215,11 +212,8 @@ def profiled(opened: OpenCell) -> Profile:
 
 
 def profiled_at_first(opened: OpenCell) -> Profile:
-    """What the first call does. It determines a memory or tracked value, so all profilers listen to it at once.
-
-    Returns:
-        The profile, without bytecodes: counting those in the same call would take memory.
-    """
+    """Profile the first call with all profilers at once, since it determines a memory or tracked value. Bytecodes are
+    not counted, since this would take memory in the same call."""
     functions, operators, memory = cProfile.Profile(), _torch_profiler(), _PeakMemory()
     _listened(opened, functools.partial(functions.runcall, opened.call), 1, operators, memory)
     return _profile(opened, 1, functions, operators, memory, None)
@@ -228,7 +222,7 @@ def profiled_at_first(opened: OpenCell) -> Profile:
 def _listened(
     opened: OpenCell, call: Callable[[], object], calls: int, *listeners: contextlib.AbstractContextManager[Any]
 ) -> None:
-    """Have these profilers listen to `calls` calls."""
+    """Make `calls` calls with these profilers switched on."""
     _prepare(opened)
     with _uncollected(), contextlib.ExitStack() as stack:
         for listener in listeners:
@@ -273,7 +267,7 @@ def _functions(profiler: cProfile.Profile, calls: int) -> dict[str, CalledFuncti
 
 
 def _modules() -> dict[str, str]:
-    """File to module name. The two sides have their files in different folders, and the same module names."""
+    """Module names by file. The two sides have different files, and the same module names."""
     found: dict[str, str] = {}
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
@@ -295,12 +289,8 @@ def _native_name(said: str) -> str:
     return re.sub(r" at 0x[0-9a-f]+", "", said)
 
 
-class _TooManyError(Exception):
-    """More bytecodes than are counted."""
-
-
 def _bytecodes(opened: OpenCell) -> dict[str, dict[str, int]] | None:
-    """The bytecodes that a call executes: function to bytecode to count; None if there are too many."""
+    """How often a call executes each bytecode of each function; None if there are more than `MOST_BYTECODES`."""
     call = opened.call
     counts: defaultdict[CodeType, Counter[int]] = defaultdict(Counter)
     left = MOST_BYTECODES
@@ -349,7 +339,7 @@ def _torch_profiler() -> contextlib.AbstractContextManager[Any]:
 
 
 FREED = "[memory]"
-"""The name under which torch reports what is freed outside of operators."""
+"""The name under which torch reports memory that is freed outside of operators."""
 
 
 def _operators(events: Sequence[Any], calls: int) -> dict[str, Operator]:
@@ -362,7 +352,7 @@ def _operators(events: Sequence[Any], calls: int) -> dict[str, Operator]:
             sums.count + 1,
             sums.seconds + 1e-6 * (event.self_cpu_time_total + event.self_device_time_total),
             sums.bytes + max(0, _allocated(event)),
-            sums.elements + sum(math.prod(shape) for shape in event.input_shapes or () if shape and _is_shape(shape)),
+            sums.elements + sum(map(math.prod, filter(_is_shape, event.input_shapes or ()))),
         )
     return {
         name: Operator(*(value / calls for value in (one.count, one.seconds, one.bytes, one.elements)))
@@ -371,27 +361,23 @@ def _operators(events: Sequence[Any], calls: int) -> dict[str, Operator]:
 
 
 def _allocated(event: Any) -> int:
-    """Bytes that it allocates less those that it frees, without the operators that it calls."""
+    """The bytes that an operator allocates, less those that it frees, without the operators that it calls."""
     found: int = event.self_cpu_memory_usage + event.self_device_memory_usage
     return found
 
 
 def _at_once(events: Sequence[Any]) -> float:
-    """The most bytes that torch holds at once, beyond those that it held before."""
+    """The peak of the memory that torch holds, in bytes beyond what it held before."""
     held = itertools.accumulate(_allocated(event) for event in sorted(events, key=lambda one: one.time_range.start))
     return max(0, max(held, default=0))
 
 
 def _is_shape(shape: Any) -> bool:
-    return all(isinstance(size, int) for size in shape)
+    return bool(shape) and all(isinstance(size, int) for size in shape)
 
 
 class _PeakMemory(contextlib.AbstractContextManager["_PeakMemory"]):
-    """Listens to the memory that Python and numpy allocate.
-
-    Attributes:
-        peak: the most bytes that they hold at once, beyond those that they held before.
-    """
+    """Traces the memory that Python and numpy allocate. `peak` is its peak in bytes, beyond what they held before."""
 
     peak = 0.0
 
@@ -406,33 +392,30 @@ class _PeakMemory(contextlib.AbstractContextManager["_PeakMemory"]):
         tracemalloc.stop()
 
 
-# Under callgrind.
-
-
 INSTRUCTIONS = 5_000_000
-"""Instructions of one count, about: as many calls as fit."""
+"""A count has as many calls as fit into about this many instructions."""
 
 MOST_CALLS = 16
-"""Calls in one count, at most. In a count of fewer calls, what malloc does once in some calls is up to 0.8 % of a short
+"""The most calls in one count. With fewer calls, work that malloc does only in some calls is up to 0.8 % of a short
 call."""
 
 LONG = 50_000_000
-"""A call of at least this many instructions is counted once."""
+"""A call of more than this many instructions is counted once."""
 
 TIMES = 5
-"""Counts of a cell. The one with the median total is used."""
+"""The number of counts of a cell. The one with the median total is used."""
 
 
 class Callgrind:
     """Asks the callgrind that this process runs under to count.
 
-    Callgrind counts only on request, so torch is imported in 14 s of processor time instead of 59 s. A client request
+    Callgrind counts only on request, so importing torch takes 14 s of processor time instead of 59 s. A client request
     is a sequence of instructions that valgrind recognizes and that does nothing on a processor. Python has no function
-    for it, so the class holds it as machine code. The option `--toggle-collect` needs no request, but those 59 s; and
-    with functions of the C library it counted nothing here.
+    for it, so the class holds it as machine code. The option `--toggle-collect` needs no request, but takes the 59 s,
+    and with functions of the C library it counted nothing here.
 
     Args:
-        folder: of `--callgrind-out-file`.
+        folder: the folder of `--callgrind-out-file`.
     """
 
     # mov rax, rdi; mov rdx, rsi; rol rdi, 3; rol rdi, 13; rol rdi, 61; rol rdi, 51; xchg rbx, rbx; mov rax, rdx; ret
@@ -453,7 +436,7 @@ class Callgrind:
 
     def counted(self, opened: OpenCell) -> Dumps:
         if self._empty is None:
-            self._count(lambda: None, 0)  # the first count has some instructions of its own
+            self._count(lambda: None, 0)  # the first count includes some additional instructions
             self._empty = self._count(lambda: None, 0)
         call = opened.call
         _prepare(opened)
@@ -461,7 +444,7 @@ class Callgrind:
         instructions = total_of(alone)
         if instructions > LONG:
             return Dumps(1, (alone,), self._empty)
-        # A power of two: so both sides, which do not know of each other, take the same number.
+        # A power of two, so that both sides, which do not communicate, take the same number.
         most = int(min(MOST_CALLS, INSTRUCTIONS / instructions, opened.number or MOST_CALLS))
         number = 2 ** (max(1, most).bit_length() - 1)
         dumps, held = [], []
@@ -489,26 +472,21 @@ class Callgrind:
 def _padding() -> list[object]:
     """Some small objects of every size, to be held while a cell is counted.
 
-    Python's allocator takes memory in pages of objects of one size. If a loop creates and frees the last object of a
-    page in turn, each time costs a page: an empty loop had 3 % more instructions in one of two processes with the same
-    code. With other objects in between, that happens in one count of several, and does not move the median.
+    Python's allocator takes memory in pages of objects of one size. If a loop alternately creates and frees the last
+    object of a page, each iteration costs a page: an empty loop had 3 % more instructions in one of two processes with
+    the same code. With other objects in between, this affects a minority of the counts, and not the median.
     """
-    count = 11
-    return [[10**6 + number, *(bytes(size) for size in range(1, 480, 16))] for number in range(count)]
+    return [[10**6 + number, *(bytes(size) for size in range(1, 480, 16))] for number in range(11)]
 
 
 DUMPS = "callgrind.out"
-"""The file name in `--callgrind-out-file`; callgrind appends a number to it."""
+"""The file name in `--callgrind-out-file`. callgrind appends a number to it."""
 
 
 def total_of(dump: str) -> int:
     """The instructions in one of callgrind's files."""
-    with open(dump) as lines:  # noqa: PTH123 - quick: this runs under valgrind
+    with open(dump) as lines:  # noqa: PTH123 - fast, since this runs under valgrind
         for line in lines:
             if line.startswith("totals:"):
                 return int(line.split()[1])
     raise ValueError(f"{dump} has no total")
-
-
-if __name__ == "__main__":
-    main()

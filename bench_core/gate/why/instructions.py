@@ -1,5 +1,5 @@
-"""Instructions of a call, for both versions at once. They are exact whatever the load, and do not show waiting for
-memory.
+"""Counts the instructions of calls, for both versions at once. Counts do not depend on the machine's load, and do not
+show waits for memory.
 
 One process for each side counts all cells, since importing torch under valgrind takes 15 s, or a minute on a busy
 machine.
@@ -25,26 +25,19 @@ from bench_core.gate.workers.messages import Dumps, Inspection, NotInspected
 from bench_core.records.gate import SIDES
 
 LOG = "valgrind.log"
+"""The file of valgrind's own messages."""
 
 
 @dataclass(frozen=True)
 class Counted:
-    """What was counted.
-
-    Attributes:
-        counts: cell to base's and head's.
-        failed: cell to the reason.
-    """
+    """The counts of base and head, by cell; and the reasons for cells without counts."""
 
     counts: Mapping[str, tuple[InstructionCounts, InstructionCounts]]
     failed: Mapping[str, str]
 
 
 def count(subjects: Subjects, cells: Sequence[str], say: Callable[[str], None]) -> Counted:
-    """Count the instructions of these cells.
-
-    Args:
-        say: is told how it goes.
+    """Count the instructions of these cells. `say` takes a line on each step.
 
     Raises:
         BenchCoreError: if there is no valgrind, or it dies before any cell was counted.
@@ -76,30 +69,30 @@ def _is_lost(answer: Inspection) -> bool:
 
 
 def require_valgrind() -> str:
-    """Where valgrind is.
+    """The path of valgrind.
 
     Raises:
         BenchCoreError: if it is not installed, or does not run on such a machine.
     """
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         raise BenchCoreError(
-            f"instructions are counted on Linux and x86_64 only, and this is {platform.system()} on "
-            f"{platform.machine()}. Times need no such thing."
+            f"instructions can be counted only on Linux on x86_64, and this is {platform.system()} on "
+            f"{platform.machine()}. A gate without --instructions works here."
         )
     found = shutil.which("valgrind")
     if found is None:
         raise BenchCoreError(
-            "valgrind is not installed, and nothing else counts instructions. Install it, for instance with "
+            "valgrind is not installed, and instructions cannot be counted without it. Install it, for instance with "
             "`apt-get install valgrind`."
         )
     return found
 
 
 def command(valgrind: str) -> list[str]:
-    """The command that an inspector runs under; ``{folder}`` stands for a folder of its own."""
+    """The command that an inspector runs under. ``{folder}`` stands for the inspector's own folder."""
     return [
         "env",
-        # malloc keeps freed memory for the next request. What it does otherwise depends on what else lies in memory.
+        # malloc keeps freed memory for the next request. Otherwise, its work depends on the rest of the heap.
         "GLIBC_TUNABLES=glibc.malloc.tcache_count=2000",
         valgrind,
         "--tool=callgrind",
@@ -115,7 +108,7 @@ def command(valgrind: str) -> list[str]:
 
 
 def _illegal(log: Path, valgrind: str) -> str:
-    """The message if valgrind has met an instruction that it does not know; otherwise ""."""
+    """The message if valgrind has met an instruction that it does not know; else ""."""
     said = log.read_text(errors="replace") if log.exists() else ""
     if not re.search("unhandled instruction|Unrecognised instruction|SIGILL", said):
         return ""
@@ -140,11 +133,9 @@ def counts_of(found: Dumps) -> InstructionCounts:
 
 
 def functions(lines: Iterable[str]) -> Counter[str]:
-    """Function to the instructions that it executes itself, from a file that callgrind wrote.
-
-    The format: https://valgrind.org/docs/manual/cl-format.html. Names are compressed: ``(12) name`` once, and then
-    ``(12)``. A line with a position and a count belongs to the function; the one after ``calls=`` to what it calls.
-    """
+    """The instructions that each function executes itself, from a file that callgrind wrote. The format:
+    https://valgrind.org/docs/manual/cl-format.html. Names are compressed: ``(12) name`` once, and then ``(12)``. A line
+    with a position and a count belongs to the function, but a line after ``calls=`` to its callee."""
     found: Counter[str] = Counter()
     names: dict[tuple[str, str], str] = {}
     function = object_ = ""
@@ -172,7 +163,8 @@ _POSITION = frozenset("0123456789+-*")
 
 
 def _unnamed(name: str, object_: str) -> str:
-    """callgrind names an unknown function by its address, which differs between the sides; its library does not."""
+    """Replace the address by which callgrind names an unknown function: it differs between the sides, unlike the
+    library."""
     if not name.startswith("0x"):
         return name
     return f"unnamed in {Path(object_).name}" if object_ not in ("", "???") else "unnamed"

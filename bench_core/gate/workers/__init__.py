@@ -1,1 +1,1 @@
-"""Everything that runs in another process, and what crosses the border between processes."""
+"""The code that runs in other processes, and the messages between processes."""

@@ -1,6 +1,6 @@
-"""Starting, talking to and ending the gate's processes: probes, inspectors, a nursery for each lane, and a watchdog.
+"""Starts, talks to and ends the gate's processes: probes, inspectors, a nursery for each lane, and a watchdog.
 
-Each leads a process group of its own, so whatever it or its workers start can be ended with it.
+Each leads its own process group, so whatever it or its workers start can be ended with it.
 """
 
 from __future__ import annotations
@@ -23,26 +23,18 @@ import psutil
 
 import bench_core
 from bench_core.codec import MalformedError
-from bench_core.gate.workers.messages import (
-    Answer,
-    Dialogue,
-    NurseryAnswer,
-    NurseryTask,
-    PairDone,
-    PairTask,
-    Task,
-)
+from bench_core.gate.workers.messages import Answer, Dialogue, NurseryAnswer, NurseryTask, PairDone, PairTask, Task
 
 ONE_THREAD = dict.fromkeys(
     ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS"], "1"
 )
-"""Variables that give numerical libraries one thread: a worker has one core, and more threads take turns on it."""
+"""Variables that give numerical libraries one thread, since a worker has one core."""
 
 START_TIMEOUT = 180.0
-"""Seconds that a process may take until its first answer: importing torch takes 2 s, on a busy machine many more."""
+"""The most seconds until a process's first answer. Importing torch takes 2 s, and much longer on a busy machine."""
 
 GRACE = 30.0
-"""Seconds that a nursery may stay silent beyond the timeout of its workers. Then it counts as dead."""
+"""A nursery that stays silent for this many seconds longer than the timeout of its workers counts as dead."""
 
 
 class LostError(Exception):
@@ -53,7 +45,7 @@ def command(module: str, interpreter: str, folder: Path) -> list[str]:
     """The command that runs `main` of one of our modules and imports nothing from the current folder.
 
     Args:
-        interpreter: another interpreter, or "" for ours. Another one can import our package, and nothing beside it.
+        interpreter: another interpreter, or "" for ours. Of our environment, another one can import only our package.
         folder: a temporary folder of the gate.
     """
     package = Path(bench_core.__file__).parent
@@ -63,7 +55,7 @@ def command(module: str, interpreter: str, folder: Path) -> list[str]:
         root.mkdir(exist_ok=True)
         with suppress(FileExistsError):
             (root / package.name).symlink_to(package)
-    # Our package comes before an installed copy; but site-packages stays where it is, behind the standard library.
+    # Our package comes before an installed copy, but site-packages stays behind the standard library.
     path = f"{str(root)!r} in sys.path or sys.path.insert(0, {str(root)!r})"
     run = f"import sys; {path}; from {module} import main; main()"
     return [interpreter or sys.executable, "-P", "-c", run]
@@ -73,20 +65,16 @@ def variables(interpreter: str, hash_seed: int) -> dict[str, str]:
     """The environment of a process that imports a version.
 
     Args:
-        interpreter: as of `command`. Another one does not get our ``PYTHON*`` variables.
-        hash_seed: of its Python.
+        interpreter: see `command`. Another one does not get our ``PYTHON*`` variables.
+        hash_seed: the seed of Python's hashes.
     """
     ours = {name: value for name, value in os.environ.items() if not (interpreter and name.startswith("PYTHON"))}
     return {**ours, **ONE_THREAD, "PYTHONHASHSEED": str(hash_seed % 2**32)}
 
 
 class Watchdog:
-    """A process that waits for our end of a pipe to close, and then ends the gate's processes: a gate that is killed
-    cannot do so itself.
-
-    Attributes:
-        folder: a temporary folder for everything that the gate and its processes write. The watchdog removes it.
-    """
+    """A process that ends the gate's processes when our end of a pipe closes. A gate that is killed cannot do this.
+    `folder` is a temporary folder for everything that the gate and its processes write. The watchdog removes it."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="bench-core-gate-"))
@@ -96,7 +84,7 @@ class Watchdog:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", WATCH, str(self.folder)],
                 stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,  # our own may be a pipe whose reader waits for its end
+                stdout=subprocess.DEVNULL,  # ours may be a pipe whose reader waits for the end
                 stderr=subprocess.DEVNULL,
                 text=True,
                 start_new_session=True,
@@ -140,11 +128,11 @@ class Child(Generic[Task, Answer]):
     """A running process of ours that imports a version: a probe, a nursery or an inspector.
 
     Args:
-        dialogue: which of them, and what it is told and answers.
-        hash_seed: of its Python and of all its workers'.
-        watchdog: ends it if the gate is killed. Its temporary files go into the watchdog's folder and vanish with it:
-            a worker that is killed removes none.
-        prefix: words that go before its command: what it runs under.
+        dialogue: the kind of process, with its messages.
+        hash_seed: the seed of Python's hashes, also in all of its workers.
+        watchdog: ends it if the gate is killed. Temporary files go into the watchdog's folder and vanish with it, since
+            a worker that is killed does not remove its own.
+        prefix: the command that it runs under.
         python: its interpreter; "" for ours.
     """
 
@@ -181,10 +169,10 @@ class Child(Generic[Task, Answer]):
             reader.start()
 
     def tell(self, task: Task) -> None:
-        """Write it a line.
+        """Send a message.
 
         Raises:
-            LostError: if it has died.
+            LostError: if the process has died.
         """
         assert self._process.stdin is not None
         try:
@@ -194,10 +182,10 @@ class Child(Generic[Task, Answer]):
             raise self._lost("has ended") from error
 
     def answer(self, timeout: float = START_TIMEOUT) -> Answer:
-        """The next message that it writes.
+        """The next message of the process.
 
         Raises:
-            LostError: if none comes within `timeout` seconds, or what comes is no message.
+            LostError: if none comes within `timeout` seconds, or if a line is no message.
         """
         try:
             line = self._lines.get(timeout=timeout)
@@ -212,7 +200,7 @@ class Child(Generic[Task, Answer]):
             raise LostError(f"({self._dialogue.process}) wrote a line that is no message: {error}") from None
 
     def kill(self) -> None:
-        """End it and every process that it or its workers have started. Any thread may call this."""
+        """End the process and all that it or its workers have started. Any thread may call this."""
         with self._lock:
             if self._process.returncode is not None:
                 return
@@ -230,7 +218,7 @@ class Child(Generic[Task, Answer]):
             self._process.wait()
 
     def close(self) -> None:
-        """`kill` it, and release its pipes."""
+        """`kill` the process, and release its pipes."""
         self.kill()
         self._watchdog.tell(f"ended {self._process.pid}")
         for reader in self._readers:  # each closes its pipe, unless a process that was not found holds the other end
@@ -260,7 +248,7 @@ Nursery = Child[NurseryTask | PairTask, NurseryAnswer]
 
 
 def run_pair(nursery: Nursery, task: PairTask) -> Iterator[NurseryAnswer]:
-    """What a nursery answers to this task, as it comes; the last answer is `PairDone`.
+    """The answers of a nursery to this task, as they come. The last one is `PairDone`.
 
     Raises:
         LostError: if the nursery itself has died.

@@ -1,4 +1,4 @@
-"""Every line that crosses a process border in a gate: one dataclass for each kind, told apart by its type.
+"""All messages between the processes of a gate, one dataclass for each kind.
 
     gate ── ProbeTask ──────────────> probe      Probed, ProbeFailed ─────────────────> gate
     gate ── NurseryTask, PairTask ──> nursery    Ready, Alive, Lost, PairDone,
@@ -7,10 +7,10 @@
     worker ── TurnDone, TurnFailed ─> the other worker of its pair
     gate ── InspectorTask ──────────> inspector  Profile, Dumps, NotInspected ────────> gate
 
-The empty token that two workers hand each other between samples is no message: nothing is read or written then.
+The token that two workers hand each other between samples is empty, so that no message is read or written then.
 """
 
-# No `from __future__ import annotations`: a worker drops our modules, so types could not be resolved from their names.
+# No `from __future__ import annotations`: a worker drops our modules, so it could not resolve types from their names.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,13 +27,13 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Source:
-    """What a process loads to have one version.
+    """How a process imports one version.
 
     Attributes:
-        paths: the version's folders, put in front of the import path in this order.
+        paths: the version's folders, which come first in the import path, in this order.
         packages: top-level names that must come from these folders.
-        caches: the folder that keeps what `setup_cache` returned.
-        python: the interpreter to run under; "" for ours.
+        caches: the folder for the values of `setup_cache`.
+        python: the interpreter; "" for ours.
     """
 
     paths: tuple[str, ...]
@@ -44,14 +44,14 @@ class Source:
 
 @dataclass(frozen=True)
 class SamplingPlan:
-    """How one cell is sampled. Both sides use the same plan. The first pair determines it; later pairs of a noisy cell
-    may have more alternations and blocks (`bench_core.gate.measure.schedule.MORE_SAMPLES`).
+    """How one cell is sampled, on both sides. The first pair determines it. Later pairs of a noisy cell may have more
+    alternations and blocks (`bench_core.gate.measure.schedule.MORE_SAMPLES`).
 
     Attributes:
         number: calls in a sample.
         alternations: samples of each side in a pair.
         blocks: setups of each side in a pair.
-        warm: an untimed call comes before each sample.
+        warm: whether an untimed call comes before each sample.
     """
 
     number: int
@@ -60,15 +60,12 @@ class SamplingPlan:
     warm: bool
 
 
-# Gate and probe.
-
-
 @dataclass(frozen=True)
 class ProbeTask:
     """Import a suite (a folder) with one version, and list its cells.
 
     Attributes:
-        pattern, quick: select the cells, as of `bench_core.timing.cells.SuiteDirectory.select`.
+        pattern, quick: select the cells, see `bench_core.timing.cells.SuiteDirectory.select`.
         flavoured: modules to import for their flavour, even if the suite imports them only when a cell is set up.
     """
 
@@ -81,7 +78,7 @@ class ProbeTask:
 
 @dataclass(frozen=True)
 class ProbedCell:
-    """A cell that one version has, as of `bench_core.timing.cells.Cell`; `device` is ``cpu`` if it has none."""
+    """A cell of one version, see `bench_core.timing.cells.Cell`. `device` is ``cpu`` if it has no such parameter."""
 
     name: str
     benchmark: str
@@ -96,7 +93,7 @@ class Probed:
     """What a probe found.
 
     Attributes:
-        cells: the selected ones.
+        cells: the selected cells.
         none: why no cell is selected, or "".
         broken: modules that do not import, with the reason.
         declared: what asv stores about each benchmark.
@@ -121,17 +118,14 @@ class ProbeFailed:
     cause: str
 
 
-# Gate and nursery.
-
-
 @dataclass(frozen=True)
 class NurseryTask:
-    """What a nursery and all its workers need to know once.
+    """The first message to a nursery, for it and all its workers.
 
     Attributes:
         preload: modules to import before workers are forked.
         core: the core to stay on; None for any.
-        memory: bytes that a worker may allocate beyond what importing has taken; None for no limit.
+        memory: bytes that a worker may allocate beyond what its imports have taken; None for no limit.
     """
 
     sources: Mapping[VersionName, Source]
@@ -147,7 +141,7 @@ class CellTask:
     """A cell to be sampled in a pair.
 
     Attributes:
-        plan: None in its first pair, which determines it.
+        plan: how to sample it; None in the cell's first pair, which determines the plan.
         plant: the slowdown to add on head, as a share of the time; 0 except in a self-test.
     """
 
@@ -158,13 +152,13 @@ class CellTask:
 
 @dataclass(frozen=True)
 class PairTask:
-    """What one pair of workers does.
+    """The work of one pair of workers.
 
     Attributes:
         pair: its number. Every random order is drawn from it and from `seed`.
         first: the side that is started first.
         versions: the version that each side loads.
-        timeout: a worker hangs after this many seconds without a turn or a report.
+        timeout: treat a worker as hung after this many seconds without a turn or a report.
     """
 
     pair: int
@@ -187,7 +181,7 @@ class Alive:
 
 @dataclass(frozen=True)
 class Lost:
-    """A worker has died, or hangs; `role` is None if it cannot be told which one."""
+    """A worker has died, or hangs. `role` is None if it is unknown which one."""
 
     role: Side | None
     cause: str
@@ -196,13 +190,10 @@ class Lost:
 
 @dataclass(frozen=True)
 class PairDone:
-    """The pair has ended. Nurseries of later pairs had better import what its workers have `imported` on the way."""
+    """The pair has ended. Its workers have `imported` modules that nurseries of later pairs should import first."""
 
     pair: int
     imported: tuple[str, ...]
-
-
-# Worker and nursery. The nursery passes all but the last on to the gate.
 
 
 @dataclass(frozen=True)
@@ -215,11 +206,11 @@ class CellBegun:
 
 @dataclass(frozen=True)
 class FirstLook:
-    """What the first pair of a cell finds out on one side.
+    """What one side finds out in the first pair of a cell.
 
     Attributes:
-        seen: what must be the same on both sides, in words.
-        number: calls in a sample, as this side would choose.
+        seen: descriptions that must be the same on both sides.
+        number: the number of calls in a sample that this side would choose.
         call: seconds of a call.
         setup: seconds of a setup.
     """
@@ -232,7 +223,7 @@ class FirstLook:
 
 @dataclass(frozen=True)
 class Settled:
-    """What follows from the first look of both sides: the plan, and what this side has seen."""
+    """The plan that follows from the first look of both sides, and what this side has seen."""
 
     plan: SamplingPlan
     seen: Mapping[str, str]
@@ -240,13 +231,13 @@ class Settled:
 
 @dataclass(frozen=True)
 class Log:
-    """The times that one side took of one cell in one pair.
+    """The samples of one cell on one side of a pair.
 
     Attributes:
         spans: the samples, in seconds of the cell's own timer.
-        order: the side that had the first sample of each alternation.
+        order: the side that took the first sample of each alternation.
         by_timer: the duration of each block, in seconds of the cell's own timer.
-        by_host: the same in seconds of our clock.
+        by_host: the duration of each block, in seconds of our clock.
     """
 
     spans: list[float] = field(default_factory=list)
@@ -257,7 +248,7 @@ class Log:
 
 @dataclass(frozen=True)
 class CellTimed:
-    """A timed cell has been sampled; `settled` is None if the plan was known before."""
+    """A timed cell has been sampled. `settled` is None if the plan was known before."""
 
     role: Side
     cell: str
@@ -267,7 +258,7 @@ class CellTimed:
 
 @dataclass(frozen=True)
 class CellRead:
-    """The value of a memory or tracked cell; if the benchmark returned None, it is NaN, and `nothing` is true."""
+    """The value of a memory or tracked cell. If the benchmark returned None, `value` is NaN and `nothing` is true."""
 
     role: Side
     cell: str
@@ -278,7 +269,7 @@ class CellRead:
 
 @dataclass(frozen=True)
 class CellFailed:
-    """A cell failed on this side, or skipped itself; as of `bench_core.gate.workers.worker.CellError`."""
+    """A cell failed on this side, or skipped itself; see `bench_core.gate.workers.worker.CellError`."""
 
     role: Side
     cell: str
@@ -305,7 +296,7 @@ class WorkerRefused:
 
 @dataclass(frozen=True)
 class WorkerBroken:
-    """A worker cannot go on, for a reason that no single cell is known to cause."""
+    """A worker cannot go on, and no cell is known to be the cause."""
 
     role: Side
     cause: str
@@ -313,7 +304,7 @@ class WorkerBroken:
 
 @dataclass(frozen=True)
 class WorkerDone:
-    """A worker has gone through its cells, and has `imported` these modules on the way."""
+    """A worker has finished all cells. They have `imported` these modules."""
 
     role: Side
     imported: tuple[str, ...]
@@ -321,11 +312,12 @@ class WorkerDone:
 
 @dataclass(frozen=True)
 class SpawnedTask:
-    """What a spawned worker is told; a forked one inherits it.
+    """The task of a spawned worker. A forked one inherits it.
 
     Attributes:
-        peer, out, counts: numbers of open files: the connection to the other worker, the one for reports, and the
-            counts of `bench_core.gate.workers.worker.Turns`.
+        peer: the file descriptor of the connection to the other worker.
+        out: the file descriptor for reports.
+        counts: the file descriptor of the counts of `bench_core.gate.workers.worker.Turns`.
     """
 
     role: Side
@@ -336,22 +328,16 @@ class SpawnedTask:
     counts: int
 
 
-# Worker and worker.
-
-
 @dataclass(frozen=True)
 class TurnDone:
-    """One side has done its step; `look` is what it found out, if that was the step."""
+    """One side has done its step. `look` is its result, if the step was the first look."""
 
     look: FirstLook | None
 
 
 @dataclass(frozen=True)
 class TurnFailed:
-    """One side's step failed; it reports the cause itself."""
-
-
-# Gate and inspector.
+    """One side's step failed. That side reports the cause itself."""
 
 
 Mode = Literal["profile", "count"]
@@ -359,7 +345,7 @@ Mode = Literal["profile", "count"]
 
 @dataclass(frozen=True)
 class InspectorTask:
-    """Look at the calls of some cells with one version; callgrind writes to `folder`."""
+    """Inspect the calls of some cells with one version. callgrind writes to `folder`."""
 
     source: Source
     suite: str
@@ -374,9 +360,9 @@ class CalledFunction:
 
     Attributes:
         count: how often it runs.
-        own: seconds in it, without those in what it calls.
-        total: with them.
-        python: it is written in Python.
+        own: seconds in the function, without its callees.
+        total: seconds in the function and its callees.
+        python: whether it is written in Python.
     """
 
     count: float = 0.0
@@ -391,9 +377,9 @@ class Operator:
 
     Attributes:
         count: how often it runs.
-        seconds: in it, without those in what it calls.
-        bytes: that it allocates.
-        elements: of the tensors that it is given.
+        seconds: seconds in the operator, without its callees.
+        bytes: bytes that it allocates.
+        elements: elements of its input tensors.
     """
 
     count: float = 0.0
@@ -404,16 +390,16 @@ class Operator:
 
 @dataclass(frozen=True)
 class Profile:
-    """What was seen of one cell on one side, without valgrind.
+    """The profile of one cell on one side.
 
     Attributes:
-        kind: the cell's, as of `bench_core.timing.cells.Cell`.
-        calls: function to how it runs.
-        bytecodes: Python function to its bytecodes by name; None if there are too many to count, and for a cell that
-            is not timed.
-        operators: name to how it runs.
-        tensors: bytes that torch allocates, at most at once.
-        peak: bytes that Python and numpy allocate, at most at once.
+        kind: see `bench_core.timing.cells.Cell`.
+        calls: the functions, by name.
+        bytecodes: how often each bytecode of each Python function is executed; None if there are too many to count,
+            and for a cell that is not timed.
+        operators: the operators of torch, by name.
+        tensors: the peak of torch's memory, in bytes.
+        peak: the peak of Python's and numpy's memory, in bytes.
     """
 
     kind: str
@@ -425,7 +411,7 @@ class Profile:
 
     @property
     def timed(self) -> bool:
-        """Its value is a time. Otherwise it is a size or a tracked value, of which seconds say nothing."""
+        """Whether the cell's value is a time."""
         return self.kind == "time"
 
     @property
@@ -435,7 +421,7 @@ class Profile:
 
 @dataclass(frozen=True)
 class Dumps:
-    """The files of callgrind: of some counts of `number` calls each, and of an `empty` count of no call."""
+    """callgrind's files: one for each count of `number` calls, and one for an `empty` count without a call."""
 
     number: int
     dumps: tuple[str, ...]
@@ -444,28 +430,28 @@ class Dumps:
 
 @dataclass(frozen=True)
 class NotInspected:
-    """A cell could not be looked at; if the inspector has died, it is `lost`."""
+    """A cell could not be inspected. If the inspector has died, it is `lost`."""
 
     cause: str
     lost: bool = False
 
 
 PassedOn = CellBegun | CellTimed | CellRead | CellFailed | CellLeft | WorkerRefused | WorkerBroken
-"""What a worker writes to its nursery and the nursery passes on to the gate."""
+"""Reports of a worker that the nursery passes on to the gate."""
 
 WorkerReport = PassedOn | WorkerDone
-"""What a worker writes to its nursery."""
+"""All reports of a worker to its nursery."""
 
 NurseryAnswer = Ready | Alive | Lost | PairDone | PassedOn
-"""What a nursery writes to the gate."""
+"""All messages of a nursery to the gate."""
 
 Inspection = Profile | Dumps | NotInspected
-"""What an inspector writes about one cell."""
+"""All answers of an inspector about one cell."""
 
 
 @dataclass(frozen=True)
 class Dialogue(Generic[Task, Answer]):
-    """What the gate (`tasks`) and one kind of process (`answers`) write to each other, and the module that it runs."""
+    """The messages between the gate (`tasks`) and one kind of process (`answers`), and the module that it runs."""
 
     process: str
     module: str
@@ -491,7 +477,7 @@ def read(messages: Tagged[T], line: str | bytes, process: str) -> T:
     """The message in a line that this process was sent.
 
     Raises:
-        SystemExit: if there is none, with one sentence.
+        SystemExit: if the line is no message.
     """
     try:
         return messages.read(line)

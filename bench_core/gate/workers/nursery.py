@@ -1,8 +1,8 @@
 """A nursery: the parent process of pairs of workers.
 
-It imports once what is heavy and the same for both versions (torch). So a pair costs milliseconds instead of two
+It imports once what is heavy and the same for both versions, such as torch. So a pair costs milliseconds instead of two
 imports, and both of its workers have the same memory layout and hash seed. A nursery never imports either version. It
-reads tasks from standard input, and writes answers to standard output; `messages` says which.
+reads tasks from standard input, and writes answers to standard output (see `messages`).
 
 If a cell runs on an accelerator, or the versions need two interpreters, workers are spawned instead of forked, and each
 imports everything anew.
@@ -54,15 +54,15 @@ from bench_core.gate.workers.role import COUNTS_SIZE, PEER_LOST, PIPES_LOST, cou
 from bench_core.records.gate import SIDES, Side, other_side
 
 LONGEST = 1 << 24
-"""Bytes of a report, at most."""
+"""The most bytes of a report."""
 
 LOOK_EVERY = 0.1
-"""Check that the workers are alive after this many seconds without a report. A check takes 20 us of their core."""
+"""Check after this many seconds without a report that the workers are alive. A check takes 20 us of their core."""
 
 
 def main() -> None:
     """Serve until standard input ends. The first line is a `NurseryTask`, every other one a `PairTask`."""
-    # What benchmarks print must not mix with the answers: from here on it goes to standard error.
+    # Standard output becomes standard error, so that the output of benchmarks does not mix with the answers.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
 
@@ -84,17 +84,17 @@ def main() -> None:
 
 
 def _import(task: NurseryTask, names: Iterable[str]) -> None:
-    """Import what both versions import, for workers to inherit."""
+    """Import modules that belong to neither version, so that workers inherit them."""
     if task.start != "fork":
         return
     packages = _compared(task)
     REPORTS.prepare()
     TURNS.prepare()
-    worker.forget(packages - {"bench_core"})  # what imports them now would get the copy that is installed here
+    worker.forget(packages - {"bench_core"})  # otherwise imports would find the copy that is installed here
     guard = _Guard(packages)
     sys.meta_path.insert(0, guard)
     for name in names:
-        # Not everything imports here: some modules are created at run time. Workers report what they lack.
+        # Some modules are created at run time, and cannot be imported here. Workers import and report those.
         with suppress(Exception):
             importlib.import_module(name)
     sys.meta_path.remove(guard)
@@ -107,8 +107,8 @@ def _compared(task: NurseryTask) -> set[str]:
 
 
 class _Guard(MetaPathFinder):
-    """Keeps what is compared out of the nursery. A third package that imports it would be bound to the copy that is
-    installed here, for both sides. The workers import such a package instead."""
+    """Keeps the compared packages out of the nursery. Another package that imports one would be bound to the copy that
+    is installed here, on both sides. So the workers import such a package instead."""
 
     def __init__(self, packages: Collection[str]) -> None:
         self._packages = packages
@@ -126,7 +126,7 @@ def _adopt_orphans() -> None:
 
 
 def _end_orphans() -> None:
-    """End the processes that workers have left behind: they would take time from later pairs."""
+    """End the processes that workers have left behind, since they would take time from later pairs."""
     with suppress(ChildProcessError):
         while True:
             ended, _ = os.waitpid(-1, os.WNOHANG)
@@ -138,11 +138,8 @@ def _end_orphans() -> None:
 
 
 def serve(task: NurseryTask, pair: PairTask, pass_on: Callable[[str], None]) -> None:
-    """Start the workers of one pair, pass on what they report, and leave no process behind.
-
-    Args:
-        pass_on: takes lines for the gate.
-    """
+    """Start the workers of one pair, pass their reports on, and leave no process behind. `pass_on` sends a line to the
+    gate."""
     ends = dict(zip(SIDES, connection.Pipe(), strict=True))
     order: tuple[Side, Side] = (pair.first, other_side(pair.first))
     workers: dict[Side, _Forked | _Spawned] = {}
@@ -178,9 +175,9 @@ class _Forked:
     """A worker that inherits what this process has imported.
 
     Args:
-        others: ends of pipes to close. The worker inherits every open one, and would never see the end of a pipe that
-            it holds open itself.
-        arguments: of `role.perform`.
+        others: ends of pipes that the worker inherits and must close: it would never see the end of a pipe that it
+            holds open itself.
+        arguments: the arguments of `role.perform`.
     """
 
     def __init__(self, others: Sequence[connection.Connection], *arguments: Any) -> None:
@@ -204,18 +201,15 @@ class _Forked:
 
 
 class _Spawned:
-    """A worker that shares nothing with this process but the core: it may even have another interpreter.
-
-    multiprocessing is not used: it has one interpreter for all processes, and starts another one that tracks what is
-    shared.
-    """
+    """A worker that shares only the core with this process. It may have another interpreter. multiprocessing is not
+    used, since it has one interpreter for all processes, and starts another process that tracks shared resources."""
 
     def __init__(self, task: SpawnedTask) -> None:
         pair = task.pair
         python = task.nursery.sources[pair.versions[task.role]].python
-        # Both sides of a pair have the same hash seed, and each pair has its own: it counts as a parent of its own.
+        # Both sides of a pair have the same hash seed. Each pair has another, since it counts as its own parent.
         hash_seed = random.Random(f"{pair.seed} hash {pair.pair}").getrandbits(32)
-        with tempfile.TemporaryFile("w+") as told:  # not a pipe: a task is larger than a pipe holds
+        with tempfile.TemporaryFile("w+") as told:  # not a pipe, since a task may be larger than a pipe holds
             told.write(SPAWNED.line(task))
             told.seek(0)
             self._process = subprocess.Popen(
@@ -236,12 +230,8 @@ class _Spawned:
 
 
 class _Watch:
-    """Passes reports on until both workers are done, or one of them cannot go on.
-
-    Args:
-        turns: the counts of `worker.Turns`.
-        pass_on: takes lines for the gate.
-    """
+    """Passes reports on (by `pass_on`) until both workers are done, or one of them cannot go on. `turns` are the counts
+    of `worker.Turns`."""
 
     def __init__(
         self,
@@ -263,11 +253,8 @@ class _Watch:
         self._imported: dict[str, None] = {}
 
     def imported(self) -> tuple[str, ...]:
-        """Watch to the end.
-
-        Returns:
-            Modules that the workers have imported on the way and that belong to neither version.
-        """
+        """Watch until the end of the pair. Returns the modules that the cells have imported and that belong to neither
+        version."""
         seen, since, spoke = list(self._turns), clock.host(), clock.host()
         while self._waiting:
             ready = connection.wait(list(self._waiting.values()), timeout=LOOK_EVERY)
@@ -311,7 +298,7 @@ class _Watch:
                 self._imported.update((name, None) for name in imported if name.partition(".")[0] not in self._own)
                 del self._waiting[role]
             case WorkerBroken() | WorkerRefused():
-                # Passed on at the end: what the other side reports of earlier cells comes first.
+                # Passed on at the end, after the other side's reports on earlier cells.
                 self._last_words.append(report)
                 self._gone.append(role)
                 del self._waiting[role]
@@ -320,8 +307,8 @@ class _Watch:
 
     def _look_for_dead(self) -> None:
         for role, end in list(self._waiting.items()):
-            # The report pipe of a dead worker does not end while a process that it has started holds it open. And when
-            # one side has gone and the other waits for it, nothing more comes from either.
+            # The report pipe of a dead worker stays open while a process that it has started holds it. If one side has
+            # gone and the other waits for it, neither will report any more.
             dead = self._workers[role].status is not None
             if (dead or (self._gone and self._waits(role))) and not end.poll():
                 del self._waiting[role]
@@ -333,16 +320,16 @@ class _Watch:
 
 
 def _who_was_lost(codes: Mapping[Side, int | None]) -> Lost:
-    """Of the workers that have gone without a word, the one that did not only follow its peer, and how it ended."""
+    """Of the workers that ended without a report, the one that ended first, and how."""
     culprits = [role for role, code in codes.items() if code != PEER_LOST]
     first = (culprits or list(codes))[0]
     return Lost(first if len(culprits) == 1 else None, _death(codes[first]), hangs=False)
 
 
 def _exit_status(process: _Forked | _Spawned) -> int | None:
-    """The status of a worker that has closed its pipes; None if it still runs after half a second. `join` with a
-    timeout could wait forever, since it waits for a pipe, too."""
-    until = clock.host() + 0.5  # not a number of waits, each of which takes longer on a busy machine
+    """The status of a worker that has closed its pipes; None if it still runs after half a second. `join` is not used,
+    since it also waits for a pipe, and could wait forever."""
+    until = clock.host() + 0.5  # not a number of waits, which take longer on a busy machine
     while process.status is None and clock.host() < until:
         connection.wait([], timeout=0.01)
     return process.status
@@ -356,7 +343,3 @@ def _death(code: int | None) -> str:
     if code < 0:
         return f"killed by {signal.Signals(-code).name}"
     return f"ended with exit status {code} before it was done"
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""How a cell is sampled: the first pair finds it out, and `sampler` takes a sample accordingly."""
+"""How a cell is sampled. The first pair makes the plan, and `sampler` takes samples by it."""
 
 from __future__ import annotations
 
@@ -16,34 +16,35 @@ from bench_core.timing.cells import OpenCell
 from bench_core.timing.sampling import choose_number, time_sample
 
 SPAN = 0.0003
-"""Seconds of a sample, about. The machine's speed drifts within milliseconds, and only drift that both sides see
-cancels, so many short samples beat few long ones (docs/statistics.md)."""
+"""The approximate length of a sample in seconds. The machine's speed drifts within milliseconds, and only drift that
+both sides see cancels, so many short samples are better than few long ones (docs/statistics.md)."""
 
 ALTERNATIONS = 32
-"""Samples of each side in a pair, at most."""
+"""The most samples of each side in a pair."""
 
 FEWEST_ALTERNATIONS = 8
-"""Samples of each side in a pair, at least."""
+"""The fewest samples of each side in a pair."""
 
 PAIR_SPAN = 0.1
-"""Seconds that the samples of one cell may take in a pair, both sides together. Slow cells get fewer samples."""
+"""The samples of one cell in a pair take at most this many seconds, both sides together. Slow cells get fewer samples,
+but at least `FEWEST_ALTERNATIONS`."""
 
 BLOCKS = 4
-"""Setups of a cell in a pair, at most; each gets an equal part of the alternations. The place of a cell's objects in
-memory moves its time by some per cent, most where the time is bound by memory."""
+"""The most setups of a cell in a pair. Each gets an equal part of the alternations. The addresses of a cell's objects
+change its time by some percent, most if the time is bound by memory."""
 
 LONG_CALL = 2e-3
-"""A call that takes at least this many seconds is sampled without an untimed call before it. Refilling the caches takes
-less than 2 % of it, the same on both sides, and twice as many samples are worth more. A sample of once-only calls takes
-at most this long, setups included."""
+"""A call of at least this many seconds is sampled without an untimed call before it: refilling the caches takes less
+than 2 % of its time, the same on both sides, and twice as many samples are worth more. A sample of once-only calls
+takes at most this long, setups included."""
 
 SHORT_CALL = 1e-4
-"""Seconds of once-only calls that a sample holds, each call on a fresh object, unless the setups take too long
+"""A sample of once-only calls, each on a fresh object, lasts about this many seconds, unless the setups take too long
 (`LONG_CALL`). Reading the clock once takes 5 % of a call of 1 us."""
 
 
 def prepare(opened: OpenCell, seed: int) -> FirstLook:
-    """Check the cell, and find out what the plan needs and what must be the same on both sides."""
+    """Check the cell, and find out the numbers for the plan and the facts that must be the same on both sides."""
     same_random_numbers(seed)
     outcome: Any = None
     if opened.check is not None:
@@ -55,7 +56,7 @@ def prepare(opened: OpenCell, seed: int) -> FirstLook:
     seen = {"check": described(outcome), "returns": described(value), **_state()}
     del value, outcome
     gc.collect()
-    gc.freeze()  # a first call may import a thousand modules, which the parent of later pairs has already
+    gc.freeze()  # a first call may import a thousand modules; later parents import them first
     start = clock.host()
     opened.fresh()
     setup = clock.host() - start
@@ -75,21 +76,17 @@ def prepare(opened: OpenCell, seed: int) -> FirstLook:
 
 
 def once_only(call: float, setup: float) -> int:
-    """How many calls, each with a setup of its own, are a sample.
-
-    Args:
-        call, setup: seconds of one.
-    """
+    """The number of calls in a sample, if each call needs a setup. `call` and `setup` are seconds."""
     return max(1, min(math.ceil(SHORT_CALL / max(call, 1e-7)), int(LONG_CALL / (call + setup))))
 
 
 def agreed(mine: FirstLook, theirs: FirstLook) -> SamplingPlan:
-    """The plan that follows from the first look of both sides; the same whichever is mine."""
+    """The plan that follows from the first looks of both sides, the same on both."""
     number = max(mine.number, theirs.number)
     call = max(mine.call, theirs.call)
     setup = max(mine.setup, theirs.setup)
     alternation = 2 * (number + (call < LONG_CALL)) * call
-    # The samples take at least as long as one setup on each side: it would be a waste to set up for less.
+    # The samples take at least as long as one setup on each side, so that setups do not dominate.
     alternations = int(max(PAIR_SPAN, 2 * setup) / alternation) if alternation > 0 else ALTERNATIONS
     alternations = 2 * (max(FEWEST_ALTERNATIONS, min(ALTERNATIONS, alternations)) // 2)
     setups = 0.5 * alternations * alternation / max(2 * setup, 1e-6)
@@ -111,7 +108,7 @@ def _state() -> dict[str, str]:
 
 
 def described(value: Any, depth: int = 3) -> str:
-    """The type, shape and dtype of a value. Its numbers are left out: they may be drawn anew each time."""
+    """The type, shape and dtype of a value, without its numbers, which may be drawn anew each time."""
     kind = type(value).__name__
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
     if shape is not None and dtype is not None:
@@ -128,7 +125,7 @@ def sampler(opened: OpenCell, number: int, *, warm: bool, plant: float) -> Calla
     """A function that takes one sample and returns its seconds by the cell's own timer.
 
     Args:
-        warm: an untimed call comes before each sample.
+        warm: whether an untimed call comes before each sample.
         plant: the slowdown to add, as a share of the time; 0 for none.
     """
     if opened.cell.kind == "timeraw":
@@ -147,7 +144,7 @@ def sampler(opened: OpenCell, number: int, *, warm: bool, plant: float) -> Calla
         return span
 
     def many() -> float:
-        # Untimed: the other side's samples have filled the caches with their own data.
+        # Untimed, since the other side's samples have filled the caches with their data.
         opened.fresh() if opened.number else call()
         return span_of(call, number, timer)
 
@@ -160,8 +157,8 @@ def sampler(opened: OpenCell, number: int, *, warm: bool, plant: float) -> Calla
 
 
 def _slower(opened: OpenCell, number: int, plant: float) -> Callable[[Callable[[], object], int, clock.Clock], float]:
-    """`time_sample` with a wait inside the timed span. The wait is this share of the time of `number` calls, which is
-    measured here."""
+    """`time_sample` with a wait inside the timed span. The wait is the share `plant` of the time of `number` calls,
+    which is measured here."""
 
     def usual() -> float:
         if opened.number == 1:
@@ -182,8 +179,8 @@ def _slower(opened: OpenCell, number: int, plant: float) -> Callable[[Callable[[
 
 
 def same_random_numbers(seed: int) -> None:
-    """Seed all generators. Both sides of a pair draw the same numbers, and other pairs draw others, unless the setup of
-    the suite sets a seed of its own."""
+    """Seed all generators, so that both sides of a pair draw the same numbers, and other pairs draw others. The suite's
+    setup may set another seed."""
     random.seed(seed)
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
     if numpy is not None:

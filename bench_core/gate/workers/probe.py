@@ -37,12 +37,12 @@ def probe(task: ProbeTask) -> Probed | ProbeFailed:
     none = ""
     try:
         cells = suite.select(task.pattern, quick=task.quick)
-    except BenchCoreError as error:  # the other side may have what is asked for
+    except BenchCoreError as error:  # the other side may have these cells
         none = str(error)
     own = {"bench_core", "__main__", suite.path.name, *source.packages}
     seen = list(sys.modules)
     for name in task.flavoured:
-        with contextlib.suppress(Exception):  # the cells that need it fail, and say so
+        with contextlib.suppress(Exception):  # cells that need it will fail and report it
             importlib.import_module(name)
     return Probed(
         cells=tuple(
@@ -66,12 +66,12 @@ def probe(task: ProbeTask) -> Probed | ProbeFailed:
 
 
 TOOLKIT = "torch's toolkit"
-"""The flavour that matters only to cells on an accelerator: each release of torch brings its own toolkit."""
+"""The flavour that matters only for cells on an accelerator: each release of torch brings its own toolkit."""
 
 
 def flavour() -> dict[str, str]:
-    """What the times of a cell depend on besides its code: the builds of Python, numpy and torch. Two sides are a fair
-    pair only if they have the same flavour. What is not known is left out."""
+    """The builds of Python, numpy and torch, on which times depend besides the code. Two sides are a fair pair only if
+    they have the same flavour. Unknown parts are left out."""
     found = {"Python": f"{platform.python_implementation()} {platform.python_version()}"}
     torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
     if numpy is not None:
@@ -90,7 +90,7 @@ def flavour() -> dict[str, str]:
 
 
 BLAS = {
-    "open": "OpenBLAS",  # numpy's wheels say openblas64 or scipy-openblas, by their age, and torch says open
+    "open": "OpenBLAS",  # "openblas64" or "scipy-openblas" in numpy's wheels, "open" in torch
     "mkl": "MKL",
     "accelerate": "Accelerate",
     "veclib": "Accelerate",
@@ -98,10 +98,10 @@ BLAS = {
     "netlib": "reference",
     "reference": "reference",
 }
-"""A part of the name that a build gives its BLAS, and the family that it stands for."""
+"""The family of a BLAS, by a part of the name in a build."""
 
 ANY_BLAS = ("blas", "cblas", "flexiblas", "auto", "generic")
-"""Names that do not tell the BLAS: it is chosen when the process starts."""
+"""Names for a BLAS that is chosen only when the process starts."""
 
 
 def _blas(name: str) -> str:
@@ -120,10 +120,6 @@ def _built_for(version: Any) -> tuple[str, str]:
 
 
 def _setting(shown: str, name: str) -> str:
-    """One of the settings in what ``torch.__config__.show()`` prints: ``…, BLAS_INFO=mkl, …``; "" without it."""
+    """A setting in the text of ``torch.__config__.show()``, such as ``BLAS_INFO=mkl``; "" if it is missing."""
     found = re.search(rf"\b{name}=([^,\s]*)", shown)
     return found[1] if found else ""
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""A worker's process, from its start, forked or spawned, to its exit status."""
+"""The process of a worker, forked or spawned, from its start to its exit status."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from bench_core.gate.workers.messages import (
 from bench_core.records.gate import SIDES, Side
 
 PEER_LOST = 87
-"""Exit status of a worker whose peer has gone: the peer is to blame."""
+"""The exit status of a worker whose peer has gone. The peer is to blame."""
 
 PIPES_LOST = 88
-"""Exit status of a worker that has closed its own pipes."""
+"""The exit status of a worker that has closed its own pipes."""
 
 COUNTS_SIZE = 8 * len(SIDES)
-"""Bytes of the file that holds the counts of `worker.Turns`: one 64-bit number for each side."""
+"""The bytes of the file that holds the counts of `worker.Turns`: one 64-bit number for each side."""
 
 
 def counts_in(file: int) -> memoryview:
@@ -40,7 +40,7 @@ def counts_in(file: int) -> memoryview:
 
 
 def main() -> None:
-    """Be a spawned worker. Standard input holds one `SpawnedTask`."""
+    """Run a spawned worker. Standard input holds one `SpawnedTask`."""
     task = read(SPAWNED, sys.stdin.read(), "worker")
     peer, out = Connection(task.peer), Connection(task.out, readable=False)
     perform(task.role, task.nursery, task.pair, peer, out, counts_in(task.counts))
@@ -54,7 +54,7 @@ def perform(
     Args:
         peer: the connection to the other worker.
         out: takes the reports.
-        counts: as of `worker.Turns`.
+        counts: see `worker.Turns`.
     """
     stay_on(task.core)
     with suppress(OSError), Path(os.devnull).open() as nothing:
@@ -90,7 +90,7 @@ def stay_on(core: int | None) -> None:
 
 
 def _limit_memory(limit: int | None) -> None:
-    """Allow this many bytes of address space beyond what importing has taken, which is 3.1 GB for torch with CUDA."""
+    """Allow this many bytes of address space beyond what imports have taken, which is 3.1 GB for torch with CUDA."""
     if limit is None or not sys.platform.startswith("linux"):
         return
     import resource
@@ -101,7 +101,3 @@ def _limit_memory(limit: int | None) -> None:
     if most != resource.RLIM_INFINITY:
         total = min(total, most)
     resource.setrlimit(resource.RLIMIT_AS, (total, total))
-
-
-if __name__ == "__main__":
-    main()

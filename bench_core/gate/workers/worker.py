@@ -47,7 +47,8 @@ from bench_core.timing.cells import Cell, OpenCell, SkippedError, SuiteDirectory
 T = TypeVar("T")
 
 PROTOCOL = 1
-"""To be raised whenever a change here or in `plan` gives effects another meaning: then earlier evidence is not used."""
+"""A part of the evidence's key. Raise it whenever a change here or in `plan` gives effects another meaning, so that
+earlier evidence is not used."""
 
 
 class PeerLostError(Exception):
@@ -63,7 +64,7 @@ class CellError(Exception):
 
     Attributes:
         stage: ``import``, ``setup``, ``check``, ``call`` or ``teardown``.
-        skipped: it skipped itself.
+        skipped: whether it skipped itself.
     """
 
     def __init__(self, cause: str, stage: str, *, skipped: bool = False) -> None:
@@ -77,22 +78,20 @@ class PeerFailedError(Exception):
 
 
 BUILT_ON = frozenset({"attr", "attrs", "typing_extensions"})
-"""Packages that cattrs, which reads and writes our messages, is built on."""
+"""Packages that cattrs depends on. cattrs reads and writes our messages."""
 
 
 def forget(packages: Collection[str]) -> None:
-    """Let these packages be imported anew. Our own functions keep the modules that they were defined with.
-
-    If cattrs is built on one of the packages, it is imported anew as well.
-    """
+    """Make later imports load these packages anew, and cattrs if it depends on one of them. Our own functions keep the
+    modules that they were defined with."""
     names = {*packages, *(("cattr", "cattrs") if BUILT_ON & set(packages) else ())}
     for name in [name for name in sys.modules if name.partition(".")[0] in names]:
         del sys.modules[name]
 
 
 def load(source: Source, suite: str) -> SuiteDirectory:
-    """Get ready to import the suite with this version's packages. `prove` checks afterwards that they were imported."""
-    forget({"bench_core", *source.packages})  # the tool itself may be what is compared
+    """Prepare to import the suite with this version's packages. `prove` checks afterwards that they were imported."""
+    forget({"bench_core", *source.packages})  # bench_core itself may be compared
     sys.path[:0] = source.paths
     importlib.invalidate_caches()
     return SuiteDirectory(Path(suite), caches=Path(source.caches))
@@ -113,14 +112,14 @@ def prove(source: Source, suite: Path) -> None:
             continue
         resolved = Path(file).resolve()
         if not any(folder in resolved.parents for folder in allowed):
-            raise VersionError(f"{name} was imported from {resolved.parent}, and not from this version's own folder")
+            raise VersionError(f"{name} was imported from {resolved.parent}, not from this version's own folder")
 
 
 def find(suite: SuiteDirectory, pair: PairTask) -> dict[str, Cell]:
-    """The cells of a pair that can be found; looking for them imports the suite."""
+    """The cells of a pair that can be found. This imports the suite."""
     known: dict[str, Cell] = {}
     for task in pair.cells:
-        with contextlib.suppress(Exception):  # it fails again in its turn, and is reported then
+        with contextlib.suppress(Exception):  # it fails again when its turn comes, and is reported then
             known[task.name] = suite.find(task.name)
     return known
 
@@ -136,10 +135,10 @@ def work(
     """Go through the cells of a pair together with the peer, and report each.
 
     Args:
-        known: as of `find`.
+        known: see `find`.
 
     Returns:
-        Modules that the cells have imported as they ran. The nursery then imports them once for all later pairs: the
+        The modules that the cells have imported as they ran. The nursery then imports them for all later pairs: the
         first materialization of a lazy layer imports 800 modules and takes a second.
     """
     prove(source, suite.path)
@@ -167,7 +166,8 @@ class Turns:
         role: the side that this end belongs to.
         peer: the connection to the other side.
         counts: two shared numbers, one for each side. A side adds one when it begins to wait for its turn, and one when
-            the wait ends, so an odd number waits. The nursery sees from them that both sides go on, or which one hangs.
+            the wait ends, so an odd number means that it waits. They show the nursery that both sides go on, or which
+            one hangs.
     """
 
     def __init__(self, role: Side, peer: Connection, counts: memoryview) -> None:
@@ -192,14 +192,14 @@ class Turns:
         return message
 
     def each(self, first: Side, stage: str, action: Callable[[], T]) -> tuple[T, FirstLook | None]:
-        """Both sides do `action`, one after the other.
+        """Do `action` on both sides, one after the other.
 
         Returns:
-            The result of this side, and the other side's if it is a `FirstLook`; no other result is sent.
+            The result of this side, and the other side's if it is a `FirstLook`. No other result is sent.
 
         Raises:
-            CellError: if it raised here.
-            PeerFailedError: if it raised there.
+            CellError: if it raised on this side.
+            PeerFailedError: if it raised on the other side.
         """
         theirs = b"" if self.role == first else self.take()
         try:
@@ -217,10 +217,10 @@ class Turns:
 
 
 def attempt(stage: str, action: Callable[[], T]) -> T:
-    """The result of the version's own code, which may do anything.
+    """Run code of the version, which may do anything.
 
     Raises:
-        CellError: with the cause, whatever the code raised.
+        CellError: whatever the code raised, with the cause.
     """
     process = os.getpid()
     try:
@@ -232,7 +232,7 @@ def attempt(stage: str, action: Callable[[], T]) -> T:
     except BaseException as error:
         raise CellError(cause(error), stage) from error
     finally:
-        if os.getpid() != process:  # the code forked and returned twice; this is the child, which must end
+        if os.getpid() != process:  # the code forked, and this is the child, which must end
             os._exit(0)
 
 
@@ -254,7 +254,7 @@ def _cell(find: Callable[[], Cell], task: CellTask, order: random.Random, turns:
         if plan is None:
             mine, theirs = turns.each(first, "check", lambda: prepare(opened, seed))
             assert theirs is not None
-            plan = agreed(mine, theirs)  # both sides know both looks, and so agree
+            plan = agreed(mine, theirs)  # both sides know both looks, so their plans are the same
             settled = Settled(plan, mine.seen)
         elif opened.cell.kind == "time":
             turns.each(first, "call", lambda: _warm_up(opened))
@@ -269,7 +269,7 @@ def _cell(find: Callable[[], Cell], task: CellTask, order: random.Random, turns:
         return found
     finally:
         gc.enable()  # the other side may have failed between `_ready` and the end of the block
-        with contextlib.suppress(Exception):  # only after a failure, which is reported; a second one adds nothing
+        with contextlib.suppress(Exception):  # only after a failure, which is reported already
             stack.close()
 
 
@@ -280,19 +280,19 @@ def _opened(find: Callable[[], Cell], seed: int, stack: contextlib.ExitStack) ->
 
 def _sampled(opened: OpenCell, plan: SamplingPlan, plant: float, order: random.Random, seed: int, turns: Turns) -> Log:
     log = Log()
-    # The clock of a `timeraw` cell runs in a process of its own.
+    # A `timeraw` cell is timed by a clock in another process.
     timer = clock.host if opened.cell.kind == "timeraw" else opened.timer
     for block, (lead, firsts) in enumerate(blocks(plan, order)):
         if block:
-            # Both sides free their memory before either allocates again. Otherwise each gets the same pages back, and
-            # their place in memory changes the time by up to 10 % for as long as the pair lives.
+            # Both sides free their memory before either allocates again. Otherwise each gets the same pages back, whose
+            # addresses change the time by up to 10 % for as long as the pair lives.
             turns.each(lead, "teardown", lambda: _let_go(opened))
             turns.each(lead, "setup", lambda: _set_up(opened, seed))
         sample, _ = turns.each(lead, "setup", lambda: _ready(opened, plan, plant, seed))
         began, began_by_timer = _at_once(timer)
         failure = _sample_in_turn(sample, firsts, turns, log)
         turns.each(lead, "call", lambda: _end_of_block(failure))  # noqa: B023 - called at once
-        ended, ended_by_timer = _at_once(timer)  # after both have ended, so that the block lasts as long for both
+        ended, ended_by_timer = _at_once(timer)  # after both have ended, so that the block lasts equally long for both
         log.by_host.append(ended - began)
         log.by_timer.append(ended_by_timer - began_by_timer)
     return log
@@ -305,8 +305,8 @@ def _end_of_block(failure: CellError | None) -> None:
 
 
 def blocks(plan: SamplingPlan, order: random.Random) -> Iterator[tuple[Side, list[Side]]]:
-    """For each block, the side that sets up first, and the side that has the first sample of each alternation. Both are
-    drawn at random, and balanced over the pair."""
+    """For each block, the side that sets up first, and the side that takes the first sample of each alternation. Both
+    are drawn at random, and balanced over the pair."""
     leads = balanced(plan.blocks, order)
     firsts = balanced(plan.alternations, order)
     for block in range(plan.blocks):
@@ -317,7 +317,7 @@ def blocks(plan: SamplingPlan, order: random.Random) -> Iterator[tuple[Side, lis
 
 
 def balanced(count: int, order: random.Random) -> list[Side]:
-    """`count` sides in random order, as many of one as of the other; if `count` is odd, the last one is drawn."""
+    """`count` sides in random order, equally many of both. If `count` is odd, one more is drawn."""
     sides: list[Side] = [*SIDES] * (count // 2) + ([order.choice(SIDES)] if count % 2 else [])
     order.shuffle(sides)
     return sides
@@ -325,10 +325,8 @@ def balanced(count: int, order: random.Random) -> list[Side]:
 
 def _sample_in_turn(sample: Callable[[], float], firsts: Sequence[Side], turns: Turns, log: Log) -> CellError | None:
     """Sample one block. An alternation is one sample of each side. The token is handed over where the side changes.
-
-    Returns:
-        The failure of this side, or None. After a failure the token is still handed on, so both sides end together.
-    """
+    Returns the failure of this side, or None. After a failure the token is still handed on, so both sides end
+    together."""
     sequence = [side for first in firsts for side in (first, other_side(first))]
     failure: CellError | None = None
     for position, side in enumerate(sequence):
@@ -348,7 +346,8 @@ def _sample_in_turn(sample: Callable[[], float], firsts: Sequence[Side], turns: 
 
 
 def _at_once(timer: clock.Clock) -> tuple[float, float]:
-    """Our clock and `timer`, read at the same time: the best of five attempts, since an attempt may be interrupted."""
+    """Our clock and `timer`, read at the same time. The shortest of five attempts counts, since one may be
+    interrupted."""
     readings = []
     for _ in range(5):
         before = clock.host()
@@ -366,14 +365,8 @@ def _let_go(opened: OpenCell) -> None:
         TRIM(0)
 
 
-def _allocator_trim() -> Callable[[int], object] | None:
-    """glibc's function that returns free memory to the system; None with another C library."""
-    if not sys.platform.startswith("linux"):
-        return None
-    return getattr(ctypes.CDLL(None), "malloc_trim", None)
-
-
-TRIM = _allocator_trim()
+TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
+"""glibc's function that returns free memory to the system; None with another C library."""
 
 
 def _set_up(opened: OpenCell, seed: int) -> None:
@@ -382,8 +375,8 @@ def _set_up(opened: OpenCell, seed: int) -> None:
 
 
 def _ready(opened: OpenCell, plan: SamplingPlan, plant: float, seed: int) -> Callable[[], float]:
-    """The function that takes a sample. The garbage collector is off from here to the end of the block: a collection
-    would be charged to the side that runs."""
+    """The function that takes a sample. The garbage collector is off from here to the end of the block, since a
+    collection would count for the side that happens to run."""
     sample = sampler(opened, plan.number, warm=plan.warm, plant=plant)
     same_random_numbers(seed)
     gc.collect()
@@ -392,7 +385,7 @@ def _ready(opened: OpenCell, plan: SamplingPlan, plant: float, seed: int) -> Cal
 
 
 def _warm_up(opened: OpenCell) -> None:
-    """The first call in a process may import, allocate, and choose kernels."""
+    """Make the first call in this process, which may import, allocate, and choose kernels."""
     opened.call()
     if opened.number:  # the call has used up its object
         opened.fresh()

@@ -1,7 +1,5 @@
-"""A gate as a person reads it: in the terminal, as Markdown, as annotations of GitHub and as JUnit's XML.
-
-Everything is drawn from the record and its verdict, so the same text is drawn again from a stored file.
-"""
+"""Shows a gate in the terminal, as Markdown, as annotations of GitHub and as JUnit XML. All text is made from the
+record and its verdict, so a stored file gives the same text."""
 
 from bench_core.report.gate.ci import junit, workflow_commands
 from bench_core.report.gate.markdown import markdown

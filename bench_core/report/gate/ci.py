@@ -1,4 +1,4 @@
-"""A gate for machines that show it to people: annotations of GitHub, and JUnit's XML."""
+"""Shows a gate in CI services: annotations of GitHub, and JUnit XML."""
 
 from __future__ import annotations
 
@@ -56,13 +56,14 @@ _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
 def junit(record: GateRecord, verdict: GateVerdict) -> str:
-    """JUnit's XML: a test case for each cell, for each one that was left out, and for all cells together."""
+    """JUnit XML, with a test case for each cell, for each cell that was left out, and for all cells together."""
     suite = ElementTree.Element("testsuite", name=OWNER)
     _add_properties(suite, record, verdict)
     for cell in verdict.cells:
         case = _case(suite, cell.name, cell.evidence.spent)
         if found := _outcome(cell):
-            ElementTree.SubElement(case, found, message=_legal(_message(cell)), type=cell.verdict)
+            message = measured(cell) if cell.verdict == "regression" else cell.judgement.reason
+            ElementTree.SubElement(case, found, message=_legal(message), type=cell.verdict)
     for name, reason in record.left_out.items():
         ElementTree.SubElement(_case(suite, name), "skipped", message=_legal(reason), type="left out")
     if verdict.suite is not None:
@@ -105,7 +106,7 @@ def _case(suite: ElementTree.Element, name: str, spent: float = 0.0) -> ElementT
 
 
 def _add_case(suite: ElementTree.Element, name: str, message: str, outcome: str = "failure") -> None:
-    """Add a case that is no cell. It passes without a message."""
+    """Add a case that is no cell. If there is no message, it passes."""
     case = ElementTree.SubElement(suite, "testcase", classname=OWNER, name=name, time="0.000")
     if message:
         kind = "regression" if outcome == "failure" else outcome
@@ -116,10 +117,6 @@ def _outcome(cell: JudgedCell) -> str | None:
     if cell.verdict == "error":
         return "error" if cell.evidence.error_side == "head" else "skipped"
     return {"regression": "failure", "inconclusive": "skipped"}.get(cell.verdict)
-
-
-def _message(cell: JudgedCell) -> str:
-    return measured(cell) if cell.verdict == "regression" else cell.judgement.reason
 
 
 def _legal(text: str) -> str:

@@ -1,4 +1,4 @@
-"""A gate as Markdown: for a job's summary, or a comment on a pull request."""
+"""Shows a gate as Markdown, for a job's summary or a comment on a pull request."""
 
 from __future__ import annotations
 
@@ -30,15 +30,11 @@ from bench_core.report.gate.words import (
 from bench_core.report.markup import code, longest_fence, one_line, plain
 
 LARGEST_MARKDOWN = 60_000
-"""Bytes. A comment on GitHub holds 65,536 characters, and a workflow may add some of its own."""
+"""The most bytes of the page. A comment on GitHub holds 65,536 characters, and a workflow may add text to it."""
 
 
 def markdown(record: GateRecord, verdict: GateVerdict, commands: GateCommands) -> str:
-    """For a job's summary or a comment on a pull request; at most `LARGEST_MARKDOWN` bytes.
-
-    Args:
-        commands: as in `summary`.
-    """
+    """The page, of at most `LARGEST_MARKDOWN` bytes. `commands` measure the cells again."""
     if record.identical:
         return f"## bench-core gate: {verdict.verdict}\n\nidentical: {plain(record.identical)}\n"
     found = grouped(verdict.cells)
@@ -78,26 +74,22 @@ def _add_head(page: _Page, record: GateRecord, verdict: GateVerdict) -> None:
     if record.besides:
         page.add("", plain(besides(record)))
     if record.interrupted:
-        page.add("", "Interrupted: this is what was measured until then.")
+        page.add("", "Interrupted: this page shows what was measured before.")
     if verdict.control_differs:
         page.add("", CONTROL_DIFFERS)
 
 
 def _add_slower(page: _Page, title: str, base: str, found: Groups, record: GateRecord) -> None:
-    """Add the regressions; if only all cells together are one, add the cells that are explained instead."""
+    """Add the regressions; or, if only all cells together are slower, the explained cells."""
     headings = ("cell", "effect", base, "head", "pairs")
     page.table(title, headings, found.slower, _measured_fields)
     page.table(LARGEST, headings, explained_alone(found, record), _measured_fields)
 
 
 class _Page:
-    """Lines of Markdown, as many as fit.
+    """Lines of Markdown, as many as fit into `room` bytes."""
 
-    Args:
-        room: bytes.
-    """
-
-    _NOTE = 60  # the bytes that "and N more" takes
+    _NOTE = 60  # the bytes of "and N more"
 
     def __init__(self, room: int) -> None:
         self._room = room - 1
@@ -122,7 +114,7 @@ class _Page:
         longest: int = LONGEST,
         room: int = 1_000,
     ) -> None:
-        """Add a table of cells. It ends after `longest` rows, or when less than `room` bytes would be left."""
+        """Add a table of cells. It has at most `longest` rows, and leaves at least `room` bytes."""
         if not cells:
             return
         rows = ([code(cell.name), *fields_of(cell)] for cell in cells[:longest])
@@ -133,7 +125,7 @@ class _Page:
         self._note(len(cells) - fitting)
 
     def block(self, title: str, commands: Sequence[str]) -> None:
-        """Add lines for copying."""
+        """Add commands to copy."""
         lines = [one_line(command) for command in commands]
         fence = "`" * max(3, longest_fence("".join(lines)) + 1)
         fitting = self._fitting(lines, 1_000)

@@ -1,4 +1,4 @@
-"""A gate in the terminal."""
+"""Shows a gate in the terminal."""
 
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ def summary(
     tally: Tally | None = None,
     verbose: bool = False,
 ) -> RenderableType:
-    """For the terminal, to be read in ten seconds. Print it with ``crop=False``: commands are longer than a line.
+    """The result, short enough to be read in ten seconds. Print it with ``crop=False``, so that commands are not cut.
 
     Args:
         commands: the commands that measure these cells again.
-        tally: what the controls of all gates so far have found.
-        verbose: list the cells that pass, too.
+        tally: the results of the controls of all gates so far.
+        verbose: whether to list the cells that pass, too.
     """
     if record.identical:
-        return Group(_line(f"identical: {record.identical}"))  # outside a group, rich would break the line
+        return Group(_line(f"identical: {record.identical}"))  # outside a group, rich would wrap the line
     found = grouped(verdict.cells)
     lines: list[RenderableType] = [*_headline(record, verdict)]
     lines += _listed("Failing with head", "bold red", found.broken, lambda cell: _bad_lines(cell, commands.gate))
@@ -85,11 +85,7 @@ def summary(
 
 
 def self_test(record: GateRecord, verdict: GateVerdict, plants: Mapping[str, float]) -> RenderableType:
-    """The result of a gate of a version against itself, with slowdowns planted in some cells.
-
-    Args:
-        plants: the planted slowdown of each planted cell, as a ratio less 1.
-    """
+    """The result of a self-test. `plants` holds the planted slowdowns by cell, as a ratio less 1."""
     table = Table(box=None, pad_edge=False)
     for title in ("cell", "planted", "found", "verdict"):
         table.add_column(title, justify="right" if title in ("planted", "found") else "left")
@@ -113,12 +109,12 @@ def self_test(record: GateRecord, verdict: GateVerdict, plants: Mapping[str, flo
 
 
 def _line(text: str, style: str = "") -> Text:
-    """A line that is never broken: a command copied from a terminal must not contain line ends."""
+    """A line that is never wrapped: a command copied from a terminal must not contain line ends."""
     return Text(text, style=style, no_wrap=True, overflow="ignore")
 
 
 def _slower(title: str, found: Groups, record: GateRecord, command: str) -> Iterator[RenderableType]:
-    """The regressions with their causes; if only all cells together are one, the cells that are explained instead."""
+    """The regressions; or, if only all cells together are slower, the explained cells. Both with their causes."""
     causes = {one.cell: one for one in record.causes}
 
     def below(cell: JudgedCell) -> Iterable[RenderableType]:
@@ -129,14 +125,14 @@ def _slower(title: str, found: Groups, record: GateRecord, command: str) -> Iter
 
 
 def _headline(record: GateRecord, verdict: GateVerdict) -> Iterator[Text]:
-    # Not broken either: in a log, a search for the verdict must find the numbers in the same line.
+    # Not wrapped either: in a log, a search for the verdict must find the numbers in the same line.
     headline = ((verdict.verdict.upper(), _STYLES[verdict.verdict]), "  ", verdict.reason)
     yield Text.assemble(*headline, no_wrap=True, overflow="ignore")
     yield Text(circumstances(record), style="dim")
     if record.besides:
         yield Text(besides(record), style="dim")
     if record.interrupted:
-        yield Text("Interrupted: what was measured is stored, and --resume goes on from it.", style="yellow")
+        yield Text("Interrupted: what was measured is stored, and --resume continues from it.", style="yellow")
     if verdict.control_differs:
         advice = "`bench-core doctor` says what disturbs this machine."
         yield Text(f"{CONTROL_DIFFERS} {advice}", style="bold yellow")
@@ -180,7 +176,7 @@ def _passing_table(cells: Sequence[JudgedCell]) -> Table:
 
 
 def _instructions_table(record: GateRecord, verdict: GateVerdict) -> Table:
-    """Instruction counts beside the times; the largest differences first."""
+    """The instruction counts beside the times, the largest differences first."""
     ratios = {cell.name: cell.judgement.ratio.middle for cell in verdict.cells}
     headings = ("instructions a call", "base", "head", "change", "time", "together")
     table = tables.terminal("lrrrrl", headings)

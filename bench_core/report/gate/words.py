@@ -1,4 +1,4 @@
-"""What the report of a gate says in every form: the cells by their verdicts, and the sentences around them."""
+"""The parts that all forms of a gate's report share: the cells by their verdicts, and the sentences."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench_core.records.run import Interval
 from bench_core.records.version import Commit, Install, Interpreter, Version, WorkingTree
 
 LONGEST = 20
-"""The most rows of a list. Further ones are counted."""
+"""The most rows of a list. The others are only counted."""
 
 LARGEST = "Largest estimates; none is a regression by itself"
 
@@ -33,11 +33,8 @@ MORE = "more; --json FILE keeps them all"
 
 @dataclass(frozen=True)
 class GateCommands:
-    """The commands that measure the cells of a record again, with every option except ``--bench``.
-
-    Attributes:
-        past: the command for the comparison with the past version; "" without one.
-    """
+    """The commands that measure the cells of a record again, with every option except ``--bench``. `past` is the
+    command for the comparison with the past version; "" without one."""
 
     gate: str
     past: str = ""
@@ -45,7 +42,7 @@ class GateCommands:
 
 @dataclass(frozen=True)
 class Groups:
-    """The cells of a gate by what they mean to a reader. Each group begins with the most important cell.
+    """The cells of a gate in groups. Each group begins with the most important cell.
 
     Attributes:
         broken: cells that fail with head only.
@@ -85,7 +82,7 @@ def grouped(cells: Iterable[JudgedCell]) -> Groups:
 
 
 def effect(ratio: Interval) -> str:
-    """``+5.2 % (+4.1 … +6.3 %)``. An end that the pairs do not determine is left out."""
+    """A ratio with its interval: ``+5.2 % (+4.1 … +6.3 %)``. An infinite end is left out."""
     if math.isnan(ratio.middle):
         return "n/a"
     bounded_below, bounded_above = ratio.low > 0, math.isfinite(ratio.high)
@@ -105,13 +102,13 @@ def change(cell: JudgedCell) -> str:
 
 
 def times(cell: JudgedCell) -> tuple[str, str]:
-    """The times, or values, of base and head. Head's follows from the ratio, so that it agrees with the change."""
+    """The times, or values, of base and head, see `units.before_and_after`."""
     base, head = (cell.evidence.median(side) for side in SIDES)
     return units.before_and_after(base, head, cell.judgement.ratio.middle, cell.evidence.unit)
 
 
 def pairs(cell: JudgedCell) -> str:
-    """``12 pairs``; and what they were judged as, if pairs of one parent are alike."""
+    """``12 pairs``, and the number of parents, if the cell was judged by parents."""
     text = units.plural(len(cell.evidence.effects), "pair")
     if cell.judgement.unit == "parent":
         parents = len({effect.parent for effect in cell.evidence.effects})
@@ -131,12 +128,9 @@ def detectable(cell: JudgedCell) -> str:
 
 
 def reproducing(command: str, name: str) -> str:
-    """The command that measures one cell alone, without the existing evidence, in which it is decided.
-
-    Args:
-        command: the command that measures all cells, with every option except ``--bench``.
-    """
-    # re.escape also escapes spaces and hyphens, which only matter in verbose patterns. They are easier to read bare.
+    """The command that measures one cell again, without the existing evidence. `command` measures all cells, with every
+    option except ``--bench``."""
+    # re.escape also escapes spaces and hyphens, which only matter in verbose patterns. Unescaped, they read better.
     pattern = re.sub(r"\\([ \-])", r"\1", re.escape(name))
     return f"{command} --fresh --bench {shlex.quote(f'^{pattern}$')}"
 
@@ -169,7 +163,7 @@ def besides(record: GateRecord) -> str:
 
 
 def explained_alone(found: Groups, record: GateRecord) -> tuple[JudgedCell, ...]:
-    """The cells that are explained although they are no regressions, the largest estimate first."""
+    """The cells that are explained but are no regressions, the largest estimate first."""
     explained = {one.cell for one in record.causes}
     cells = [cell for cell in found.all if cell.name in explained and cell.verdict != "regression"]
     return tuple(sorted(cells, key=lambda cell: -cell.judgement.ratio.middle))
@@ -180,16 +174,12 @@ def passed(found: Groups) -> str:
 
 
 def since(record: GateRecord) -> str:
-    """``since v1.2 1a2b3c4d``: the title of the comparison with the past version.
-
-    Args:
-        record: that comparison, of which the past version is the base.
-    """
+    """The title of the comparison with the past version, the record's base: ``since v1.2 1a2b3c4d``."""
     return f"since {version(record.base)}"
 
 
 def closing(record: GateRecord, verdict: GateVerdict, tally: Tally | None) -> Iterator[str]:
-    """The lines that are about the whole gate, and not about a cell."""
+    """The lines about the whole gate."""
     yield from _together(verdict)
     if record.past is not None and verdict.past is not None:
         yield from _since_past(record.past, verdict.past)
@@ -197,7 +187,7 @@ def closing(record: GateRecord, verdict: GateVerdict, tally: Tally | None) -> It
         yield _control(verdict, tally)
     yield from _noise(verdict.noise, record.settings.noise_floor)
     if record.resumed:
-        yield f"taken over from earlier gates on these versions: {units.plural(record.resumed, 'pair')}"
+        yield f"continued from earlier gates on these versions: {units.plural(record.resumed, 'pair')}"
     reasons = Counter(record.left_out.values()).most_common()
     yield from (f"left out: {units.plural(count, 'cell')}: {reason}" for reason, count in reasons[:LONGEST])
     if len(reasons) > LONGEST:
@@ -205,7 +195,7 @@ def closing(record: GateRecord, verdict: GateVerdict, tally: Tally | None) -> It
 
 
 def _together(verdict: GateVerdict) -> Iterator[str]:
-    """The judgement of all cells together. Without an interval it says nothing, unless a cell is undecided too."""
+    """The judgement of all cells together. It is omitted if it has no interval and all cells are decided."""
     if verdict.suite is None:
         return
     bounded = verdict.suite.ratio.low > 0 or math.isfinite(verdict.suite.ratio.high)
@@ -214,7 +204,7 @@ def _together(verdict: GateVerdict) -> Iterator[str]:
 
 
 def _since_past(record: GateRecord, verdict: GateVerdict) -> Iterator[str]:
-    """What all steps since the past version add up to."""
+    """The comparison with the past version, in lines."""
     found = grouped(verdict.cells)
     groups = (("slower", found.slower), ("inconclusive", found.unknown), ("faster", found.faster))
     parts = [f"{len(cells)} {what}" for what, cells in groups if cells]
@@ -223,7 +213,7 @@ def _since_past(record: GateRecord, verdict: GateVerdict) -> Iterator[str]:
     yield from (f"  {line}" for line in _together(verdict))
     missing = len(record.left_out) + len(found.broken) + len(found.failed)
     if missing:
-        yield f"  {units.plural(missing, 'cell')} cannot be compared with it; --json FILE says why"
+        yield f"  {units.plural(missing, 'cell')} cannot be compared with it; --json FILE lists the reasons"
 
 
 def _control(verdict: GateVerdict, tally: Tally | None) -> str:
@@ -241,12 +231,12 @@ def _control(verdict: GateVerdict, tally: Tally | None) -> str:
 
 @dataclass(frozen=True)
 class _Disturbance:
-    """One of the causes of noise.
+    """A cause of noise.
 
     Attributes:
         name: its name in the list of sizes.
-        size: its size as a standard deviation of log ratios, without what it includes of other causes.
-        meaning: what it means that this is the largest one.
+        size: its size as a standard deviation of log ratios, without the share of other causes.
+        meaning: what it means if this cause is the largest one.
         advice: what helps against it.
     """
 
@@ -266,7 +256,7 @@ _DISTURBANCES = (
     _Disturbance(
         "between pairs",
         lambda noise: _beyond(noise.between_pairs, noise.within),
-        "each process runs at a speed of its own",
+        "each process has its own speed",
         "more pairs help (a larger --budget, or fewer cells), longer samples do not",
     ),
     _Disturbance(
@@ -291,7 +281,7 @@ _DISTURBANCES = (
 
 
 def _beyond(whole: float, part: float) -> float:
-    """What a standard deviation holds beyond a part of it; NaN if either is NaN."""
+    """The rest of a standard deviation without one of its parts; NaN if either is NaN."""
     left = whole**2 - part**2
     return math.nan if math.isnan(left) else math.sqrt(max(0.0, left))
 

@@ -1,7 +1,5 @@
-"""The HTML page of `bench-core report`: one file that loads nothing else.
-
-Tables, rankings and advice are in the markup. The script adds charts, sorting and filters.
-"""
+"""The HTML page of `bench-core report`: one file that loads nothing else. Tables, rankings and advice are in the
+markup. The script adds charts, sorting and filters."""
 
 from __future__ import annotations
 
@@ -42,14 +40,13 @@ SECTIONS = (
 )
 
 EARLY = 'document.documentElement.classList.add("script");'
-"""Runs before anything is shown, so elements that need the script appear only with it."""
+"""A script that runs before anything is shown, so that elements that need scripts appear only with scripts."""
 
 VEGA = "window.vegaIsHere(vegaEmbed);"
-"""The end of the charts' library. It tells the page's script that the library is there."""
+"""The end of the charts' library. It tells the page's script that the library is loaded."""
 
 
 def html(report: Report) -> str:
-    """The page."""
     figures = views.Figures(report)
     shown = {
         "costs": views.costs(report, figures),
@@ -90,13 +87,14 @@ def html(report: Report) -> str:
 
 
 def changes_of(history: History) -> list[tuple[Track, ChangePoint, int]]:
-    """The change points of all cells with their track's number: the newest commit first, and its largest step first."""
+    """The change points of all cells, each with its track and the track's number: the newest commit first, and in a
+    commit the largest step first."""
     found = [(track, change, number) for number, track in enumerate(history.tracks) for change in track.changes]
     return sorted(found, key=lambda row: (-row[1].moment, -max(row[1].ratio, 1 / row[1].ratio)))
 
 
 def prose(sentence: str) -> Markup:
-    """A sentence of the analyses, in which names are between backticks."""
+    """A sentence with names between backticks as HTML."""
     return Markup(
         re.sub("`([^`]+)`", lambda found: f"<code>{breakable(Markup(found[1]))}</code>", str(escape(sentence)))
     )
@@ -118,7 +116,7 @@ def _chart(chart: Chart) -> dict[str, Any]:
 
 @functools.cache
 def begin() -> subprocess.Popen[str]:
-    """Build the charts' library in another process. It takes a second, in which results are read."""
+    """Build the charts' library in another process. It takes a second, during which results are read."""
     bundle = f"import sys, vl_convert; sys.stdout.write(vl_convert.javascript_bundle({VEGA!r}))"
     process = subprocess.Popen([sys.executable, "-P", "-c", bundle], stdout=subprocess.PIPE, encoding="utf-8")
     atexit.register(_end, process)
@@ -126,7 +124,7 @@ def begin() -> subprocess.Popen[str]:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """End the process if nobody waited for it, which happens when there was nothing to show."""
+    """End the process if nobody waited for it because there was nothing to show."""
     if process.returncode is None:
         process.kill()
         process.communicate()
@@ -142,12 +140,12 @@ def _library() -> str:
 
 
 def _packed(text: str) -> str:
-    """The text compressed, in base64. Equal texts give equal results."""
+    """The text, compressed, in base64. Equal texts give equal results."""
     return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
 
 def _hash(script: str) -> str:
-    """The hash of a script in the page's policy, which runs no other scripts."""
+    """The hash of a script for the page's policy, which forbids all other scripts."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
@@ -187,7 +185,7 @@ def _environment() -> jinja2.Environment:
 
 
 def _sortable(number: float) -> str:
-    """The key that a table sorts by, with four digits; "" where the number is not finite."""
+    """The sort key of a number in a table, with four digits; "" for NaN and infinity."""
     return f"{number:.4g}" if math.isfinite(number) else ""
 
 
@@ -197,5 +195,5 @@ def _spread(measured: Measured) -> str:
 
 
 def _size(found: str | int) -> str:
-    """Bytes with a unit. asv describes them as text. Other text is returned as it is."""
+    """Bytes with a unit. asv stores them as text. Other text is returned unchanged."""
     return units.size(float(found)) if str(found).isdigit() else str(found)

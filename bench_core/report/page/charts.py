@@ -14,7 +14,7 @@ from bench_core.report.page import vega
 from bench_core.report.page.vega import COLOURS, DASHES, KNOWN, LEVEL, LOG, SHAPES, UPRIGHT, Spec, kept, shown, ticks
 
 AT_ONCE = 6
-"""The most lines of a chart that are drawn in colour. The others are grey until they are chosen."""
+"""The most lines of a chart that are drawn in colour. The others are grey until a reader chooses them."""
 
 RATES: dict[Bound, str] = {"memory": "B/s", "generator": "numbers/s", "interpreter": "items/s"}
 """The unit of the rate under each bound."""
@@ -26,7 +26,7 @@ class Chart:
 
     Attributes:
         spec: the specification. Its data set ``rows`` holds the rows.
-        columns: name to title of a row's values. ``cell`` holds a cell's number.
+        columns: the titles of a row's values, by name. ``cell`` holds a cell's number.
         alt: the text for readers who cannot see the chart.
     """
 
@@ -62,11 +62,11 @@ def cost(
     """Time against size: a line for each operation, with a band for its interval.
 
     Args:
-        lines: name to series.
-        caches: a cache's name, the n from which it is too small, and the row of that label.
-        domain: the ends of the axis of values, so that charts side by side have the same; None where an end is not
+        lines: the series by name.
+        caches: for each cache its name, the n from which it is too small, and the row of its label.
+        domain: the ends of the axis of values, so that charts side by side have the same axis; None if an end is not
             positive.
-        cells: name to number.
+        cells: the numbers of the cells by name.
     """
     rows: list[list[Any]] = [
         [name, point.label, point.n, *_kept(point.value), cells[point.cell]]
@@ -100,7 +100,7 @@ def _kept(interval: Interval) -> list[float | None]:
 
 
 def _sizes(one: Series, labels: Mapping[float, str]) -> Spec:
-    """The axis of sizes, with the labels of the parameter where there is room for them."""
+    """The axis of sizes, with the parameter's labels if there are at most 12."""
     axis: Spec = {"title": f"{one.axis} ({one.counts})" if one.counts != one.axis else one.axis, "grid": False}
     if len(labels) <= 12:
         at, names = zip(*sorted(labels.items()), strict=True)
@@ -109,7 +109,7 @@ def _sizes(one: Series, labels: Mapping[float, str]) -> Spec:
 
 
 def _edges(edges: Sequence[Spec]) -> list[Spec]:
-    """The sizes from which a cache is too small: a line and its name."""
+    """A line and the name for each cache, at the size from which it is too small."""
     x: Spec = {"x": {"field": "n", "type": "quantitative"}}
     return [
         {"data": {"values": edges}} | vega.reference({**x, **UPRIGHT}),
@@ -122,7 +122,7 @@ def _edges(edges: Sequence[Spec]) -> list[Spec]:
 
 
 def _cost_lines(axis: str) -> list[Spec]:
-    """The lines that are not chosen in grey, and those that are with band and points."""
+    """The chosen lines with band and points, and the others in grey."""
     told_apart: Spec = {"field": "line", "sort": None}
     focus = {"filter": "datum.chosen"}
     return [
@@ -155,13 +155,13 @@ def _cost_lines(axis: str) -> list[Spec]:
 
 @dataclass(frozen=True)
 class CeilingPoint:
-    """A cell that the others are compared with: a point of a ceiling.
+    """A yardstick at one size: a point of a ceiling.
 
     Attributes:
-        line: its name without its size, since a line has all sizes.
+        line: the yardstick's name without its size.
         work: bytes, numbers or items per call.
         rate: bytes, numbers or items per second.
-        level: as in `Limit`.
+        level: see `Limit`.
     """
 
     line: str
@@ -192,7 +192,7 @@ def roofline(
 
     Args:
         rows: limits of one bound and subject, each with its cell's seconds.
-        yardsticks: of the same bound and subject. Where they leave a cache, their lines have a step.
+        yardsticks: those of the same bound and subject. At the edge of a cache, their lines have a step.
     """
     work = {"memory": "bytes", "generator": "numbers", "interpreter": "items"}[bound]
     points: list[list[Any]] = [
@@ -223,14 +223,9 @@ def roofline(
 
 
 def _ceilings(yardsticks: Sequence[CeilingPoint], lines: Sequence[str], unit: str, place: Spec) -> list[Spec]:
-    """A line through all sizes of each yardstick, and its points."""
+    """A line through all sizes of each yardstick, with points."""
     values = [
-        {
-            "yardstick": stick.line,
-            "work": kept(stick.work),
-            "achieved": kept(stick.rate),
-            "where": _where(stick.level),
-        }
+        {"yardstick": stick.line, "work": kept(stick.work), "achieved": kept(stick.rate), "where": _where(stick.level)}
         for stick in sorted(yardsticks, key=lambda stick: (stick.line, stick.work))
     ]
     line: Spec = {"field": "yardstick", "legend": {"title": "ceilings", "symbolStrokeWidth": 2, "symbolSize": 600}}
@@ -239,7 +234,7 @@ def _ceilings(yardsticks: Sequence[CeilingPoint], lines: Sequence[str], unit: st
             "data": {"values": values},
             "mark": {"type": "line", "strokeWidth": 1.5},
             "encoding": {
-                # Dash and grey together: there are more ceilings than dashes that can be told apart.
+                # Dash and grey together, since there are more ceilings than distinguishable dashes.
                 "strokeDash": {**line, "scale": {"domain": lines, "range": vega.repeated(DASHES, lines)}},
                 "stroke": {**line, "scale": {"domain": lines, "range": vega.greys(lines)}},
             },
@@ -257,7 +252,6 @@ def _ceilings(yardsticks: Sequence[CeilingPoint], lines: Sequence[str], unit: st
 
 
 def _achieved(unit: str, place: Spec) -> Spec:
-    """The cells."""
     titles = {"name": "cell", "rate": "achieved", "most": "ceiling", "percent": "of the limit", "gained": "to gain"}
     return {
         "transform": [
@@ -280,14 +274,11 @@ def _where(level: str) -> str:
 
 
 def law() -> Spec:
-    """Measured points and the law through them. The page adds the data ``rows`` and ``law``, and two parameters."""
+    """The measured points and the fitted law. The page adds the data ``rows`` and ``law``, and two parameters."""
     return vega.base(
         280,
         [
-            {
-                "data": {"name": "law"},
-                "mark": {"type": "line", "strokeWidth": 2, "color": "var(--line-1)"},
-            },
+            {"data": {"name": "law"}, "mark": {"type": "line", "strokeWidth": 2, "color": "var(--line-1)"}},
             {
                 "transform": [KNOWN],
                 "mark": {"type": "rule", "strokeWidth": 1.5, "color": "var(--text)"},
@@ -375,7 +366,7 @@ JOB_COLUMNS = {
 
 
 def job(one: Job, unit: str, cells: Mapping[str, int], alt: str) -> Chart:
-    """Each way's time over that of the best way, with its interval; at every size, where there are several."""
+    """The time of each way over that of the best way, with its interval, at every size."""
     names = list(dict.fromkeys(rival.name for ranking in one.rankings for rival in ranking.rivals))
     rows: list[list[Any]] = [
         [
@@ -393,11 +384,11 @@ def job(one: Job, unit: str, cells: Mapping[str, int], alt: str) -> Chart:
     axis = {"title": "times the best", "format": "~g"} | ticks(value for row in rows for value in row[2:5])
     ratio = vega.quantity("ratio", LOG, axis)
     told_apart = vega.told_apart("rival", names)
-    if len(one.rankings) == 1:  # the ways one below the other, named by the axis
+    if len(one.rankings) == 1:  # one way per row, named by the axis
         told_apart = {channel: {**value, "legend": None} for channel, value in told_apart.items()}
         encoding: Spec = {"y": rival | {"axis": {"title": None, "labelLimit": 140}}, "x": ratio}
         height, along, best = 40 + 28 * len(names), "x", {"x": {"datum": 1}, **UPRIGHT}
-    else:  # the sizes beside each other, each with all ways
+    else:  # one size per column, with all ways
         sizes: Spec = {"field": "label", "type": "ordinal", "sort": None}
         encoding = {"x": sizes | {"axis": {"title": one.axis, "labelAngle": 0}}, "xOffset": rival, "y": ratio}
         height, along, best = 300, "y", {"y": {"datum": 1}, **LEVEL, "xOffset": {"value": 0}}
@@ -517,11 +508,11 @@ MARKS = {
     "torch upgrade": (COLOURS[3], "square"),
     "other verdict": (COLOURS[6], "circle"),
 }
-"""Colour and shape of what is marked at a commit."""
+"""The colour and shape of each kind of mark at a commit."""
 
 
 def _marks() -> list[Spec]:
-    """What happened at the commits: a line from top to bottom, and above each other a symbol and words."""
+    """The marks at the commits: a vertical line, with stacked symbols and words at the top."""
     colours, shapes = (list(of) for of in zip(*MARKS.values(), strict=True))
     kind: Spec = {"field": "kind", "type": "nominal"}
     domain: Spec = {"domain": list(MARKS)}
@@ -559,4 +550,4 @@ def _marks() -> list[Spec]:
 
 
 SHARED = {"law": law, "residuals": residuals, "track": track}
-"""Specifications that many charts share. Each is in the page once."""
+"""Specifications that many charts share. The page contains each once."""

@@ -1,4 +1,4 @@
-"""The few things that a reader of the report should know first."""
+"""The highlights of a report."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from bench_core.records.report import Job, Report, Rival
 Row = TypeVar("Row")
 
 LONGEST_REASON = 100
-"""Characters of a reason, at most."""
+"""The most characters of a reason."""
 
 OF_A_KIND = 2
-"""The most highlights of each kind. With six kinds the list stays short enough to be read."""
+"""The most highlights of each kind. There are six kinds, so the list stays short enough to be read."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Highlight:
     """One sentence with a link to its evidence.
 
     Attributes:
-        kind: in a word or two, e.g. ``to gain``.
-        figure: the number behind it; "" without one.
+        kind: one or two words, e.g. ``to gain``.
+        figure: its number; "" without one.
         link: the anchor of the evidence.
     """
 
@@ -40,22 +40,16 @@ class Highlight:
 
 
 def anchor(cell: str) -> str:
-    """The id of a cell's row, and its address in the page: as JavaScript's `encodeURI` writes it, and without spaces,
-    which an id cannot contain."""
+    """The id of a cell's row, which is also its address in the page: encoded as by JavaScript's `encodeURI`, and
+    without spaces, which an id cannot contain."""
     return "cell=" + quote("_".join(cell.split()), safe=";,/?:@&=+$#!*'()")
 
 
 def findings(report: Report) -> list[Highlight]:
     """The last regressions, the largest distances from limits, the clearest advice, the largest departures from laws,
     the newest steps, and what was left out."""
-    return [
-        *_reds(report),
-        *_gains(report),
-        *_advice(report),
-        *_departures(report),
-        *_steps(report),
-        *_left_out(report),
-    ]
+    kinds = (_reds, _gains, _advice, _departures, _steps, _left_out)
+    return [highlight for kind in kinds for highlight in kind(report)]
 
 
 def _on(report: Report, subject: str) -> str:
@@ -63,7 +57,7 @@ def _on(report: Report, subject: str) -> str:
 
 
 def _reds(report: Report) -> Iterator[Highlight]:
-    """Regressions of the last gates on each machine: of its newest judged commit, and of the last head without one."""
+    """Regressions on each machine: of the newest judged commit, and of the last gate whose head is no commit."""
     for number, history in enumerate(report.histories):
         judged = next((moment for moment in reversed(history.moments) if moment.verdicts), None)
         said = [] if judged is None else [(judged.commit.hash[:8], *verdict) for verdict in judged.verdicts]
@@ -141,7 +135,7 @@ def _steps(report: Report) -> Iterator[Highlight]:
 
 
 def _first_of_each(rows: Iterable[Row], name: Callable[[Row], str]) -> Iterator[Row]:
-    """The first rows of different benchmarks, since the sizes of one benchmark are alike."""
+    """The first `OF_A_KIND` rows of different benchmarks, since the sizes of one benchmark are similar."""
     found = dict[str, Row]()
     for row in rows:
         found.setdefault(name(row).split("(")[0], row)

@@ -1,8 +1,8 @@
-"""Pieces of Vega-Lite specifications that several charts share: style, scales, ticks, marks.
+"""Parts of Vega-Lite specifications that several charts share: style, scales, ticks, marks.
 
-Colours are CSS variables, which browsers resolve inside SVG, so the dark view and print need no second drawing.
-Everything with a colour of its own also has a shape or a dash of its own. Names are data or JSON strings, never parts
-of an expression.
+Colours are CSS variables, which browsers resolve inside SVG, so the dark view and print need no second drawing. No two
+marks differ by colour alone: they also differ by shape or dash. Names are data or JSON strings, never parts of an
+expression.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ STYLE: Spec = {
     "text": {"color": "var(--muted)", "fontSize": 11},
     "rule": {"color": "var(--muted)"},
 }
-"""Vega-Lite's ``config`` of every chart."""
+"""Vega-Lite's ``config`` for all charts."""
 
 
 def kept(number: float) -> float | None:
-    """A number in a chart's data, with five digits; None where it is not finite."""
+    """A number for a chart's data, with five digits; None for NaN and infinity."""
     return float(f"{number:.5g}") if math.isfinite(number) else None
 
 
@@ -64,14 +64,14 @@ def shown(number: str, unit: str = "unit") -> str:
     """A Vega expression that formats a number. The page's script defines the function.
 
     Args:
-        number: an expression for it.
-        unit: an expression for its unit; by default the parameter of the specification.
+        number: an expression for the number.
+        unit: an expression for its unit; by default the specification's parameter.
     """
     return f"shown({number}, {unit})"
 
 
 KNOWN: Spec = {"filter": "isValid(datum.low) && isValid(datum.high)"}
-"""Keeps the rows whose interval is known."""
+"""A transform that keeps the rows whose interval is known."""
 
 LOG: Spec = {"type": "log", "nice": False, "padding": 12}
 """A logarithmic scale."""
@@ -91,7 +91,7 @@ BINARY: list[tuple[float, list[float], int]] = [(2.0, [1.0], step) for step in (
 
 
 def ticks(values: Iterable[float | None], unit: str = "") -> Spec:
-    """The ticks of a logarithmic axis, at round numbers; empty where Vega's own ticks serve as well."""
+    """The ticks of a logarithmic axis, at round numbers; empty for Vega's own ticks."""
     known = [value for value in values if value is not None and value > 0]
     for base, factors, step in BINARY if unit == "bytes" else DECIMAL:
         first, last = (math.floor(math.log(end(known, default=1.0), base)) for end in (min, max))
@@ -120,7 +120,7 @@ def log_or_symlog(values: Iterable[float | None]) -> str:
 
 
 def told_apart(field: str, values: Sequence[str]) -> Spec:
-    """Colour and shape for the values of a field. No two are alike in both up to sixty-four."""
+    """Colour and shape for the values of a field. Up to 64 values, no two have the same colour and shape."""
     many = len(COLOURS)
     colours = [COLOURS[index % many] for index in range(len(values))]
     shapes = [SHAPES[(index + index // many) % many] for index in range(len(values))]
@@ -132,12 +132,14 @@ def told_apart(field: str, values: Sequence[str]) -> Spec:
 
 
 UPRIGHT: Spec = {"y": {"value": 0}, "y2": {"value": "height"}}
+"""The encoding of a vertical rule over the whole chart."""
+
 LEVEL: Spec = {"x": {"value": 0}, "x2": {"value": "width"}}
-"""Encodings of a rule from one end of the chart to the other."""
+"""The encoding of a horizontal rule over the whole chart."""
 
 
 def row(height: int) -> Spec:
-    """The encoding of labels below each other at the top of the chart, by their field ``row``."""
+    """The vertical position of stacked labels at the top of the chart, by their field ``row``."""
     return {"value": {"expr": f"datum.row * {height}"}}
 
 
@@ -153,7 +155,7 @@ def base(height: int, layers: list[Spec], **more: Any) -> Spec:
 
 
 def repeated(range_: Sequence[Any], lines: Sequence[str]) -> list[Any]:
-    """A value of the range for each line. After the last value comes the first again."""
+    """A value of the range for each line, repeating the range."""
     return [range_[index % len(range_)] for index in range(len(lines))]
 
 
@@ -164,11 +166,7 @@ def greys(lines: Sequence[str]) -> list[str]:
 
 
 def tooltip(fields: Mapping[str, str]) -> list[Spec]:
-    """What a point shows when it is pointed at.
-
-    Args:
-        fields: field to title.
-    """
+    """The tooltip with the titles of fields."""
     return [{"field": field, "title": title} for field, title in fields.items()]
 
 
@@ -178,7 +176,7 @@ def points(size: int, **more: Any) -> Spec:
 
 
 def ends(along: str = "y") -> Spec:
-    """The encoding of an interval, along an axis."""
+    """The encoding of an interval along an axis."""
     return {along: {"field": "low"}, f"{along}2": {"field": "high"}}
 
 

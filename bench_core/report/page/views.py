@@ -1,4 +1,4 @@
-"""The records, grouped as the page shows them."""
+"""Groups the records as the page shows them."""
 
 from __future__ import annotations
 
@@ -40,12 +40,7 @@ BOUNDS: dict[Bound, str] = {
 
 @dataclass(frozen=True)
 class Figure:
-    """A chart on the page.
-
-    Attributes:
-        key: its number among the charts.
-        title: "" where the heading above is enough.
-    """
+    """A chart on the page. `key` is its number among the charts."""
 
     key: int
     title: str
@@ -74,7 +69,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class CostRow:
-    """A line as a row of a table: its values in the order of the labels, None where there is none."""
+    """A line as a row of a table: its values in the order of the labels, or None."""
 
     name: str
     subject: str
@@ -86,8 +81,8 @@ class Cost:
     """One benchmark along one axis.
 
     Attributes:
-        common: parameters with one value in all lines, as text.
-        lines: the names of lines that can be chosen; () where all are shown.
+        common: the parameters that are the same in all lines, as text.
+        lines: the names of lines that can be chosen; () if all are shown.
         first: the lines that are chosen at first.
     """
 
@@ -163,14 +158,14 @@ def _cost(number: int, report: Report, group: Sequence[Series], figures: Figures
 
 
 def _spread_out(names: Sequence[str], count: int) -> list[str]:
-    """The first, the last, and evenly spaced ones between."""
+    """`count` of the names: the first, the last, and evenly spaced ones between."""
     if len(names) <= count:
         return list(names)
     return [names[round(index * (len(names) - 1) / (count - 1))] for index in range(count)]
 
 
 def _edges(caches: Mapping[str, int], lines: Iterable[Series]) -> list[tuple[str, float, int]]:
-    """Caches of the CPU as (name, the n from which the elements of a line outgrow it, a row for each element size)."""
+    """Caches of the CPU as (name, the n from which a line outgrows it, row). Each element size has a row."""
     on_cpu = (series for series in lines if series.fixed.get("device", "cpu") == "cpu")
     widths = sorted({series.item_bytes for series in on_cpu if series.item_bytes})
     return [
@@ -224,7 +219,7 @@ def rooflines(report: Report, figures: Figures) -> list[Roofline]:
 
 
 def _yardsticks(subject: Subject, bound: Bound) -> Iterator[CeilingPoint]:
-    """The rates of the subject's own yardsticks of this bound."""
+    """The rates of the subject's yardsticks of this bound."""
     for measured in subject.cells.values():
         cell = measured.cell
         if cell.family == FAMILY and cell.kind == "time" and cell.value.middle > 0:
@@ -260,12 +255,8 @@ def _limits_in_words(limits: Sequence[Limit]) -> str:
 
 @dataclass(frozen=True)
 class JobView:
-    """A job with its chart.
-
-    Attributes:
-        names: the ways, the fastest at the largest size first.
-        rows: for each of the names, its rank and rival in each ranking, or None.
-    """
+    """A job with its chart. `rows` holds, for each way, the fastest at the largest size first, its rank and rival in
+    each ranking, or None."""
 
     number: int
     job: Job
@@ -326,11 +317,7 @@ def crossings(report: Report, figures: Figures) -> list[CrossingView]:
 
 @dataclass(frozen=True)
 class InSubject:
-    """A cell on one machine.
-
-    Attributes:
-        share: of its limit; None without a limit.
-    """
+    """A cell on one machine, and its share of its limit, if it has one."""
 
     measured: Measured
     share: Interval | None
@@ -341,7 +328,7 @@ class CellRow:
     """A cell in every subject.
 
     Attributes:
-        subjects: one for each subject; None where it has not measured the cell.
+        subjects: one for each subject; None if it has not measured the cell.
         compared: the second subject compared with the first; None unless exactly two have measured it.
         reproduce: the command that measures it again, the same on every machine.
     """
@@ -420,7 +407,7 @@ def histories(report: Report, cells: Mapping[str, int]) -> list[dict[str, object
 
 
 def _marks(moment: Moment) -> list[tuple[str, str]]:
-    """(Kind, text) of each mark at a commit."""
+    """The kind and the text of each mark at a commit."""
     upgrade = [("torch upgrade", f"torch {moment.upgraded} to {moment.torch}")] if moment.upgraded else []
     return upgrade + [
         (
@@ -432,14 +419,12 @@ def _marks(moment: Moment) -> list[tuple[str, str]]:
 
 
 TINIEST = 1e-300
-"""Far below every measured value, and large enough to divide by."""
+"""The smallest tick: far below every measured value, and large enough to divide by."""
 
 
 def _track(history: History, number: int, cells: Mapping[str, int]) -> dict[str, object]:
-    """A track with its values as multiples of a tick, which keeps 50,000 values at half a megabyte.
-
-    The tick is at most a thousandth of the smallest value.
-    """
+    """A track with its values as multiples of a tick, so that 50,000 values take half a megabyte. The tick is at most a
+    thousandth of the smallest value."""
     track = history.tracks[number]
     middles = [interval.middle for _, interval in track.values]
     smallest = min((abs(middle) for middle in middles if middle), default=1.0)

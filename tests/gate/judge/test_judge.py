@@ -93,7 +93,7 @@ def test_an_interval_below_the_limit_is_a_pass():
     assert numbers(found.reason) == [round(100 * (found.ratio.high - 1), 1)]
 
 
-def test_a_slowdown_of_just_the_noise_floor_is_none():
+def test_a_slowdown_of_exactly_the_noise_floor_is_no_regression():
     assert timed(effects([math.log1p(SETTINGS.noise_floor)] * 30)).verdict == "pass"
 
 
@@ -549,7 +549,7 @@ def test_a_verdict_depends_on_the_record_alone():
     assert judge(whole) == judge(whole)
 
 
-def test_noise_between_pairs_and_between_parents_is_told_apart():
+def test_noise_between_pairs_is_distinguished_from_noise_between_parents():
     cells = [cell(offsets(12, 4, scatter_of_parents=0.02, scatter=0.005, seed=seed)) for seed in range(25)]
     found = noise(record(*cells))
     assert found.between_pairs == pytest.approx(0.005, rel=0.15)
@@ -577,7 +577,7 @@ def test_noise_inside_pairs_of_order_and_of_forking_is_the_median_over_the_cells
     assert (found.within, found.order, found.forked_first) == pytest.approx((0.02, 0.02, 0.02))
 
 
-def test_noise_of_what_was_not_timed_cannot_be_told():
+def test_noise_of_untimed_cells_is_nan():
     found = noise(record(cell(around(0), kind="track"), cell(around(0), error="x"), cell()))
     parts = (found.within, found.between_pairs, found.between_parents, found.order, found.forked_first, found.likeness)
     assert all(math.isnan(value) for value in parts)

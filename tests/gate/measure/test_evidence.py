@@ -122,7 +122,7 @@ def test_the_journal_of_an_earlier_release_is_read(journal):
     assert (dossier.plan, found.head, found.forked_first, math.isnan(found.within)) == (PLAN, 2.0, "head", True)
 
 
-def test_numbers_go_on_behind_those_of_cells_that_are_not_asked_for(journal):
+def test_numbers_continue_after_those_of_cells_that_are_not_selected(journal):
     earlier = journal.load([])
     assert (earlier.effects, earlier.pair, earlier.parent) == (0, 4, 1)
 

@@ -24,7 +24,7 @@ PLAN = SamplingPlan(number=1, alternations=8, blocks=1, warm=True)
 LOOP = "def value():\n    for _ in range({}):\n        pass\n"
 
 
-def test_a_head_that_takes_ten_times_as_long_is_slower_and_no_liar(sides):
+def test_a_head_that_takes_ten_times_as_long_is_slower_and_its_clock_is_right(sides):
     gate = sides(CALL, LOOP.format(100_000), LOOP.format(1_000_000)).measure()
     (found,) = gate.dossiers
     assert found.error is None

@@ -88,7 +88,7 @@ def test_a_build_command_is_one_line_or_several(repository, command, kept):
 @pytest.mark.parametrize("settings", [{"repo": "https://example.org/thing.git"}, {"dvcs": "hg"}])
 def test_a_repository_that_is_not_here_is_refused_with_what_is_needed(repository, settings):
     repository.configure(**settings)
-    with pytest.raises(BenchCoreError, match=r"needs a git repository on this machine: clone it.*\)\.$"):
+    with pytest.raises(BenchCoreError, match=r"needs a git repository on this machine. Clone it.*\)\.$"):
         read_project(repository.config)
 
 
@@ -108,7 +108,7 @@ def test_repo_must_be_the_top_and_the_message_says_where_that_is(repository):
 
 def test_a_suite_must_lie_below_the_top(repository):
     repository.configure(benchmark_dir=".")
-    with pytest.raises(BenchCoreError, match="benchmark_dir is '.', and the gate needs a folder below"):
+    with pytest.raises(BenchCoreError, match="benchmark_dir is '.', but the gate takes the benchmarks from"):
         read_project(repository.config)
 
 
@@ -201,7 +201,7 @@ def test_a_repository_inside_is_listed_as_such(plain, repositories):
     plain.write({"thing/new.py": ""})
     repositories.new(plain.root / "third", {"file": ""})
     found = read_project(plain.config)
-    with pytest.raises(BenchCoreError, match=r"submodules, or other repositories \(third\)"):
+    with pytest.raises(BenchCoreError, match=r"submodules or other repositories \(third\)"):
         VersionStore(found).version(resolve(found, None))
 
 
@@ -344,7 +344,7 @@ def test_the_packages_of_a_wheel_are_listed_without_its_description(built):
     assert list(Path(base.path).glob("*.dist-info"))
 
 
-def test_a_version_is_compiled_for_the_place_where_it_lies(built):
+def test_a_version_is_compiled_for_its_final_folder(built):
     _, base, _ = built
     source = f"{base.path}/thing/__init__.py"
     code = marshal.loads(Path(importlib.util.cache_from_source(source)).read_bytes()[16:])
@@ -424,7 +424,7 @@ def test_a_build_command_makes_exactly_one_wheel(repository):
     touch = "import pathlib, sys; [pathlib.Path(sys.argv[1], name).touch() for name in ('a.whl', 'b.whl')]"
     repository.configure(build_command=f'python -c "{touch}" {{build_cache_dir}}')
     found = read_project(repository.config)
-    with pytest.raises(BenchCoreError, match="one wheel is needed in {build_cache_dir}, and there is a.whl, b.whl"):
+    with pytest.raises(BenchCoreError, match="one wheel in {build_cache_dir}, but it left a.whl, b.whl"):
         VersionStore(found).version(resolve(found, "main"))
 
 
@@ -584,7 +584,7 @@ def test_a_submodule_is_refused_where_it_matters(plain):
     assert VersionStore(found).version(resolve(found, "main")).packages == ("thing",)
     plain.git("update-index", "--add", "--cacheinfo", f"160000,{head},third/library")
     plain.git("commit", "-m", "A library")
-    with pytest.raises(BenchCoreError, match=r"holds submodules, or other repositories \(third/library\)"):
+    with pytest.raises(BenchCoreError, match=r"contains submodules or other repositories \(third/library\)"):
         VersionStore(found).version(resolve(found, "main"))
 
 
@@ -739,7 +739,7 @@ def test_a_cache_that_cannot_be_written_is_named(plain):
 # Suites
 
 
-def test_a_suite_comes_with_all_that_lies_around_it(repository):
+def test_a_suite_comes_with_the_whole_tree_around_it(repository):
     repository.commit({".gitattributes": "cases_thing export-ignore\n", "data/table.csv": "1\n"})
     found = read_project(repository.config)
     suite = VersionStore(found).suite(resolve(found, "main"))

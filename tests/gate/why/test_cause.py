@@ -126,15 +126,15 @@ def test_same_calls_and_more_instructions_name_the_function_of_the_machine():
     assert [change.name for change in found.functions] == ["g"]
 
 
-def test_memory_that_python_or_numpy_takes_is_said():
+def test_more_memory_of_python_or_numpy_is_named():
     found = caused(profile(peak=1 * MIB), profile(peak=2 * MIB))
-    assert found.sentence == "same calls, more memory: 1 MiB → 2 MiB of Python's and numpy's at most at once"
+    assert found.sentence == "same calls, more memory: peak of Python and numpy 1 MiB → 2 MiB"
 
 
 def test_an_operator_that_only_takes_longer_is_memory_traffic_or_another_kernel():
     found = caused(profile(operators={"aten::copy_": (1, 1e-3)}), profile(operators={"aten::copy_": (1, 3e-3)}))
     expected = (
-        "under the profiler aten::copy_ takes 3 times as long for as many bytes: memory traffic, or another kernel"
+        "under the profiler, aten::copy_ takes 3 times as long for the same bytes: memory traffic, or another kernel"
     )
     assert found.sentence == f"same calls, operators and bytes; {expected}"
 
@@ -142,10 +142,10 @@ def test_an_operator_that_only_takes_longer_is_memory_traffic_or_another_kernel(
 def test_a_trifle_that_is_called_more_often_does_not_hide_what_takes_longer():
     base = profile(operators={"aten::copy_": (1, 1e-3)})
     head = profile({"dict.get": (1, 1e-7)}, {"aten::copy_": (1, 3e-3)})
-    assert caused(base, head).sentence.startswith("under the profiler aten::copy_ takes 3 times as long")
+    assert caused(base, head).sentence.startswith("under the profiler, aten::copy_ takes 3 times as long")
 
 
-def test_where_nothing_differs_that_is_what_is_said():
+def test_a_cause_without_any_difference_says_so():
     found = caused(profile(), profile(), counted({"f": 1000.0}, {"f": 1001.0}))
     assert found.sentence == (
         "same calls, operators and bytes: memory traffic, or the clock; instructions the same within 0.5 %: same work, "
@@ -154,7 +154,7 @@ def test_where_nothing_differs_that_is_what_is_said():
 
 
 def test_without_counts_code_that_nobody_saw_is_not_excluded():
-    assert caused(profile(), profile()).sentence.endswith("or code that no profiler of Python sees")
+    assert caused(profile(), profile()).sentence.endswith("or code that no Python profiler sees")
 
 
 def test_what_happens_in_some_calls_only_is_no_difference():
@@ -181,7 +181,7 @@ def test_of_a_memory_cell_bytes_are_named_before_what_runs_more_often():
         sizes({"thing.copy": (2, 2e-6)}, {"aten::empty": (2, 1e-4, 24 * MIB)}, tensors=24 * MIB),
     )
     assert found.sentence == (
-        "16 MiB more of tensors, at most at once (8 MiB → 24 MiB); 16 MiB more in aten::empty (8 MiB → 24 MiB); "
+        "peak memory of tensors 16 MiB higher (8 MiB → 24 MiB); 16 MiB more in aten::empty (8 MiB → 24 MiB); "
         "1 more call of thing.copy (1 → 2)"
     )
 
@@ -198,13 +198,13 @@ def test_what_is_freed_later_is_no_allocation_more():
     operators = {"aten::empty": (4, 1e-5, 32 * MIB)}
     found = caused(sizes(operators=operators, tensors=8 * MIB), sizes(operators=operators, tensors=32 * MIB))
     assert found.sentence == (
-        "24 MiB more of tensors, at most at once (8 MiB → 32 MiB); no operator allocates more: what is allocated is "
+        "peak memory of tensors 24 MiB higher (8 MiB → 32 MiB); no operator allocates more: what is allocated is "
         "freed later"
     )
 
 
-def test_memory_of_python_is_said_from_a_kibibyte_on():
-    more = "1 KiB more of what Python and numpy allocate, at most at once (1 KiB → 2 KiB)"
+def test_memory_of_python_is_named_from_a_kibibyte_on():
+    more = "peak memory of Python and numpy 1 KiB higher (1 KiB → 2 KiB)"
     assert caused(sizes(peak=1024), sizes(peak=2048)).sentence == more
     assert "more of what" not in caused(sizes(peak=1024), sizes(peak=2047)).sentence
 
@@ -216,13 +216,11 @@ def test_calls_that_differ_are_not_taken_for_bytes():
 
 def test_where_nothing_in_the_call_differs_a_memory_cell_points_outside_it():
     found = caused(sizes(), sizes())
-    assert found.sentence == (
-        "same calls, operators and bytes: what is imported or set up, or code that no profiler of Python sees"
-    )
+    assert found.sentence == ("same calls, operators and bytes: imports, setup, or code that no Python profiler sees")
 
 
 @pytest.mark.parametrize("kind", ["peakmemory", "memory", "track"])
-def test_of_what_is_not_timed_no_seconds_are_told(kind):
+def test_seconds_of_untimed_cells_are_not_named(kind):
     base = profile(operators={"aten::copy_": (1, 1e-3)}, kind=kind)
     head = profile({"thing.more": (1, 1e-6)}, {"aten::copy_": (1, 9e-3)}, kind=kind)
     found = caused(base, head)

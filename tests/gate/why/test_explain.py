@@ -87,7 +87,7 @@ def test_a_cell_that_fails_is_not_explained_and_says_why(causes):
 
 @pytest.mark.parametrize("cell", SIZES)
 def test_a_memory_cell_is_explained_by_its_bytes(causes, cell):
-    expected = r"3(\.\d+)? MiB more of what Python and numpy allocate, at most at once \(1.* MiB → 4.* MiB\)"
+    expected = r"peak memory of Python and numpy 3(\.\d+)? MiB higher \(1.* MiB → 4.* MiB\)"
     assert re.fullmatch(expected, causes[cell].sentence)
 
 

@@ -75,14 +75,14 @@ def test_a_suite_without_torch_has_no_operators(seen):
     assert seen["calls.Call.time_total"]["base"].operators == {}
 
 
-def test_what_runs_in_another_process_is_not_looked_into(seen):
-    assert "in a process of its own" in seen["calls.Raw.timeraw_import"]["head"].cause
+def test_what_runs_in_another_process_is_not_inspected(seen):
+    assert "in its own process" in seen["calls.Raw.timeraw_import"]["head"].cause
 
 
-def test_a_side_that_dies_is_named_and_the_other_goes_on(seen):
+def test_a_side_that_dies_is_named_and_the_other_continues(seen):
     answers = seen["calls.Call.time_exit"]
     assert answers["head"].lost
-    assert answers["head"].cause.startswith("the process that looks at head has ended")
+    assert answers["head"].cause.startswith("the process that inspects head has ended")
     assert answers["base"].calls["thing.leave"].count == 1
 
 
@@ -161,7 +161,7 @@ def test_tensors_are_added_up_for_as_long_as_they_live(suite, cell, held):
 
 def test_instructions_are_counted_of_what_is_timed_only(suite):
     found = _inspected(suite, "calls.mem_list", lambda opened: pytest.fail("it was opened"))
-    assert found == NotInspected("it is not timed, and instructions are counted to stand beside a time")
+    assert found == NotInspected("it is not timed, and instructions are counted only beside a time")
 
 
 @pytest.mark.parametrize(

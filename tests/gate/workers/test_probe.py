@@ -47,7 +47,7 @@ def test_an_environment_without_torch_is_a_python(seen):
     ("build", "name"),
     [({}, "CPU "), ({"cuda": "12.8"}, "CUDA 12.8"), ({"hip": "6.4"}, "ROCm 6.4"), ({"xpu": "2025.2"}, "XPU 2025.2")],
 )
-def test_the_build_of_torch_is_told(seen, build, name):
+def test_the_build_of_torch_is_part_of_the_flavour(seen, build, name):
     found = seen(torch=torch(**build))
     assert (found["torch"], found["torch's build"], found["torch's BLAS"]) == ("2.11.0", name.split()[0], "MKL")
     assert found[TOOLKIT] == name
@@ -85,7 +85,7 @@ def test_a_blas_is_known_by_its_family_and_one_that_is_chosen_later_not_at_all(s
     assert seen(numpy=numpy(name)).get("numpy's BLAS") == family
 
 
-def test_a_torch_that_does_not_tell_its_blas_makes_no_claim(seen):
+def test_a_torch_that_does_not_name_its_blas_leaves_it_unknown(seen):
     silent = torch()
     silent.__config__.show = lambda: "PyTorch built with:\n"
     assert "torch's BLAS" not in seen(torch=silent)

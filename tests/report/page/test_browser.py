@@ -23,7 +23,7 @@ def follow(view, hash_):
     view.page.evaluate("hash => { location.hash = hash }", hash_)
 
 
-def test_nothing_is_said_on_the_console_and_nothing_is_asked_of_the_network(view):
+def test_the_page_logs_nothing_and_requests_nothing_from_the_network(view):
     assert view.said == []
     assert view.asked == []
 

@@ -32,7 +32,7 @@ def test_a_row_has_a_value_for_every_column(small):
         assert {len(row) for row in chart.rows} == {len(chart.columns)}
 
 
-def test_what_has_a_colour_has_a_shape_of_its_own():
+def test_every_colour_has_its_own_shape():
     found = vega.told_apart("field", [str(number) for number in range(20)])
     colours, shapes = (found[channel]["scale"]["range"] for channel in ("color", "shape"))
     assert len(set(zip(colours, shapes, strict=True))) == 20
@@ -152,7 +152,7 @@ def test_a_law_that_does_not_hold_has_no_departures_to_tell(small):
     assert not [found for found in findings(replace(small, growths=broken)) if found.kind == "off its law"]
 
 
-def test_the_newest_step_is_told_before_a_larger_one(small):
+def test_the_newest_step_comes_before_a_larger_one(small):
     history = small.histories[0]
     newest = replace(history.tracks[1], changes=(replace(history.tracks[0].changes[0], moment=11, ratio=0.9),))
     tracks = (history.tracks[0], newest)
@@ -181,7 +181,7 @@ def test_a_yardstick_that_is_off_its_law_is_no_finding(small):
     assert told == []
 
 
-def test_a_step_is_said_in_the_words_of_its_unit(small):
+def test_a_step_is_described_in_the_words_of_its_unit(small):
     history = small.histories[0]
     step = history.tracks[0].changes[0]
     tracks = tuple(

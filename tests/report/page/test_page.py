@@ -137,7 +137,7 @@ def test_two_machines_are_told_apart_as_two_stored_results_are(two, ratio, width
     assert (shown["second over first"], shown["told apart"]) == (over, told)
 
 
-def test_what_was_left_out_is_said_in_the_findings_and_in_full(small):
+def test_what_was_left_out_is_in_the_findings_and_listed_in_full(small):
     more = replace(small, left_out=(*small.left_out, LeftOut("<b>.json", "of a newer schema")))
     page = html(more)
     assert "and 1 more" in section(page, "findings")
@@ -145,7 +145,7 @@ def test_what_was_left_out_is_said_in_the_findings_and_in_full(small):
     assert "of a newer schema" in section(page, "trust")
 
 
-def test_what_the_doctor_said_is_said_of_the_run_that_it_said_it_of(page):
+def test_the_doctors_findings_are_shown_for_their_run(page):
     trust = section(page, "trust")
     known, unknown = trust.split("What the doctor said")[1].split("</ul>", 1)
     assert "26 of 28 cells in the run of 2026-03-01 09:58 UTC, commit <code>7b13ed90</code>:" in known
@@ -153,7 +153,7 @@ def test_what_the_doctor_said_is_said_of_the_run_that_it_said_it_of(page):
     assert "2 of 28 cells in a run without a date, of no commit: not stored." in unknown
 
 
-def test_how_many_cells_have_no_interval_and_how_many_controls_there_were_is_said(page):
+def test_the_numbers_of_cells_without_an_interval_and_of_controls_are_shown(page):
     trust = section(page, "trust")
     assert "Half of the 27 cells that have an interval are uncertain by at most" in trust
     assert "1 of 28 cells have no interval" in trust

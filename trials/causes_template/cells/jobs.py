@@ -1,4 +1,4 @@
-"""A class a job; some with a `setup`, whose object serves one call."""
+"""One class per job. Some have a `setup`, whose object serves one call."""
 
 import jobs
 import torch

@@ -1,7 +1,7 @@
-"""A class a kind, as other projects write their asv suites.
+"""One class per kind, as other projects write their asv suites.
 
-Without `setup`: with one, asv and all that follow its rules time single calls, and the clock is a part of the short
-ones, which would grow with no plant.
+There is no `setup`: with one, asv and tools with its rules time single calls. The time of short calls would then
+include the clock, which does not grow with the units.
 """
 
 import plants

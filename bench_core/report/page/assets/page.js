@@ -1,6 +1,6 @@
-// What moves on the page: charts, sorting, filters, the link to a cell. Everything that is to be read is in the markup.
+// The dynamic parts of the page: charts, sorting, filters, the link to a cell. All text is in the markup.
 
-/** What an element holds, compressed: the library of the charts and their data would be three quarters of the page. */
+/** The compressed content of an element. Uncompressed, the charts' library and data would be three quarters of the page. */
 async function unpacked(id) {
   const bytes = Uint8Array.from(atob(document.getElementById(id).textContent), (letter) => letter.charCodeAt(0));
   return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
@@ -12,7 +12,7 @@ const say = (text) => { document.getElementById("said").textContent = text; };
 
 // ---------------------------------------------------------------- charts
 
-/** The library, when the first chart is drawn. The page's policy knows it by its hash, so it runs as an element. */
+/** Load the library when the first chart is drawn. It runs as an element, since the page's policy has its hash. */
 let library;
 const vega = () => library ??= new Promise((here) => {
   window.vegaIsHere = here;
@@ -24,7 +24,7 @@ const vega = () => library ??= new Promise((here) => {
   });
 });
 
-/** A number as a person reads it; the specifications call it. */
+/** Format a number. The specifications call this function. */
 function shown(number, unit) {
   const digits = (value) => String(Number(value.toPrecision(4))); // ticks of a narrow axis differ in the fourth
   const scaled = (scales) => {
@@ -48,11 +48,11 @@ function records(chart) {
   });
 }
 
-/** A chart that the markup names by its number, or that was chosen for a figure. */
+/** The chart of a figure, by its number in the markup, or as chosen by the reader. */
 const charts = new WeakMap();
 const chartOf = (figure) => charts.get(figure) ?? data.charts[figure.dataset.chart];
 
-/** Give the chosen lines a colour, a dash and a shape, which they keep; the others stay grey. */
+/** Give each chosen line a fixed colour, dash and shape. The others are grey. */
 function tellApart(spec, rows, slots) {
   const names = [...slots.keys()].sort((one, other) => slots.get(one) - slots.get(other));
   const range = (from) => names.map((name) => from[slots.get(name)]);
@@ -80,7 +80,7 @@ async function draw(figure) {
   const embed = await vega();
   if (chartOf(figure) !== chart) return; // another one was chosen meanwhile
   figure.view?.finalize();
-  // The words of the chart are the plot's own; the library would replace them, and name every mark.
+  // Keep the plot's own label. The library would replace it, and label every mark.
   const canvas = document.createElement("div");
   canvas.setAttribute("aria-hidden", "true");
   plot.replaceChildren(canvas);
@@ -103,7 +103,7 @@ const near = new IntersectionObserver((entries) => {
   }
 }, { rootMargin: "400px" });
 
-/** Draw a figure when it comes near to what is seen; again, if it has been drawn. */
+/** Draw a figure when it is about to be visible, or again if it has been drawn. */
 const drawLater = (figure) => {
   const plot = figure.querySelector(".plot");
   near.unobserve(plot);
@@ -167,7 +167,7 @@ const pickBound = oneOf("bound-choice", ".bound");
 
 // ---------------------------------------------------------------- tables of charts, downloads
 
-/** A number as a table shows it; the download has all that is known. */
+/** A number for a table. Downloads have all digits. */
 const plain = (value) => typeof value === "number" && !Number.isInteger(value) ? value.toPrecision(4) : value ?? "";
 
 function exported(chart) {
@@ -232,7 +232,7 @@ document.addEventListener("click", (event) => {
 
 const textOf = (cell) => (cell.querySelector(".cell, code") ?? cell).textContent.trim().replace(/\s+/g, " ");
 
-/** A number where the cell has one, or text. */
+/** The sort key of a table's cell: a number if it has one, or else its text. */
 function keyOf(cell) {
   const value = cell.dataset.v;
   if (value === undefined) return textOf(cell);
@@ -266,7 +266,7 @@ function sortable(table) {
 }
 all("table.sortable").forEach(sortable);
 
-/** Whether a text holds every word that is looked for. */
+/** Whether a text contains every searched word. */
 const holds = (text, words) => words.every((word) => text.includes(word));
 const wordsOf = (input) => input.value.toLowerCase().split(/\s+/).filter(Boolean);
 
@@ -423,7 +423,7 @@ document.addEventListener("click", async (event) => {
 const encoded = (text) => encodeURI(text.replace(/\s+/g, "_"));
 const anchor = (cell) => `cell=${encoded(cell)}`;
 
-/** What an address names that somebody may have typed: then a % need not begin a code. */
+/** The target in an address. A person may have typed it, so a % need not begin a code. */
 function decoded(hash) {
   try {
     return decodeURIComponent(hash);
@@ -432,7 +432,7 @@ function decoded(hash) {
   }
 }
 
-/** Open what a link leads to, wherever it is folded away. */
+/** Show the target of a link, and open the elements around it. */
 function follow() {
   const hash = location.hash.slice(1);
   const target = document.getElementById(hash) ?? document.getElementById(encoded(decoded(hash)));

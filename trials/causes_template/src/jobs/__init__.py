@@ -1,4 +1,4 @@
-"""Ten jobs of parameter operations. Another version is slower in each of them, for another reason: see
+"""Ten jobs of parameter operations. Another version is slower in each, each time for another reason: see
 `trials.causes`."""
 
 import functools

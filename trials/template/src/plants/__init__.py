@@ -1,4 +1,4 @@
-"""Forty jobs, each a number of equal units of work. How many is a version's own affair: see `plants.amounts`."""
+"""Forty jobs, each of some equal units of work. Each version sets the numbers of units in `plants.amounts`."""
 
 from plants.work import SIZES, Job, make
 

@@ -1,4 +1,4 @@
-"""The jobs. All that grows with the number of units is inside them; outside is one call of a closure."""
+"""The jobs. Their work is proportional to the number of units, except for one call of a closure."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from plants.amounts import UNITS
 Job = Callable[[], object]
 
 SIZES: dict[str, dict[int, int]] = {
-    # By nominal microseconds a call: steps a unit. A step follows one attribute, 10 ns.
+    # The keys are nominal microseconds per call, the values steps per unit. A step follows one attribute (10 ns).
     "walk": {3: 3, 6: 6, 12: 12, 25: 25, 50: 50, 100: 100, 200: 200, 500: 500, 1000: 1000, 2000: 2000},
-    # Up to 25 us, steps of float arithmetic; from there on the elements of one pass of numpy.
+    # Up to 25 us, the values are steps of float arithmetic; above, elements of one pass of numpy.
     "add": {3: 1, 6: 3, 12: 6, 25: 12, 50: 1_000, 100: 3_000, 200: 12_000, 500: 36_000, 1000: 80_000, 2000: 150_000},
-    # Up to 25 us, small lists; up to 100 us bytes; from there on the elements of a temporary array.
+    # Up to 25 us, the values are small lists; up to 100 us, bytes; above, elements of a temporary array.
     "allocate": {
         3: 1,
         6: 2,
@@ -31,33 +31,31 @@ SIZES: dict[str, dict[int, int]] = {
         1000: 80_000,
         2000: 160_000,
     },
-    # MiB a call: elements of float32 a unit.
+    # The keys are MiB per call, the values float32 elements per unit.
     "read": {mib: mib * 2**18 // 100 for mib in (1, 2, 4, 8, 16)},
     "write": {mib: mib * 2**18 // 100 for mib in (1, 2, 4, 8, 16)},
 }
 
 PYTHON_UP_TO = 25
+"""Jobs of up to this many microseconds run in the interpreter."""
+
 BYTES_UP_TO = 100
+"""Allocating jobs of up to this many microseconds allocate bytes."""
 
 LARGE = 2**25
-"""Elements of the array that memory traffic goes through: 128 MiB, four times the last cache of a large processor, of
-which each call takes the next part, so that every unit comes from memory. With 32 MiB, a few units more reached parts
-that were still in the cache: +5 % of them read as +2 to +3 %."""
+"""The elements of the array for memory traffic: 128 MiB, four times the last cache of a large processor. Each call
+takes the next part, so that every unit comes from memory. With 32 MiB, additional units reached parts that were still
+in the cache: +5 % of units read as +2 to +3 % of time."""
 
 
 class Node:
-    """A place in a ring."""
+    """A node of a ring."""
 
     next: Node
 
 
 def make(kind: str, size: int, units: int | None = None) -> Job:
-    """A job.
-
-    Args:
-        kind, size: as in `SIZES`.
-        units: None for this version's own amount.
-    """
+    """A job of this kind and size (see `SIZES`), with this number of units, or None for the version's number."""
     amount = UNITS[f"{kind} {size}"] if units is None else units
     job: Job = globals()[f"_{kind}"](size, amount, SIZES[kind][size])
     return job
