@@ -24,7 +24,7 @@ def require_writable(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".writable"
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # another command may have removed it meanwhile
     except OSError as error:
         raise BenchCoreError(
             f"results cannot be stored in {folder}: {error.strerror}. Make the folder writable, or set results_dir in "

@@ -1,4 +1,6 @@
-from bench_core.errors import NothingSelectedError, TooOldError, UnknownNameError
+from pathlib import Path
+
+from bench_core.errors import NothingSelectedError, TooOldError, UnknownNameError, require_writable
 
 
 def test_an_unknown_name_is_answered_with_the_near_misses_and_the_known_ones():
@@ -17,3 +19,9 @@ def test_a_pattern_that_matches_nothing_is_answered_with_the_near_misses():
 def test_a_package_that_is_too_old_is_named_with_what_is_needed_and_how_to_get_it():
     text = str(TooOldError("torch", "2.3.0", "2.6"))
     assert text == "torch 2.3.0 is installed, but torch >= 2.6 is needed. Upgrade it with: pip install 'torch>=2.6'"
+
+
+def test_two_commands_may_find_out_at_once_whether_a_folder_is_writable(tmp_path, monkeypatch):
+    touch = Path.touch
+    monkeypatch.setattr(Path, "touch", lambda path: (touch(path), path.unlink()))  # the other one removes it first
+    require_writable(tmp_path)

@@ -327,7 +327,7 @@ def _load(path: Path) -> dict[str, Any]:
         raise BenchCoreError(
             f"{path} cannot be read: {error.strerror}. `bench-core gate --json FILE` writes such a file."
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BenchCoreError(f"{path} is not JSON: {error}. `bench-core gate --json FILE` writes one anew.") from error
     return _known(path, content)
 
@@ -335,7 +335,7 @@ def _load(path: Path) -> dict[str, Any]:
 def _known(path: Path, content: Any) -> dict[str, Any]:
     """The content of a file, if its schema can be read."""
     schema = content.get("schema") if isinstance(content, dict) else None
-    number = re.fullmatch(r"bench-core/gate/(\d+)", schema) if isinstance(schema, str) else None
+    number = re.fullmatch(r"bench-core/gate/([0-9]{1,9})", schema) if isinstance(schema, str) else None
     if number is None:
         raise BenchCoreError(
             f"{path} is not a result of the gate: its schema is {json.dumps(schema)}, not "

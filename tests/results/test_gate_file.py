@@ -212,9 +212,11 @@ def test_a_folder_in_the_place_of_the_file_is_one_clear_error(tmp_path):
     [
         (None, "cannot be read: No such file.*--json FILE"),
         ("{", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
         ("[]", "not a result of the gate"),
         ('{"schema": 1}', "its schema is 1, not"),
         ('{"schema": "bench-core/gate/3"}', r"newer bench_core \(schema 3\); this one reads up to 1: upgrade"),
+        (f'{{"schema": "bench-core/gate/{"9" * 5000}"}}', "not a result of the gate"),
     ],
 )
 def test_another_file_is_one_clear_error(tmp_path, text, complaint):

@@ -125,16 +125,20 @@ class Journal:
         killed.
 
         Raises:
-            BenchCoreError: if another gate on the same versions is running.
+            BenchCoreError: if another gate on the same versions is running, or the evidence cannot be written here.
         """
+        lock = FileLock(self.path.with_suffix(".lock"), timeout=0)
         try:
-            with FileLock(self.path.with_suffix(".lock"), timeout=0):
-                yield
+            held = lock.acquire()
         except Timeout as error:
             raise BenchCoreError(
                 "another gate on the same two versions is running here, and both would write the same evidence. "
                 "Wait for it to end."
             ) from error
+        except OSError as error:
+            raise BenchCoreError(f"{lock.lock_file} cannot be locked: {error.strerror}. Make it writable.") from error
+        with held:
+            yield
 
     def forget(self, names: Collection[str]) -> None:
         """Drop the evidence of these cells, and damaged lines."""

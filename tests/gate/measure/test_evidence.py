@@ -92,6 +92,12 @@ def test_two_gates_on_the_same_versions_do_not_write_at_once(journal):
         pass
 
 
+def test_evidence_that_cannot_be_locked_is_one_clear_error(journal):
+    journal.path.with_suffix(".lock").mkdir()
+    with pytest.raises(BenchCoreError, match="cannot be locked"), journal.alone():
+        pass
+
+
 def test_a_gate_that_has_ended_keeps_nobody_out(journal):
     with journal.alone():
         pass
