@@ -28,7 +28,10 @@ def test_the_number_of_calls_makes_a_sample_as_long_as_asked_and_not_much_longer
     assert number == 1 or number * seconds <= 0.01 * 1.5
 
 
-@pytest.mark.parametrize(("seconds", "samples"), [(0.9, [1, 2]), (1 / 4, [1, 4]), (1 / 1024, [1, 10, 100, 1000, 1200])])
+@pytest.mark.parametrize(
+    ("seconds", "samples"),
+    [(0.9, [1, 2]), (1 / 4, [1, 4]), (1 / 32, [1, 10, 33]), (1 / 1024, [1, 10, 100, 1000, 1200])],
+)
 def test_the_samples_that_find_the_number_grow_towards_the_span_tenfold_at_most(seconds, samples):
     clock, calls = FakeClock(), []
 
@@ -38,6 +41,7 @@ def test_the_samples_that_find_the_number_grow_towards_the_span_tenfold_at_most(
 
     assert choose_number(call, clock, span=1.0) == samples[-1]
     assert list(Counter(calls).values()) == samples
+    assert clock.reads == 2 * len(samples)
 
 
 def test_a_clock_that_reads_zero_still_ends_in_a_number():
@@ -47,7 +51,7 @@ def test_a_clock_that_reads_zero_still_ends_in_a_number():
         if next(calls) >= 1000:
             clock.advance(1.0)
 
-    assert choose_number(too_short_to_see, clock, span=0.5) >= 100
+    assert choose_number(too_short_to_see, clock, span=0.5) == 1000  # tenfold each time
 
 
 def test_every_call_is_sampled_once_a_round_in_an_order_that_changes():

@@ -228,6 +228,12 @@ def test_the_five_open_cells_that_look_slowest_are_shown_slowest_first(make, nur
     assert numbers == [pytest.approx(1.6), 0, math.inf]
 
 
+def test_progress_is_shown_once_in_a_while_and_at_the_end(make):
+    seen = []
+    make("a.time_a").run(seen.append, every=1000.0)
+    assert [progress.open for progress in seen] == [0]
+
+
 def test_a_past_version_is_loaded_and_measured_too(make, nurseries):
     gate = make("a.time_a", past=True)
     run(gate)
@@ -255,6 +261,7 @@ def test_a_cell_that_fails_on_one_side_is_tried_with_each_version_on_both_sides(
     assert (gate.dossiers[0].error, gate.dossiers[0].error_side) == ("call: gone", "head")
     tried = [tuple(pair.versions.values()) for _, pair in nurseries.pairs]
     assert tried[-2:] == [("head", "head"), ("base", "base")]
+    assert len(nurseries.tasks) == 1  # the nursery that is there tries it
     assert (last.errors, last.open, last.decided) == (1, 0, 0)
 
 

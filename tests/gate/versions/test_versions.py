@@ -538,7 +538,7 @@ def test_a_build_inherits_nothing_that_changes_what_python_finds(monkeypatch):
 
 def test_without_a_build_configuration_the_version_is_its_files_that_matter(plain):
     plain.commit(
-        {"single.py": "", "spaces/inner.py": "", "data/table.csv": "", "no-name/x.py": "", "compiled.abi3.so": ""}
+        {"single.py": "", "spaces/deep/inner.py": "", "data/table.csv": "", "no-name/x.py": "", "compiled.abi3.so": ""}
     )
     found = read_project(plain.config)
     version = VersionStore(found).version(resolve(found, "main"))
