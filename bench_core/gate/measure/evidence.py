@@ -145,8 +145,8 @@ class Journal:
         remaining = self.path.with_suffix(".kept")
         with remaining.open("wb") as kept:
             for line in self._lines():
-                with contextlib.suppress(ValueError, TypeError, KeyError):
-                    if json.loads(line)["cell"] not in names:
+                with contextlib.suppress(ValueError):
+                    if from_json(JournalLine, json.loads(line)).cell not in names:
                         kept.write(line + b"\n")
         remaining.replace(self.path)
 

@@ -146,7 +146,7 @@ def test_what_is_forgotten_are_the_cells_that_are_measured_anew_and_damaged_line
     other = CellEvidence("x", "x", {}, "time", "")
     journal.add(Dossier(other, plan=PLAN), Effect(4, 1, 0.0, 1.0, 1.0, 4), 0.1, 40)
     with journal.path.open("a") as file:
-        file.write("damaged\n")
+        file.write('damaged\n{"cell": 1}\n[]\n')
     journal.forget({CELL.name})
     assert journal.load([Dossier(CELL), Dossier(other)]).effects == 1
 
