@@ -16,7 +16,7 @@ from bench_core.analysis.subjects import subjects
 from bench_core.analysis.trust import trust
 from bench_core.errors import UnknownNameError
 from bench_core.records.commit import LoggedCommit
-from bench_core.records.report import Report, Subject
+from bench_core.records.report import Answers, Subject
 from bench_core.records.results import Store
 
 Found = TypeVar("Found")
@@ -31,7 +31,7 @@ def report(
     link: str,
     published: str,
     machines: Sequence[str] = (),
-) -> Report:
+) -> Answers:
     """Run all analyses of the results.
 
     Args:
@@ -53,7 +53,7 @@ def report(
     def each(analysis: Callable[[Subject], Sequence[Found]]) -> tuple[Found, ...]:
         return tuple(chain.from_iterable(map(analysis, shown)))
 
-    return Report(
+    return Answers(
         date=date,
         version=version,
         subjects=shown,

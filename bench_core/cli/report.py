@@ -15,7 +15,7 @@ from bench_core import __version__, clock
 from bench_core.cli.options import CONFIG
 from bench_core.cli.terminal import report_left_out, write_page
 from bench_core.errors import BenchCoreError
-from bench_core.records.report import Report
+from bench_core.records.report import Answers
 
 PAGE = Path("bench-core-report.html")
 
@@ -73,7 +73,7 @@ def report(
         raise BenchCoreError(f"no browser was found. {output} is written: open it by hand.")
 
 
-def _answers(folder: Path | None, config: Path, machines: tuple[str, ...], output: Path | None) -> Report:
+def _answers(folder: Path | None, config: Path, machines: tuple[str, ...], output: Path | None) -> Answers:
     from bench_core.analysis import build
     from bench_core.asv_config import asv_config
     from bench_core.results.commits import Commits, read_commits
@@ -110,7 +110,7 @@ def _published(config: Path, output: Path | None) -> str:
     return quote(Path(os.path.relpath(index.absolute(), (output or Path("x")).absolute().parent)).as_posix())
 
 
-def _formatted(found: Report, form: str) -> str:
+def _formatted(found: Answers, form: str) -> str:
     from bench_core.report import answers
 
     if form == "html":

@@ -379,7 +379,7 @@ class Trust:
 
 
 @dataclass(frozen=True)
-class Report:
+class Answers:
     """The content of a report.
 
     Attributes:

@@ -13,13 +13,13 @@ from typing import Any
 from bench_core import tables, units
 from bench_core.analysis.series import axes, quantity
 from bench_core.records.report import (
+    Answers,
     Crossing,
     Growth,
     Limit,
     Measured,
     Moment,
     Ranking,
-    Report,
     Subject,
     Track,
     TrustedRun,
@@ -36,7 +36,7 @@ LONGEST = 30
 """The most rows of a list in Markdown that is sorted by importance. The CSV has all rows."""
 
 
-def markdown(report: Report) -> str:
+def markdown(report: Answers) -> str:
     """The report as a page, in the order of its questions."""
     parts = (
         _head(report),
@@ -52,7 +52,7 @@ def markdown(report: Report) -> str:
     return "\n".join(line for part in parts for line in part)
 
 
-def _head(report: Report) -> Iterator[str]:
+def _head(report: Answers) -> Iterator[str]:
     yield "# What parameter operations cost"
     yield ""
     yield f"Made {report.date} by bench_core {report.version}."
@@ -72,11 +72,11 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[str]], numbers: int)
     yield ""
 
 
-def _several(report: Report) -> bool:
+def _several(report: Answers) -> bool:
     return len(report.subjects) > 1
 
 
-def _cost(report: Report) -> Iterator[str]:
+def _cost(report: Answers) -> Iterator[str]:
     yield from (
         "## Cost",
         "",
@@ -136,7 +136,7 @@ _BOUNDS = {
 }
 
 
-def _limits(report: Report) -> Iterator[str]:
+def _limits(report: Answers) -> Iterator[str]:
     if not report.limits:
         return
     yield from ("## Limits", "")
@@ -175,11 +175,11 @@ def _share(share: Interval) -> str:
     return f"{units.share(share.middle)}{ends}"
 
 
-def _cell(report: Report, subject: str, cell: str) -> str:
+def _cell(report: Answers, subject: str, cell: str) -> str:
     return code(cell) + (f" on {plain(subject)}" if _several(report) else "")
 
 
-def _growth(report: Report) -> Iterator[str]:
+def _growth(report: Answers) -> Iterator[str]:
     if not report.growths:
         return
     yield from ("## Growth", "", "The fixed cost of a call, and the cost per element, module, or other unit.", "")
@@ -193,7 +193,7 @@ def _growth(report: Report) -> Iterator[str]:
         yield ""
 
 
-def _idioms(report: Report) -> Iterator[str]:
+def _idioms(report: Answers) -> Iterator[str]:
     if not report.jobs:
         return
     yield from (
@@ -237,7 +237,7 @@ def _over_best(ranking: Ranking, name: str) -> str:
     return f"{units.ratio(rival.ratio.middle)}{' =' if rival.tied else ''}{' unties' if rival.unties else ''}"
 
 
-def _crossings(report: Report) -> Iterator[str]:
+def _crossings(report: Answers) -> Iterator[str]:
     if not report.crossings:
         return
     yield from ("## Crossovers", "")
@@ -251,7 +251,7 @@ def _crossings(report: Report) -> Iterator[str]:
     yield ""
 
 
-def _history(report: Report) -> Iterator[str]:
+def _history(report: Answers) -> Iterator[str]:
     if not report.histories:
         return
     yield from ("## History", "")
@@ -298,7 +298,7 @@ def _commit(moment: Moment) -> str:
     return f"[{short}](<{moment.link}>)" if moment.link else code(short)
 
 
-def _trust(report: Report) -> Iterator[str]:
+def _trust(report: Answers) -> Iterator[str]:
     yield from ("## Trust", "")
     for trust in report.trust:
         yield from (f"### {plain(trust.subject)}", "")
@@ -349,7 +349,7 @@ def _run(found: TrustedRun) -> str:
     return f"{when}, {of}: {said}"
 
 
-def _left_out(report: Report) -> Iterator[str]:
+def _left_out(report: Answers) -> Iterator[str]:
     if not report.left_out:
         return
     yield from ("## Left out", "")
@@ -357,7 +357,7 @@ def _left_out(report: Report) -> Iterator[str]:
     yield ""
 
 
-def to_json(report: Report) -> dict[str, Any]:
+def to_json(report: Answers) -> dict[str, Any]:
     """The content of the JSON file. NaN and infinity become null."""
     found: dict[str, Any] = _kept(report)
     return {"schema": f"bench-core/report/{SCHEMA}", **found}
@@ -404,7 +404,7 @@ _COLUMNS = (
 )
 
 
-def csv(report: Report) -> str:
+def csv(report: Answers) -> str:
     """The CSV file: a row for each cell of each subject. A field without a value is empty."""
     limits = {(limit.subject, limit.cell): limit for limit in report.limits}
     rivals = {

@@ -8,6 +8,7 @@ import pytest
 
 from bench_core.records.commit import LoggedCommit
 from bench_core.records.report import (
+    Answers,
     ChangePoint,
     Crossing,
     Growth,
@@ -18,7 +19,6 @@ from bench_core.records.report import (
     Moment,
     Point,
     Ranking,
-    Report,
     Residual,
     Rival,
     RunKey,
@@ -168,7 +168,7 @@ def report(*subjects, **changes):
         "left_out": (LeftOut("box/broken.json", "not JSON"),),
         "published": "html/index.html",
     }
-    return Report(**{**parts, **changes})
+    return Answers(**{**parts, **changes})
 
 
 def lines(*arguments, **changes):

@@ -21,7 +21,7 @@ from markupsafe import Markup, escape
 
 from bench_core import units
 from bench_core.errors import BenchCoreError
-from bench_core.records.report import ChangePoint, History, Measured, Report, Track
+from bench_core.records.report import Answers, ChangePoint, History, Measured, Track
 from bench_core.report import compare
 from bench_core.report.page import charts, vega, views
 from bench_core.report.page.charts import Chart
@@ -46,7 +46,7 @@ VEGA = "window.vegaIsHere(vegaEmbed);"
 """The end of the charts' library. It tells the page's script that the library is loaded."""
 
 
-def html(report: Report) -> str:
+def html(report: Answers) -> str:
     figures = views.Figures(report)
     shown = {
         "costs": views.costs(report, figures),

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from bench_core import units
 from bench_core.analysis.limits import FAMILY as LIMITS
-from bench_core.records.report import Job, Report, Rival
+from bench_core.records.report import Answers, Job, Rival
 
 Row = TypeVar("Row")
 
@@ -45,18 +45,18 @@ def anchor(cell: str) -> str:
     return "cell=" + quote("_".join(cell.split()), safe=";,/?:@&=+$#!*'()")
 
 
-def findings(report: Report) -> list[Highlight]:
+def findings(report: Answers) -> list[Highlight]:
     """The last regressions, the largest distances from limits, the clearest advice, the largest departures from laws,
     the newest steps, and what was left out."""
     kinds = (_reds, _gains, _advice, _departures, _steps, _left_out)
     return [highlight for kind in kinds for highlight in kind(report)]
 
 
-def _on(report: Report, subject: str) -> str:
+def _on(report: Answers, subject: str) -> str:
     return f" on {subject}" if len(report.subjects) > 1 else ""
 
 
-def _reds(report: Report) -> Iterator[Highlight]:
+def _reds(report: Answers) -> Iterator[Highlight]:
     """Regressions on each machine: of the newest judged commit, and of the last gate whose head is no commit."""
     for number, history in enumerate(report.histories):
         judged = next((moment for moment in reversed(history.moments) if moment.verdicts), None)
@@ -68,7 +68,7 @@ def _reds(report: Report) -> Iterator[Highlight]:
                 yield Highlight("regression", head, f"Against {base}{on}: {reason}.", f"#history-{number}")
 
 
-def _gains(report: Report) -> Iterator[Highlight]:
+def _gains(report: Answers) -> Iterator[Highlight]:
     limits = sorted(report.limits, key=lambda limit: -limit.to_gain)
     certain = (limit for limit in limits if limit.share.high < 1 and limit.to_gain)
     for limit in _first_of_each(certain, lambda limit: limit.cell):
@@ -81,7 +81,7 @@ def _gains(report: Report) -> Iterator[Highlight]:
         )
 
 
-def _advice(report: Report) -> Iterator[Highlight]:
+def _advice(report: Answers) -> Iterator[Highlight]:
     worst = [(_worst(job), number, job) for number, job in enumerate(report.jobs)]
     certain = [(rival, number, job) for rival, number, job in worst if rival is not None and rival.ratio.low > 1]
     # Advice that names the same single way at every size comes first.
@@ -101,7 +101,7 @@ def _worst(job: Job) -> Rival | None:
     return max(rivals, key=lambda rival: rival.ratio.low, default=None)
 
 
-def _departures(report: Report) -> Iterator[Highlight]:
+def _departures(report: Answers) -> Iterator[Highlight]:
     found = [
         (residual, number, growth.series.subject)
         for number, growth in enumerate(report.growths)
@@ -115,7 +115,7 @@ def _departures(report: Report) -> Iterator[Highlight]:
         yield Highlight("off its law", units.signed_percent(residual.relative), sentence, f"#law-{number}")
 
 
-def _steps(report: Report) -> Iterator[Highlight]:
+def _steps(report: Answers) -> Iterator[Highlight]:
     found = [
         (change, track, history, number)
         for number, history in enumerate(report.histories)
@@ -142,7 +142,7 @@ def _first_of_each(rows: Iterable[Row], name: Callable[[Row], str]) -> Iterator[
     return islice(found.values(), OF_A_KIND)
 
 
-def _left_out(report: Report) -> Iterator[Highlight]:
+def _left_out(report: Answers) -> Iterator[Highlight]:
     if report.left_out:
         first, *others = report.left_out
         more = f", and {len(others)} more" if others else ""

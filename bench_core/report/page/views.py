@@ -12,6 +12,7 @@ from bench_core.analysis.compare import compared
 from bench_core.analysis.limits import FAMILY, level
 from bench_core.analysis.series import quantity
 from bench_core.records.report import (
+    Answers,
     Bound,
     Compared,
     Crossing,
@@ -22,7 +23,6 @@ from bench_core.records.report import (
     Measured,
     Moment,
     Point,
-    Report,
     Series,
     Subject,
 )
@@ -50,7 +50,7 @@ class Figure:
 class Figures:
     """Collects the charts of a page, and numbers its cells."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Answers) -> None:
         names = dict.fromkeys(name for subject in report.subjects for name in subject.cells)
         names |= dict.fromkeys(track.cell for history in report.histories for track in history.tracks)
         names |= dict.fromkeys(point.cell for series in report.series for point in series.points)
@@ -99,13 +99,13 @@ class Cost:
     rows: tuple[CostRow, ...]
 
 
-def costs(report: Report, figures: Figures) -> list[Cost]:
+def costs(report: Answers, figures: Figures) -> list[Cost]:
     order = sorted(report.series, key=lambda one: (one.benchmark, one.axis))
     groups = groupby(order, key=lambda one: (one.benchmark, one.axis))
     return [_cost(number, report, list(group), figures) for number, (_, group) in enumerate(groups)]
 
 
-def _cost(number: int, report: Report, group: Sequence[Series], figures: Figures) -> Cost:
+def _cost(number: int, report: Answers, group: Sequence[Series], figures: Figures) -> Cost:
     one = group[0]
     varying = [name for name in one.fixed if len({series.fixed.get(name) for series in group}) > 1]
     common = ", ".join(f"{name} {value}" for name, value in one.fixed.items() if name not in varying)
@@ -199,7 +199,7 @@ class Roofline:
     figures: tuple[Figure, ...]
 
 
-def rooflines(report: Report, figures: Figures) -> list[Roofline]:
+def rooflines(report: Answers, figures: Figures) -> list[Roofline]:
     found = []
     for bound, title in BOUNDS.items():
         drawn = []
@@ -266,11 +266,11 @@ class JobView:
     rows: tuple[tuple[str, tuple[tuple[int, object] | None, ...]], ...]
 
 
-def jobs(report: Report, figures: Figures) -> list[JobView]:
+def jobs(report: Answers, figures: Figures) -> list[JobView]:
     return [_job(number, job, report, figures) for number, job in enumerate(report.jobs)]
 
 
-def _job(number: int, job: Job, report: Report, figures: Figures) -> JobView:
+def _job(number: int, job: Job, report: Answers, figures: Figures) -> JobView:
     places = [{rival.name: (place, rival) for place, rival in enumerate(ranking.rivals, 1)} for ranking in job.rankings]
     names = list(dict.fromkeys(rival.name for ranking in reversed(job.rankings) for rival in ranking.rivals))
     rows = tuple((name, tuple(place.get(name) for place in places)) for name in names)
@@ -287,7 +287,7 @@ def _job(number: int, job: Job, report: Report, figures: Figures) -> JobView:
     )
 
 
-def _unit(report: Report, subject: str, cell: str) -> str:
+def _unit(report: Answers, subject: str, cell: str) -> str:
     for one in report.subjects:
         if one.name == subject and cell in one.cells:
             return one.cells[cell].cell.unit
@@ -306,7 +306,7 @@ class CrossingView:
     figure: Figure
 
 
-def crossings(report: Report, figures: Figures) -> list[CrossingView]:
+def crossings(report: Answers, figures: Figures) -> list[CrossingView]:
     found = []
     for one in report.crossings:
         alt = f"Line chart: {one.second} over {one.first} along {one.axis}. {one.sentence}"
@@ -339,7 +339,7 @@ class CellRow:
     reproduce: str
 
 
-def cell_rows(report: Report) -> list[CellRow]:
+def cell_rows(report: Answers) -> list[CellRow]:
     shares = {(limit.subject, limit.cell): limit.share for limit in report.limits}
     rows = []
     for name in sorted({name for subject in report.subjects for name in subject.cells}):
@@ -353,7 +353,7 @@ def cell_rows(report: Report) -> list[CellRow]:
     return rows
 
 
-def laws(report: Report, cells: Mapping[str, int]) -> list[dict[str, object]]:
+def laws(report: Answers, cells: Mapping[str, int]) -> list[dict[str, object]]:
     """The data for the charts of the laws, one for each of the report's growths."""
     return [_law(growth, cells) for growth in report.growths]
 
@@ -391,7 +391,7 @@ def _ends(interval: Interval) -> tuple[float, float, float]:
     return interval.middle, interval.low, interval.high
 
 
-def histories(report: Report, cells: Mapping[str, int]) -> list[dict[str, object]]:
+def histories(report: Answers, cells: Mapping[str, int]) -> list[dict[str, object]]:
     """The data for the charts of the history, one for each of the report's histories."""
     return [
         {

@@ -75,7 +75,7 @@ def test_a_side_lies_if_its_blocks_are_shorter_by_a_tenth_and_by_more_than_an_in
     # 0.9 * 0.4 s - 0.05 s = 0.31 s
     base, head = log([1.0, 1.0]), log([1.0, 1.0], lasted=[block] * 4)
     if lies:
-        with pytest.raises(CellFaultError, match="cannot be believed"):
+        with pytest.raises(CellFaultError, match="its clock is wrong"):
             effect(base, head, number=1, **WHERE)
     else:
         assert effect(base, head, number=1, **WHERE).log_ratio == 0

@@ -151,7 +151,7 @@ def test_each_version_is_asked_for_the_cells_of_the_suite_that_are_chosen(ask):
         ("/cases", "x", True, ())
     ] * 3
     assert [task.source.paths for task, _ in probes.asked] == [("/base",), ("/head",), ("/past",)]
-    assert [python for _, python in probes.asked] == ["/python of base", "/python of head", ""]
+    assert [python for _, python in probes.asked] == ["/python of base", "/python of head", "/python of past"]
     assert found.past.left_out == {"b.time_x": "only on base"}  # the role of past
 
 

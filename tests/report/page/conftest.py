@@ -11,6 +11,7 @@ import pytest
 
 from bench_core.records.commit import LoggedCommit
 from bench_core.records.report import (
+    Answers,
     ChangePoint,
     Crossing,
     Growth,
@@ -21,7 +22,6 @@ from bench_core.records.report import (
     Moment,
     Point,
     Ranking,
-    Report,
     Residual,
     Rival,
     RunKey,
@@ -240,7 +240,7 @@ class Maker:
 
 
 def made(makers, machines, commits, **more):
-    return Report(
+    return Answers(
         date="2026-03-02T08:00:00+00:00",
         version="0.1.0",
         subjects=tuple(maker.subject_record(machine) for maker, machine in zip(makers, machines, strict=True)),
@@ -292,7 +292,7 @@ TRIED = Tried(
     ),
 )
 
-EMPTY = Report("2026-03-02T08:00:00+00:00", "0.1.0", (), (), (), (), (), (), (), ())
+EMPTY = Answers("2026-03-02T08:00:00+00:00", "0.1.0", (), (), (), (), (), (), (), ())
 
 
 @pytest.fixture(scope="session")
