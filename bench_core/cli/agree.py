@@ -11,7 +11,7 @@ from bench_core.cli.options import CONFIG, MARKDOWN
 from bench_core.cli.terminal import console, this_machine, write_page
 
 
-@click.command()
+@click.command(short_help="Compare our times with torch's own timer.")
 @CONFIG
 @MARKDOWN
 @click.option("--cells", "count", default=12, show_default=True, type=click.IntRange(2), help="The number of cells.")

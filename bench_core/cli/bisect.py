@@ -41,6 +41,10 @@ def bisect(
     CELL is a name as `bench-core list` prints it. Each commit is compared with GOOD until its side of the change is
     clear. A commit that does not build, or in which the cell fails, is skipped. After Ctrl-C, the same command
     continues the search.
+
+    \b
+    Example:
+      bench-core bisect v1.2 main 'initialization.NotebookNet.time_apply(cpu, my_init)'
     """
     from bench_core.gate import bisect as search
     from bench_core.gate.measure.supervise import interruptible

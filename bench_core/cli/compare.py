@@ -11,7 +11,7 @@ from bench_core.cli.options import CONFIG, OUTPUT
 from bench_core.cli.terminal import console, report_left_out, write_page
 
 
-@click.command()
+@click.command(short_help="Compare two stored results.")
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
 @CONFIG
@@ -37,7 +37,7 @@ def compare(
 
     \b
     Example:
-      bench-core compare HEAD~1 HEAD
+      bench-core compare 4e6b7ac4 3677fb64
     """
     from bench_core.analysis import compare as analysis
     from bench_core.asv_config import asv_config

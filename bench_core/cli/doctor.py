@@ -7,7 +7,7 @@ import click
 from bench_core.cli.terminal import console
 
 
-@click.command()
+@click.command(short_help="List what disturbs timings on this machine.")
 @click.option("--markdown", is_flag=True, help="Print only what a bug report needs, as Markdown.")
 def doctor(markdown: bool) -> None:
     """List what disturbs timings on this machine, most important first, and what to do about it.

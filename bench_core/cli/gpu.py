@@ -12,7 +12,7 @@ from bench_core.cli.options import CONFIG
 from bench_core.cli.terminal import console, relative
 
 
-@click.command()
+@click.command(short_help="Time the quick profile on an accelerator.")
 @click.argument("pattern", required=False)
 @CONFIG
 @click.option("--device", help="The accelerator, e.g. cuda. [default: the one that torch finds]")

@@ -11,7 +11,7 @@ from bench_core.cli.terminal import console, this_machine, write_page
 from bench_core.errors import BenchCoreError
 
 
-@click.command()
+@click.command(short_help="Measure known slowdowns against faster ways.")
 @CONFIG
 @MARKDOWN
 def known(config: Path, markdown: Path | None) -> None:

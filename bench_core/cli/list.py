@@ -12,7 +12,7 @@ from bench_core.cli.options import CONFIG, PARAMS, PROFILE, chosen
 from bench_core.cli.terminal import report_broken
 
 
-@click.command("list")
+@click.command("list", short_help="List the cells, and why some cannot run here.")
 @click.argument("pattern", required=False)
 @CONFIG
 @PROFILE

@@ -20,7 +20,7 @@ from bench_core.records.report import Answers
 PAGE = Path("bench-core-report.html")
 
 
-@click.command()
+@click.command(short_help="Write a report from stored results.")
 @click.argument("folder", type=click.Path(path_type=Path), required=False)
 @CONFIG
 @click.option(

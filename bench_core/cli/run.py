@@ -15,7 +15,7 @@ from bench_core.errors import BenchCoreError
 from bench_core.records.results import Circumstances
 
 
-@click.command()
+@click.command(short_help="Time cells with asv.")
 @click.argument("pattern", required=False)
 @CONFIG
 @PROFILE

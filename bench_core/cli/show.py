@@ -10,18 +10,18 @@ from bench_core.cli.options import CONFIG
 from bench_core.cli.terminal import console, relative, show_file
 
 
-@click.command()
+@click.command(short_help="Print the table of a stored result.")
 @click.argument("result", required=False)
 @CONFIG
 def show(result: str | None, config: Path) -> None:
     """Print the table of a stored RESULT: a result file, a folder of them, or a commit.
 
-    Without RESULT, or if it has several runs, it is the latest run. A commit is the beginning of a hash, or a name that
-    git knows.
+    Without RESULT, or if RESULT has several runs, the latest run is printed. A commit is the beginning of a hash, or a
+    name that git knows.
 
     \b
     Example:
-      bench-core show HEAD~1
+      bench-core show 3677fb64
     """
     out = console()
     file = result_file(result, config)

@@ -75,6 +75,10 @@ def gate(
 
     Exit code 0: no regression. 1: a regression, or an error on HEAD. 2: the gate could not run. 3: inconclusive, with
     --strict. 130: interrupted.
+
+    \b
+    Example:
+      bench-core gate main --quick --bench NotebookNet
     """
     names = {"explain", "instructions", "strict", "verbose", "json_file", "markdown", "junit", "config"}
     wanted = Wanted(**{name: options[name] for name in names})
