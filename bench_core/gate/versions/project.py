@@ -45,7 +45,7 @@ class Project:
         config = self._relative(self.config)
         if path == config or any(path.is_relative_to(folder) for folder in (self.suite, *self.output_folders)):
             return False
-        for top in {PurePosixPath("."), self.subdir}:
+        for top in dict.fromkeys((self.subdir, PurePosixPath("."))):
             if not path.is_relative_to(top):
                 continue
             first, *inside = path.relative_to(top).parts

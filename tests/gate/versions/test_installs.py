@@ -176,6 +176,11 @@ def test_what_an_install_brings_along_may_differ_and_is_named():
     )
 
 
+def test_a_pin_of_a_prerelease_is_met_by_it():
+    assert pin_of("thing==2.0rc1").is_met_by("2.0rc1")
+    assert not pin_of("thing==2.0rc1").is_met_by("2.0")
+
+
 def refused(store, asked):
     with pytest.raises(BenchCoreError) as caught:
         environments(store, (asked, asked), lambda line: None)

@@ -576,6 +576,14 @@ def test_a_broken_pyproject_is_named_with_its_revision(repository):
         VersionStore(found).version(resolve(found, "main"))
 
 
+def test_documentation_at_the_top_does_not_matter_to_a_package_in_a_subfolder(plain):
+    plain.configure(repo_subdir="python")
+    found = read_project(plain.config)
+    paths = ("README.md", "docs/x.py", "python/README.md", "python/tests/x.py", "python/thing/x.rst", "other/x.py")
+    matter = {path for path in paths if found.matters(PurePosixPath(path))}
+    assert matter == {"python/thing/x.rst", "other/x.py"}
+
+
 def test_a_submodule_is_refused_where_it_matters(plain):
     head = plain.git("rev-parse", "HEAD")
     found = read_project(plain.config)
