@@ -100,8 +100,7 @@ class Tagged(Generic[T]):
 
     def prepare(self) -> None:
         """Make all readers and writers, so that forked processes inherit them."""
-        assert self._readers
-        assert self._writers
+        _ = self._readers, self._writers
 
     def line(self, message: T) -> str:
         """A message as one line of JSON, without a line end."""

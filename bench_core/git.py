@@ -81,9 +81,8 @@ def commit(root: Path, name: str) -> str:
     Raises:
         GitError: if git knows no such commit.
     """
-    return output(
-        root, "rev-parse", "--verify", f"{name}^{{commit}}"
-    ).strip()  # the suffix keeps it from being an option
+    # The suffix keeps a name from being read as an option.
+    return output(root, "rev-parse", "--verify", f"{name}^{{commit}}").strip()
 
 
 def author_date(root: Path, commit: str) -> int:

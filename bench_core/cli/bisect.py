@@ -12,9 +12,9 @@ import click
 
 from bench_core import codec
 from bench_core.asv_config import naming
-from bench_core.cli.gate import measured, say_to
+from bench_core.cli.gate import measured
 from bench_core.cli.options import CONFIG, LANES, OUTPUT, SEED, TIMEOUT, Duration
-from bench_core.cli.terminal import console, write_page
+from bench_core.cli.terminal import console, say_to, write_page
 from bench_core.errors import BenchCoreError, require_writable
 from bench_core.records.gate import GateRecord
 

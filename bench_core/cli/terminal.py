@@ -21,6 +21,11 @@ def console() -> Console:
     return found if found.is_terminal else Console(highlight=False, width=max(160, found.width))
 
 
+def say_to(out: Console) -> Callable[[str], None]:
+    """A function that prints a line of minor importance."""
+    return lambda line: out.print(line, markup=False, style="dim", soft_wrap=True)
+
+
 def report_left_out(found: Iterable[LeftOut]) -> None:
     for one in found:
         click.echo(f"bench-core: left out: {one.source}: {one.reason}", err=True)

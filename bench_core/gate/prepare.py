@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from importlib.metadata import distributions
 from pathlib import Path
 
-from bench_core import clock
+from bench_core import clock, units
 from bench_core.errors import BenchCoreError
 from bench_core.gate.judge.rule import pairs_needed, sharing
 from bench_core.gate.measure.discover import Found, find_cells
@@ -25,7 +25,7 @@ from bench_core.gate.versions.subjects import Importable, Subjects
 from bench_core.gate.versions.versus import Environments, environments
 from bench_core.gate.why.instructions import require_valgrind
 from bench_core.gate.workers.worker import PROTOCOL
-from bench_core.records.gate import GateSettings
+from bench_core.records.gate import SIDES, GateSettings
 from bench_core.records.version import Commit, Version, WorkingTree
 
 LEAST_BUDGET = 50.0
@@ -229,14 +229,13 @@ def _changes(changed: tuple[str, ...]) -> str:
     if not changed:
         return ""
     more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-    files = "1 file" if len(changed) == 1 else f"{len(changed)} files"
-    return f", {files} changed: {', '.join(changed[:3])}{more}"
+    return f", {units.plural(len(changed), 'file')} changed: {', '.join(changed[:3])}{more}"
 
 
 def _past(made: Mapping[str, Importable], say: Callable[[str], None]) -> Importable | None:
     """The past version; None if it was not asked for, or has the same content as base or head."""
     past = made.get("past")
-    for side in ("base", "head"):
+    for side in SIDES:
         if past is not None and made[side].version.digest == past.version.digest:
             say(f"note: {past.name} has the same content as {side}, so no slowdown can have crept in since")
             return None

@@ -31,7 +31,7 @@ def summary(found: Bisection, suite: Sequence[str] = ()) -> RenderableType:
         lines += [Text(f"  {_named(commit)}") for commit in found.culprits]
     if measured.ratio is not None:
         lines.append(Text(f"  {found.cell}: {effect(measured.ratio)} against {found.good.hash[:12]}"))
-    steps = f"{len(found.steps)} commit{'' if len(found.steps) == 1 else 's'} tested between the ends"
+    steps = f"{units.plural(len(found.steps), 'commit')} tested between the ends"
     lines.append(Text(f"  {steps}, {units.time(found.seconds)}"))
     first = found.culprits[0].hash[:12]
     command = shlex.join(["bench-core", "gate", f"{first}~", culprit.hash[:12], *suite])

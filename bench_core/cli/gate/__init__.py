@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from rich.console import Console
 from bench_core.cli.gate.finish import Wanted, finished, replayed, self_tested
 from bench_core.cli.gate.request import refuse_contradictions, refuse_others, requested
 from bench_core.cli.options import CONFIG, LANES, OUTPUT, SEED, TIMEOUT, Duration, Percent
-from bench_core.cli.terminal import console
+from bench_core.cli.terminal import console, say_to
 from bench_core.errors import BenchCoreError, require_writable
 from bench_core.records.gate import GateRecord
 
@@ -104,11 +103,6 @@ def gate(
         )
     record = measured(out, prepared)
     sys.exit(self_tested(out, record, prepared) if self_test else finished(out, record, prepared, wanted))
-
-
-def say_to(out: Console) -> Callable[[str], None]:
-    """A function that prints a line of minor importance."""
-    return lambda line: out.print(line, markup=False, style="dim", soft_wrap=True)
 
 
 def measured(out: Console, prepared: Prepared, families: list[str] | None = None) -> GateRecord:

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from bench_core.asv_config import naming
 from bench_core.cli.gate.causes import looked_into
-from bench_core.cli.terminal import console, write_page
+from bench_core.cli.terminal import console, say_to, write_page
 from bench_core.errors import BenchCoreError
 from bench_core.records.gate import CellEvidence, GateRecord, GateSettings, GateVerdict
 from bench_core.records.version import Version, WorkingTree
@@ -64,7 +64,7 @@ def finished(out: Console, record: GateRecord, prepared: Prepared, wanted: Wante
         record,
         verdict,
         prepared,
-        lambda line: out.print(line, markup=False, style="dim", soft_wrap=True),
+        say_to(out),
         explain=wanted.explain,
         instructions=wanted.instructions,
     )

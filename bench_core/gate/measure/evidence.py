@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from bench_core.codec import MalformedError, from_json, to_json
+from bench_core.codec import from_json, to_json
 from bench_core.errors import BenchCoreError
 from bench_core.gate.judge.cell import judge_cell
 from bench_core.gate.judge.rule import TIMED, sharing
@@ -175,7 +175,7 @@ class Journal:
         for number, line in enumerate(self._lines(), start=1):
             try:
                 yield from_json(JournalLine, json.loads(line))
-            except (ValueError, MalformedError) as error:
+            except ValueError as error:
                 raise BenchCoreError(
                     f"{self.path}, line {number}, is damaged: {error}. Start anew with --fresh."
                 ) from error

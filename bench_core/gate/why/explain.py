@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from bench_core import units
 from bench_core.errors import BenchCoreError
 from bench_core.gate.versions.subjects import Subjects
 from bench_core.gate.why import inspector, instructions
@@ -52,7 +53,7 @@ def _profiled(
     """The profiles of both sides, by cell; and for the other cells the reasons why there are none."""
     profiles: dict[str, tuple[Profile, Profile]] = {}
     failed: dict[str, str] = {}
-    say(f"profiling {len(cells)} {'cell' if len(cells) == 1 else 'cells'}")
+    say(f"profiling {units.plural(len(cells), 'cell')}")
     with child.Watchdog() as watchdog:
         for name, answers in inspector.look(subjects, cells, "profile", watchdog):
             base, head = (answers[side] for side in SIDES)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench_core import units
 from bench_core.errors import BenchCoreError
 from bench_core.gate.versions.subjects import Subjects
 from bench_core.gate.why import inspector
@@ -45,7 +46,7 @@ def count(subjects: Subjects, cells: Sequence[str], say: Callable[[str], None]) 
     valgrind = require_valgrind()
     counts: dict[str, tuple[InstructionCounts, InstructionCounts]] = {}
     failed: dict[str, str] = {}
-    say(f"counting instructions of {len(cells)} {'cell' if len(cells) == 1 else 'cells'} under valgrind")
+    say(f"counting instructions of {units.plural(len(cells), 'cell')} under valgrind")
     with child.Watchdog() as watchdog:
         for name, answers in inspector.look(subjects, cells, "count", watchdog, command(valgrind)):
             base, head = (answers[side] for side in SIDES)
