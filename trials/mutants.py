@@ -43,12 +43,12 @@ TARGETS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "idioms": ("bench_core/analysis/idioms.py", ("tests/analysis/test_idioms.py", "tests/analysis/test_build.py")),
     "judge": ("bench_core/gate/judge/*.py", ("tests/gate/judge",)),
     "plan": (
-        "bench_core/gate/workers/plan.py",
-        ("tests/gate/workers/test_plan.py", "tests/gate/workers/test_blocks.py"),
+        "bench_core/workers/plan.py",
+        ("tests/workers/test_plan.py", "tests/workers/test_blocks.py"),
     ),
     "worker": (
-        "bench_core/gate/workers/worker.py",
-        ("tests/gate/workers/test_blocks.py",),
+        "bench_core/workers/worker.py",
+        ("tests/workers/test_blocks.py",),
     ),
     "schedule": ("bench_core/gate/measure/schedule.py", ("tests/gate/measure/test_schedule.py",)),
     "supervise": (

@@ -24,9 +24,9 @@ from bench_core.gate.versions.store import VersionStore
 from bench_core.gate.versions.subjects import Importable, Subjects
 from bench_core.gate.versions.versus import Environments, environments
 from bench_core.gate.why.instructions import require_valgrind
-from bench_core.gate.workers.worker import PROTOCOL
 from bench_core.records.gate import SIDES, GateSettings
 from bench_core.records.version import Commit, Version, WorkingTree
+from bench_core.workers.worker import PROTOCOL
 
 LEAST_BUDGET = 50.0
 """The default budget in seconds for up to `SMALL_SUITE` cells: what they need on two lanes."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from bench_core.errors import BenchCoreError
 from bench_core.gate.measure.evidence import Dossier, Known
-from bench_core.gate.workers.messages import CellFailed, Lost, NurseryAnswer, WorkerBroken, WorkerRefused
 from bench_core.records.gate import SIDES, Side, other_side
 from bench_core.records.version import VersionName
+from bench_core.workers.messages import CellFailed, Lost, NurseryAnswer, WorkerBroken, WorkerRefused
 
 MOST_STRAYS = 2
 """The cell is given up after more than this many failures that did not happen again."""

@@ -10,11 +10,11 @@ from typing import Any
 from bench_core import clock
 from bench_core.errors import BenchCoreError
 from bench_core.gate.versions.subjects import Subjects, source
-from bench_core.gate.workers import child
-from bench_core.gate.workers.messages import PROBE, Probed, ProbeFailed, ProbeTask
-from bench_core.gate.workers.probe import TOOLKIT
 from bench_core.records.gate import SIDES, CellEvidence
 from bench_core.records.version import VersionName
+from bench_core.workers import child
+from bench_core.workers.messages import PROBE, Probed, ProbeFailed, ProbeTask
+from bench_core.workers.probe import TOOLKIT
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
-from bench_core.gate.workers.messages import Log
 from bench_core.records.gate import SIDES, Effect, Side
 from bench_core.statistics import DEVIATION
+from bench_core.workers.messages import Log
 
 CLOCKS_APART = 0.005
 """A wall clock may differ from ours by this share over the blocks of a pair, which last at least some 10 ms. A clock

@@ -18,9 +18,9 @@ from bench_core.errors import BenchCoreError
 from bench_core.gate.judge.cell import judge_cell
 from bench_core.gate.judge.rule import TIMED, sharing
 from bench_core.gate.measure.discover import Found
-from bench_core.gate.workers.messages import SamplingPlan
 from bench_core.records.gate import CellEvidence, Effect, GateSettings, Judgement, Side
 from bench_core.records.version import VersionName
+from bench_core.workers.messages import SamplingPlan
 
 Versions = tuple[VersionName, VersionName]
 """The versions that the two sides of a pair load."""

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from bench_core.gate.judge.rule import pairs_needed
 from bench_core.gate.measure.evidence import PAST, Dossier, Known
-from bench_core.gate.workers.messages import CellTask, PairTask, SamplingPlan
-from bench_core.gate.workers.plan import FEWEST_ALTERNATIONS
 from bench_core.records.gate import SIDES, GateSettings, Side
 from bench_core.records.version import VersionName
+from bench_core.workers.messages import CellTask, PairTask, SamplingPlan
+from bench_core.workers.plan import FEWEST_ALTERNATIONS
 
 PAIRS_OF_A_PARENT = 4
 """The fewest pairs that are forked from one parent. The number is even, so each side is forked first equally often."""

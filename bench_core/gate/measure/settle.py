@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from bench_core.gate.measure.blame import Blame
 from bench_core.gate.measure.effects import CellFaultError, agree, effect, reading
 from bench_core.gate.measure.evidence import Dossier, Known
-from bench_core.gate.workers.messages import CellFailed, CellLeft, CellRead, CellTimed, PairTask, SamplingPlan, Settled
 from bench_core.records.gate import SIDES, Effect, Side
+from bench_core.workers.messages import CellFailed, CellLeft, CellRead, CellTimed, PairTask, SamplingPlan, Settled
 
 CellReport = CellTimed | CellRead | CellFailed | CellLeft
 """The last report of a worker on a cell."""

@@ -15,8 +15,10 @@ from bench_core.gate.measure.evidence import Dossier, Journal, Known
 from bench_core.gate.measure.schedule import Schedule, is_enough
 from bench_core.gate.measure.settle import CellReport, settle
 from bench_core.gate.versions.subjects import Subjects, source
-from bench_core.gate.workers import child
-from bench_core.gate.workers.messages import (
+from bench_core.records.gate import SIDES, GateSettings, Progress, Side, other_side
+from bench_core.records.version import VersionName
+from bench_core.workers import child
+from bench_core.workers.messages import (
     NURSERY,
     CellBegun,
     CellFailed,
@@ -31,8 +33,6 @@ from bench_core.gate.workers.messages import (
     WorkerBroken,
     WorkerRefused,
 )
-from bench_core.records.gate import SIDES, GateSettings, Progress, Side, other_side
-from bench_core.records.version import VersionName
 
 
 @contextmanager

@@ -14,8 +14,8 @@ from bench_core.errors import BenchCoreError
 from bench_core.gate.versions.cache import key_of
 from bench_core.gate.versions.steps import last_line
 from bench_core.gate.versions.subjects import Importable
-from bench_core.gate.workers import child
 from bench_core.records.version import Interpreter
+from bench_core.workers import child
 
 NEEDED = ("asv_runner", "cattrs", "psutil")
 """Packages that our part of a worker needs."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench_core.gate.workers.messages import Source
 from bench_core.records.version import Version, VersionName
+from bench_core.workers.messages import Source
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from bench_core.gate.workers.messages import CalledFunction, Inspection, NotInspected, Operator, Profile
 from bench_core.records.gate import Cause, Change, Side
+from bench_core.workers.messages import CalledFunction, Inspection, NotInspected, Operator, Profile
 
 SAME = 0.005
 """Instruction counts that differ by less than this share count as equal. Two counts of the same code were equal in 18

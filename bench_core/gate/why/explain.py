@@ -9,9 +9,9 @@ from bench_core.errors import BenchCoreError
 from bench_core.gate.versions.subjects import Subjects
 from bench_core.gate.why import inspector, instructions
 from bench_core.gate.why.cause import InstructionCounts, cause, why_not
-from bench_core.gate.workers import child
-from bench_core.gate.workers.messages import Profile
 from bench_core.records.gate import SIDES, Cause
+from bench_core.workers import child
+from bench_core.workers.messages import Profile
 
 
 def explain(

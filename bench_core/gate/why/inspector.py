@@ -27,8 +27,10 @@ from typing import Any
 
 from bench_core import clock
 from bench_core.gate.versions.subjects import Subjects, source
-from bench_core.gate.workers import child, worker
-from bench_core.gate.workers.messages import (
+from bench_core.records.gate import SIDES, Side
+from bench_core.timing.cells import Cell, OpenCell, SuiteDirectory
+from bench_core.workers import child, worker
+from bench_core.workers.messages import (
     INSPECTOR,
     CalledFunction,
     Dumps,
@@ -40,9 +42,7 @@ from bench_core.gate.workers.messages import (
     Profile,
     read,
 )
-from bench_core.gate.workers.plan import same_random_numbers
-from bench_core.records.gate import SIDES, Side
-from bench_core.timing.cells import Cell, OpenCell, SuiteDirectory
+from bench_core.workers.plan import same_random_numbers
 
 SEED = 0
 """The seed of Python's hashes and of all generators, so that both sides do the same."""

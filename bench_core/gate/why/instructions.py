@@ -21,9 +21,9 @@ from bench_core.errors import BenchCoreError
 from bench_core.gate.versions.subjects import Subjects
 from bench_core.gate.why import inspector
 from bench_core.gate.why.cause import InstructionCounts, why_not
-from bench_core.gate.workers import child
-from bench_core.gate.workers.messages import Dumps, Inspection, NotInspected
 from bench_core.records.gate import SIDES
+from bench_core.workers import child
+from bench_core.workers.messages import Dumps, Inspection, NotInspected
 
 LOG = "valgrind.log"
 """The file of valgrind's own messages."""

@@ -9,7 +9,8 @@ from bench_core.gate.measure.blame import MOST_FAULTS, MOST_STRAYS, Blame, survi
 from bench_core.gate.measure.discover import Found
 from bench_core.gate.measure.evidence import Journal, Known
 from bench_core.gate.measure.settle import settle
-from bench_core.gate.workers.messages import (
+from bench_core.records.gate import SIDES, CellEvidence, GateSettings
+from bench_core.workers.messages import (
     Alive,
     CellFailed,
     CellLeft,
@@ -23,7 +24,6 @@ from bench_core.gate.workers.messages import (
     WorkerBroken,
     WorkerRefused,
 )
-from bench_core.records.gate import SIDES, CellEvidence, GateSettings
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from bench_core.gate.measure.effects import CellFaultError, agree, effect, reading
-from bench_core.gate.workers.messages import Log
+from bench_core.workers.messages import Log
 
 WHERE = {"pair": 3, "parent": 2, "first": "head"}
 

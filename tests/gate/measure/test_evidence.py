@@ -10,8 +10,8 @@ from bench_core.errors import BenchCoreError
 from bench_core.gate.judge.rule import pairs_needed
 from bench_core.gate.measure.discover import Found
 from bench_core.gate.measure.evidence import COMPARED, CONTROL, PAST, Dossier, Journal, Known, sentinels
-from bench_core.gate.workers.messages import SamplingPlan
 from bench_core.records.gate import CellEvidence, Effect, GateSettings
+from bench_core.workers.messages import SamplingPlan
 
 CELL = CellEvidence("fills.time_fill(1)", "fills.time_fill", {"size": "1"}, "time", "seconds")
 PLAN = SamplingPlan(number=3, alternations=4, blocks=1, warm=True)

@@ -9,9 +9,9 @@ import pytest
 from bench_core.gate.judge.cell import judge_cell
 from bench_core.gate.judge.rule import sharing
 from bench_core.gate.measure.evidence import Dossier
-from bench_core.gate.workers import nursery
-from bench_core.gate.workers.messages import NurseryTask, SamplingPlan, Source
 from bench_core.records.gate import Effect
+from bench_core.workers import nursery
+from bench_core.workers.messages import NurseryTask, SamplingPlan, Source
 
 CALL = """
 import thing

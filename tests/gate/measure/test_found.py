@@ -7,10 +7,10 @@ import pytest
 from bench_core.errors import BenchCoreError
 from bench_core.gate.measure.discover import NoCellError, compare, find_cells, unfair
 from bench_core.gate.versions.subjects import Importable, Subjects
-from bench_core.gate.workers import child
-from bench_core.gate.workers.messages import Probed, ProbedCell, ProbeFailed
-from bench_core.gate.workers.probe import TOOLKIT
 from bench_core.records.version import Install
+from bench_core.workers import child
+from bench_core.workers.messages import Probed, ProbedCell, ProbeFailed
+from bench_core.workers.probe import TOOLKIT
 
 
 def probed(*cells, **others):

@@ -18,8 +18,11 @@ from bench_core.gate.measure.evidence import Journal
 from bench_core.gate.measure.schedule import MOST_PAIRS_OF_A_PARENT, PAIRS_OF_A_PARENT
 from bench_core.gate.measure.supervise import Gate, interruptible
 from bench_core.gate.versions.subjects import Importable, Subjects
-from bench_core.gate.workers import child
-from bench_core.gate.workers.messages import (
+from bench_core.records.gate import SIDES, CellEvidence, GateSettings
+from bench_core.records.version import Install
+from bench_core.testing import FakeClock
+from bench_core.workers import child
+from bench_core.workers.messages import (
     CellBegun,
     CellFailed,
     CellTimed,
@@ -32,9 +35,6 @@ from bench_core.gate.workers.messages import (
     WorkerBroken,
     WorkerRefused,
 )
-from bench_core.records.gate import SIDES, CellEvidence, GateSettings
-from bench_core.records.version import Install
-from bench_core.testing import FakeClock
 
 PLAN = SamplingPlan(number=1, alternations=4, blocks=1, warm=True)
 SETTINGS = GateSettings(noise_floor=0.3, limit=0.6, error_rate=0.4, seed=1, budget=1000.0)

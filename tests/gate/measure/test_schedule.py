@@ -17,8 +17,8 @@ from bench_core.gate.measure.schedule import (
     Schedule,
     is_enough,
 )
-from bench_core.gate.workers.messages import SamplingPlan
 from bench_core.records.gate import SIDES, CellEvidence, Effect, GateSettings
+from bench_core.workers.messages import SamplingPlan
 
 PLAN = SamplingPlan(number=3, alternations=16, blocks=4, warm=True)
 

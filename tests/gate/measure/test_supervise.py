@@ -9,8 +9,8 @@ from bench_core.errors import BenchCoreError
 from bench_core.gate.judge.cell import judge_cell
 from bench_core.gate.judge.rule import MIN_PARENTS
 from bench_core.gate.measure.effects import CLOCKS_APART
-from bench_core.gate.workers import child
-from bench_core.gate.workers.messages import PairTask
+from bench_core.workers import child
+from bench_core.workers.messages import PairTask
 
 VALUE = """
 import thing

@@ -27,8 +27,8 @@ from bench_core.gate.versions.steps import Runner, Step, StepError
 from bench_core.gate.versions.store import VersionStore
 from bench_core.gate.versions.subjects import Importable, Subjects, source
 from bench_core.gate.versions.versus import environments
-from bench_core.gate.workers import child
 from bench_core.records.version import Install
+from bench_core.workers import child
 
 SLOW = "def value():\n    for _ in range({}):\n        pass\n"
 
@@ -349,7 +349,7 @@ def test_what_is_no_interpreter_is_refused(store, tmp_path):
 
 def test_another_interpreter_gets_our_package_and_nothing_else_of_ours(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "ours"))
-    command = child.command("bench_core.gate.workers.probe", sys.executable, tmp_path)
+    command = child.command("bench_core.workers.probe", sys.executable, tmp_path)
     (path,) = [line for line in command[-1].split("; ") if "sys.path" in line]
     assert repr(str(tmp_path / "tool")) in path
     assert [one.name for one in (tmp_path / "tool").iterdir()] == ["bench_core"]

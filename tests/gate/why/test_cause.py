@@ -3,7 +3,7 @@
 import pytest
 
 from bench_core.gate.why.cause import InstructionCounts, cause, meaning, short
-from bench_core.gate.workers.messages import CalledFunction, Operator, Profile
+from bench_core.workers.messages import CalledFunction, Operator, Profile
 
 MIB = 2**20
 

@@ -3,9 +3,9 @@
 import pytest
 
 from bench_core.gate.why.inspector import _inspected, _native_name, look, profiled_at_first
-from bench_core.gate.workers import child
-from bench_core.gate.workers.messages import NotInspected
 from bench_core.timing.cells import SuiteDirectory
+from bench_core.workers import child
+from bench_core.workers.messages import NotInspected
 
 CALLS = """
 import thing

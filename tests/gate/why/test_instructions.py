@@ -9,7 +9,7 @@ from bench_core.errors import BenchCoreError
 from bench_core.gate.why import instructions
 from bench_core.gate.why.cause import InstructionCounts
 from bench_core.gate.why.instructions import count, counts_of, functions
-from bench_core.gate.workers.messages import Dumps
+from bench_core.workers.messages import Dumps
 
 CALLS = """
 import thing

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bench_core import clock
-from bench_core.gate.workers.messages import FirstLook, SamplingPlan
 from bench_core.timing.cells import OpenCell
 from bench_core.timing.sampling import choose_number, time_sample
+from bench_core.workers.messages import FirstLook, SamplingPlan
 
 SPAN = 0.0003
 """The approximate length of a sample in seconds. The machine's speed drifts within milliseconds, and only drift that

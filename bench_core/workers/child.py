@@ -23,7 +23,7 @@ import psutil
 
 import bench_core
 from bench_core.codec import MalformedError
-from bench_core.gate.workers.messages import Answer, Dialogue, NurseryAnswer, NurseryTask, PairDone, PairTask, Task
+from bench_core.workers.messages import Answer, Dialogue, NurseryAnswer, NurseryTask, PairDone, PairTask, Task
 
 ONE_THREAD = dict.fromkeys(
     ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS"], "1"

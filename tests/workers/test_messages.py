@@ -12,8 +12,8 @@ from typing import Any, Literal, get_args, get_origin
 import pytest
 
 from bench_core.codec import Tagged
-from bench_core.gate.workers import child, messages
-from bench_core.gate.workers.messages import (
+from bench_core.workers import child, messages
+from bench_core.workers.messages import (
     INSPECTOR,
     NURSERY,
     PROBE,
@@ -26,7 +26,7 @@ from bench_core.gate.workers.messages import (
     PairTask,
     WorkerBroken,
 )
-from bench_core.gate.workers.nursery import _Watch
+from bench_core.workers.nursery import _Watch
 
 UNIONS = {
     **{
@@ -61,7 +61,7 @@ from tests_of_messages import UNIONS
 for line in sys.stdin:
     name, _, line = line.partition(" ")
     print(UNIONS[name].line(UNIONS[name].read(line)), flush=True)
-""".replace("from tests_of_messages import UNIONS", "from bench_core.gate.workers.messages import *\n{}")
+""".replace("from tests_of_messages import UNIONS", "from bench_core.workers.messages import *\n{}")
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_a_value_that_is_no_number_is_not_taken_for_none(echo):
     ("process", "module"),
     [
         *((one.process, one.module) for one in (PROBE, NURSERY, INSPECTOR)),
-        ("worker", "bench_core.gate.workers.role"),
+        ("worker", "bench_core.workers.role"),
     ],
 )
 def test_a_process_that_is_sent_no_message_ends_with_one_sentence(process, module):

@@ -9,8 +9,8 @@ import pytest
 
 from bench_core.gate.judge.cell import judge_cell
 from bench_core.gate.versions.subjects import source
-from bench_core.gate.workers import child
-from bench_core.gate.workers.messages import (
+from bench_core.workers import child
+from bench_core.workers.messages import (
     NURSERY,
     CellBegun,
     CellTask,

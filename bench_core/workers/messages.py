@@ -97,7 +97,7 @@ class Probed:
         none: why no cell is selected, or "".
         broken: modules that do not import, with the reason.
         declared: what asv stores about each benchmark.
-        flavour: see `bench_core.gate.workers.probe.flavour`.
+        flavour: see `bench_core.workers.probe.flavour`.
         preload: imported modules that belong neither to the version nor to the suite.
         imported: packages of the version that the suite imports.
     """
@@ -269,7 +269,7 @@ class CellRead:
 
 @dataclass(frozen=True)
 class CellFailed:
-    """A cell failed on this side, or skipped itself; see `bench_core.gate.workers.worker.CellError`."""
+    """A cell failed on this side, or skipped itself; see `bench_core.workers.worker.CellError`."""
 
     role: Side
     cell: str
@@ -317,7 +317,7 @@ class SpawnedTask:
     Attributes:
         peer: the file descriptor of the connection to the other worker.
         out: the file descriptor for reports.
-        counts: the file descriptor of the counts of `bench_core.gate.workers.worker.Turns`.
+        counts: the file descriptor of the counts of `bench_core.workers.worker.Turns`.
     """
 
     role: Side
@@ -460,10 +460,10 @@ class Dialogue(Generic[Task, Answer]):
 
 
 PROBE: Dialogue[ProbeTask, Probed | ProbeFailed] = Dialogue(
-    "probe", "bench_core.gate.workers.probe", Tagged(ProbeTask), Tagged(Probed | ProbeFailed)
+    "probe", "bench_core.workers.probe", Tagged(ProbeTask), Tagged(Probed | ProbeFailed)
 )
 NURSERY: Dialogue[NurseryTask | PairTask, NurseryAnswer] = Dialogue(
-    "nursery", "bench_core.gate.workers.nursery", Tagged(NurseryTask | PairTask), Tagged(NurseryAnswer)
+    "nursery", "bench_core.workers.nursery", Tagged(NurseryTask | PairTask), Tagged(NurseryAnswer)
 )
 INSPECTOR: Dialogue[InspectorTask, Inspection] = Dialogue(
     "inspector", "bench_core.gate.why.inspector", Tagged(InspectorTask), Tagged(Inspection)

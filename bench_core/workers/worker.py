@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from bench_core import clock
-from bench_core.gate.workers.messages import (
+from bench_core.records.gate import SIDES, Side, other_side
+from bench_core.timing.cells import Cell, OpenCell, SkippedError, SuiteDirectory
+from bench_core.workers.messages import (
     TURNS,
     CellBegun,
     CellFailed,
@@ -40,9 +42,7 @@ from bench_core.gate.workers.messages import (
     TurnFailed,
     WorkerReport,
 )
-from bench_core.gate.workers.plan import agreed, described, prepare, same_random_numbers, sampler
-from bench_core.records.gate import SIDES, Side, other_side
-from bench_core.timing.cells import Cell, OpenCell, SkippedError, SuiteDirectory
+from bench_core.workers.plan import agreed, described, prepare, same_random_numbers, sampler
 
 T = TypeVar("T")
 

@@ -9,8 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from bench_core import clock as clocks
-from bench_core.gate.workers.messages import FirstLook
-from bench_core.gate.workers.plan import (
+from bench_core.testing import FakeClock
+from bench_core.workers.messages import FirstLook
+from bench_core.workers.plan import (
     ALTERNATIONS,
     BLOCKS,
     FEWEST_ALTERNATIONS,
@@ -25,7 +26,6 @@ from bench_core.gate.workers.plan import (
     same_random_numbers,
     sampler,
 )
-from bench_core.testing import FakeClock
 
 CALLS = [10 ** (power / 4) for power in range(-32, 9)]
 SETUPS = [0.0, 1e-6, 1e-4, 1e-2, 1.0]

@@ -10,8 +10,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NoReturn
 
-from bench_core.gate.workers import worker
-from bench_core.gate.workers.messages import (
+from bench_core.records.gate import SIDES, Side
+from bench_core.workers import worker
+from bench_core.workers.messages import (
     REPORTS,
     SPAWNED,
     NurseryTask,
@@ -22,7 +23,6 @@ from bench_core.gate.workers.messages import (
     WorkerReport,
     read,
 )
-from bench_core.records.gate import SIDES, Side
 
 PEER_LOST = 87
 """The exit status of a worker whose peer has gone. The peer is to blame."""

@@ -17,8 +17,11 @@ from types import SimpleNamespace
 import pytest
 
 from bench_core import clock
-from bench_core.gate.workers import worker
-from bench_core.gate.workers.messages import (
+from bench_core.records.gate import SIDES
+from bench_core.testing import FakeClock
+from bench_core.timing.cells import SkippedError
+from bench_core.workers import worker
+from bench_core.workers.messages import (
     TURNS,
     CellBegun,
     CellFailed,
@@ -32,7 +35,7 @@ from bench_core.gate.workers.messages import (
     Source,
     TurnDone,
 )
-from bench_core.gate.workers.worker import (
+from bench_core.workers.worker import (
     CellError,
     PeerFailedError,
     PeerLostError,
@@ -52,9 +55,6 @@ from bench_core.gate.workers.worker import (
     load,
     work,
 )
-from bench_core.records.gate import SIDES
-from bench_core.testing import FakeClock
-from bench_core.timing.cells import SkippedError
 
 PLAN = SamplingPlan(number=2, alternations=8, blocks=4, warm=True)
 

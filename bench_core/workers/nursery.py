@@ -31,8 +31,9 @@ import psutil
 
 from bench_core import clock
 from bench_core.codec import MalformedError
-from bench_core.gate.workers import child, worker
-from bench_core.gate.workers.messages import (
+from bench_core.records.gate import SIDES, Side, other_side
+from bench_core.workers import child, worker
+from bench_core.workers.messages import (
     NURSERY,
     REPORTS,
     SPAWNED,
@@ -50,8 +51,7 @@ from bench_core.gate.workers.messages import (
     WorkerRefused,
     read,
 )
-from bench_core.gate.workers.role import COUNTS_SIZE, PEER_LOST, PIPES_LOST, counts_in, perform, stay_on
-from bench_core.records.gate import SIDES, Side, other_side
+from bench_core.workers.role import COUNTS_SIZE, PEER_LOST, PIPES_LOST, counts_in, perform, stay_on
 
 LONGEST = 1 << 24
 """The most bytes of a report."""
@@ -213,7 +213,7 @@ class _Spawned:
             told.write(SPAWNED.line(task))
             told.seek(0)
             self._process = subprocess.Popen(
-                child.command("bench_core.gate.workers.role", python, Path(tempfile.gettempdir())),
+                child.command("bench_core.workers.role", python, Path(tempfile.gettempdir())),
                 stdin=told,
                 env=child.variables(python, hash_seed),
                 pass_fds=(task.peer, task.out, task.counts),

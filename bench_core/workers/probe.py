@@ -11,9 +11,9 @@ import sys
 from typing import Any
 
 from bench_core.errors import BenchCoreError
-from bench_core.gate.workers import worker
-from bench_core.gate.workers.messages import PROBE, Probed, ProbedCell, ProbeFailed, ProbeTask, read
 from bench_core.timing.cells import Cell
+from bench_core.workers import worker
+from bench_core.workers.messages import PROBE, Probed, ProbedCell, ProbeFailed, ProbeTask, read
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from bench_core.gate.measure.discover import unfair
-from bench_core.gate.workers.probe import TOOLKIT, flavour
+from bench_core.workers.probe import TOOLKIT, flavour
 
 CONFIG = "PyTorch built with:\n  - Build settings: BLAS_INFO=mkl, BUILD_TYPE=Release, LAPACK_INFO=mkl, \n"
 
