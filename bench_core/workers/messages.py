@@ -43,21 +43,48 @@ class Source:
 
 
 @dataclass(frozen=True)
-class SamplingPlan:
-    """How one cell is sampled, on both sides. The first pair determines it. Later pairs of a noisy cell may have more
-    alternations and blocks (`bench_core.gate.measure.schedule.MORE_SAMPLES`).
+class Effort:
+    """How much a group is sampled at one setting up.
+
+    Attributes:
+        alternations: the most samples of each place.
+        fewest: the fewest samples of each place, however slow the cell is.
+        blocks: the most setups. Each gets an equal part of the alternations.
+        span: the most seconds that the samples of one place take.
+    """
+
+    alternations: int
+    fewest: int
+    blocks: int
+    span: float
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How one place is sampled.
 
     Attributes:
         number: calls in a sample.
-        alternations: samples of each side in a pair.
-        blocks: setups of each side in a pair.
         warm: whether an untimed call comes before each sample.
     """
 
     number: int
+    warm: bool
+
+
+@dataclass(frozen=True)
+class SamplingPlan:
+    """How a group is sampled. Its first look determines the plan.
+
+    Attributes:
+        alternations: samples of each place.
+        blocks: setups of each place.
+        places: one for each place, in the order of `GroupTask`.
+    """
+
     alternations: int
     blocks: int
-    warm: bool
+    places: tuple[Sampling, ...]
 
 
 @dataclass(frozen=True)
@@ -138,35 +165,52 @@ class NurseryTask:
 
 @dataclass(frozen=True)
 class CellTask:
-    """A cell to be sampled in a pair.
+    """A cell to be sampled.
 
     Attributes:
-        plan: how to sample it; None in the cell's first pair, which determines the plan.
         plant: the slowdown to add on head, as a share of the time; 0 except in a self-test.
+        timer: what takes a sample: "" for us, or the name of another tool (`bench_core.workers.plan.TIMERS`).
     """
 
     name: str
+    plant: float = 0.0
+    timer: str = ""
+
+
+@dataclass(frozen=True)
+class GroupTask:
+    """Cells to be sampled in turn, each on each side of the pair: the cell of a gate, or all rivals for one job. One
+    cell on one side is a *place*. Places are ordered by side, and then as here.
+
+    Attributes:
+        plan: how to sample them; None to find out by a first look.
+        effort: what the plan may spend if a first look makes it.
+    """
+
+    cells: tuple[CellTask, ...]
     plan: SamplingPlan | None
-    plant: float
+    effort: Effort
 
 
 @dataclass(frozen=True)
 class PairTask:
-    """The work of one pair of workers.
+    """The work of a pair of workers, or of one worker alone.
 
     Attributes:
         pair: its number. Every random order is drawn from it and from `seed`.
         first: the side that is started first.
-        versions: the version that each side loads.
+        versions: the version that each side loads; one side alone has a single entry.
         timeout: treat a worker as hung after this many seconds without a turn or a report.
+        free: whether the workers may use all cores, for cells with several threads.
     """
 
     pair: int
     seed: int
     first: Side
     versions: Mapping[Side, VersionName]
-    cells: tuple[CellTask, ...]
+    groups: tuple[GroupTask, ...]
     timeout: float
+    free: bool = False
 
 
 @dataclass(frozen=True)
@@ -181,11 +225,17 @@ class Alive:
 
 @dataclass(frozen=True)
 class Lost:
-    """A worker has died, or hangs. `role` is None if it is unknown which one."""
+    """A worker has died, or hangs.
+
+    Attributes:
+        role: the side; None if it is unknown which one.
+        cell: the cell that it was at; "" if it was at none, or if `role` is unknown.
+    """
 
     role: Side | None
     cause: str
     hangs: bool
+    cell: str = ""
 
 
 @dataclass(frozen=True)
@@ -198,7 +248,7 @@ class PairDone:
 
 @dataclass(frozen=True)
 class CellBegun:
-    """A worker begins with a cell."""
+    """A worker begins with a cell, or with a group that the cell belongs to."""
 
     role: Side
     cell: str
@@ -223,7 +273,7 @@ class FirstLook:
 
 @dataclass(frozen=True)
 class Settled:
-    """The plan that follows from the first look of both sides, and what this side has seen."""
+    """The plan that follows from the first looks of all places, and what this place has seen."""
 
     plan: SamplingPlan
     seen: Mapping[str, str]
@@ -231,19 +281,25 @@ class Settled:
 
 @dataclass(frozen=True)
 class Log:
-    """The samples of one cell on one side of a pair.
+    """The samples of one place.
 
     Attributes:
+        number: calls in a sample.
         spans: the samples, in seconds of the cell's own timer.
-        order: the side that took the first sample of each alternation.
+        positions: for each sample, its position among those of its alternation, from 0.
         by_timer: the duration of each block, in seconds of the cell's own timer.
         by_host: the duration of each block, in seconds of our clock.
+        switched: for each sample, how often the system took the core away from this process.
+        changed: settings of torch that the first sample has changed for all cells, such as ``threads: 1, then 2``.
     """
 
+    number: int
     spans: list[float] = field(default_factory=list)
-    order: list[Side] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
     by_timer: list[float] = field(default_factory=list)
     by_host: list[float] = field(default_factory=list)
+    switched: list[int] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -269,7 +325,7 @@ class CellRead:
 
 @dataclass(frozen=True)
 class CellFailed:
-    """A cell failed on this side, or skipped itself; see `bench_core.workers.worker.CellError`."""
+    """A cell failed on this side, or skipped itself; see `bench_core.workers.turns.CellError`."""
 
     role: Side
     cell: str
@@ -280,7 +336,7 @@ class CellFailed:
 
 @dataclass(frozen=True)
 class CellLeft:
-    """This side gave a cell up because it failed on the other side."""
+    """This side gave a cell up because another place of its group failed."""
 
     role: Side
     cell: str
@@ -315,24 +371,24 @@ class SpawnedTask:
     """The task of a spawned worker. A forked one inherits it.
 
     Attributes:
-        peer: the file descriptor of the connection to the other worker.
+        peer: the file descriptor of the connection to the other worker; None without one.
         out: the file descriptor for reports.
-        counts: the file descriptor of the counts of `bench_core.workers.worker.Turns`.
+        counts: the file descriptor of the counts of `bench_core.workers.turns.Turns`.
     """
 
     role: Side
     nursery: NurseryTask
     pair: PairTask
-    peer: int
+    peer: int | None
     out: int
     counts: int
 
 
 @dataclass(frozen=True)
 class TurnDone:
-    """One side has done its step. `look` is its result, if the step was the first look."""
+    """One side has done its step. `looks` are its results, one for each cell, if the step was the first look."""
 
-    look: FirstLook | None
+    looks: tuple[FirstLook, ...]
 
 
 @dataclass(frozen=True)

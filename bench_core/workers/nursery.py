@@ -32,7 +32,8 @@ import psutil
 from bench_core import clock
 from bench_core.codec import MalformedError
 from bench_core.records.gate import SIDES, Side, other_side
-from bench_core.workers import child, worker
+from bench_core.workers import child
+from bench_core.workers.loading import forget, load
 from bench_core.workers.messages import (
     NURSERY,
     REPORTS,
@@ -75,6 +76,7 @@ def main() -> None:
             case NurseryTask() as nursery:
                 stay_on(nursery.core)
                 _adopt_orphans()
+                _import_suite(nursery)
                 _import(nursery, nursery.preload)
                 pass_on(NURSERY.answers.line(Ready()))
             case PairTask() as pair if nursery is not None:
@@ -90,7 +92,7 @@ def _import(task: NurseryTask, names: Iterable[str]) -> None:
     packages = _compared(task)
     REPORTS.prepare()
     TURNS.prepare()
-    worker.forget(packages - {"bench_core"})  # otherwise imports would find the copy that is installed here
+    forget(packages - {"bench_core"})  # otherwise imports would find the copy that is installed here
     guard = _Guard(packages)
     sys.meta_path.insert(0, guard)
     for name in names:
@@ -100,6 +102,13 @@ def _import(task: NurseryTask, names: Iterable[str]) -> None:
     sys.meta_path.remove(guard)
     gc.collect()
     gc.freeze()
+
+
+def _import_suite(task: NurseryTask) -> None:
+    """Import the suite, if no packages are compared, so that workers inherit it."""
+    if task.start == "fork" and not _compared(task):
+        for source in task.sources.values():
+            _ = load(source, task.suite).broken
 
 
 def _compared(task: NurseryTask) -> set[str]:
@@ -140,21 +149,23 @@ def _end_orphans() -> None:
 def serve(task: NurseryTask, pair: PairTask, pass_on: Callable[[str], None]) -> None:
     """Start the workers of one pair, pass their reports on, and leave no process behind. `pass_on` sends a line to the
     gate."""
-    ends = dict(zip(SIDES, connection.Pipe(), strict=True))
-    order: tuple[Side, Side] = (pair.first, other_side(pair.first))
+    sides = [side for side in (pair.first, other_side(pair.first)) if side in pair.versions]
+    ends = dict(zip(SIDES, connection.Pipe(), strict=True)) if len(sides) > 1 else {}
     workers: dict[Side, _Forked | _Spawned] = {}
     reports: dict[Side, connection.Connection] = {}
     with tempfile.TemporaryFile() as counts:
         counts.truncate(COUNTS_SIZE)
         turns = counts_in(counts.fileno())
-        for role in order:
+        for role in sides:
             ours, theirs = connection.Pipe(duplex=False)
+            own = ends.get(role)
             if task.start == "fork":
-                others = [ends[other_side(role)], *reports.values(), ours]
-                workers[role] = _Forked(others, role, task, pair, ends[role], theirs, turns)
+                others = [*(end for end in ends.values() if end is not own), *reports.values(), ours]
+                workers[role] = _Forked(others, role, task, pair, own, theirs, turns)
             else:
-                files = {"peer": ends[role].fileno(), "out": theirs.fileno(), "counts": counts.fileno()}
-                workers[role] = _Spawned(SpawnedTask(role, task, pair, **files))
+                peer = None if own is None else own.fileno()
+                files = {"out": theirs.fileno(), "counts": counts.fileno()}
+                workers[role] = _Spawned(SpawnedTask(role, task, pair, peer=peer, **files))
             theirs.close()
             reports[role] = ours
     for end in ends.values():
@@ -216,7 +227,7 @@ class _Spawned:
                 child.command("bench_core.workers.role", python, Path(tempfile.gettempdir())),
                 stdin=told,
                 env=child.variables(python, hash_seed),
-                pass_fds=(task.peer, task.out, task.counts),
+                pass_fds=[file for file in (task.peer, task.out, task.counts) if file is not None],
             )
 
     @property
@@ -231,7 +242,7 @@ class _Spawned:
 
 class _Watch:
     """Passes reports on (by `pass_on`) until both workers are done, or one of them cannot go on. `turns` are the counts
-    of `worker.Turns`."""
+    of `turns.Turns`."""
 
     def __init__(
         self,
@@ -243,6 +254,7 @@ class _Watch:
         pass_on: Callable[[str], None],
     ) -> None:
         self._own = {"bench_core", Path(task.suite).name, *_compared(task)}
+        self._names = [cell.name for group in pair.groups for cell in group.cells]
         self._timeout = pair.timeout
         self._workers = workers
         self._turns = turns
@@ -271,14 +283,19 @@ class _Watch:
                 if self._waiting and now - since > self._timeout:
                     busy = [role for role in self._waiting if not self._waits(role)]
                     cause = f"hangs: no answer within {self._timeout:g} s"
-                    self._answer(Lost(busy[0] if len(busy) == 1 else None, cause, hangs=True))
+                    self._answer(self._lost(busy[0] if len(busy) == 1 else None, cause, hangs=True))
                     return ()
         for words in self._last_words:
             self._answer(words)
         if not self._last_words and self._gone:
-            self._answer(_who_was_lost({role: _exit_status(self._workers[role]) for role in self._gone}))
+            codes = {role: _exit_status(self._workers[role]) for role in self._gone}
+            self._answer(self._lost(*_who_was_lost(codes), hangs=False))
             return ()
         return tuple(self._imported)
+
+    def _lost(self, role: Side | None, cause: str, *, hangs: bool) -> Lost:
+        at = 0 if role is None else self._turns[len(SIDES) + SIDES.index(role)]
+        return Lost(role, cause, hangs, cell=self._names[at - 1] if at else "")
 
     def _answer(self, message: NurseryAnswer) -> None:
         self._pass_on(NURSERY.answers.line(message))
@@ -315,15 +332,15 @@ class _Watch:
                 self._gone.extend([role] if dead else [])
 
     def _waits(self, role: Side) -> bool:
-        """Whether the role waits for its turn (see `worker.Turns`)."""
+        """Whether the role waits for its turn (see `turns.Turns`)."""
         return bool(self._turns[SIDES.index(role)] % 2)
 
 
-def _who_was_lost(codes: Mapping[Side, int | None]) -> Lost:
+def _who_was_lost(codes: Mapping[Side, int | None]) -> tuple[Side | None, str]:
     """Of the workers that ended without a report, the one that ended first, and how."""
     culprits = [role for role, code in codes.items() if code != PEER_LOST]
     first = (culprits or list(codes))[0]
-    return Lost(first if len(culprits) == 1 else None, _death(codes[first]), hangs=False)
+    return first if len(culprits) == 1 else None, _death(codes[first])
 
 
 def _exit_status(process: _Forked | _Spawned) -> int | None:

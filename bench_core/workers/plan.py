@@ -7,30 +7,20 @@ import math
 import random
 import statistics
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bench_core import clock
 from bench_core.timing.cells import OpenCell
 from bench_core.timing.sampling import choose_number, time_sample
-from bench_core.workers.messages import FirstLook, SamplingPlan
+from bench_core.workers.messages import Effort, FirstLook, Sampling, SamplingPlan
 
 SPAN = 0.0003
 """The approximate length of a sample in seconds. The machine's speed drifts within milliseconds, and only drift that
 both sides see cancels, so many short samples are better than few long ones (docs/statistics.md)."""
 
-ALTERNATIONS = 32
-"""The most samples of each side in a pair."""
-
-FEWEST_ALTERNATIONS = 8
-"""The fewest samples of each side in a pair."""
-
-PAIR_SPAN = 0.1
-"""The samples of one cell in a pair take at most this many seconds, both sides together. Slow cells get fewer samples,
-but at least `FEWEST_ALTERNATIONS`."""
-
-BLOCKS = 4
-"""The most setups of a cell in a pair. Each gets an equal part of the alternations. The addresses of a cell's objects
+PAIR = Effort(alternations=32, fewest=8, blocks=4, span=0.05)
+"""The effort for one cell in a pair of the gate. There are several blocks, since the addresses of a cell's objects
 change its time by some percent, most if the time is bound by memory."""
 
 LONG_CALL = 2e-3
@@ -51,9 +41,9 @@ def prepare(opened: OpenCell, seed: int) -> FirstLook:
         outcome = opened.check()
         opened.fresh()
     if opened.cell.kind not in ("time", "timeraw"):
-        return FirstLook({"check": described(outcome), **_state()}, number=1, call=0.0, setup=0.0)
+        return FirstLook({"check": described(outcome), **state()}, number=1, call=0.0, setup=0.0)
     value = None if opened.cell.kind == "timeraw" else opened.call()
-    seen = {"check": described(outcome), "returns": described(value), **_state()}
+    seen = {"check": described(outcome), "returns": described(value), **state()}
     del value, outcome
     gc.collect()
     gc.freeze()  # a first call may import a thousand modules; later parents import them first
@@ -63,7 +53,7 @@ def prepare(opened: OpenCell, seed: int) -> FirstLook:
     if opened.cell.kind == "timeraw":
         number = max(1, opened.number)
         start = clock.host()
-        sampler(opened, number, warm=False, plant=0.0)()
+        sampler(opened, Sampling(number, warm=False), plant=0.0)()
         return FirstLook(seen, number, clock.host() - start, setup=0.0)
     if opened.number == 1:
         call = time_sample(opened.call, 1, opened.timer)
@@ -80,22 +70,39 @@ def once_only(call: float, setup: float) -> int:
     return max(1, min(math.ceil(SHORT_CALL / max(call, 1e-7)), int(LONG_CALL / (call + setup))))
 
 
-def agreed(mine: FirstLook, theirs: FirstLook) -> SamplingPlan:
-    """The plan that follows from the first looks of both sides, the same on both."""
-    number = max(mine.number, theirs.number)
-    call = max(mine.call, theirs.call)
-    setup = max(mine.setup, theirs.setup)
-    alternation = 2 * (number + (call < LONG_CALL)) * call
-    # The samples take at least as long as one setup on each side, so that setups do not dominate.
-    alternations = int(max(PAIR_SPAN, 2 * setup) / alternation) if alternation > 0 else ALTERNATIONS
-    alternations = 2 * (max(FEWEST_ALTERNATIONS, min(ALTERNATIONS, alternations)) // 2)
-    setups = 0.5 * alternations * alternation / max(2 * setup, 1e-6)
-    blocks = max(1, min(BLOCKS, alternations // 2, int(setups)))
-    return SamplingPlan(number, alternations, blocks, warm=call < LONG_CALL)
+APART = 8.0
+"""All sides of a cell get the same number of calls in a sample, unless a sample would then last this many times longer
+than `SPAN` on one of them. That side gets its own number."""
 
 
-def _state() -> dict[str, str]:
-    """The settings of torch after setup, which must be the same on both sides."""
+def agreed(looks: Sequence[FirstLook], cells: int, effort: Effort) -> SamplingPlan:
+    """The plan that follows from the first looks of all places, the same on every side.
+
+    Args:
+        looks: in the order of places, see `GroupTask`.
+        cells: the number of cells of the group.
+    """
+    most = [max(look.number for look in looks[index::cells]) for index in range(cells)]
+    places = tuple(
+        Sampling(_number(look, most[index % cells]), warm=look.call < LONG_CALL) for index, look in enumerate(looks)
+    )
+    alternation = math.fsum((place.number + place.warm) * look.call for place, look in zip(places, looks, strict=True))
+    setup = math.fsum(look.setup for look in looks)
+    # The samples take at least as long as one setup at each place, so that setups do not dominate.
+    seconds = max(effort.span * len(looks), setup)
+    alternations = int(seconds / alternation) if alternation > 0 else effort.alternations
+    alternations = 2 * (max(effort.fewest, min(effort.alternations, alternations)) // 2)
+    setups = 0.5 * alternations * alternation / max(setup, 1e-6)
+    blocks = max(1, min(effort.blocks, alternations // 2, int(setups)))
+    return SamplingPlan(alternations, blocks, places)
+
+
+def _number(look: FirstLook, most: int) -> int:
+    return most if most * look.call <= APART * max(SPAN, look.number * look.call) else look.number
+
+
+def state() -> dict[str, str]:
+    """The settings of torch that all cells share. They must be the same on both sides after setup."""
     torch = sys.modules.get("torch")
     if torch is None:
         return {}
@@ -121,17 +128,21 @@ def described(value: Any, depth: int = 3) -> str:
     return kind
 
 
-def sampler(opened: OpenCell, number: int, *, warm: bool, plant: float) -> Callable[[], float]:
+def sampler(opened: OpenCell, sampling: Sampling, *, plant: float, timer: str = "") -> Callable[[], float]:
     """A function that takes one sample and returns its seconds by the cell's own timer.
 
     Args:
-        warm: whether an untimed call comes before each sample.
         plant: the slowdown to add, as a share of the time; 0 for none.
+        timer: "" for us, or one of `TIMERS`, which takes samples in its own way.
     """
+    number, warm = sampling.number, sampling.warm
+    if timer:
+        seconds = TIMERS[timer](opened.call)
+        return lambda: seconds() * number
     if opened.cell.kind == "timeraw":
         separate = opened.benchmark._get_timer(*opened.benchmark._build_params())
         return lambda: float(separate.timeit(number))
-    call, timer = opened.call, opened.timer
+    call, own = opened.call, opened.timer
     span_of: Callable[[Callable[[], object], int, clock.Clock], float] = time_sample
     if plant:
         span_of = _slower(opened, 1 if opened.number == 1 else number, plant)
@@ -140,16 +151,16 @@ def sampler(opened: OpenCell, number: int, *, warm: bool, plant: float) -> Calla
         span = 0.0
         for _ in range(number):
             opened.fresh()
-            span += span_of(call, 1, timer)
+            span += span_of(call, 1, own)
         return span
 
     def many() -> float:
         # Untimed, since the other side's samples have filled the caches with their data.
         opened.fresh() if opened.number else call()
-        return span_of(call, number, timer)
+        return span_of(call, number, own)
 
     def long() -> float:
-        return span_of(call, number, timer)
+        return span_of(call, number, own)
 
     if opened.number == 1:
         return fresh_each
@@ -176,6 +187,16 @@ def _slower(opened: OpenCell, number: int, plant: float) -> Callable[[Callable[[
         return timer() - start
 
     return slower
+
+
+def _by_torch(call: Callable[[], object]) -> Callable[[], float]:
+    from bench_core.timing.torch_timer import blocked_autorange
+
+    return blocked_autorange(call)
+
+
+TIMERS: Mapping[str, Callable[[Callable[[], object]], Callable[[], float]]] = {"torch.utils.benchmark": _by_torch}
+"""Other tools' timers, bound to one operation. Each call measures the operation, and returns seconds per call."""
 
 
 def same_random_numbers(seed: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from bench_core.errors import BenchCoreError
 from bench_core.timing.cells import Cell
-from bench_core.workers import worker
+from bench_core.workers.loading import VersionError, load, prove
 from bench_core.workers.messages import PROBE, Probed, ProbedCell, ProbeFailed, ProbeTask, read
 
 
@@ -28,10 +28,10 @@ def main() -> None:
 def probe(task: ProbeTask) -> Probed | ProbeFailed:
     source = task.source
     try:
-        suite = worker.load(source, task.suite)
+        suite = load(source, task.suite)
         broken = {module.name: module.error for module in suite.broken}
-        worker.prove(source, suite.path)
-    except (BenchCoreError, worker.VersionError) as error:
+        prove(source, suite.path)
+    except (BenchCoreError, VersionError) as error:
         return ProbeFailed(str(error))
     cells: tuple[Cell, ...] = ()
     none = ""

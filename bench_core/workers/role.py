@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from bench_core.records.gate import SIDES, Side
-from bench_core.workers import worker
+from bench_core.workers.loading import VersionError, find, load, prove
 from bench_core.workers.messages import (
     REPORTS,
     SPAWNED,
@@ -23,6 +23,8 @@ from bench_core.workers.messages import (
     WorkerReport,
     read,
 )
+from bench_core.workers.turns import PeerLostError, Turns, cause
+from bench_core.workers.worker import work
 
 PEER_LOST = 87
 """The exit status of a worker whose peer has gone. The peer is to blame."""
@@ -30,8 +32,8 @@ PEER_LOST = 87
 PIPES_LOST = 88
 """The exit status of a worker that has closed its own pipes."""
 
-COUNTS_SIZE = 8 * len(SIDES)
-"""The bytes of the file that holds the counts of `worker.Turns`: one 64-bit number for each side."""
+COUNTS_SIZE = 8 * 2 * len(SIDES)
+"""The bytes of the file that holds the counts of `turns.Turns`: two 64-bit numbers for each side."""
 
 
 def counts_in(file: int) -> memoryview:
@@ -42,51 +44,53 @@ def counts_in(file: int) -> memoryview:
 def main() -> None:
     """Run a spawned worker. Standard input holds one `SpawnedTask`."""
     task = read(SPAWNED, sys.stdin.read(), "worker")
-    peer, out = Connection(task.peer), Connection(task.out, readable=False)
+    peer = None if task.peer is None else Connection(task.peer)
+    out = Connection(task.out, readable=False)
     perform(task.role, task.nursery, task.pair, peer, out, counts_in(task.counts))
 
 
 def perform(
-    role: Side, task: NurseryTask, pair: PairTask, peer: Connection, out: Connection, counts: memoryview
+    role: Side, task: NurseryTask, pair: PairTask, peer: Connection | None, out: Connection, counts: memoryview
 ) -> NoReturn:
     """Do one side of a pair, and end the process.
 
     Args:
-        peer: the connection to the other worker.
+        peer: the connection to the other worker; None without one.
         out: takes the reports.
-        counts: see `worker.Turns`.
+        counts: see `turns.Turns`.
     """
-    stay_on(task.core)
+    stay_on(None if pair.free else task.core)
     with suppress(OSError), Path(os.devnull).open() as nothing:
         os.dup2(nothing.fileno(), 0)  # a benchmark that reads from standard input must not eat the nursery's tasks
 
     def report(message: WorkerReport) -> None:
         out.send_bytes(REPORTS.line(message).encode())
 
-    turns = worker.Turns(role, peer, counts)
+    turns = Turns(role, peer, counts)
     try:
         try:
             source = task.sources[pair.versions[role]]
-            opened = worker.load(source, task.suite)
-            known = worker.find(opened, pair)
+            opened = load(source, task.suite)
+            known = find(opened, pair)
             _limit_memory(task.memory)
-            imported = worker.work(source, opened, known, pair, turns, report)
-            worker.prove(source, opened.path)  # benchmarks may import more of the version as they run
+            imported = work(source, opened, known, pair, turns, report)
+            prove(source, opened.path)  # benchmarks may import more of the version as they run
             report(WorkerDone(role, imported))
-        except worker.PeerLostError:
+        except PeerLostError:
             os._exit(PEER_LOST)
-        except worker.VersionError as error:
+        except VersionError as error:
             report(WorkerRefused(role, str(error)))
         except BaseException as error:  # noqa: BLE001 - the version's modules run on import, and may raise anything
-            report(WorkerBroken(role, worker.cause(error)))
+            report(WorkerBroken(role, cause(error)))
     except OSError:
         os._exit(PIPES_LOST)
     os._exit(0)
 
 
 def stay_on(core: int | None) -> None:
-    if core is not None and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {core})
+    """Stay on this core; None for any that the system allows."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, range(os.cpu_count() or 1) if core is None else {core})
 
 
 def _limit_memory(limit: int | None) -> None:

@@ -1,127 +1,41 @@
-"""A worker: a process that has one version loaded, and samples cells in turn with another one.
-
-Two workers on one core hand each other a token. The one that has it sets up or takes a sample. No third process is
-involved, since a message through it would take longer than a sample. Every order is drawn from a seed that both
-workers know, so neither has to tell the other.
-"""
+"""A worker: a process that has one version loaded, and samples cells, alone or in turn with another worker."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import gc
-import importlib
 import math
-import os
 import random
+import resource
 import sys
-import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from multiprocessing.connection import Connection
-from pathlib import Path
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from bench_core import clock
-from bench_core.records.gate import SIDES, Side, other_side
-from bench_core.timing.cells import Cell, OpenCell, SkippedError, SuiteDirectory
+from bench_core.timing.cells import Cell, OpenCell, SuiteDirectory
+from bench_core.workers.loading import prove
 from bench_core.workers.messages import (
-    TURNS,
     CellBegun,
     CellFailed,
     CellLeft,
     CellRead,
-    CellTask,
     CellTimed,
     FirstLook,
+    GroupTask,
     Log,
     PairTask,
+    Sampling,
     SamplingPlan,
     Settled,
     Source,
-    TurnDone,
-    TurnFailed,
     WorkerReport,
 )
-from bench_core.workers.plan import agreed, described, prepare, same_random_numbers, sampler
+from bench_core.workers.plan import agreed, described, prepare, same_random_numbers, sampler, state
+from bench_core.workers.turns import CellError, PeerFailedError, Place, Turns
 
-T = TypeVar("T")
-
-PROTOCOL = 1
+PROTOCOL = 2
 """A part of the evidence's key. Raise it whenever a change here or in `plan` gives effects another meaning, so that
 earlier evidence is not used."""
-
-
-class PeerLostError(Exception):
-    """The other worker has gone."""
-
-
-class VersionError(Exception):
-    """An imported module does not belong to the version that was asked for."""
-
-
-class CellError(Exception):
-    """A cell failed on this side. The text is the cause.
-
-    Attributes:
-        stage: ``import``, ``setup``, ``check``, ``call`` or ``teardown``.
-        skipped: whether it skipped itself.
-    """
-
-    def __init__(self, cause: str, stage: str, *, skipped: bool = False) -> None:
-        super().__init__(cause)
-        self.stage = stage
-        self.skipped = skipped
-
-
-class PeerFailedError(Exception):
-    """A cell failed on the other side, which reports it."""
-
-
-BUILT_ON = frozenset({"attr", "attrs", "typing_extensions"})
-"""Packages that cattrs depends on. cattrs reads and writes our messages."""
-
-
-def forget(packages: Collection[str]) -> None:
-    """Make later imports load these packages anew, and cattrs if it depends on one of them. Our own functions keep the
-    modules that they were defined with."""
-    names = {*packages, *(("cattr", "cattrs") if BUILT_ON & set(packages) else ())}
-    for name in [name for name in sys.modules if name.partition(".")[0] in names]:
-        del sys.modules[name]
-
-
-def load(source: Source, suite: str) -> SuiteDirectory:
-    """Prepare to import the suite with this version's packages. `prove` checks afterwards that they were imported."""
-    forget({"bench_core", *source.packages})  # bench_core itself may be compared
-    sys.path[:0] = source.paths
-    importlib.invalidate_caches()
-    return SuiteDirectory(Path(suite), caches=Path(source.caches))
-
-
-def prove(source: Source, suite: Path) -> None:
-    """Check that the version's modules were imported from its own folders.
-
-    Raises:
-        VersionError: if one was imported from elsewhere.
-    """
-    allowed = (*(Path(path).resolve() for path in source.paths), suite)
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if file is None or name.partition(".")[0] not in source.packages:
-            continue
-        if not Path(file).is_absolute():  # created at run time and not imported, such as torch.ops
-            continue
-        resolved = Path(file).resolve()
-        if not any(folder in resolved.parents for folder in allowed):
-            raise VersionError(f"{name} was imported from {resolved.parent}, not from this version's own folder")
-
-
-def find(suite: SuiteDirectory, pair: PairTask) -> dict[str, Cell]:
-    """The cells of a pair that can be found. This imports the suite."""
-    known: dict[str, Cell] = {}
-    for task in pair.cells:
-        with contextlib.suppress(Exception):  # it fails again when its turn comes, and is reported then
-            known[task.name] = suite.find(task.name)
-    return known
 
 
 def work(
@@ -132,10 +46,10 @@ def work(
     turns: Turns,
     report: Callable[[WorkerReport], None],
 ) -> tuple[str, ...]:
-    """Go through the cells of a pair together with the peer, and report each.
+    """Go through the groups of a pair, together with the peer if there is one, and report each cell.
 
     Args:
-        known: see `find`.
+        known: see `bench_core.workers.loading.find`.
 
     Returns:
         The modules that the cells have imported as they ran. The nursery then imports them for all later pairs: the
@@ -145,204 +59,204 @@ def work(
     before = set(sys.modules)
     gc.collect()
     gc.freeze()  # imported modules are never garbage; otherwise every collection walks through all of them
-    role = turns.role
-    for task in pair.cells:
-        name = task.name
-        report(CellBegun(role, name))
-        order = random.Random(f"{pair.seed} {pair.pair} {name}")
+    role, done = turns.role, 0
+    for group in pair.groups:
+        names = [task.name for task in group.cells]
+        for name in names:
+            report(CellBegun(role, name))
+        turns.begin(done)
+        done += len(names)
+        order = random.Random(f"{pair.seed} {pair.pair} {' '.join(names)}")
+        failed = ""
         try:
-            report(_cell(lambda: known.get(name) or suite.find(name), task, order, turns))  # noqa: B023 - called at once
+            found = _Group(group, lambda name: known.get(name) or suite.find(name), order, turns).measured()
         except CellError as error:
-            report(CellFailed(role, name, str(error), error.stage, error.skipped))
+            failed = names[error.index]
+            report(CellFailed(role, failed, str(error), error.stage, error.skipped))
         except PeerFailedError:
-            report(CellLeft(role, name))
+            failed = "on the other side"
+        else:
+            for one in found:
+                report(one)
+        if failed:
+            for name in names:
+                if name != failed:
+                    report(CellLeft(role, name))
     return tuple(name for name in sys.modules if name not in before)
 
 
-class Turns:
-    """The token between two workers.
+class _Group:
+    """A group that is measured.
 
     Args:
-        role: the side that this end belongs to.
-        peer: the connection to the other side.
-        counts: two shared numbers, one for each side. A side adds one when it begins to wait for its turn, and one when
-            the wait ends, so an odd number means that it waits. They show the nursery that both sides go on, or which
-            one hangs.
+        find: finds a cell by its name.
+        order: all random orders are drawn from it.
     """
 
-    def __init__(self, role: Side, peer: Connection, counts: memoryview) -> None:
-        self.role = role
-        self._peer = peer
-        self._counts = counts
-        self._own = SIDES.index(role)
+    def __init__(self, task: GroupTask, find: Callable[[str], Cell], order: random.Random, turns: Turns) -> None:
+        self._task = task
+        self._find = find
+        self._order = order
+        self._turns = turns
+        self._role = turns.role
+        self._places = [(side, index) for side in turns.sides for index in range(len(task.cells))]
+        self._seed = order.getrandbits(32)
+        self._stacks: dict[int, contextlib.ExitStack] = {}
+        self._opened: dict[int, OpenCell] = {}
 
-    def give(self, message: bytes) -> None:
+    def measured(self) -> list[CellTimed | CellRead]:
+        lead = self._lead()
+        plan, seen = self._task.plan, {}
         try:
-            self._peer.send_bytes(message)
-        except ConnectionError as error:  # any other OSError means that a benchmark closed this side's end
-            raise PeerLostError(str(error)) from error
+            self._turns.each(lead, "setup", self._open)
+            if plan is None:
+                looks = self._turns.each(lead, "check", lambda index: prepare(self._opened[index], self._seed))
+                found = {place: look for place, look in looks.items() if isinstance(look, FirstLook)}
+                # Both sides know all looks, so their plans are the same.
+                plan = agreed([found[place] for place in self._places], len(self._task.cells), self._task.effort)
+                seen = {index: Settled(plan, found[self._role, index].seen) for index in self._opened}
+            else:
+                self._turns.each(lead, "call", self._warm_up)
+            reports = self._reports(lead, plan, seen)
+            self._turns.each(lead, "teardown", lambda index: self._stacks[index].close())
+            return reports
+        finally:
+            gc.enable()  # another place may have failed while it was off
+            for stack in self._stacks.values():
+                with contextlib.suppress(Exception):  # only after a failure, which is reported already
+                    stack.close()
 
-    def take(self) -> bytes:
-        self._counts[self._own] += 1
-        try:
-            message = self._peer.recv_bytes()
-        except (EOFError, ConnectionError) as error:
-            raise PeerLostError(str(error)) from error
-        self._counts[self._own] += 1
-        return message
+    def _reports(
+        self, lead: Sequence[Place], plan: SamplingPlan, seen: Mapping[int, Settled]
+    ) -> list[CellTimed | CellRead]:
+        names = [task.name for task in self._task.cells]
+        if all(opened.cell.kind in ("time", "timeraw") for opened in self._opened.values()):
+            logs = self._sampled(plan)
+            return [CellTimed(self._role, names[index], seen.get(index), log) for index, log in logs.items()]
+        values = self._turns.each(lead, "call", lambda index: _value(self._opened[index]))
+        return [
+            CellRead(self._role, names[index], seen.get(index), math.nan if value is None else value, value is None)
+            for (side, index), value in values.items()
+            if side == self._role and not isinstance(value, FirstLook)
+        ]
 
-    def each(self, first: Side, stage: str, action: Callable[[], T]) -> tuple[T, FirstLook | None]:
-        """Do `action` on both sides, one after the other.
+    def _lead(self) -> list[Place]:
+        """The places in the order in which they are set up: a drawn order of sides, and of cells within each."""
+        sides = self._order.sample(self._turns.sides, len(self._turns.sides))
+        cells = self._order.sample(range(len(self._task.cells)), len(self._task.cells))
+        return [(side, index) for side in sides for index in cells]
 
-        Returns:
-            The result of this side, and the other side's if it is a `FirstLook`. No other result is sent.
+    def _open(self, index: int) -> None:
+        self._stacks[index] = contextlib.ExitStack()
+        same_random_numbers(self._seed)
+        self._opened[index] = self._stacks[index].enter_context(self._find(self._task.cells[index].name).open())
 
-        Raises:
-            CellError: if it raised on this side.
-            PeerFailedError: if it raised on the other side.
-        """
-        theirs = b"" if self.role == first else self.take()
-        try:
-            result = attempt(stage, action)
-        except CellError:
-            self.give(TURNS.line(TurnFailed()).encode())
-            TURNS.read(theirs or self.take())
-            raise
-        self.give(TURNS.line(TurnDone(result if isinstance(result, FirstLook) else None)).encode())
-        match TURNS.read(theirs or self.take()):
-            case TurnDone(look):
-                return result, look
-            case TurnFailed():
-                raise PeerFailedError
+    def _warm_up(self, index: int) -> None:
+        """Make the first call in this process, which may import, allocate, and choose kernels."""
+        opened = self._opened[index]
+        if opened.cell.kind != "time":
+            return
+        opened.call()
+        if opened.number:  # the call has used up its object
+            opened.fresh()
 
+    def _sampled(self, plan: SamplingPlan) -> dict[int, Log]:
+        sampling = dict(zip(self._places, plan.places, strict=True))
+        logs = {index: Log(sampling[self._role, index].number) for index in self._opened}
+        # A `timeraw` cell is timed by a clock in another process.
+        timers = {
+            index: clock.host if opened.cell.kind == "timeraw" else opened.timer
+            for index, opened in self._opened.items()
+        }
+        for block, rows in enumerate(blocks(plan, self._places, self._order)):
+            lead = self._lead()
+            if block:
+                # All places free their memory before any allocates again. Otherwise each gets the same pages back,
+                # whose addresses change the time by up to 10 % for as long as the pair lives.
+                self._turns.each(lead, "teardown", lambda index: self._let_go(index, lead))  # noqa: B023 - called at once
+                self._turns.each(lead, "setup", self._set_up)
+            samplers: dict[int, Callable[[], float]] = {}
 
-def attempt(stage: str, action: Callable[[], T]) -> T:
-    """Run code of the version, which may do anything.
+            def get_ready(index: int) -> None:
+                samplers[index] = self._ready(index, sampling[self._role, index])  # noqa: B023 - called at once
 
-    Raises:
-        CellError: whatever the code raised, with the cause.
-    """
-    process = os.getpid()
-    try:
-        return action()
-    except SkippedError as skip:
-        raise CellError(str(skip), stage, skipped=True) from skip
-    except (CellError, PeerFailedError, PeerLostError):
-        raise
-    except BaseException as error:
-        raise CellError(cause(error), stage) from error
-    finally:
-        if os.getpid() != process:  # the code forked, and this is the child, which must end
-            os._exit(0)
+            self._turns.each(lead, "setup", get_ready)
+            began = {index: _at_once(timer) for index, timer in timers.items()}
 
+            def take(index: int, position: int) -> None:
+                log = logs[index]
+                before, switches = {} if log.spans else state(), _switches()
+                log.spans.append(samplers[index]())  # noqa: B023 - called in this block
+                log.switched.append(_switches() - switches)
+                log.positions.append(position)
+                if before:  # it is the first sample
+                    after = state()
+                    log.changed.extend(
+                        f"{name}: {before[name]}, then {after[name]}"
+                        for name in before
+                        if before[name] != after.get(name)
+                    )
 
-def cause(error: BaseException) -> str:
-    """An exception in one line, with the file and line that raised it."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{place}"
+            failure = self._turns.sample(rows, take)
+            self._turns.each(lead, "call", lambda index: _end_of_block(failure, index))  # noqa: B023 - called at once
+            for index, timer in timers.items():  # after all have ended, so that the block lasts equally long for all
+                ended = _at_once(timer)
+                logs[index].by_host.append(ended[0] - began[index][0])
+                logs[index].by_timer.append(ended[1] - began[index][1])
+        return logs
 
+    def _let_go(self, index: int, lead: Sequence[Place]) -> None:
+        self._opened[index].tear_down()
+        if index == lead[-1][1]:  # the last one of this side
+            gc.collect()
+            if TRIM is not None:
+                TRIM(0)
 
-def _cell(find: Callable[[], Cell], task: CellTask, order: random.Random, turns: Turns) -> CellTimed | CellRead:
-    first = order.choice(SIDES)
-    seed = order.getrandbits(32)
-    plan = task.plan
-    settled: Settled | None = None
-    stack = contextlib.ExitStack()
-    try:
-        opened, _ = turns.each(first, "setup", lambda: _opened(find, seed, stack))
-        if plan is None:
-            mine, theirs = turns.each(first, "check", lambda: prepare(opened, seed))
-            assert theirs is not None
-            plan = agreed(mine, theirs)  # both sides know both looks, so their plans are the same
-            settled = Settled(plan, mine.seen)
-        elif opened.cell.kind == "time":
-            turns.each(first, "call", lambda: _warm_up(opened))
-        found: CellTimed | CellRead
-        if opened.cell.kind in ("time", "timeraw"):
-            plant = task.plant if turns.role == "head" else 0.0
-            found = CellTimed(turns.role, task.name, settled, _sampled(opened, plan, plant, order, seed, turns))
-        else:
-            value, _ = turns.each(first, "call", lambda: _value(opened))
-            found = CellRead(turns.role, task.name, settled, math.nan if value is None else value, value is None)
-        turns.each(first, "teardown", stack.close)
-        return found
-    finally:
-        gc.enable()  # the other side may have failed between `_ready` and the end of the block
-        with contextlib.suppress(Exception):  # only after a failure, which is reported already
-            stack.close()
+    def _set_up(self, index: int) -> None:
+        same_random_numbers(self._seed)
+        self._opened[index].set_up()
 
-
-def _opened(find: Callable[[], Cell], seed: int, stack: contextlib.ExitStack) -> OpenCell:
-    same_random_numbers(seed)
-    return stack.enter_context(find().open())
-
-
-def _sampled(opened: OpenCell, plan: SamplingPlan, plant: float, order: random.Random, seed: int, turns: Turns) -> Log:
-    log = Log()
-    # A `timeraw` cell is timed by a clock in another process.
-    timer = clock.host if opened.cell.kind == "timeraw" else opened.timer
-    for block, (lead, firsts) in enumerate(blocks(plan, order)):
-        if block:
-            # Both sides free their memory before either allocates again. Otherwise each gets the same pages back, whose
-            # addresses change the time by up to 10 % for as long as the pair lives.
-            turns.each(lead, "teardown", lambda: _let_go(opened))
-            turns.each(lead, "setup", lambda: _set_up(opened, seed))
-        sample, _ = turns.each(lead, "setup", lambda: _ready(opened, plan, plant, seed))
-        began, began_by_timer = _at_once(timer)
-        failure = _sample_in_turn(sample, firsts, turns, log)
-        turns.each(lead, "call", lambda: _end_of_block(failure))  # noqa: B023 - called at once
-        ended, ended_by_timer = _at_once(timer)  # after both have ended, so that the block lasts equally long for both
-        log.by_host.append(ended - began)
-        log.by_timer.append(ended_by_timer - began_by_timer)
-    return log
+    def _ready(self, index: int, sampling: Sampling) -> Callable[[], float]:
+        """The function that takes a sample. The garbage collector is off from here to the end of the block, since a
+        collection would count for the place that happens to run."""
+        task = self._task.cells[index]
+        plant = task.plant if self._role == "head" else 0.0
+        sample = sampler(self._opened[index], sampling, plant=plant, timer=task.timer)
+        same_random_numbers(self._seed)
+        if gc.isenabled():
+            gc.collect()
+            gc.disable()
+        return sample
 
 
-def _end_of_block(failure: CellError | None) -> None:
+def blocks(plan: SamplingPlan, places: Sequence[Place], order: random.Random) -> Iterator[list[list[Place]]]:
+    """For each block, the order of places in each of its alternations, drawn at random and balanced over the blocks."""
+    rows = balanced(plan.alternations, places, order)
+    for block in range(plan.blocks):
+        yield rows[block * plan.alternations // plan.blocks : (block + 1) * plan.alternations // plan.blocks]
+
+
+def balanced(count: int, places: Sequence[Place], order: random.Random) -> list[list[Place]]:
+    """`count` orders of the places. Every so many as there are places are the rows of a cyclic Latin square, drawn
+    anew: each place comes at each position once. All of them are then shuffled."""
+    rows: list[list[Place]] = []
+    while len(rows) < count:
+        base = order.sample(places, len(places))
+        square = [base[start:] + base[:start] for start in range(len(base))]
+        rows += order.sample(square, min(len(square), count - len(rows)))
+    order.shuffle(rows)
+    return rows
+
+
+def _end_of_block(failure: CellError | None, index: int) -> None:
     gc.enable()
-    if failure is not None:
+    if failure is not None and failure.index == index:
         raise failure
 
 
-def blocks(plan: SamplingPlan, order: random.Random) -> Iterator[tuple[Side, list[Side]]]:
-    """For each block, the side that sets up first, and the side that takes the first sample of each alternation. Both
-    are drawn at random, and balanced over the pair."""
-    leads = balanced(plan.blocks, order)
-    firsts = balanced(plan.alternations, order)
-    for block in range(plan.blocks):
-        yield (
-            leads[block],
-            firsts[block * plan.alternations // plan.blocks : (block + 1) * plan.alternations // plan.blocks],
-        )
-
-
-def balanced(count: int, order: random.Random) -> list[Side]:
-    """`count` sides in random order, equally many of both. If `count` is odd, one more is drawn."""
-    sides: list[Side] = [*SIDES] * (count // 2) + ([order.choice(SIDES)] if count % 2 else [])
-    order.shuffle(sides)
-    return sides
-
-
-def _sample_in_turn(sample: Callable[[], float], firsts: Sequence[Side], turns: Turns, log: Log) -> CellError | None:
-    """Sample one block. An alternation is one sample of each side. The token is handed over where the side changes.
-    Returns the failure of this side, or None. After a failure the token is still handed on, so both sides end
-    together."""
-    sequence = [side for first in firsts for side in (first, other_side(first))]
-    failure: CellError | None = None
-    for position, side in enumerate(sequence):
-        if side != turns.role:
-            continue
-        if position and sequence[position - 1] != side:
-            turns.take()
-        if failure is None:
-            try:
-                log.spans.append(attempt("call", sample))
-            except CellError as error:
-                failure = error
-        if position + 1 < len(sequence) and sequence[position + 1] != side:
-            turns.give(b"")
-    log.order.extend(firsts)
-    return failure
+def _switches() -> int:
+    """How often the system has taken the core away from this process."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 def _at_once(timer: clock.Clock) -> tuple[float, float]:
@@ -358,37 +272,8 @@ def _at_once(timer: clock.Clock) -> tuple[float, float]:
     return by_host, by_timer
 
 
-def _let_go(opened: OpenCell) -> None:
-    opened.tear_down()
-    gc.collect()
-    if TRIM is not None:
-        TRIM(0)
-
-
 TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
 """glibc's function that returns free memory to the system; None with another C library."""
-
-
-def _set_up(opened: OpenCell, seed: int) -> None:
-    same_random_numbers(seed)
-    opened.set_up()
-
-
-def _ready(opened: OpenCell, plan: SamplingPlan, plant: float, seed: int) -> Callable[[], float]:
-    """The function that takes a sample. The garbage collector is off from here to the end of the block, since a
-    collection would count for the side that happens to run."""
-    sample = sampler(opened, plan.number, warm=plan.warm, plant=plant)
-    same_random_numbers(seed)
-    gc.collect()
-    gc.disable()
-    return sample
-
-
-def _warm_up(opened: OpenCell) -> None:
-    """Make the first call in this process, which may import, allocate, and choose kernels."""
-    opened.call()
-    if opened.number:  # the call has used up its object
-        opened.fresh()
 
 
 def _value(opened: OpenCell) -> float | None:

@@ -94,7 +94,7 @@ def suspects(record: GateRecord, verdict: GateVerdict, say: Callable[[str], None
 def harmless(what: str) -> Iterator[None]:
     """Turn any error, in the versions' code or in ours, into a warning, so that minutes of measuring are not lost. The
     warning begins with `what`, the consequence."""
-    from bench_core.workers.worker import cause
+    from bench_core.workers.turns import cause
 
     try:
         yield

@@ -47,11 +47,10 @@ def agree(base: Mapping[str, str], head: Mapping[str, str]) -> None:
         raise CellFaultError(f"the sides do not do the same: {'; '.join(differ)}", None)
 
 
-def effect(base: Log, head: Log, *, number: int, pair: int, parent: int, first: Side) -> Effect:
+def effect(base: Log, head: Log, *, pair: int, parent: int, first: Side) -> Effect:
     """The effect of one pair.
 
     Args:
-        number: calls in a sample.
         first: the side that was forked first.
 
     Raises:
@@ -60,19 +59,21 @@ def effect(base: Log, head: Log, *, number: int, pair: int, parent: int, first: 
     _same_clock(base, head)
     if min(*base.spans, *head.spans) <= 0:
         raise CellFaultError("a sample took no time by the cell's own timer, which is too coarse for it", None)
-    logs = [math.log(theirs / ours) for ours, theirs in zip(base.spans, head.spans, strict=True)]
+    ours, theirs = ([span / log.number for span in log.spans] for log in (base, head))
+    logs = [math.log(after / before) for before, after in zip(ours, theirs, strict=True)]
     middle = statistics.median(logs)
     # The median's standard error under normal scatter, from the median absolute deviation.
     within = 1.2533 * DEVIATION * statistics.median(abs(log - middle) for log in logs) / math.sqrt(len(logs))
-    by_order = [
-        statistics.median(log for log, leader in zip(logs, base.order, strict=True) if leader == side) for side in SIDES
+    by_order = [  # base led, or head
+        statistics.median(log for log, place in zip(logs, base.positions, strict=True) if place == led)
+        for led in (0, 1)
     ]
     return Effect(
         pair=pair,
         parent=parent,
         log_ratio=middle,
-        base=statistics.median(base.spans) / number,
-        head=statistics.median(head.spans) / number,
+        base=statistics.median(ours),
+        head=statistics.median(theirs),
         samples=len(logs),
         within=within,
         order=(by_order[0] - by_order[1]) / 2,

@@ -10,8 +10,8 @@ from bench_core.gate.judge.rule import pairs_needed
 from bench_core.gate.measure.evidence import PAST, Dossier, Known
 from bench_core.records.gate import SIDES, GateSettings, Side
 from bench_core.records.version import VersionName
-from bench_core.workers.messages import CellTask, PairTask, SamplingPlan
-from bench_core.workers.plan import FEWEST_ALTERNATIONS
+from bench_core.workers.messages import CellTask, GroupTask, PairTask, SamplingPlan
+from bench_core.workers.plan import PAIR
 
 PAIRS_OF_A_PARENT = 4
 """The fewest pairs that are forked from one parent. The number is even, so each side is forked first equally often."""
@@ -110,15 +110,14 @@ class Schedule:
             few = sum(not dossier.closed for dossier in self._known.dossiers) <= FEW_CELLS
             order = list(dossiers)
             random.Random(f"{self._settings.seed} pair {pair}").shuffle(order)
-            cells = tuple(
-                CellTask(
-                    one.cell.name,
-                    self._plan(one, few=few),
-                    plant=0.0 if one.control else self._plants.get(one.cell.name, 0.0),
-                )
-                for one in order
-            )
-        return PairTask(pair, self._settings.seed, first, dict(zip(SIDES, versions, strict=True)), cells, self._timeout)
+            groups = tuple(self._group(one, few=few) for one in order)
+        both = dict(zip(SIDES, versions, strict=True))
+        return PairTask(pair, self._settings.seed, first, both, groups, self._timeout)
+
+    def _group(self, dossier: Dossier, *, few: bool) -> GroupTask:
+        name = dossier.cell.name
+        plant = 0.0 if dossier.control else self._plants.get(name, 0.0)
+        return GroupTask((CellTask(name, plant),), self._plan(dossier, few=few), PAIR)
 
     def _plan(self, dossier: Dossier, *, few: bool) -> SamplingPlan | None:
         """How a cell is sampled in its next pair. `few` means that at most `FEW_CELLS` are open."""
@@ -126,7 +125,7 @@ class Schedule:
         if plan is None:
             return None
         if dossier.versions == PAST:
-            alternations = max(FEWEST_ALTERNATIONS, plan.alternations // PAST_SHARE // 2 * 2)
+            alternations = max(PAIR.fewest, plan.alternations // PAST_SHARE // 2 * 2)
             plan = replace(plan, alternations=alternations, blocks=max(1, plan.blocks // PAST_SHARE))
         pairs = len(dossier.effects)
         noisy = pairs >= pairs_needed(settings.family, settings) and not dossier.control

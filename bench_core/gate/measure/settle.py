@@ -8,7 +8,7 @@ from bench_core.gate.measure.blame import Blame
 from bench_core.gate.measure.effects import CellFaultError, agree, effect, reading
 from bench_core.gate.measure.evidence import Dossier, Known
 from bench_core.records.gate import SIDES, Effect, Side
-from bench_core.workers.messages import CellFailed, CellLeft, CellRead, CellTimed, PairTask, SamplingPlan, Settled
+from bench_core.workers.messages import CellFailed, CellLeft, CellRead, CellTimed, PairTask, Settled
 
 CellReport = CellTimed | CellRead | CellFailed | CellLeft
 """The last report of a worker on a cell."""
@@ -73,8 +73,8 @@ def _effect(dossier: Dossier, base: CellReport, head: CellReport, pair: PairTask
     where = {"pair": pair.pair, "parent": parent}
     match base, head:
         case CellTimed(), CellTimed():
-            plan = _agreed(dossier, base.settled, head.settled)
-            return effect(base.log, head.log, number=plan.number, first=pair.first, **where)
+            _agreed(dossier, base.settled, head.settled)
+            return effect(base.log, head.log, first=pair.first, **where)
         case CellRead(), CellRead():
             _agreed(dossier, base.settled, head.settled)
             return reading(_value(base), _value(head), first=pair.first, **where)
@@ -82,12 +82,10 @@ def _effect(dossier: Dossier, base: CellReport, head: CellReport, pair: PairTask
             raise CellFaultError("the sides do not do the same: only one of them is timed", None)
 
 
-def _agreed(dossier: Dossier, base: Settled | None, head: Settled | None) -> SamplingPlan:
+def _agreed(dossier: Dossier, base: Settled | None, head: Settled | None) -> None:
     if base is not None and head is not None:
         agree(base.seen, head.seen)
         dossier.plan = dossier.plan or base.plan
-    assert dossier.plan is not None
-    return dossier.plan
 
 
 def _value(read: CellRead) -> float | None:

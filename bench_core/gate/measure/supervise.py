@@ -229,7 +229,7 @@ class Gate:
 
     def _take_pair(self, lane: int, nursery: child.Nursery, parent: int, pair: PairTask) -> bool:
         """Run one pair of workers. Returns whether to go on: the nursery is alive, and there is time left."""
-        self._doing[lane] = f"pair {pair.pair} of parent {parent}: {len(pair.cells)} cells"
+        self._doing[lane] = f"pair {pair.pair} of parent {parent}: {len(pair.groups)} cells"
         taking = _Taking(pair, parent, self._known, self._blame)
         try:
             for answer in child.run_pair(nursery, pair):
@@ -270,7 +270,9 @@ class _Taking:
         base, head = (pair.versions[side] for side in SIDES)
         self._dossiers = known.of((base, head))
         self._begun: set[str] = set()
-        self._reports: dict[str, dict[Side, CellReport]] = {cell.name: {} for cell in pair.cells}
+        self._reports: dict[str, dict[Side, CellReport]] = {
+            cell.name: {} for group in pair.groups for cell in group.cells
+        }
         self._since = clock.host()
 
     @property

@@ -29,7 +29,8 @@ from bench_core import clock
 from bench_core.gate.versions.subjects import Subjects, source
 from bench_core.records.gate import SIDES, Side
 from bench_core.timing.cells import Cell, OpenCell, SuiteDirectory
-from bench_core.workers import child, worker
+from bench_core.workers import child
+from bench_core.workers.loading import VersionError, load, prove
 from bench_core.workers.messages import (
     INSPECTOR,
     CalledFunction,
@@ -43,6 +44,7 @@ from bench_core.workers.messages import (
     read,
 )
 from bench_core.workers.plan import same_random_numbers
+from bench_core.workers.turns import CellError, attempt
 
 SEED = 0
 """The seed of Python's hashes and of all generators, so that both sides do the same."""
@@ -126,14 +128,14 @@ def main() -> None:
 
 def inspect(task: InspectorTask) -> Iterator[Inspection]:
     """Inspect each cell, in order."""
-    suite = worker.load(task.source, task.suite)
+    suite = load(task.source, task.suite)
     wrong = ""
     try:
         for name in task.cells:
             with contextlib.suppress(Exception):  # it fails again when its turn comes, and is reported then
                 suite.find(name)
-        worker.prove(task.source, suite.path)
-    except worker.VersionError as error:
+        prove(task.source, suite.path)
+    except VersionError as error:
         wrong = str(error)
     gc.collect()
     gc.freeze()  # imported modules are never garbage; a collection would walk through them before every count
@@ -141,7 +143,7 @@ def inspect(task: InspectorTask) -> Iterator[Inspection]:
     for name in task.cells:
         try:
             yield NotInspected(wrong) if wrong else _inspected(suite, name, inspected)
-        except worker.CellError as error:
+        except CellError as error:
             yield NotInspected(str(error))
     suite.close()
 
@@ -151,7 +153,7 @@ Inspector = Callable[[OpenCell], Profile | Dumps]
 
 
 def _inspected(suite: SuiteDirectory, name: str, inspected: Inspector) -> Inspection:
-    cell = worker.attempt("import", lambda: suite.find(name))
+    cell = attempt("import", lambda: suite.find(name))
     if cell.kind == "timeraw":
         return NotInspected("it runs in its own process, which cannot be inspected")
     if inspected is not profiled and cell.kind != "time":
@@ -167,7 +169,7 @@ def _inspected(suite: SuiteDirectory, name: str, inspected: Inspector) -> Inspec
             _warm_up(one)
             return inspected(one)
 
-    return worker.attempt("call", opened)
+    return attempt("call", opened)
 
 
 def _warm_up(opened: OpenCell) -> None:

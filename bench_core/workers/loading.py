@@ -1,0 +1,64 @@
+"""Imports the suite with the packages of one version, and proves that they are that version's."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+from collections.abc import Collection
+from pathlib import Path
+
+from bench_core.timing.cells import Cell, SuiteDirectory
+from bench_core.workers.messages import PairTask, Source
+
+
+class VersionError(Exception):
+    """An imported module does not belong to the version that was asked for."""
+
+
+BUILT_ON = frozenset({"attr", "attrs", "typing_extensions"})
+"""Packages that cattrs depends on. cattrs reads and writes our messages."""
+
+
+def forget(packages: Collection[str]) -> None:
+    """Make later imports load these packages anew, and cattrs if it depends on one of them. Our own functions keep the
+    modules that they were defined with."""
+    names = {*packages, *(("cattr", "cattrs") if BUILT_ON & set(packages) else ())}
+    for name in [name for name in sys.modules if name.partition(".")[0] in names]:
+        del sys.modules[name]
+
+
+def load(source: Source, suite: str) -> SuiteDirectory:
+    """Prepare to import the suite with this version's packages. `prove` checks afterwards that they were imported."""
+    if source.packages:
+        forget({"bench_core", *source.packages})  # bench_core itself may be compared
+    sys.path[:0] = source.paths
+    importlib.invalidate_caches()
+    return SuiteDirectory(Path(suite), caches=Path(source.caches))
+
+
+def prove(source: Source, suite: Path) -> None:
+    """Check that the version's modules were imported from its own folders.
+
+    Raises:
+        VersionError: if one was imported from elsewhere.
+    """
+    allowed = (*(Path(path).resolve() for path in source.paths), suite)
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if file is None or name.partition(".")[0] not in source.packages:
+            continue
+        if not Path(file).is_absolute():  # created at run time and not imported, such as torch.ops
+            continue
+        resolved = Path(file).resolve()
+        if not any(folder in resolved.parents for folder in allowed):
+            raise VersionError(f"{name} was imported from {resolved.parent}, not from this version's own folder")
+
+
+def find(suite: SuiteDirectory, pair: PairTask) -> dict[str, Cell]:
+    """The cells of a pair that can be found. This imports the suite."""
+    known: dict[str, Cell] = {}
+    for name in (task.name for group in pair.groups for task in group.cells):
+        with contextlib.suppress(Exception):  # it fails again when its turn comes, and is reported then
+            known[name] = suite.find(name)
+    return known
