@@ -9,8 +9,10 @@ import math
 import random
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from bench_core.records.run import Interval
+from bench_core.special import digamma, student_t, trigamma, trigamma_inverse
 
 DEVIATION = 1.4826
 """The standard deviation of normal noise, divided by its median absolute deviation."""
@@ -232,3 +234,67 @@ def _largest_p(count: int, trials: int, tail: float) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if likely(middle) > tail else (low, middle)
     return (low + high) / 2
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What is known about the variance of one cell from that of the others: it is as good as `freedom` more degrees of
+    freedom with this variance. Both are NaN if nothing is known."""
+
+    variance: float
+    freedom: float
+
+
+UNKNOWN = Prior(math.nan, math.nan)
+TINY = 1e-12
+"""A variance of logarithms below this one is rounding: a scatter of one in a million."""
+
+
+def variance_prior(variances: Sequence[tuple[float, int]]) -> Prior:
+    """The prior that fits the sample variances of many cells, which need not be alike: their logarithms scatter by
+    trigamma(d / 2) if the cells are alike, and the more the less they are.
+
+    The moment estimator of Smyth, Stat. Appl. Genet. Mol. Biol. 3 (2004), section 6.2, for true variances that are
+    drawn from a scaled inverse chi-squared distribution.
+
+    Args:
+        variances: of each cell, with its degrees of freedom d >= 1.
+    """
+    if len(variances) < 3:
+        return UNKNOWN
+    logs = [math.log(max(variance, TINY)) - digamma(d / 2) + math.log(d / 2) for variance, d in variances]
+    middle = statistics.fmean(logs)
+    scatter = statistics.variance(logs) - statistics.fmean(trigamma(d / 2) for _, d in variances)
+    if scatter <= 0:
+        return Prior(math.exp(middle), math.inf)
+    half = trigamma_inverse(scatter)
+    return Prior(math.exp(middle + digamma(half) - math.log(half)), 2 * half)
+
+
+def mean_interval(values: Sequence[float], prior: Prior, confidence: float, *, again: bool = False) -> Interval:
+    """The mean with its interval from a moderated t-statistic (Smyth 2004): the variance of the values is averaged with
+    that of the prior, each weighted by its degrees of freedom.
+
+    Args:
+        values: independent draws of about normal scatter.
+        again: whether the interval is to cover the mean of as many further draws instead of the true mean.
+
+    Returns:
+        The interval. Its ends are infinite without a prior if there are fewer than two values, and the middle is NaN
+        without values.
+    """
+    if not values:
+        return Interval(-math.inf, math.nan, math.inf, confidence)
+    middle, own = statistics.fmean(values), len(values) - 1
+    variance = max(TINY, statistics.variance(values)) if own else 0.0
+    if math.isnan(prior.variance):
+        freedom: float = own
+    elif math.isinf(prior.freedom):
+        variance, freedom = prior.variance, math.inf
+    else:
+        freedom = own + prior.freedom
+        variance = (own * variance + prior.freedom * prior.variance) / freedom
+    if freedom <= 0:
+        return Interval(-math.inf, middle, math.inf, confidence)
+    half = student_t((1 + confidence) / 2, freedom) * math.sqrt(variance * (1 + again) / len(values))
+    return Interval(middle - half, middle, middle + half, confidence)

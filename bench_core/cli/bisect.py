@@ -47,10 +47,10 @@ def bisect(
       bench-core bisect v1.2 main 'initialization.NotebookNet.time_apply(cpu, my_init)'
     """
     from bench_core.gate import bisect as search
-    from bench_core.gate.measure.supervise import interruptible
     from bench_core.gate.prepare import Choices, Request
     from bench_core.report import bisect as report
     from bench_core.results.asv_run import description
+    from bench_core.workers.interrupt import interruptible
 
     if json_file is not None:
         require_writable(json_file.absolute().parent)

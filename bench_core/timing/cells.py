@@ -109,7 +109,7 @@ class Cell:
             with self.suite.cache_for(benchmark) as folder, contextlib.chdir(folder):
                 _set_up(benchmark)
                 try:
-                    yield OpenCell(self, benchmark)
+                    yield OpenCell(self, benchmark, folder)
                 except SkipNotImplemented as skip:  # asv_runner's way to skip from inside the benchmark
                     raise SkippedError(str(skip)) from skip
                 finally:
@@ -125,10 +125,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class OpenCell:
-    """A cell that is set up."""
+    """A cell that is set up. `folder` is the working directory that asv gives it."""
 
     cell: Cell
     benchmark: Any
+    folder: str = "."
 
     @property
     def call(self) -> Callable[[], Any]:

@@ -289,7 +289,7 @@ class Log:
         positions: for each sample, its position among those of its alternation, from 0.
         by_timer: the duration of each block, in seconds of the cell's own timer.
         by_host: the duration of each block, in seconds of our clock.
-        switched: for each sample, how often the system took the core away from this process.
+        lost: for each block, the seconds that others had the core (`bench_core.workers.disturbance`).
         changed: settings of torch that the first sample has changed for all cells, such as ``threads: 1, then 2``.
     """
 
@@ -298,7 +298,7 @@ class Log:
     positions: list[int] = field(default_factory=list)
     by_timer: list[float] = field(default_factory=list)
     by_host: list[float] = field(default_factory=list)
-    switched: list[int] = field(default_factory=list)
+    lost: list[float] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
 
 

@@ -6,13 +6,15 @@ import contextlib
 import ctypes
 import gc
 import math
+import os
 import random
-import resource
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from bench_core import clock
 from bench_core.timing.cells import Cell, OpenCell, SuiteDirectory
+from bench_core.workers.disturbance import lost_so_far
 from bench_core.workers.loading import prove
 from bench_core.workers.messages import (
     CellBegun,
@@ -32,6 +34,8 @@ from bench_core.workers.messages import (
 )
 from bench_core.workers.plan import agreed, described, prepare, same_random_numbers, sampler, state
 from bench_core.workers.turns import CellError, PeerFailedError, Place, Turns
+
+T = TypeVar("T")
 
 PROTOCOL = 2
 """A part of the evidence's key. Raise it whenever a change here or in `plan` gives effects another meaning, so that
@@ -110,21 +114,35 @@ class _Group:
         try:
             self._turns.each(lead, "setup", self._open)
             if plan is None:
-                looks = self._turns.each(lead, "check", lambda index: prepare(self._opened[index], self._seed))
+                looks = self._each(lead, "check", lambda opened: prepare(opened, self._seed))
                 found = {place: look for place, look in looks.items() if isinstance(look, FirstLook)}
                 # Both sides know all looks, so their plans are the same.
                 plan = agreed([found[place] for place in self._places], len(self._task.cells), self._task.effort)
                 seen = {index: Settled(plan, found[self._role, index].seen) for index in self._opened}
             else:
-                self._turns.each(lead, "call", self._warm_up)
+                self._each(lead, "call", _warm_up)
             reports = self._reports(lead, plan, seen)
-            self._turns.each(lead, "teardown", lambda index: self._stacks[index].close())
+            # In the reverse order, since each leaves its working directory for that of the one before.
+            self._turns.each(lead[::-1], "teardown", lambda index: self._stacks[index].close())
             return reports
         finally:
             gc.enable()  # another place may have failed while it was off
-            for stack in self._stacks.values():
+            for stack in reversed(self._stacks.values()):
                 with contextlib.suppress(Exception):  # only after a failure, which is reported already
                     stack.close()
+
+    def _each(self, lead: Sequence[Place], stage: str, action: Callable[[OpenCell], T]) -> dict[Place, T | FirstLook]:
+        """Do `action` with every cell of this side in its own working directory, see `Turns.each`."""
+
+        def there(index: int) -> T:
+            self._go_to(index)
+            return action(self._opened[index])
+
+        return self._turns.each(lead, stage, there)
+
+    def _go_to(self, index: int) -> None:
+        if len(self._opened) > 1:
+            os.chdir(self._opened[index].folder)
 
     def _reports(
         self, lead: Sequence[Place], plan: SamplingPlan, seen: Mapping[int, Settled]
@@ -133,7 +151,7 @@ class _Group:
         if all(opened.cell.kind in ("time", "timeraw") for opened in self._opened.values()):
             logs = self._sampled(plan)
             return [CellTimed(self._role, names[index], seen.get(index), log) for index, log in logs.items()]
-        values = self._turns.each(lead, "call", lambda index: _value(self._opened[index]))
+        values = self._each(lead, "call", _value)
         return [
             CellRead(self._role, names[index], seen.get(index), math.nan if value is None else value, value is None)
             for (side, index), value in values.items()
@@ -150,15 +168,6 @@ class _Group:
         self._stacks[index] = contextlib.ExitStack()
         same_random_numbers(self._seed)
         self._opened[index] = self._stacks[index].enter_context(self._find(self._task.cells[index].name).open())
-
-    def _warm_up(self, index: int) -> None:
-        """Make the first call in this process, which may import, allocate, and choose kernels."""
-        opened = self._opened[index]
-        if opened.cell.kind != "time":
-            return
-        opened.call()
-        if opened.number:  # the call has used up its object
-            opened.fresh()
 
     def _sampled(self, plan: SamplingPlan) -> dict[int, Log]:
         sampling = dict(zip(self._places, plan.places, strict=True))
@@ -181,13 +190,14 @@ class _Group:
                 samplers[index] = self._ready(index, sampling[self._role, index])  # noqa: B023 - called at once
 
             self._turns.each(lead, "setup", get_ready)
+            lost = lost_so_far()
             began = {index: _at_once(timer) for index, timer in timers.items()}
 
             def take(index: int, position: int) -> None:
                 log = logs[index]
-                before, switches = {} if log.spans else state(), _switches()
+                self._go_to(index)
+                before = {} if log.spans else state()
                 log.spans.append(samplers[index]())  # noqa: B023 - called in this block
-                log.switched.append(_switches() - switches)
                 log.positions.append(position)
                 if before:  # it is the first sample
                     after = state()
@@ -199,13 +209,16 @@ class _Group:
 
             failure = self._turns.sample(rows, take)
             self._turns.each(lead, "call", lambda index: _end_of_block(failure, index))  # noqa: B023 - called at once
+            lost_now = lost_so_far()
             for index, timer in timers.items():  # after all have ended, so that the block lasts equally long for all
                 ended = _at_once(timer)
                 logs[index].by_host.append(ended[0] - began[index][0])
                 logs[index].by_timer.append(ended[1] - began[index][1])
+                logs[index].lost.append(lost_now - lost)
         return logs
 
     def _let_go(self, index: int, lead: Sequence[Place]) -> None:
+        self._go_to(index)
         self._opened[index].tear_down()
         if index == lead[-1][1]:  # the last one of this side
             gc.collect()
@@ -213,12 +226,14 @@ class _Group:
                 TRIM(0)
 
     def _set_up(self, index: int) -> None:
+        self._go_to(index)
         same_random_numbers(self._seed)
         self._opened[index].set_up()
 
     def _ready(self, index: int, sampling: Sampling) -> Callable[[], float]:
         """The function that takes a sample. The garbage collector is off from here to the end of the block, since a
         collection would count for the place that happens to run."""
+        self._go_to(index)
         task = self._task.cells[index]
         plant = task.plant if self._role == "head" else 0.0
         sample = sampler(self._opened[index], sampling, plant=plant, timer=task.timer)
@@ -254,11 +269,6 @@ def _end_of_block(failure: CellError | None, index: int) -> None:
         raise failure
 
 
-def _switches() -> int:
-    """How often the system has taken the core away from this process."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
-
-
 def _at_once(timer: clock.Clock) -> tuple[float, float]:
     """Our clock and `timer`, read at the same time. The shortest of five attempts counts, since one may be
     interrupted."""
@@ -274,6 +284,15 @@ def _at_once(timer: clock.Clock) -> tuple[float, float]:
 
 TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
 """glibc's function that returns free memory to the system; None with another C library."""
+
+
+def _warm_up(opened: OpenCell) -> None:
+    """Make the first call in this process, which may import, allocate, and choose kernels."""
+    if opened.cell.kind != "time":
+        return
+    opened.call()
+    if opened.number:  # the call has used up its object
+        opened.fresh()
 
 
 def _value(opened: OpenCell) -> float | None:

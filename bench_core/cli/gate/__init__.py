@@ -89,9 +89,9 @@ def gate(
     refuse_contradictions(base, head, options, self_test=self_test)
     if self_test:
         refuse_others(ctx, "--self-test")
-    from bench_core.gate.measure.supervise import interruptible
     from bench_core.gate.prepare import prepare
     from bench_core.results.asv_run import description
+    from bench_core.workers.interrupt import interruptible
 
     ctx.with_resource(interruptible())
     out = console()

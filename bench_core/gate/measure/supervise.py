@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 
 from bench_core import clock
 from bench_core.errors import BenchCoreError
@@ -18,6 +16,7 @@ from bench_core.gate.versions.subjects import Subjects, source
 from bench_core.records.gate import SIDES, GateSettings, Progress, Side, other_side
 from bench_core.records.version import VersionName
 from bench_core.workers import child
+from bench_core.workers.interrupt import interruptible
 from bench_core.workers.messages import (
     NURSERY,
     CellBegun,
@@ -33,23 +32,6 @@ from bench_core.workers.messages import (
     WorkerBroken,
     WorkerRefused,
 )
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Treat SIGTERM and SIGHUP like Ctrl-C in the main thread, unless they are ignored, as SIGHUP is under nohup."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    both = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGHUP)}
-    heard = {one: handler for one, handler in both.items() if handler is not signal.SIG_IGN}
-    for one in heard:
-        signal.signal(one, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for one, handler in heard.items():
-            signal.signal(one, handler)
 
 
 class Gate:

@@ -19,7 +19,7 @@ from bench_core.cli import main
 from bench_core.errors import BenchCoreError
 from bench_core.gate import prepare
 from bench_core.gate.measure.discover import Found, find_cells
-from bench_core.gate.measure.supervise import interruptible
+from bench_core.workers.interrupt import interruptible
 from bench_core.gate.versions import installs, interpreters, versus
 from bench_core.gate.versions.installs import pin_of
 from bench_core.gate.versions.project import read_project

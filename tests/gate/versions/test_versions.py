@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from bench_core.cli import main
 from bench_core.errors import BenchCoreError
-from bench_core.gate.measure.supervise import interruptible
+from bench_core.workers.interrupt import interruptible
 from bench_core.gate.versions import steps, wheels
 from bench_core.gate.versions import store as stores
 from bench_core.gate.versions.project import read_project

@@ -1,0 +1,139 @@
+"""Times, ratios and ranks from the rounds of a run.
+
+Each round starts a new process and reads every cell of a group in turn. So it gives one time for each cell, and one
+ratio for each pair of cells that is free of what happened to both. Rounds differ by what a new process draws anew: the
+addresses of code and objects, and the seed of hashes; and by the state of the machine. They are the independent draws
+of every interval here. Inside a round, samples are alike, and count once.
+
+All statistics are of logarithms. The variances of all cells together improve that of each (`variance_prior`), since a
+few rounds tell little about their own scatter.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from bench_core.records.rounds import Group, Visit
+from bench_core.records.run import Interval
+from bench_core.statistics import Prior, mean_interval, variance_prior
+
+LOST = 0.05
+"""A visit is disturbed if other processes had the core for more than this share of its time."""
+
+CONFIDENCE = 0.95
+"""Of the interval of each time, and of all ratios of a run together."""
+
+
+def good(visits: Sequence[Visit], least: int = 2) -> list[Visit]:
+    """The visits without the disturbed ones, if at least `least` are left; otherwise all."""
+    calm = [visit for visit in visits if visit.lost <= LOST]
+    return calm if len(calm) >= least else list(visits)
+
+
+@dataclass(frozen=True)
+class Way:
+    """A cell among the ways to do its job.
+
+    Attributes:
+        ratio: its time over that of the best way, the one with the lowest estimate; exactly 1 for that one.
+        tied: whether it is the best way, or cannot be told from it.
+    """
+
+    cell: str
+    ratio: Interval
+    tied: bool
+
+
+class Reading:
+    """The times and ratios of a run."""
+
+    def __init__(self, groups: Sequence[Group]) -> None:
+        self.groups = groups
+        self._home = {cell: group for group in groups for cell in group.cells}
+
+    @functools.cached_property
+    def comparisons(self) -> int:
+        """The number of pairs of ways to do one job. They share the error rate."""
+        return sum(math.comb(len(group.cells), 2) for group in self.groups)
+
+    def group_of(self, cell: str) -> Group:
+        return self._home[cell]
+
+    def seconds(self, cell: str, group: Group | None = None) -> dict[int, float]:
+        """The time of a call in each round, without disturbed ones."""
+        visits = [visit for visit in (group or self._home[cell]).visits if cell in visit.seconds]
+        return {visit.round: visit.seconds[cell] for visit in good(visits)}
+
+    def time(self, cell: str, confidence: float = CONFIDENCE) -> Interval:
+        """The time of a call in seconds. Its interval covers what the cell reads in another run of as many rounds on
+        this machine."""
+        logs = [math.log(seconds) for seconds in self.seconds(cell).values()]
+        return _exp(mean_interval(logs, self._prior_of_times, confidence, again=True))
+
+    def ratio(self, numerator: str, denominator: str, group: Group | None = None) -> Interval:
+        """The ratio of two cells, from the rounds that have read both; NaN if none has. The intervals of all ways of
+        all jobs hold together.
+
+        Args:
+            group: the group that has sampled both in turn; None if they are read in their own groups.
+        """
+        confidence = 1 - (1 - CONFIDENCE) / max(1, self.comparisons)
+        return _exp(mean_interval(self._differences(numerator, denominator, group), self._prior_of_ratios, confidence))
+
+    def ways(self, group: Group) -> tuple[Way, ...]:
+        """The ways to do a job, the best first. Cells without a time are left out."""
+        known = [cell for cell in group.cells if self.seconds(cell)]
+        if not known:
+            return ()
+        ordered = sorted(known, key=lambda cell: self.time(cell).middle)
+        best = ordered[0]
+        one = Interval(1.0, 1.0, 1.0, CONFIDENCE)
+        over = {cell: one if cell == best else self.ratio(cell, best, group) for cell in ordered}
+        ordered.sort(key=lambda cell: over[cell].middle)
+        return tuple(Way(cell, over[cell], tied=not over[cell].low > 1) for cell in ordered)
+
+    @functools.cached_property
+    def noise(self) -> float:
+        """By how much the time of a cell scatters from round to round: the median standard deviation of the logarithm;
+        NaN with a single round."""
+        found = [math.sqrt(variance) for variance, _ in self._variances_of_times]
+        return statistics.median(found) if found else math.nan
+
+    def _differences(self, numerator: str, denominator: str, group: Group | None) -> list[float]:
+        over, under = self.seconds(numerator, group), self.seconds(denominator, group)
+        return [math.log(over[number] / under[number]) for number in sorted(over.keys() & under.keys())]
+
+    @functools.cached_property
+    def _variances_of_times(self) -> list[tuple[float, int]]:
+        logs = ([math.log(seconds) for seconds in self.seconds(cell).values()] for cell in self._home)
+        return _variances(logs)
+
+    @functools.cached_property
+    def _prior_of_times(self) -> Prior:
+        return variance_prior(self._variances_of_times)
+
+    @functools.cached_property
+    def _prior_of_ratios(self) -> Prior:
+        pairs = (
+            self._differences(one, other, group)
+            for group in self.groups
+            for one, other in itertools.pairwise((*group.cells, *group.yardsticks))
+        )
+        return variance_prior(_variances(pairs))
+
+
+def _variances(everything: Iterable[list[float]]) -> list[tuple[float, int]]:
+    return [(statistics.variance(logs), len(logs) - 1) for logs in everything if len(logs) > 1]
+
+
+def _exp(found: Interval) -> Interval:
+    return Interval(_end(found.low), math.exp(found.middle), _end(found.high), found.confidence)
+
+
+def _end(log: float) -> float:
+    return -math.inf if log == -math.inf else math.exp(log) if log < 700 else math.inf

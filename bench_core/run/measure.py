@@ -1,0 +1,386 @@
+"""Measures jobs in rounds over all of them, until each is precise or the budget is used up.
+
+Each round has its own nursery, which has imported the suite. It forks workers one after the other, each of which goes
+through some of the jobs.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench_core import clock
+from bench_core.analysis.rounds import Reading
+from bench_core.errors import BenchCoreError
+from bench_core.records.gate import Side
+from bench_core.records.rounds import Group, Progress
+from bench_core.run.jobs import Job
+from bench_core.run.schedule import EFFORT, Course, chosen, chunks
+from bench_core.workers import child
+from bench_core.workers.messages import (
+    NURSERY,
+    CellFailed,
+    CellLeft,
+    CellRead,
+    CellTask,
+    CellTimed,
+    GroupTask,
+    Log,
+    Lost,
+    NurseryAnswer,
+    NurseryTask,
+    PairDone,
+    PairTask,
+    Source,
+    WorkerBroken,
+    WorkerRefused,
+)
+
+ROLE: Side = "head"
+"""The side of a worker that has no peer."""
+
+MOST_FAULTS = 3
+"""Measuring ends after more than this many lost processes without a cell to blame."""
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """What is measured, and how.
+
+    Attributes:
+        suite: the folder of the suite.
+        budget: seconds for all rounds.
+        timeout: treat a worker as hung after this many seconds without a sample.
+        core: the core to stay on; None for any.
+        memory: bytes that a worker may allocate beyond its imports; None for no limit.
+        spawn: whether each worker starts a new interpreter, as accelerators need it.
+        seed: all random orders are drawn from it.
+    """
+
+    suite: Path
+    budget: float
+    timeout: float
+    core: int | None
+    memory: int | None
+    spawn: bool
+    seed: int
+
+
+Yardsticks = Callable[[Mapping[str, float]], Mapping[str, Collection[str]]]
+"""Takes the time of each cell in seconds, and returns the yardsticks of each cell that is to be sampled in turn with
+them."""
+
+
+class Measurement:
+    """A run of some jobs.
+
+    Args:
+        yardsticks: chooses the yardsticks after the first round.
+
+    Attributes:
+        courses: the timed jobs.
+        readings: memory and tracked values, by cell.
+        failed, skipped: causes and reasons, by cell.
+        round: the number of rounds that have begun.
+        interrupted: whether Ctrl-C has ended it.
+    """
+
+    def __init__(self, jobs: Sequence[Job], how: Measuring, yardsticks: Yardsticks = lambda times: {}) -> None:
+        self.courses = [Course(job, job.cells) for job in jobs if job.timed]
+        self.readings: dict[str, float] = {}
+        self.failed: dict[str, str] = {}
+        self.skipped: dict[str, str] = {}
+        self.notes: dict[str, None] = {}
+        self.round = 0
+        self.interrupted = False
+        self._unread = [Course(job, job.cells, alone=job.alone) for job in jobs if not job.timed]
+        self._how = how
+        self._yardsticks = yardsticks
+        self._order = random.Random(how.seed)
+        self._preload: dict[str, None] = {}
+        self._began = clock.host()
+        self._pairs = 0
+        self._faults = 0
+
+    @property
+    def seconds(self) -> float:
+        return clock.host() - self._began
+
+    @property
+    def _left(self) -> float:
+        return self._how.budget - self.seconds
+
+    def run(self, show: Callable[[Progress], None]) -> None:
+        """Measure. What was measured before Ctrl-C is kept.
+
+        Args:
+            show: takes the progress after every job.
+
+        Raises:
+            BenchCoreError: if workers cannot be started.
+        """
+        self._began = clock.host()
+        starting = 0.0
+        with child.Watchdog() as watchdog:
+            try:
+                while self._left > starting and (todo := self._todo(self._left - starting)):
+                    starting = self._take_round(todo, watchdog, show)
+            except KeyboardInterrupt:
+                self.interrupted = True
+
+    def _todo(self, left: float) -> list[Course]:
+        unread = [course for course in self._unread if course.cells]
+        return [*chosen(self.courses, left, self._order), *unread]
+
+    def _take_round(self, todo: list[Course], watchdog: child.Watchdog, show: Callable[[Progress], None]) -> float:
+        """Visit the jobs. Returns the seconds that the nursery took to start."""
+        number, began = self.round, clock.host()
+        self.round += 1
+        nursery = child.Child(NURSERY, self._order.getrandbits(32), watchdog)
+        try:
+            nursery.tell(self._nursery_task(watchdog.folder / "caches"))
+            nursery.answer()
+            starting = clock.host() - began
+            again = True
+            while again:
+                self._visit(todo, nursery, number, show)
+                # If the visits have taken less time than the start, the same jobs are visited once more.
+                again = clock.host() - began < 2 * starting and self._left > starting and number > 0
+                todo = chosen(self.courses, self._left, self._order) if again else []
+                again = again and bool(todo)
+        except child.LostError as error:
+            self._fault(error)
+            starting = 0.0
+        finally:
+            nursery.close()
+        if number == 0:
+            self._add_yardsticks()
+        return starting
+
+    def _nursery_task(self, caches: Path) -> NurseryTask:
+        return NurseryTask(
+            sources={ROLE: Source(paths=(), packages=(), caches=str(caches))},
+            suite=str(self._how.suite),
+            preload=tuple(self._preload),
+            core=self._how.core,
+            start="spawn" if self._how.spawn else "fork",
+            memory=self._how.memory,
+        )
+
+    def _visit(
+        self, todo: Sequence[Course], nursery: child.Nursery, number: int, show: Callable[[Progress], None]
+    ) -> None:
+        """Visit the jobs, chunk by chunk, until all are visited or the budget is used up."""
+        waiting = list(todo)
+        while waiting and (self._left > 0 or not self._pairs):
+            chunk = chunks(waiting)[0]
+            waiting = [course for course in waiting if course not in chunk]
+            left_over: dict[str, Course] = {}
+            for courses, groups in self._tasks(chunk):
+                unfinished = self._take_pair(courses, groups, nursery, number, show)
+                left_over.update((course.job.name, course) for course in unfinished if course.cells)
+            waiting = [*left_over.values(), *waiting]
+
+    def _tasks(self, chunk: Sequence[Course]) -> Iterator[tuple[list[Course], list[GroupTask]]]:
+        """The work of each worker: all jobs of the chunk, or each cell of a job by itself."""
+        if len(chunk) == 1 and chunk[0].alone:
+            for cell in chunk[0].members:
+                yield [chunk[0]], [GroupTask((CellTask(cell),), None, EFFORT)]
+        else:
+            yield (
+                list(chunk),
+                [GroupTask(tuple(map(CellTask, one.members)), one.plan, EFFORT) for one in chunk],
+            )
+
+    def _take_pair(
+        self,
+        courses: Sequence[Course],
+        groups: Sequence[GroupTask],
+        nursery: child.Nursery,
+        number: int,
+        show: Callable[[Progress], None],
+    ) -> list[Course]:
+        """Let one worker visit the jobs. Returns those that it did not come to, or did not finish."""
+        pair = PairTask(
+            self._pairs, self._how.seed, ROLE, {ROLE: ROLE}, tuple(groups), self._how.timeout, courses[0].job.free
+        )
+        self._pairs += 1
+        taking = _Taking(courses, groups)
+        for answer in child.run_pair(nursery, pair):
+            match answer:
+                case PairDone():
+                    self._preload.update(dict.fromkeys(answer.imported))
+                case WorkerRefused():
+                    raise BenchCoreError(answer.cause)
+                case WorkerBroken() | Lost():
+                    self._lose(taking, answer)
+                case _:
+                    self._enter(taking, answer, number)
+                    show(self.progress())
+            if self._left <= 0 and self._enough():
+                break
+        return [course for course in taking.unfinished if not course.closed]
+
+    def _enough(self) -> bool:
+        """Whether measuring may end in the middle of a round: something has been measured."""
+        return bool(self.readings) or any(course.visits for course in self.courses)
+
+    def _enter(self, taking: _Taking, answer: NurseryAnswer, number: int) -> None:
+        match answer:
+            case CellRead():
+                course = taking.finish(answer.cell)
+                course.leave_out(answer.cell)
+                if answer.nothing:
+                    self.failed[answer.cell] = "it tracks nothing (None)"
+                else:
+                    self.readings[answer.cell] = answer.value
+            case CellTimed():
+                course = taking.finish(answer.cell)
+                if answer.settled is not None and not course.alone:
+                    course.plan = answer.settled.plan
+                course.numbers[answer.cell] = answer.log.number
+                taking.logs.setdefault(course.job.name, {})[answer.cell] = answer.log
+                self._faults = 0
+                self._note(course, answer.cell, answer.log)
+                if not taking.expects(course):
+                    logs = taking.logs[course.job.name]
+                    course.enter(number, {name: lower_quartile(log) for name, log in logs.items()}, lost_share(logs))
+                    course.cost = taking.spent() * (len(course.members) if course.alone else 1)
+            case CellFailed():
+                self._fail(taking.finish(answer.cell), answer.cell, answer.cause, answer.stage, skipped=answer.skipped)
+                taking.unfinish(answer.cell)
+            case CellLeft():
+                taking.unfinish(answer.cell)
+
+    def _lose(self, taking: _Taking, answer: Lost | WorkerBroken) -> None:
+        """Blame the cell that a lost worker was at."""
+        cell = answer.cell if isinstance(answer, Lost) else ""
+        course = taking.course_of(cell) if cell else None
+        if course is None:
+            self._fault(answer.cause)
+            return
+        hangs = isinstance(answer, Lost) and answer.hangs
+        self._fail(course, cell, answer.cause, "hangs" if hangs else "dies")
+
+    def _fail(self, course: Course, cell: str, cause: str, stage: str, *, skipped: bool = False) -> None:
+        """Leave a cell out, unless it may have failed only because of the others beside it."""
+        if skipped:
+            self.skipped[cell] = cause
+        elif len(course.members) > 1 and not course.alone and stage not in ("check", "hangs", "import"):
+            course.alone, course.plan = True, None
+            self.notes[
+                f"{cell} fails beside its rivals ({cause}), so {course.job.name} is taken in turn by process."
+            ] = None
+            return
+        elif cell in course.cells:
+            self.failed[cell] = cause if stage in ("hangs", "dies") else f"{stage}: {cause}"
+        course.leave_out(cell)
+
+    def _note(self, course: Course, cell: str, log: Log) -> None:
+        for changed in log.changed:
+            self.notes[f"{cell} changes a setting for all cells after it ({changed})."] = None
+
+    def _fault(self, error: object) -> None:
+        self._faults += 1
+        if self._faults > MOST_FAULTS:
+            raise BenchCoreError(f"workers cannot be started: {error}")
+
+    def _add_yardsticks(self) -> None:
+        """Sample the cells that are near a limit in turn with its yardsticks from now on."""
+        held = self._yardsticks(self._times())
+        for course in self.courses:
+            wanted = {name for cell in course.cells for name in held.get(cell, ())} - set(course.cells)
+            if wanted and not course.alone:
+                course.yardsticks = tuple(sorted(wanted))
+                course.plan = None
+
+    def _times(self) -> dict[str, float]:
+        reading = Reading(self.groups)
+        return {
+            cell: reading.time(cell).middle for group in self.groups for cell in group.cells if reading.seconds(cell)
+        }
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        return tuple(course.group for course in self.courses)
+
+    @property
+    def unreached(self) -> tuple[str, ...]:
+        times = self._times()
+        timed = [cell for course in self.courses for cell in course.cells if cell not in times]
+        return (*timed, *(cell for course in self._unread for cell in course.cells))
+
+    def progress(self) -> Progress:
+        reading = Reading(self.groups)
+        counts: dict[str, list[int]] = {}
+        for course in self.courses:
+            for cell in course.job.cells:
+                family = counts.setdefault(cell.split(".", 1)[0], [0, 0, 0])
+                family[2] += 1
+                if cell in course.cells and reading.seconds(cell):
+                    family[0] += 1
+        return Progress(
+            round=self.round,
+            read={name: (found[0], found[1], found[2]) for name, found in counts.items()},
+            seconds=self.seconds,
+            left=max(0.0, self._left),
+        )
+
+
+def lower_quartile(log: Log) -> float:
+    """The time of a call from the samples of a visit, in seconds.
+
+    Disturbances only make a sample longer. Of the lowest sample, the lower decile, the lower quartile and the median,
+    the quartile differs least from run to run (docs/accuracy.md).
+    """
+    if len(log.spans) < 2:
+        return log.spans[0] / log.number
+    return statistics.quantiles(log.spans, n=4, method="inclusive")[0] / log.number
+
+
+def lost_share(logs: Mapping[str, Log]) -> float:
+    """The share of a visit's time in which others had the core."""
+    first = next(iter(logs.values()))
+    lasted = math.fsum(first.by_host)
+    return math.fsum(first.lost) / lasted if lasted > 0 else 0.0
+
+
+class _Taking:
+    """The jobs that a running worker visits."""
+
+    def __init__(self, courses: Sequence[Course], groups: Sequence[GroupTask]) -> None:
+        self._courses = list(courses)
+        self._of = {task.name: course for course, group in zip(courses, groups, strict=True) for task in group.cells}
+        self._open = set(self._of)
+        self._again: set[str] = set()
+        self._since = clock.host()
+        self.logs: dict[str, dict[str, Log]] = {}
+
+    @property
+    def unfinished(self) -> list[Course]:
+        open_cells = self._open | self._again
+        return [one for one in self._courses if any(cell in open_cells and self._of[cell] is one for cell in self._of)]
+
+    def course_of(self, cell: str) -> Course:
+        return self._of[cell]
+
+    def expects(self, course: Course) -> bool:
+        return any(self._of[cell] is course for cell in self._open)
+
+    def finish(self, cell: str) -> Course:
+        self._open.discard(cell)
+        return self._of[cell]
+
+    def unfinish(self, cell: str) -> None:
+        self._open.discard(cell)
+        self._again.add(cell)
+
+    def spent(self) -> float:
+        """The seconds since the last job was finished."""
+        now = clock.host()
+        spent, self._since = now - self._since, now
+        return spent
