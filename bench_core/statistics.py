@@ -246,13 +246,17 @@ class Prior:
 
 
 UNKNOWN = Prior(math.nan, math.nan)
+MOST_FREEDOM = 4.0
+"""A prior counts no more degrees of freedom than this, whatever the variances seem to say. A few rounds cannot show how
+much cells differ: some are bound by memory, others by the interpreter, and their scatter is not the same."""
+
 TINY = 1e-12
 """A variance of logarithms below this one is rounding: a scatter of one in a million."""
 
 
 def variance_prior(variances: Sequence[tuple[float, int]]) -> Prior:
     """The prior that fits the sample variances of many cells, which need not be alike: their logarithms scatter by
-    trigamma(d / 2) if the cells are alike, and the more the less they are.
+    trigamma(d / 2) if the cells are alike, and the more the less they are. It counts at most `MOST_FREEDOM`.
 
     The moment estimator of Smyth, Stat. Appl. Genet. Mol. Biol. 3 (2004), section 6.2, for true variances that are
     drawn from a scaled inverse chi-squared distribution.
@@ -265,9 +269,7 @@ def variance_prior(variances: Sequence[tuple[float, int]]) -> Prior:
     logs = [math.log(max(variance, TINY)) - digamma(d / 2) + math.log(d / 2) for variance, d in variances]
     middle = statistics.fmean(logs)
     scatter = statistics.variance(logs) - statistics.fmean(trigamma(d / 2) for _, d in variances)
-    if scatter <= 0:
-        return Prior(math.exp(middle), math.inf)
-    half = trigamma_inverse(scatter)
+    half = MOST_FREEDOM / 2 if scatter <= 0 else min(MOST_FREEDOM / 2, trigamma_inverse(scatter))
     return Prior(math.exp(middle + digamma(half) - math.log(half)), 2 * half)
 
 
@@ -289,8 +291,6 @@ def mean_interval(values: Sequence[float], prior: Prior, confidence: float, *, a
     variance = max(TINY, statistics.variance(values)) if own else 0.0
     if math.isnan(prior.variance):
         freedom: float = own
-    elif math.isinf(prior.freedom):
-        variance, freedom = prior.variance, math.inf
     else:
         freedom = own + prior.freedom
         variance = (own * variance + prior.freedom * prior.variance) / freedom

@@ -46,7 +46,8 @@ def _jobs(subject: str, cells: Sequence[Measured]) -> Iterator[Job]:
         fixed = tuple((name, value) for name, value in measured.cell.params.items() if name not in (rivals, axis))
         groups.setdefault(fixed, []).append(measured)
     for fixed, group in groups.items():
-        places = [_Place(label, ways) for label, ways in _by_label(group, axis, rivals) if len(ways) > 1]
+        labelled = ((label, _of_one_run(ways)) for label, ways in _by_label(group, axis, rivals))
+        places = [_Place(label, ways) for label, ways in labelled if len(ways) > 1]
         if not places:
             continue
         ordered = bool(axis) and all(quantity(place.label) is not None for place in places)
@@ -82,6 +83,13 @@ def _by_label(cells: Iterable[Measured], axis: str, rivals: str) -> Iterator[tup
         params = measured.cell.params
         places.setdefault(params.get(axis, ""), {})[params[rivals]] = measured
     yield from sorted(places.items(), key=lambda item: quantity(item[0]) or 0)
+
+
+def _of_one_run(ways: Mapping[str, Measured]) -> Mapping[str, Measured]:
+    """The ways that the newest run in rounds has measured. Ways that were measured earlier, or by another protocol, are
+    not ranked with them. Without such a run, all are kept."""
+    newest = max((way.cell.rounds for way in ways.values() if way.cell.rounds), key=lambda run: run.date, default=None)
+    return {name: way for name, way in ways.items() if newest is None or way.cell.rounds is newest}
 
 
 class _Place:

@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from bench_core.analysis.ratios import ratio, unsure
+from bench_core.analysis.rounds import reading_of
 from bench_core.analysis.series import quantity
 from bench_core.records.report import Bound, Limit, Subject
 from bench_core.records.results import CellResult
@@ -80,6 +81,15 @@ def limits_of(
     return tuple(nearest.values())
 
 
+NEAR = 0.2
+"""A cell that reaches at least this share of its limit is sampled in turn with the yardsticks."""
+
+
+def yardsticks_of(cells: Iterable[CellResult]) -> dict[str, tuple[str, ...]]:
+    """The yardsticks of each cell that is near its limit."""
+    return {limit.cell: limit.yardsticks for limit in limits_of(cells) if limit.share.middle >= NEAR}
+
+
 @dataclass(frozen=True)
 class _Held:
     """A cell compared with a yardstick.
@@ -87,13 +97,19 @@ class _Held:
     Attributes:
         amount: bytes, numbers or items.
         best: the time of the yardstick for this amount; without ends if it was not timed at such a size.
-        yardsticks: names of the cells that this time comes from.
+        cells: the cells of the yardstick that this time comes from, each with its weight.
+        factor: the amount of work relative to theirs.
     """
 
     bound: Bound
     amount: float
     best: Interval
-    yardsticks: tuple[str, ...]
+    cells: tuple[tuple[CellResult, float], ...]
+    factor: float
+
+    @property
+    def yardsticks(self) -> tuple[str, ...]:
+        return tuple(cell.name for cell, _ in self.cells)
 
 
 @dataclass(frozen=True)
@@ -117,20 +133,20 @@ class _Stick:
         factor = amount / size / self.passes
         index = bisect.bisect_left(self.sizes, size)
         if index == len(self.sizes):
-            cell = self.cells[-1]
-            return _Held(bound, amount, unsure(_scaled(cell.value, factor * size / self.sizes[-1])), (cell.name,))
+            cell, factor = self.cells[-1], factor * size / self.sizes[-1]
+            return _Held(bound, amount, unsure(_scaled(cell.value, factor)), ((cell, 1.0),), factor)
         if self.sizes[index] == size:
             cell = self.cells[index]
-            return _Held(bound, amount, _scaled(cell.value, factor), (cell.name,))
+            return _Held(bound, amount, _scaled(cell.value, factor), ((cell, 1.0),), factor)
         if index == 0:
             cell = self.cells[0]
-            return _Held(bound, amount, unsure(_scaled(cell.value, factor)), (cell.name,))
+            return _Held(bound, amount, unsure(_scaled(cell.value, factor)), ((cell, 1.0),), factor)
         one, other = self.cells[index - 1 : index + 1]
         weight = math.log(size / self.sizes[index - 1]) / math.log(self.sizes[index] / self.sizes[index - 1])
         best = _scaled(_between(one.value, other.value, weight), factor)
         before, after = (level(each, self.caches) for each in self.sizes[index - 1 : index + 1])
         alike = bound != "memory" or before == after != ""
-        return _Held(bound, amount, best if alike else unsure(best), (one.name, other.name))
+        return _Held(bound, amount, best if alike else unsure(best), ((one, 1 - weight), (other, weight)), factor)
 
 
 class _Sticks:
@@ -208,11 +224,23 @@ def _limit(cell: CellResult, held: _Held, subject: str, caches: Mapping[str, int
         bound=held.bound,
         achieved=held.amount / cell.value.middle,
         ceiling=held.amount / held.best.middle,
-        share=ratio(held.best, cell.value),
+        share=_share(cell, held),
         yardsticks=held.yardsticks,
         level=level(_size(cell), caches) if of_caches else "",
         to_gain=0.0 if held.bound == "interpreter" else max(0.0, cell.value.middle - held.best.middle),
     )
+
+
+def _share(cell: CellResult, held: _Held) -> Interval:
+    """The time of the yardstick over that of the cell: from the rounds that have read both, if there are any."""
+    if cell.rounds is None or any(stick.rounds is not cell.rounds for stick, _ in held.cells):
+        return ratio(held.best, cell.value)
+    reading = reading_of(cell.rounds)
+    powers = {stick.name: weight for stick, weight in held.cells} | {cell.name: -1.0}
+    found = _scaled(reading.product(powers, reading.group_of(cell.name)), held.factor)
+    if math.isnan(found.middle):  # no round has read them all
+        return unsure(ratio(held.best, cell.value))
+    return found if held.best.known else unsure(found)
 
 
 def level(size: float, caches: Mapping[str, int]) -> str:

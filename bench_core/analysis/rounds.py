@@ -15,10 +15,11 @@ import functools
 import itertools
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench_core.records.rounds import Group, Visit
+from bench_core.records.results import CellResult
+from bench_core.records.rounds import Group, Rounds, Visit
 from bench_core.records.run import Interval
 from bench_core.statistics import Prior, mean_interval, variance_prior
 
@@ -69,10 +70,14 @@ class Reading:
         visits = [visit for visit in (group or self._home[cell]).visits if cell in visit.seconds]
         return {visit.round: visit.seconds[cell] for visit in good(visits)}
 
-    def time(self, cell: str, confidence: float = CONFIDENCE) -> Interval:
+    def time(self, cell: str, group: Group | None = None, confidence: float = CONFIDENCE) -> Interval:
         """The time of a call in seconds. Its interval covers what the cell reads in another run of as many rounds on
-        this machine."""
-        logs = [math.log(seconds) for seconds in self.seconds(cell).values()]
+        this machine.
+
+        Args:
+            group: the group in which it was read; None for its own.
+        """
+        logs = [math.log(seconds) for seconds in self.seconds(cell, group).values()]
         return _exp(mean_interval(logs, self._prior_of_times, confidence, again=True))
 
     def ratio(self, numerator: str, denominator: str, group: Group | None = None) -> Interval:
@@ -83,14 +88,32 @@ class Reading:
             group: the group that has sampled both in turn; None if they are read in their own groups.
         """
         confidence = 1 - (1 - CONFIDENCE) / max(1, self.comparisons)
-        return _exp(mean_interval(self._differences(numerator, denominator, group), self._prior_of_ratios, confidence))
+        return self.product({numerator: 1.0, denominator: -1.0}, group, confidence)
+
+    def product(
+        self, powers: Mapping[str, float], group: Group | None = None, confidence: float = CONFIDENCE
+    ) -> Interval:
+        """The product of the cells' times, each to its power, from the rounds that have read all of them; NaN if none
+        has. The powers add up to 0, so that it is a ratio. A cell that is not in `group` is read in its own group."""
+        return _exp(mean_interval(self._logs(powers, group), self._prior_of_ratios, confidence))
+
+    def _logs(self, powers: Mapping[str, float], group: Group | None) -> list[float]:
+        found = []
+        for cell in powers:
+            inside = group is not None and cell in (*group.cells, *group.yardsticks)
+            found.append(self.seconds(cell, group if inside else None))
+        rounds = sorted(set.intersection(*(set(seconds) for seconds in found)))
+        return [
+            math.fsum(power * math.log(seconds[number]) for power, seconds in zip(powers.values(), found, strict=True))
+            for number in rounds
+        ]
 
     def ways(self, group: Group) -> tuple[Way, ...]:
         """The ways to do a job, the best first. Cells without a time are left out."""
-        known = [cell for cell in group.cells if self.seconds(cell)]
+        known = [cell for cell in group.cells if self.seconds(cell, group)]
         if not known:
             return ()
-        ordered = sorted(known, key=lambda cell: self.time(cell).middle)
+        ordered = sorted(known, key=lambda cell: self.time(cell, group).middle)
         best = ordered[0]
         one = Interval(1.0, 1.0, 1.0, CONFIDENCE)
         over = {cell: one if cell == best else self.ratio(cell, best, group) for cell in ordered}
@@ -104,10 +127,6 @@ class Reading:
         found = [math.sqrt(variance) for variance, _ in self._variances_of_times]
         return statistics.median(found) if found else math.nan
 
-    def _differences(self, numerator: str, denominator: str, group: Group | None) -> list[float]:
-        over, under = self.seconds(numerator, group), self.seconds(denominator, group)
-        return [math.log(over[number] / under[number]) for number in sorted(over.keys() & under.keys())]
-
     @functools.cached_property
     def _variances_of_times(self) -> list[tuple[float, int]]:
         logs = ([math.log(seconds) for seconds in self.seconds(cell).values()] for cell in self._home)
@@ -120,7 +139,7 @@ class Reading:
     @functools.cached_property
     def _prior_of_ratios(self) -> Prior:
         pairs = (
-            self._differences(one, other, group)
+            self._logs({one: 1.0, other: -1.0}, group)
             for group in self.groups
             for one, other in itertools.pairwise((*group.cells, *group.yardsticks))
         )
@@ -131,9 +150,27 @@ def _variances(everything: Iterable[list[float]]) -> list[tuple[float, int]]:
     return [(statistics.variance(logs), len(logs) - 1) for logs in everything if len(logs) > 1]
 
 
+WIDEST = 100.0
+"""An interval from low to more than this many times low says nothing, so its ends count as unknown."""
+
+
 def _exp(found: Interval) -> Interval:
-    return Interval(_end(found.low), math.exp(found.middle), _end(found.high), found.confidence)
+    """From logarithms. The ends are infinite if they are unknown."""
+    if not found.high - found.low <= math.log(WIDEST):
+        return Interval(-math.inf, math.exp(found.middle), math.inf, found.confidence)
+    return Interval(math.exp(found.low), math.exp(found.middle), math.exp(found.high), found.confidence)
 
 
-def _end(log: float) -> float:
-    return -math.inf if log == -math.inf else math.exp(log) if log < 700 else math.inf
+@functools.lru_cache(maxsize=64)
+def reading_of(run: Rounds) -> Reading:
+    return Reading(run.groups)
+
+
+def measured_ratio(numerator: CellResult, denominator: CellResult) -> Interval | None:
+    """The ratio of two cells from the rounds of the run that has measured both; None if there is no such run."""
+    run = numerator.rounds
+    if run is None or denominator.rounds is not run:
+        return None
+    reading = reading_of(run)
+    group = reading.group_of(numerator.name)
+    return reading.ratio(numerator.name, denominator.name, group)

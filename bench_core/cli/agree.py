@@ -7,18 +7,22 @@ from pathlib import Path
 
 import click
 
-from bench_core.cli.options import CONFIG, MARKDOWN
+from bench_core.cli.options import CONFIG, MARKDOWN, SEED, TIMEOUT, Duration
 from bench_core.cli.terminal import console, this_machine, write_page
+from bench_core.errors import BenchCoreError
 
 
 @click.command(short_help="Compare our times with torch's own timer.")
 @CONFIG
 @MARKDOWN
 @click.option("--cells", "count", default=12, show_default=True, type=click.IntRange(2), help="The number of cells.")
-def agree(config: Path, markdown: Path | None, count: int) -> None:
+@click.option("--budget", type=Duration(), default="60s", show_default=True, help="Seconds of timing.")
+@TIMEOUT
+@SEED
+def agree(config: Path, markdown: Path | None, count: int, budget: float, timeout: float, seed: int | None) -> None:
     """Compare our times with those of torch.utils.benchmark, on cells from the fastest to over 10 ms.
 
-    Both timers measure in turn. The exit code is 1 if the median ratio of a cell is not within 0.99 to 1.01.
+    Both timers measure in turn, on one thread. The exit code is 1 if a cell certainly differs by more than 1 %.
 
     \b
     Example:
@@ -26,21 +30,25 @@ def agree(config: Path, markdown: Path | None, count: int) -> None:
     """
     from bench_core.asv_config import asv_config
     from bench_core.report import pages
+    from bench_core.report.run_live import Live
+    from bench_core.run.measure import measuring
+    from bench_core.run.views import agreement, spread_over_time
     from bench_core.timing.cells import SuiteDirectory
-    from bench_core.timing.pairs import agreement, pinned, spread_over_time
-    from bench_core.timing.torch_timer import blocked_autorange
 
     out = console()
     suite = SuiteDirectory(asv_config(config).suite)
     cells = spread_over_time(suite.select(quick=True, params={"device": "cpu"}), count)
-    rows = []
-    with pinned():
-        for row in agreement(cells, blocked_autorange):
-            out.print(f"[dim]{row.cell}: {row.ratio.middle:.4f}[/]")
-            rows.append(row)
+    with Live(out) as live:
+        how = measuring(suite, cells, budget, timeout, seed)
+        rows = agreement(cells, "torch.utils.benchmark", how, live.update)
+    if not rows:
+        raise BenchCoreError(
+            "nothing was compared: this suite has no cell on the CPU that takes less than 0.1 s and can be called "
+            "repeatedly on one thread."
+        )
     out.print()
     out.print(pages.agreement_table(rows))
     out.print(f"On {this_machine()}.")
     write_page(markdown, pages.agreement_page(rows, this_machine()))
-    if not all(row.agrees for row in rows):
+    if any(row.verdict == "differs" for row in rows):
         sys.exit(1)

@@ -6,15 +6,17 @@ from pathlib import Path
 
 import click
 
-from bench_core.cli.options import CONFIG, MARKDOWN
-from bench_core.cli.terminal import console, this_machine, write_page
-from bench_core.errors import BenchCoreError
+from bench_core.cli.options import CONFIG, MARKDOWN, SEED, TIMEOUT, Duration
+from bench_core.cli.terminal import console, report_left_out, this_machine, write_page
 
 
 @click.command(short_help="Measure known slowdowns against faster ways.")
 @CONFIG
 @MARKDOWN
-def known(config: Path, markdown: Path | None) -> None:
+@click.option("--budget", type=Duration(), default="90s", show_default=True, help="Seconds of timing.")
+@TIMEOUT
+@SEED
+def known(config: Path, markdown: Path | None, budget: float, timeout: float, seed: int | None) -> None:
     """Measure known slowdowns, each in turn with a faster way to do the same job.
 
     \b
@@ -24,22 +26,18 @@ def known(config: Path, markdown: Path | None) -> None:
     from bench_core.asv_config import asv_config
     from bench_core.records.run import LeftOut
     from bench_core.report import pages
+    from bench_core.report.run_live import Live
+    from bench_core.run.measure import measuring
+    from bench_core.run.views import slowdowns
     from bench_core.timing.cells import SuiteDirectory
-    from bench_core.timing.pairs import pinned, slowdowns
 
     out = console()
-    out.print("Each pair of cells is set up seven times and sampled in turn. This takes about three minutes.")
-    rows = []
-    with pinned():
-        for row in slowdowns(SuiteDirectory(asv_config(config).suite)):
-            if isinstance(row, LeftOut):
-                click.echo(f"bench-core: {row.source} is left out: {row.reason}", err=True)
-                continue
-            if out.is_terminal:  # for a person who waits; a log needs only the table
-                out.print(f"{row.source}: {row.what}: {row.ratio.middle:.2f}x", markup=False, style="dim")
-            rows.append(row)
-    if not rows:
-        raise BenchCoreError("this suite declares no known slowdown (see `reports` of bench_core.suite.Suite).")
+    suite = SuiteDirectory(asv_config(config).suite)
+    out.print(f"Each slow cell is sampled in turn with its faster way, for up to {budget:.0f} s.")
+    with Live(out) as live:
+        found = slowdowns(suite, measuring(suite, suite.cells, budget, timeout, seed), live.update)
+    report_left_out(one for one in found if isinstance(one, LeftOut))
+    rows = [one for one in found if not isinstance(one, LeftOut)]
     out.print()
     out.print(pages.slowdowns_table(rows))
     out.print(pages.SLOWDOWNS_LEGEND)

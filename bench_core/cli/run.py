@@ -9,32 +9,66 @@ from pathlib import Path
 
 import click
 
-from bench_core.cli.options import CONFIG, PARAMS, PROFILE, chosen
-from bench_core.cli.terminal import console, progress, relative, report_broken, show_file
-from bench_core.errors import BenchCoreError
+from bench_core.cli.options import CONFIG, OUTPUT, PARAMS, PROFILE, SEED, TIMEOUT, Duration, chosen
+from bench_core.cli.terminal import console, relative, report_broken, show_file, write_page
+from bench_core.errors import BenchCoreError, require_writable
 from bench_core.records.results import Circumstances
 
 
-@click.command(short_help="Time cells with asv.")
+@click.command(short_help="Time cells, the ways to do a job in turn.")
 @click.argument("pattern", required=False)
 @CONFIG
 @PROFILE
 @PARAMS
+@click.option(
+    "--budget",
+    type=Duration(),
+    help="Seconds of timing. [default: 0.28 s a cell, at least 10 s; 60 s for the quick profile of this project]",
+)
+@click.option("--family", "families", multiple=True, help="Print only this family's table in full. May be repeated.")
+@click.option("--json", "json_file", type=OUTPUT, help="Also write the table as JSON (docs/run-json.md).")
+@click.option("--csv", "csv_file", type=OUTPUT, help="Also write the table as CSV.")
 @click.option("--machine", help="asv's name for this machine. [default: the host name]")
-def run(pattern: str | None, config: Path, quick: bool, params: tuple[str, ...], machine: str | None) -> None:
-    """Time the cells whose name matches PATTERN (a regular expression) with asv, in the installed environment.
+@TIMEOUT
+@SEED
+def run(
+    pattern: str | None,
+    config: Path,
+    quick: bool,
+    params: tuple[str, ...],
+    budget: float | None,
+    families: tuple[str, ...],
+    json_file: Path | None,
+    csv_file: Path | None,
+    machine: str | None,
+    timeout: float,
+    seed: int | None,
+) -> None:
+    """Time the cells whose name matches PATTERN (a regular expression), in the installed environment.
 
-    The results are stored in asv's results folder, under the current commit. The exit code is 1 if a benchmark failed,
-    and 130 after Ctrl-C. Cells that were timed before Ctrl-C are stored.
+    All ways to do one job are sampled in turn, on one core, in several processes. The first round times every cell;
+    further rounds go to those that are not yet precise, until the budget is used up. The results are stored in asv's
+    results folder, under the current commit.
+
+    The exit code is 1 if a benchmark failed or was not reached, and 130 after Ctrl-C. What was timed before Ctrl-C is
+    stored and shown.
 
     \b
     Example:
       bench-core run NotebookNet --quick
     """
     from bench_core.asv_config import asv_config
+    from bench_core.report import table
+    from bench_core.report.run_live import Live
     from bench_core.results import asv_run
+    from bench_core.results.store import append_circumstances
+    from bench_core.run.session import Request
+    from bench_core.run.session import run as measure
     from bench_core.timing.cells import SuiteDirectory
 
+    for path in (json_file, csv_file):
+        if path is not None:
+            require_writable(path.parent)
     out = console()
     suite = SuiteDirectory(asv_config(config).suite)
     report_broken(suite.broken)
@@ -43,38 +77,45 @@ def run(pattern: str | None, config: Path, quick: bool, params: tuple[str, ...],
     cells = [cell for cell, reason in reasons if reason is None]
     if not cells:
         raise BenchCoreError(f"none of the cells runs here: {'; '.join(missing)}.")
+    unknown = set(families) - {cell.benchmark.partition(".")[0] for cell in cells}
+    if unknown:
+        raise BenchCoreError(f"no selected cell is of the family {min(unknown)!r}.")
     commit, why_not = asv_run.commit_to_pin(config)
     if commit is None:
         out.print(
             f"[yellow]The results belong to no commit: {why_not}.[/] The cells are timed and shown, but asv publish "
             "and asv compare will not know them."
         )
-    out.print(f"Timing {len(cells)} cells through asv ({'quick' if quick else 'full'} profile).")
-    outcome = asv_run.run(
-        config,
-        suite,
-        cells,
-        commit=commit,
-        machine=machine,
-        attributes=asv_run.QUICK if quick else None,
-        circumstances=circumstances(commit) if commit else None,
-        progress=progress(out),
-    )
-    show_file(out, outcome.path, suite.declared, {cell.name for cell in cells})
-    for reason, count in missing.items():
-        out.print(f"n/a here: {count} cells, {reason}")
-    for name, said in outcome.failed.items():
-        click.echo(f"bench-core: {name} failed:\n{said.strip()}", err=True)
-    stored = "stored" if commit else f"kept, outside the history ({why_not}),"
-    out.print(
-        f"{outcome.timed} cells {stored} in {relative(outcome.path)}; `bench-core show` prints them.", markup=False
-    )
-    if outcome.interrupted:
+    request = Request(config, suite, cells, commit, machine, budget, timeout, seed)
+    out.print(f"Timing {len(cells)} cells ({'quick' if quick else 'full'} profile) for up to {request.seconds:.0f} s.")
+    state = circumstances(commit) if commit else None
+    with Live(out) as live:
+        finished = measure(request, live.update)
+    if state is not None:
+        append_circumstances(finished.path.parent, state)
+    rows = show_file(out, finished.path, suite.declared, {cell.name for cell in cells}, families)
+    found = finished.rounds
+    write_page(json_file, table.as_json(rows, found))
+    write_page(csv_file, table.as_csv(rows))
+    for reason, count in (missing + Counter(found.skipped.values())).items():
+        out.print(f"n/a here: {count} cells, {reason}", markup=False)
+    for note in found.notes:
+        click.echo(f"bench-core: {note}", err=True)
+    for name, cause in found.failed.items():
+        click.echo(f"bench-core: {name} failed: {cause}", err=True)
+    if found.unreached:
         click.echo(
-            f"bench-core: interrupted; {outcome.timed} of {len(cells)} cells were timed and are stored.", err=True
+            f"bench-core: the time did not reach {len(found.unreached)} cells, such as {found.unreached[0]}: a larger "
+            "--budget would.",
+            err=True,
         )
+    timed = sum(map(len, (group.cells for group in found.groups))) + len(found.readings)
+    stored = "stored" if commit else f"kept, outside the history ({why_not}),"
+    out.print(f"{timed} cells {stored} in {relative(finished.path)}; `bench-core show` prints them.", markup=False)
+    if found.interrupted:
+        click.echo(f"bench-core: interrupted; {timed} of {len(cells)} cells were timed and are stored.", err=True)
         sys.exit(130)
-    if outcome.failed or suite.broken:
+    if found.failed or found.unreached or suite.broken:
         sys.exit(1)
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 
-from bench_core import clock
-from bench_core.errors import BenchCoreError
+from bench_core.errors import BenchCoreError, UnknownNameError
 from bench_core.files import write_whole
 from bench_core.records.run import LeftOut
+
+if TYPE_CHECKING:
+    from bench_core.analysis.table import Row
 
 
 def console() -> Console:
@@ -52,22 +54,45 @@ def report_broken(broken: Any) -> None:
         click.echo(f"bench-core: {module.name} does not import and is left out: {module.error}", err=True)
 
 
-def show_file(out: Console, path: Path, declared: Any = None, names: Collection[str] | None = None) -> None:
+def show_file(
+    out: Console,
+    path: Path,
+    declared: Any = None,
+    names: Collection[str] | None = None,
+    families: Collection[str] = (),
+) -> tuple[Row, ...]:
+    """Print the table of a result file, and return its rows.
+
+    Args:
+        declared: what asv stores about each benchmark; None to read it from beside the file.
+        names: the cells to print; None for all.
+        families: the families to print in full; empty for all.
+
+    Raises:
+        UnknownNameError: if no cell is of such a family.
+    """
     from bench_core.report import table
     from bench_core.results.read import read
 
     file = read(path, declared)
+    rows = table.results(file, names)
+    known = {row.cell.family for row in rows}
+    for family in families:
+        if family not in known:
+            raise UnknownNameError("family", family, known)
+    newest = max((row.cell.rounds for row in rows if row.cell.rounds), key=lambda run: run.date, default=None)
     out.print()
-    out.print(table.results(file, names))
+    out.print(table.printed(rows, families))
     out.print()
     out.print(table.legend())
     out.print(f"On {table.described(file.machine)}; commit {(file.commit or 'none')[:10]}.")
-    unsure = table.unsure(file, names)
-    if unsure:
-        out.print(f"{unsure} times are uncertain by over 10 %: `bench-core doctor` lists what disturbs them.")
+    out.print()
+    for sentence in table.taken_home(rows, newest):
+        out.print(sentence, markup=False, soft_wrap=True)
     for name in file.failed:
         if names is None or name in names:
             out.print(f"[red]failed:[/] {name}")
+    return rows
 
 
 def this_machine() -> str:
@@ -76,21 +101,6 @@ def this_machine() -> str:
     from bench_core.results.asv_run import description
 
     return described(description())
-
-
-def progress(out: Console) -> Callable[[str, float], None]:
-    """A function that prints a line for each benchmark: the share that is done, and the remaining time."""
-    started = clock.host()
-    done = 0.0
-
-    def advance(name: str, share: float) -> None:
-        nonlocal done
-        done += share
-        spent = clock.host() - started
-        left = spent * max(0.0, 1 - done) / done
-        out.print(f"[dim]{100 * done:4.0f} %  {spent:4.0f} s, about {left:3.0f} s left[/]  {name}")
-
-    return advance
 
 
 def relative(path: Path) -> Path:

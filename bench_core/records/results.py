@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench_core.records.gate import VerdictName
+from bench_core.records.rounds import Rounds
 from bench_core.records.run import Interval, LeftOut
 
 
@@ -29,6 +30,8 @@ class CellResult:
         unties: whether this way of doing the job leaves tied parameters untied.
         draws: the random numbers that the job must draw for each element of its weight; 0 if undeclared.
         begun: when asv began to measure the benchmark, in milliseconds since 1970; 0 if asv did not store it.
+        rounds: the run of `bench-core run` that has measured the cell in rounds; None if it was measured by another
+            protocol, such as asv's.
     """
 
     benchmark: str
@@ -44,6 +47,7 @@ class CellResult:
     unties: bool = False
     draws: float = 0
     begun: int = 0
+    rounds: Rounds | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:

@@ -84,6 +84,8 @@ class Rounds:
     interrupted: bool = False
     schema: int = SCHEMA
 
+    __hash__ = object.__hash__  # so that what is computed from a run can be cached
+
 
 @dataclass(frozen=True)
 class Progress:

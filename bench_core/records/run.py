@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ class Slowdown:
     Attributes:
         source, what, instead, where: see `bench_core.suite.Report`.
         slow, fast: the names of the two cells.
-        slow_seconds, fast_seconds: the median times of one call.
-        ratio: slow over fast, from one ratio for each setup of both in one process.
+        slow_seconds, fast_seconds: the times of one call.
+        ratio: slow over fast, from rounds that have sampled both in turn. All of them hold together with 95 %.
     """
 
     source: str
@@ -81,8 +82,8 @@ class Agreement:
     """Our time of a cell compared with that of another timer.
 
     Attributes:
-        seconds: our median time of one call.
-        ratio: our time over theirs, from pairs taken in turn.
+        seconds: our time of one call.
+        ratio: our time over theirs, taken in turn.
     """
 
     cell: str
@@ -90,6 +91,9 @@ class Agreement:
     ratio: Interval
 
     @property
-    def agrees(self) -> bool:
-        """Whether the middle of the ratio is within 1 % of 1."""
-        return abs(self.ratio.middle - 1) <= 0.01
+    def verdict(self) -> Literal["agrees", "differs", "cannot be told"]:
+        """``agrees`` if the ratio is within 1 % of 1, ``differs`` if its whole interval is not, and ``cannot be told``
+        otherwise."""
+        if abs(self.ratio.middle - 1) <= 0.01:
+            return "agrees"
+        return "differs" if self.ratio.low > 1.01 or self.ratio.high < 0.99 else "cannot be told"

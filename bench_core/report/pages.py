@@ -67,8 +67,8 @@ def slowdowns_page(rows: Sequence[Slowdown], machine: str) -> str:
         "and a faster way to do the same job.",
         "",
         f"Made by `bench-core known --markdown docs/known-slowdowns.md` on {machine}.",
-        "Both cells are set up several times and sampled in turn in one process. Each setup gives one ratio. The",
-        "interval is the 95 % interval of their median.",
+        "Both cells are sampled in turn in several processes, each of which gives one ratio. All intervals hold",
+        "together with 95 %.",
     ]
     for where, (title, meaning) in SECTIONS.items():
         chosen = _slowest_first(row for row in rows if row.where == where)
@@ -101,21 +101,21 @@ def agreement_table(rows: Sequence[Agreement]) -> Table:
     table = tables.terminal("lrrrl", AGREEMENT_HEADINGS)
     for row in rows:
         *fields, verdict = _agreement_fields(row)
-        table.add_row(*map(Text, fields), Text(verdict, style="" if row.agrees else "red"))
+        table.add_row(*map(Text, fields), Text(verdict, style="red" if row.verdict == "differs" else ""))
     return table
 
 
 def agreement_page(rows: Sequence[Agreement], machine: str) -> str:
     """``docs/agreement.md``."""
-    agreeing = sum(row.agrees for row in rows)
+    agreeing = sum(row.verdict == "agrees" for row in rows)
     fields = ([f"`{name}`", *others] for name, *others in map(_agreement_fields, rows))
     parts = [
         "# Do our times agree with torch's own timer?",
         "",
-        "Each cell is timed in turn by our sampling and by `torch.utils.benchmark.Timer.blocked_autorange`, in one",
-        "process, and set up anew every few rounds. The cells range from the fastest to over 10 ms. A cell agrees if",
-        "the median ratio lies within 0.99 and 1.01. asv sets a cell up before every sample, so its times are those of",
-        "the first 5 ms after a setup, when caches may be colder.",
+        "Each cell is timed in turn by our sampling and by `torch.utils.benchmark.Timer.blocked_autorange`, on one",
+        "thread, in several processes. The cells range from the fastest to over 10 ms. A cell agrees if the ratio lies",
+        "within 0.99 and 1.01, and differs if its whole interval lies outside. asv sets a cell up before every sample,",
+        "so its times are those of the first 5 ms after a setup, when caches may be colder.",
         "",
         f"Made by `bench-core agree --markdown docs/agreement.md` on {machine}.",
         f"{agreeing} of {units.plural(len(rows), 'cell')} agree.",
@@ -126,9 +126,8 @@ def agreement_page(rows: Sequence[Agreement], machine: str) -> str:
 
 
 def _agreement_fields(row: Agreement) -> Sequence[str]:
-    verdict = "agrees" if row.agrees else "differs"
     ends = f"{row.ratio.low:.4f} to {row.ratio.high:.4f}" if row.ratio.known else "?"
-    return row.cell, units.time(row.seconds), f"{row.ratio.middle:.4f}", ends, verdict
+    return row.cell, units.time(row.seconds), f"{row.ratio.middle:.4f}", ends, row.verdict
 
 
 def _links(source: str) -> str:

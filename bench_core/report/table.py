@@ -1,38 +1,54 @@
-"""The table at the end of `make bench`: each cell's time, its uncertainty, and its distance from the limit."""
+"""The table at the end of `make bench`: each cell's time, its place among its rivals, and its share of the limit; and
+what is certain, as sentences, JSON and CSV."""
 
 from __future__ import annotations
 
+import csv
+import io
 import itertools
+import json
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from bench_core import tables, units
-from bench_core.analysis.limits import limits_of
-from bench_core.records.results import CellResult, ResultFile
+from bench_core.analysis.table import Finding, Row, findings, mood, rows, undecided
+from bench_core.records.results import ResultFile
+from bench_core.records.rounds import Rounds
 from bench_core.records.run import Interval
 
-WARN_ABOVE = 0.10
-"""A time is marked as uncertain if half the width of its 99 % interval is above this share of the time."""
+SCHEMA = 1
+"""The schema of `as_json`."""
 
 
-def results(file: ResultFile, names: Collection[str] | None = None) -> RenderableType:
-    """The cells of a result file with these names (None for all), in a table for each family. A file holds the cells of
-    several runs of one commit."""
-    shown = [cell for cell in file.cells if names is None or cell.name in names]
-    shares = {limit.cell: limit.share for limit in limits_of(file.cells)}
-    return Group(*(_family(name, list(cells), shares) for name, cells in _by(shown, lambda c: c.family)))
+def results(file: ResultFile, names: Collection[str] | None = None) -> tuple[Row, ...]:
+    """The rows of the cells with these names (None for all). A file holds the cells of several runs of one commit."""
+    shown = {cell.name for cell in file.cells if names is None or cell.name in names}
+    return tuple(row for row in rows(file.cells) if row.cell.name in shown)
+
+
+def printed(found: Sequence[Row], families: Collection[str] = ()) -> RenderableType:
+    """A table for each family; for the others, if `families` are named, only a line."""
+    parts: list[RenderableType] = []
+    for name, members in _by(found, lambda row: row.cell.family):
+        if families and name not in families:
+            parts.append(Text(f"{name}: {units.plural(len(members), 'cell')}, shown by --family {name}", style="dim"))
+        else:
+            parts.append(_family(name, members))
+    return Group(*parts)
 
 
 def legend() -> Text:
     return Text(
-        "±: half the 99 % interval of the median.  GB/s: the bytes that the job must move, divided by the time.  "
-        "of limit: the rate relative to the most that this machine reaches of what limits the job: bytes, random "
-        "numbers, or turns of a Python loop (family limits); ~ without a known interval.  vs best: relative to the "
-        "fastest way to do the same job.  (unties): leaves tied parameters untied.",
+        "±: half the 95 % interval of what another run reads here.  GB/s: the bytes that the job must move, divided by "
+        "the time.  of limit: the rate relative to the most that this machine reaches of what limits the job: bytes, "
+        "random numbers, or turns of a Python loop (family limits); ~ without a known interval.  vs best: the time "
+        "relative to the fastest way to do the same job, sampled in turn with it, with an interval; all of these hold "
+        "together with 95 %.  1st=: cannot be told from the fastest.  (unties): leaves tied parameters untied.",
         style="dim",
     )
 
@@ -51,52 +67,156 @@ def described(machine: Mapping[str, str]) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _family(name: str, cells: Sequence[CellResult], shares: Mapping[str, Interval]) -> Table:
+def _family(name: str, members: Sequence[Row]) -> Table:
     table = tables.terminal("lrrrrr", ["", "value", "±", "GB/s", "of limit", "vs best"], title=name)
-    for benchmark, group in _by(cells, lambda c: c.benchmark):
-        rows = list(group)
+    for benchmark, group in _by(members, lambda row: row.cell.benchmark):
         table.add_row(Text(benchmark.split(".", 1)[-1], style="cyan"))
-        best = _best_rivals(rows)
-        for cell in rows:
-            table.add_row(*_row(cell, shares.get(cell.name), best))
+        for row in group:
+            table.add_row(*_row(row))
     return table
 
 
-def _row(cell: CellResult, share: Interval | None, best: dict[tuple[str, ...], float]) -> list[Text | str]:
+def _row(row: Row) -> list[Text | str]:
+    cell = row.cell
     label = "  " + (", ".join(cell.params.values()) or cell.benchmark.rsplit(".", 1)[-1])
     label += "  (unties)" if cell.unties else ""
-    fastest = best.get(_job(cell), math.nan)
-    rivalry = "" if cell.rivals is None or cell.kind != "time" else units.ratio(cell.value.middle / fastest)
-    wide = _is_unsure(cell)
+    share = row.share
     return [
         label,
-        units.value(cell.value.middle, cell.unit),
-        Text(units.uncertainty(cell.value) if cell.kind == "time" else "", style="yellow" if wide else ""),
+        units.value(cell.value.middle if cell.kind != "time" else row.value.middle, cell.unit),
+        Text(units.uncertainty(row.value) if cell.kind == "time" else "", style="yellow" if row.wide else ""),
         "" if cell.bandwidth is None else units.bandwidth(cell.bandwidth),
         "" if share is None else f"{'' if share.known else '~'}{units.share(share.middle)}",
-        Text(rivalry, style="green" if rivalry == "1.00x" else ""),
+        Text(standing(row), style="green" if row.alone else ""),
     ]
 
 
-def _is_unsure(cell: CellResult) -> bool:
-    return cell.kind == "time" and cell.value.high - cell.value.low > 2 * WARN_ABOVE * cell.value.middle
+def standing(row: Row) -> str:
+    """The place of a way among its rivals: ``1st``, ``1st=``, ``2.00x (1.97 to 2.03)``, ``~2.00x``."""
+    if row.ratio is None:
+        return ""
+    if row.alone:
+        return "1st"
+    if row.tied:
+        return "1st="
+    return units.estimate(row.ratio) if row.ratio.known else f"~{units.ratio(row.ratio.middle)}"
 
 
-def unsure(file: ResultFile, names: Collection[str] | None = None) -> int:
-    """The number of times that are uncertain by more than `WARN_ABOVE`."""
-    return sum(_is_unsure(cell) for cell in file.cells if names is None or cell.name in names)
+def taken_home(found: Sequence[Row], run: Rounds | None) -> Iterator[str]:
+    """What is certain, what is not and why, and what the machine was like; one sentence each."""
+    for family, members in _by(found, lambda row: row.cell.family):
+        for finding in findings(members):
+            yield f"{family}: {said(finding)}"
+    tied = undecided(found)
+    jobs = {row.job for row in found if row.tied is not None}
+    if tied:
+        shown = f"{', '.join(tied[:3])}{f' and {len(tied) - 3} more' if len(tied) > 3 else ''}"
+        yield (
+            f"In {len(tied)} of {units.plural(len(jobs), 'job')}, the fastest way cannot be told, since the ways "
+            f"differ by less than their intervals: {shown}."
+        )
+    wide = [row.cell.name for row in found if row.wide]
+    if wide:
+        yield (
+            f"{units.plural(len(wide), 'time')} of {sum(row.cell.kind == 'time' for row in found)} may differ by over "
+            "10 % in another run: `--budget` gives them more rounds, `bench-core doctor` lists what disturbs them."
+        )
+    if run is not None:
+        yield _today(run)
 
 
-def _job(cell: CellResult) -> tuple[str, ...]:
-    return (cell.benchmark, *(value for name, value in cell.params.items() if name != cell.rivals))
+def said(finding: Finding) -> str:
+    """`` `foreach` is 2.90 to 3.20 times as fast as `loop` (ManyParameters.time_zero, 100)``."""
+    best = units.listed([f"`{name}`" for name in finding.best], "or")
+    ends = " to ".join(units.ratio(end).removesuffix("x") for end in (finding.ratio.low, finding.ratio.high))
+    return f"{best} is {ends} times as fast as `{finding.slowest}`: {finding.job.split('.', 1)[-1]}"
 
 
-def _best_rivals(cells: Iterable[CellResult]) -> dict[tuple[str, ...], float]:
-    best: dict[tuple[str, ...], float] = {}
-    for cell in cells:
-        best[_job(cell)] = min(best.get(_job(cell), math.inf), cell.value.middle)
-    return best
+def _today(run: Rounds) -> str:
+    today = mood(run)
+    scatter = (
+        "" if math.isnan(today.noise) else f"a time differs by {units.percent(today.noise, 1)} from round to round"
+    )
+    lost = f"others had the core for {units.percent(today.lost, 1)} of the time"
+    disturbed = f"{today.disturbed} of {today.visits} visits were disturbed and left out" if today.disturbed else ""
+    return (
+        f"The machine today: {units.joined(scatter, lost, disturbed)}; {units.plural(run.rounds, 'round')} in "
+        f"{run.seconds:.0f} s."
+    )
 
 
-def _by(cells: Iterable[CellResult], key: Callable[[CellResult], str]) -> Iterator[tuple[str, Iterator[CellResult]]]:
-    return itertools.groupby(sorted(cells, key=lambda c: c.benchmark), key=key)
+def as_json(found: Sequence[Row], run: Rounds) -> str:
+    """The table for scripts: see docs/run-json.md."""
+    content = {
+        "schema": SCHEMA,
+        "machine": run.machine,
+        "environment": run.environment,
+        "commit": run.commit,
+        "date": run.date,
+        "seconds": round(run.seconds, 3),
+        "rounds": run.rounds,
+        "noise": _finite(mood(run).noise),
+        "interrupted": run.interrupted,
+        "cells": [_cell(row) for row in found],
+        "failed": dict(run.failed),
+        "skipped": dict(run.skipped),
+        "unreached": list(run.unreached),
+        "notes": list(run.notes),
+    }
+    return json.dumps(content, indent=1, allow_nan=False) + "\n"
+
+
+def _cell(row: Row) -> dict[str, Any]:
+    content: dict[str, Any] = {
+        "name": row.cell.name,
+        "kind": row.cell.kind,
+        "value": _finite(row.value.middle),
+        "unit": row.cell.unit,
+        "interval": _ends(row.value),
+    }
+    if row.job is not None and row.ratio is not None:
+        content |= {
+            "job": row.job,
+            "ratio_to_best": _finite(row.ratio.middle),
+            "ratio_interval": _ends(row.ratio),
+            "tied": row.tied,
+        }
+    if row.share is not None and math.isfinite(row.share.middle):
+        content |= {"share_of_limit": _finite(row.share.middle), "share_interval": _ends(row.share)}
+    return content
+
+
+COLUMNS = ("name", "kind", "value", "unit", "low", "high", "job", "ratio_to_best", "ratio_low", "ratio_high", "tied")
+
+
+def as_csv(found: Sequence[Row]) -> str:
+    """The cells of `as_json`, one line each. An unknown number is empty."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in found:
+        cell = _cell(row)
+        ratio = cell.get("ratio_interval", [None, None])
+        fields = [cell["name"], cell["kind"], cell["value"], cell["unit"], *cell["interval"]]
+        fields += [cell.get("job"), cell.get("ratio_to_best"), *ratio, cell.get("tied")]
+        writer.writerow(map(_field, fields))
+    return out.getvalue()
+
+
+def _field(value: object) -> object:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else value
+
+
+def _ends(found: Interval) -> list[float | None]:
+    return [_finite(found.low), _finite(found.high)]
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
+
+
+def _by(found: Iterable[Row], key: Callable[[Row], str]) -> Iterator[tuple[str, list[Row]]]:
+    ordered = sorted(found, key=lambda row: row.cell.benchmark)
+    yield from ((name, list(members)) for name, members in itertools.groupby(ordered, key=key))

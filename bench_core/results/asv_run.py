@@ -1,7 +1,7 @@
-"""Times cells with asv's own runner, in the installed environment, and stores each benchmark as soon as it is timed.
+"""Stores what was measured in the installed environment as asv's results, through asv itself.
 
-`asv run` instead builds an environment for every commit, which takes minutes, and writes its results only at the end.
-Here results are named after the installed versions, and an interrupted run keeps what it has timed.
+`asv run` builds an environment for every commit, which takes minutes. Here results are named after the installed
+versions instead.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ import contextlib
 import importlib.metadata
 import logging
 import math
-import os
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from re import escape
 from typing import Any
@@ -24,22 +23,17 @@ from asv.benchmarks import Benchmarks
 from asv.config import Config
 from asv.machine import Machine, MachineCollection
 from asv.results import Results
-from asv.runner import run_benchmarks
+from asv.runner import BenchmarkResult
 from asv.util import UserError
 
 from bench_core import git
 from bench_core.asv_config import WITHOUT_COMMIT, asv_config
-from bench_core.errors import BenchCoreError, require_writable
-from bench_core.records.results import Circumstances
-from bench_core.results.store import append_circumstances
-from bench_core.timing.cells import Cell, SuiteDirectory
+from bench_core.errors import require_writable
+from bench_core.records.run import Interval
+from bench_core.timing.cells import Cell
 
 REPORTED = ("torch", "numpy")
 """Packages whose versions are part of the environment's name in the result files."""
-
-QUICK: Mapping[str, Any] = {"rounds": 1, "repeat": [5, 100, 0.06], "warmup_time": 0.02}
-"""asv's attributes for the quick profile: one round instead of two, and half the samples. Its 215 cells take less than
-a minute."""
 
 
 class InstalledEnvironment(environment.ExistingEnvironment):  # type: ignore[misc]
@@ -75,29 +69,6 @@ def python_version() -> str:
     return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """A run that has ended.
-
-    Attributes:
-        path: the result file.
-        commit: the hash that the results are stored under, or None.
-        timed: the number of cells that were timed.
-        failed: the output of each benchmark that failed, by name.
-        interrupted: whether Ctrl-C ended the run.
-    """
-
-    path: Path
-    commit: str | None
-    timed: int
-    failed: Mapping[str, str]
-    interrupted: bool
-
-
-Progress = Callable[[str, float], None]
-"""Called after each benchmark, in each round, with its name and its share of the whole run."""
-
-
 def commit_to_pin(config: Path) -> tuple[str | None, str]:
     """The commit that results belong to: (hash, ""); or (None, reason) without one. Except in asv's own folders,
     documentation and reports, all files must be as in that commit."""
@@ -121,125 +92,129 @@ def commit_to_pin(config: Path) -> tuple[str | None, str]:
     return commit, ""
 
 
-def run(
-    config: Path,
-    suite: SuiteDirectory,
-    cells: Sequence[Cell],
-    *,
-    commit: str | None,
-    machine: str | None = None,
-    attributes: Mapping[str, Any] | None = None,
-    circumstances: Circumstances | None = None,
-    progress: Progress = lambda name, share: None,
-) -> Outcome:
-    """Time `cells` through asv.
+@dataclass(frozen=True)
+class StoredTime:
+    """The time of a cell as asv stores it.
+
+    Attributes:
+        value: seconds per call, with its 99 % interval.
+        samples: seconds per call, one for each round.
+        number: calls in a sample.
+    """
+
+    value: Interval
+    samples: tuple[float, ...]
+    number: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a run has measured, by cell: times, other values, and the causes of failures. A cell in none of them has
+    skipped itself."""
+
+    times: Mapping[str, StoredTime]
+    values: Mapping[str, float]
+    failed: Mapping[str, str]
+
+
+class ResultsOfRun:
+    """asv's results of one run, in asv's format, and written by asv.
 
     Args:
         config: the ``asv.conf.json``.
-        suite: the suite that the cells belong to.
+        declared: what asv stores about each benchmark of the suite.
+        cells: the cells that are measured.
         commit: the hash to store the results under; None to keep them out of the history, beside asv's `env_dir`.
         machine: asv's name for this machine; None for asv's default, the host name.
-        attributes: overrides of the benchmarks' attributes, as with `asv run --attribute`.
-        circumstances: the state of the machine, to be stored beside its results; None to store nothing.
-        progress: see `Progress`.
-
-    Raises:
-        BenchCoreError: if the results folder cannot be written, or nothing was timed before Ctrl-C.
-    """
-    folder = config.resolve().parent
-    with contextlib.chdir(folder), _quiet():  # asv's paths are relative to it
-        conf = Config.load(config.name)
-        where = Path(conf.results_dir if commit else Path(conf.env_dir).parent)
-        conf.results_dir = str(where)
-        require_writable(where)
-        here = _this_machine(machine)
-        env = InstalledEnvironment(conf, "same", {}, {})
-        benchmarks = Benchmarks(conf, suite.declared, regex=_exactly(cells))
-        described = {**here.__dict__, "python": env.python, **env.requirements}
-        date = 1000 * git.author_date(Path(conf.repo), commit) if commit else 0  # milliseconds, as in asv's files
-        results = StoredAtOnce(described, env.requirements, commit or "", date, env.python, env.name, env.env_vars)
-        results.announce = _announcer(benchmarks, cells, attributes or {}, progress)
-        results.folder = where
-        if commit:
-            here.save(conf.results_dir)
-            results.load_data(conf.results_dir)
-        else:
-            results._filename = WITHOUT_COMMIT
-        benchmarks.save()
-        interrupted = _timed(benchmarks, env, results, attributes or {})
-        if interrupted and not results.errcode:  # asv stores one for each benchmark of this run
-            raise BenchCoreError("interrupted before anything was timed; nothing is stored.")
-        if circumstances is not None:
-            append_circumstances(where / here.machine, circumstances)
-        return Outcome(
-            path=folder / where / results._filename,
-            commit=commit,
-            timed=sum(value is not None and not math.isnan(value) for value in _values(results, benchmarks)),
-            failed={name: results.stderr.get(name) or "" for name, code in results.errcode.items() if code},
-            interrupted=interrupted,
-        )
-
-
-def _timed(
-    benchmarks: Benchmarks, env: InstalledEnvironment, results: StoredAtOnce, attributes: Mapping[str, Any]
-) -> bool:
-    """Let asv time the benchmarks. Returns whether Ctrl-C ended it. Raises BenchCoreError if asv gives up."""
-    try:
-        run_benchmarks(
-            benchmarks,
-            env,
-            results=results,
-            extra_params=dict(attributes),
-            record_samples=True,
-            launch_method="forkserver" if hasattr(os, "fork") else "spawn",
-        )
-    except KeyboardInterrupt:
-        return True
-    except UserError as error:
-        if "Interrupted" not in str(error):  # asv's error after Ctrl-C while a worker runs
-            raise BenchCoreError(f"asv: {error}") from error
-        return True
-    return False
-
-
-class StoredAtOnce(Results):  # type: ignore[misc]
-    """asv's results, written after every benchmark.
 
     Attributes:
-        folder: asv's results folder.
-        announce: called with the name of each benchmark once it is stored.
+        path: the result file.
+        machine: asv's name for this machine.
+        environment: asv's name of the environment.
+
+    Raises:
+        BenchCoreError: if the results folder cannot be written.
     """
 
-    folder: Path
-    announce: Callable[[str], None]
+    def __init__(
+        self,
+        config: Path,
+        declared: list[dict[str, Any]],
+        cells: Sequence[Cell],
+        *,
+        commit: str | None,
+        machine: str | None = None,
+    ) -> None:
+        self._cells = cells
+        self._started = datetime.now(UTC)
+        folder = config.resolve().parent
+        with contextlib.chdir(folder), _quiet():  # asv's paths are relative to it
+            conf = Config.load(config.name)
+            where = Path(conf.results_dir if commit else Path(conf.env_dir).parent)
+            conf.results_dir = str(where)
+            require_writable(where)
+            here = _this_machine(machine)
+            env = InstalledEnvironment(conf, "same", {}, {})
+            self._benchmarks = Benchmarks(conf, declared, regex=_exactly(cells))
+            described = {**here.__dict__, "python": env.python, **env.requirements}
+            date = 1000 * git.author_date(Path(conf.repo), commit) if commit else 0  # milliseconds, as in asv's files
+            self._results = Results(described, env.requirements, commit or "", date, env.python, env.name, env.env_vars)
+            if commit:
+                here.save(conf.results_dir)
+                self._results.load_data(conf.results_dir)
+            else:
+                self._results._filename = WITHOUT_COMMIT
+            self._benchmarks.save()
+        self._folder = folder / where
+        self.path = self._folder / self._results._filename
+        self.machine: str = here.machine
+        self.environment: str = env.name
 
-    def add_result(self, benchmark: Mapping[str, Any], result: Any, *rest: Any, **named: Any) -> None:
-        super().add_result(benchmark, result, *rest, **named)
-        self.save(str(self.folder))
-        self.announce(benchmark["name"])
+    def put(self, measured: Measured) -> None:
+        """Store what has been measured so far. Earlier results of this run are replaced, those of other cells stay."""
+        known = {*measured.times, *measured.values, *measured.failed}
+        by_benchmark: dict[str, list[Cell]] = {}
+        for cell in self._cells:
+            by_benchmark.setdefault(cell.benchmark, []).append(cell)
+        for name, cells in by_benchmark.items():
+            if any(cell.name in known for cell in cells):
+                self._put(self._benchmarks[name], cells, measured)
+        self._results.save(str(self._folder))
 
+    def _put(self, benchmark: Mapping[str, Any], cells: Sequence[Cell], measured: Measured) -> None:
+        count = math.prod(map(len, benchmark["params"])) if benchmark["params"] else 1
+        values: list[float | None] = [math.nan] * count
+        samples: list[list[float] | None] = [None] * count
+        numbers: list[int | None] = [None] * count
+        for cell in cells:
+            at = cell.index or 0
+            if found := measured.times.get(cell.name):
+                values[at], samples[at], numbers[at] = found.value.middle, list(found.samples), found.number
+            elif cell.name in measured.failed:
+                values[at] = None
+            else:
+                values[at] = measured.values.get(cell.name, math.nan)
+        causes = [f"{cell.name}: {measured.failed[cell.name]}" for cell in cells if cell.name in measured.failed]
+        result = BenchmarkResult(values, samples, numbers, int(bool(causes)), "\n".join(causes), None)
+        selected = {cell.index or 0 for cell in cells}
+        self._results.add_result(
+            benchmark, result, started_at=self._started, record_samples=True, selected_idx=selected
+        )
+        self._correct(benchmark["name"], cells, measured)
 
-def _announcer(
-    benchmarks: Benchmarks, cells: Iterable[Cell], attributes: Mapping[str, Any], progress: Progress
-) -> Callable[[str], None]:
-    """A function that calls `progress` with a benchmark and its share of the run, by the number of its cells."""
-    wanted = Counter(cell.benchmark for cell in cells)
-    rounds = {name: int(attributes.get("rounds", benchmark.get("rounds", 1))) for name, benchmark in benchmarks.items()}
-    everything = sum(wanted[name] * rounds[name] for name in benchmarks)
-    return lambda name: progress(name, wanted[name] / everything)
+    def _correct(self, name: str, cells: Sequence[Cell], measured: Measured) -> None:
+        """Replace asv's own estimate, the median of the samples, by ours."""
+        for cell in cells:
+            if found := measured.times.get(cell.name):
+                at = cell.index or 0
+                self._results._results[name][at] = found.value.middle
+                ends = {"ci_99_a": found.value.low, "ci_99_b": found.value.high}
+                self._results._stats[name][at].update(ends)
 
 
 def _exactly(cells: Iterable[Cell]) -> str:
     """One pattern for all cells. asv searches every pattern in every name, which took 50 s with 900 patterns."""
     return f"^(?:{'|'.join(escape(cell.name) for cell in cells)})$"
-
-
-def _values(results: Results, benchmarks: Benchmarks) -> Iterator[Any]:
-    """The value of each selected cell: None if it failed, NaN if it skipped itself."""
-    for name in set(results.get_all_result_keys()) & set(results.errcode):
-        found = results.get_result_value(name, benchmarks[name]["params"])
-        selected = benchmarks.benchmark_selection.get(name)
-        yield from (found[index] for index in (range(len(found)) if selected is None else selected))
 
 
 def _this_machine(name: str | None) -> Machine:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bench_core.errors import BenchCoreError
 from bench_core.records.results import CellResult, ResultFile
+from bench_core.records.rounds import Rounds
 from bench_core.records.run import Interval
+from bench_core.results.rounds import read_rounds, run_of
 
 YEAR_9999 = 253_370_764_800_000
 """The last date that Python supports, in asv's milliseconds since 1970."""
@@ -30,7 +33,7 @@ def read(path: Path, declared: list[dict[str, Any]] | None = None) -> ResultFile
         BenchCoreError: if a file is missing, or is not a valid file of asv.
     """
     content = load(path)
-    return parsed(path, content, declarations(path) if declared is None else declared)
+    return parsed(path, content, declarations(path) if declared is None else declared, read_rounds(path))
 
 
 def declarations(path: Path) -> list[dict[str, Any]]:
@@ -47,8 +50,13 @@ def declarations(path: Path) -> list[dict[str, Any]]:
     return [value for name, value in listing.items() if name != "version"]
 
 
-def parsed(path: Path, content: Mapping[str, Any], declared: list[dict[str, Any]]) -> ResultFile:
+def parsed(
+    path: Path, content: Mapping[str, Any], declared: list[dict[str, Any]], runs: Sequence[Rounds] = ()
+) -> ResultFile:
     """Read the content of a result file.
+
+    Args:
+        runs: the runs that are stored beside it.
 
     Raises:
         BenchCoreError: if it is not a valid file of asv.
@@ -69,7 +77,7 @@ def parsed(path: Path, content: Mapping[str, Any], declared: list[dict[str, Any]
             if found.get("result") is None:
                 failed.append(name)
                 continue
-            every = _cells(by_name[name], found)
+            every = _cells(by_name[name], found, runs)
             cells += [cell for cell in every if math.isfinite(cell.value.middle)]
             infinite += [cell.name for cell in every if math.isinf(cell.value.middle)]
             failed += _failed(by_name[name], found)
@@ -99,41 +107,53 @@ def _require_version(path: Path, content: Mapping[str, Any]) -> None:
         )
 
 
-def _cells(benchmark: Mapping[str, Any], found: Mapping[str, Any]) -> list[CellResult]:
-    draws = benchmark.get("weight_draws", 0)
+def _cells(benchmark: Mapping[str, Any], found: Mapping[str, Any], runs: Sequence[Rounds]) -> list[CellResult]:
     begun = _date(found.get("started_at"))
     cells = []
     for index, values in enumerate(_combinations(found)):
         value = _number(found, "result", index, missing=math.nan)
         if math.isnan(value):
             continue  # it failed, was not selected, or cannot run here
-        named = dict(zip(benchmark["param_names"], values, strict=False))
         low, high = (_number(found, f"stats_ci_99_{end}", index, missing=math.nan) for end in "ab")
-        cells.append(
-            CellResult(
-                benchmark=benchmark["name"],
-                params=named,
-                kind=_text(benchmark["type"]),
-                unit=str(benchmark["unit"] or ""),
-                value=Interval(
-                    low if math.isfinite(low) else -math.inf,
-                    value,
-                    high if math.isfinite(high) else math.inf,
-                    confidence=0.99,
-                ),
-                samples=int(_number(found, "stats_repeat", index, missing=1)),
-                number=int(_number(found, "stats_number", index, missing=1)),
-                reads=int(benchmark.get("weight_reads", 0)),
-                writes=int(benchmark.get("weight_writes", 0)),
-                rivals=_text(benchmark.get("rivals")) or None,
-                unties=named.get(benchmark.get("rivals", "")) in benchmark.get("unties", ()),
-                draws=float(max((draws.get(value, 0) for value in values), default=0))
-                if isinstance(draws, dict)
-                else float(draws),
-                begun=begun,
-            )
+        cell = CellResult(
+            **described(benchmark, dict(zip(benchmark["param_names"], values, strict=False))),
+            value=Interval(
+                low if math.isfinite(low) else -math.inf,
+                value,
+                high if math.isfinite(high) else math.inf,
+                confidence=0.99,
+            ),
+            samples=int(_number(found, "stats_repeat", index, missing=1)),
+            number=int(_number(found, "stats_number", index, missing=1)),
+            begun=begun,
         )
+        samples = _at(found, "samples", index) if runs else None
+        cells.append(replace(cell, rounds=run_of(cell.name, samples, runs)) if samples else cell)
     return cells
+
+
+def described(benchmark: Mapping[str, Any], params: Mapping[str, str]) -> dict[str, Any]:
+    """The fields of a `CellResult` that follow from its declaration.
+
+    Args:
+        benchmark: what asv stores about the benchmark.
+        params: the values of the cell's parameters by name, as asv prints them.
+    """
+    draws = benchmark.get("weight_draws", 0)
+    rivals = _text(benchmark.get("rivals")) or None
+    return {
+        "benchmark": benchmark["name"],
+        "params": params,
+        "kind": _text(benchmark["type"]),
+        "unit": str(benchmark["unit"] or ""),
+        "reads": int(benchmark.get("weight_reads", 0)),
+        "writes": int(benchmark.get("weight_writes", 0)),
+        "rivals": rivals,
+        "unties": params.get(rivals or "") in benchmark.get("unties", ()),
+        "draws": float(max((draws.get(value, 0) for value in params.values()), default=0))
+        if isinstance(draws, dict)
+        else float(draws),
+    }
 
 
 def _failed(benchmark: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:

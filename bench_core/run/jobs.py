@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bench_core.timing.cells import Cell
+from bench_core.workers.messages import CellTask
 
 TIMED = ("time", "timeraw")
 
@@ -20,6 +21,8 @@ class Job:
         timed: whether they are timed. Memory and tracked values are read once, each cell by itself.
         free: whether they may use all cores, since they have several threads.
         alone: whether each cell needs a process of its own.
+        timer: another tool that also takes samples of the first cell (`bench_core.workers.plan.TIMERS`), under the name
+            of the second; "" for none.
     """
 
     name: str
@@ -27,6 +30,13 @@ class Job:
     timed: bool = True
     free: bool = False
     alone: bool = False
+    timer: str = ""
+
+    def task(self, name: str) -> CellTask:
+        """How a worker samples the cell of this name."""
+        if self.timer and name == self.cells[1]:
+            return CellTask(self.cells[0], timer=self.timer, label=name)
+        return CellTask(name)
 
 
 def jobs_of(cells: Iterable[Cell]) -> list[Job]:

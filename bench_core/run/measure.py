@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 import random
 import statistics
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from bench_core import clock
 from bench_core.analysis.rounds import Reading
@@ -20,13 +22,13 @@ from bench_core.records.gate import Side
 from bench_core.records.rounds import Group, Progress
 from bench_core.run.jobs import Job
 from bench_core.run.schedule import EFFORT, Course, chosen, chunks
+from bench_core.timing.cells import Cell, SuiteDirectory
 from bench_core.workers import child
 from bench_core.workers.messages import (
     NURSERY,
     CellFailed,
     CellLeft,
     CellRead,
-    CellTask,
     CellTimed,
     GroupTask,
     Log,
@@ -68,6 +70,22 @@ class Measuring:
     memory: int | None
     spawn: bool
     seed: int
+
+
+SHARE_OF_MEMORY = 0.9
+"""The share of the free memory that a worker may allocate."""
+
+
+def measuring(
+    suite: SuiteDirectory, cells: Iterable[Cell], budget: float, timeout: float, seed: int | None
+) -> Measuring:
+    """How to measure these cells on this machine. The arguments are those of `Measuring`; without a seed, it is
+    random."""
+    cores = sorted(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else []
+    spawn = any(cell.params.get("device", "cpu").strip("'") not in ("cpu", "meta") for cell in cells)
+    memory = None if spawn else int(SHARE_OF_MEMORY * psutil.virtual_memory().available)
+    drawn = random.SystemRandom().getrandbits(32) if seed is None else seed
+    return Measuring(suite.path, budget, timeout, cores[-1] if cores else None, memory, spawn, drawn)
 
 
 Yardsticks = Callable[[Mapping[str, float]], Mapping[str, Collection[str]]]
@@ -114,11 +132,12 @@ class Measurement:
     def _left(self) -> float:
         return self._how.budget - self.seconds
 
-    def run(self, show: Callable[[Progress], None]) -> None:
+    def run(self, show: Callable[[Progress], None], after_round: Callable[[], None] = lambda: None) -> None:
         """Measure. What was measured before Ctrl-C is kept.
 
         Args:
             show: takes the progress after every job.
+            after_round: called after every round.
 
         Raises:
             BenchCoreError: if workers cannot be started.
@@ -129,6 +148,7 @@ class Measurement:
             try:
                 while self._left > starting and (todo := self._todo(self._left - starting)):
                     starting = self._take_round(todo, watchdog, show)
+                    after_round()
             except KeyboardInterrupt:
                 self.interrupted = True
 
@@ -189,11 +209,11 @@ class Measurement:
         """The work of each worker: all jobs of the chunk, or each cell of a job by itself."""
         if len(chunk) == 1 and chunk[0].alone:
             for cell in chunk[0].members:
-                yield [chunk[0]], [GroupTask((CellTask(cell),), None, EFFORT)]
+                yield [chunk[0]], [GroupTask((chunk[0].job.task(cell),), None, EFFORT)]
         else:
             yield (
                 list(chunk),
-                [GroupTask(tuple(map(CellTask, one.members)), one.plan, EFFORT) for one in chunk],
+                [GroupTask(tuple(map(one.job.task, one.members)), one.plan, EFFORT) for one in chunk],
             )
 
     def _take_pair(
@@ -354,7 +374,9 @@ class _Taking:
 
     def __init__(self, courses: Sequence[Course], groups: Sequence[GroupTask]) -> None:
         self._courses = list(courses)
-        self._of = {task.name: course for course, group in zip(courses, groups, strict=True) for task in group.cells}
+        self._of = {
+            task.reported: course for course, group in zip(courses, groups, strict=True) for task in group.cells
+        }
         self._open = set(self._of)
         self._again: set[str] = set()
         self._since = clock.host()

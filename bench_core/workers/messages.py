@@ -170,11 +170,17 @@ class CellTask:
     Attributes:
         plant: the slowdown to add on head, as a share of the time; 0 except in a self-test.
         timer: what takes a sample: "" for us, or the name of another tool (`bench_core.workers.plan.TIMERS`).
+        label: its name in reports, if one cell is sampled in several ways; "" for `name`.
     """
 
     name: str
     plant: float = 0.0
     timer: str = ""
+    label: str = ""
+
+    @property
+    def reported(self) -> str:
+        return self.label or self.name
 
 
 @dataclass(frozen=True)

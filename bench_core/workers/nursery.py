@@ -254,7 +254,7 @@ class _Watch:
         pass_on: Callable[[str], None],
     ) -> None:
         self._own = {"bench_core", Path(task.suite).name, *_compared(task)}
-        self._names = [cell.name for group in pair.groups for cell in group.cells]
+        self._names = [cell.reported for group in pair.groups for cell in group.cells]
         self._timeout = pair.timeout
         self._workers = workers
         self._turns = turns

@@ -65,7 +65,7 @@ def work(
     gc.freeze()  # imported modules are never garbage; otherwise every collection walks through all of them
     role, done = turns.role, 0
     for group in pair.groups:
-        names = [task.name for task in group.cells]
+        names = [task.reported for task in group.cells]
         for name in names:
             report(CellBegun(role, name))
         turns.begin(done)
@@ -147,7 +147,7 @@ class _Group:
     def _reports(
         self, lead: Sequence[Place], plan: SamplingPlan, seen: Mapping[int, Settled]
     ) -> list[CellTimed | CellRead]:
-        names = [task.name for task in self._task.cells]
+        names = [task.reported for task in self._task.cells]
         if all(opened.cell.kind in ("time", "timeraw") for opened in self._opened.values()):
             logs = self._sampled(plan)
             return [CellTimed(self._role, names[index], seen.get(index), log) for index, log in logs.items()]

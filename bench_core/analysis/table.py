@@ -1,0 +1,156 @@
+"""The rows of the first table: every cell with its time, its place among its rivals, and its share of the limit."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from bench_core.analysis.limits import limits_of
+from bench_core.analysis.ratios import ratio, unsure
+from bench_core.analysis.rounds import LOST, reading_of
+from bench_core.records.results import CellResult
+from bench_core.records.rounds import Rounds
+from bench_core.records.run import Interval
+
+WIDE = 0.10
+"""A time is uncertain if half its interval is above this share of it."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One cell.
+
+    Attributes:
+        value: its value. The interval of a time covers what another run reads (95 %); it is asv's interval of the
+            median (99 %) if asv has measured it.
+        job: the name of what it does, with its rivals; None without rivals that were measured.
+        ratio: its time over that of the best way to do the job; None without a job. Its ends are unknown if the rivals
+            were not sampled in turn.
+        tied: whether it is the best way or cannot be told from it; None if that is unknown.
+        alone: whether it is the best way, and all others are certainly slower.
+        share: of the limit; None without one.
+    """
+
+    cell: CellResult
+    value: Interval
+    job: str | None = None
+    ratio: Interval | None = None
+    tied: bool | None = None
+    alone: bool = False
+    share: Interval | None = None
+
+    @property
+    def wide(self) -> bool:
+        return self.cell.kind == "time" and not self.value.high - self.value.low <= 2 * WIDE * self.value.middle
+
+
+def rows(cells: Sequence[CellResult]) -> tuple[Row, ...]:
+    """The rows of these cells, in their order."""
+    shares = {limit.cell: limit.share for limit in limits_of(cells)}
+    jobs: dict[tuple[str, ...], list[CellResult]] = {}
+    for cell in cells:
+        if cell.rivals in cell.params and cell.kind == "time":
+            jobs.setdefault(job_of(cell), []).append(cell)
+    return tuple(_row(cell, jobs.get(job_of(cell), []), shares.get(cell.name)) for cell in cells)
+
+
+def job_of(cell: CellResult) -> tuple[str, ...]:
+    """What is equal for all ways to do one job."""
+    return (cell.benchmark, *(value for name, value in cell.params.items() if name != cell.rivals))
+
+
+def _row(cell: CellResult, ways: Sequence[CellResult], share: Interval | None) -> Row:
+    value = cell.value if cell.rounds is None else reading_of(cell.rounds).time(cell.name)
+    benchmark, *shared = job_of(cell)
+    job = f"{benchmark}({', '.join(shared)})" if shared else benchmark
+    if len(ways) < 2 or cell not in ways:
+        return Row(cell, value, share=share)
+    if cell.rounds is None:
+        best = min((way for way in ways if way.rounds is None), key=lambda way: way.value.middle)
+        return Row(cell, value, job, unsure(ratio(cell.value, best.value)), share=share)
+    reading = reading_of(cell.rounds)
+    ranked = reading.ways(reading.group_of(cell.name))
+    own = next(way for way in ranked if way.cell == cell.name)
+    alone = own is ranked[0] and not any(way.tied for way in ranked[1:])
+    return Row(cell, value, job, own.ratio, own.tied, alone and len(ranked) > 1, share)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is certain about a job: one or several ways are the best, and another is slower.
+
+    Attributes:
+        best: the ways that may be the best: one, or several that cannot be told apart.
+        slowest: the slowest way.
+        ratio: its time over that of the best.
+    """
+
+    job: str
+    best: tuple[str, ...]
+    slowest: str
+    ratio: Interval
+
+
+CLEAR = 1.05
+"""A finding is worth a sentence if the slowest way takes at least this many times as long as the best."""
+
+FINDINGS = 2
+"""The most findings of a family."""
+
+
+def findings(found: Iterable[Row]) -> tuple[Finding, ...]:
+    """Of the jobs of a family, those with the largest certain ratio; of each benchmark at most one."""
+    jobs: dict[str, list[Row]] = {}
+    for row in found:
+        if row.job is not None and row.tied is not None and not row.cell.unties:
+            jobs.setdefault(row.job, []).append(row)
+    largest: dict[str, Finding] = {}
+    for job, ways in jobs.items():
+        slowest = max(ways, key=lambda row: row.ratio.middle if row.ratio else 0.0)
+        best = [row for row in ways if row.tied]
+        if not best or slowest.ratio is None or slowest.ratio.low < CLEAR:
+            continue
+        finding = Finding(job, tuple(map(_way, best)), _way(slowest), slowest.ratio)
+        benchmark = slowest.cell.benchmark
+        if benchmark not in largest or largest[benchmark].ratio.low < finding.ratio.low:
+            largest[benchmark] = finding
+    return tuple(sorted(largest.values(), key=lambda one: -one.ratio.low)[:FINDINGS])
+
+
+def _way(row: Row) -> str:
+    return row.cell.params[row.cell.rivals or ""]
+
+
+def undecided(found: Iterable[Row]) -> tuple[str, ...]:
+    """The jobs whose best way cannot be told."""
+    known = [row for row in found if row.job is not None and row.tied is not None]
+    alone = {row.job for row in known if row.alone}
+    return tuple(dict.fromkeys(row.job for row in known if row.job and row.job not in alone))
+
+
+@dataclass(frozen=True)
+class Mood:
+    """What the machine was like during a run.
+
+    Attributes:
+        noise: by how much a time differs from round to round (`Reading.noise`).
+        lost: the share of the time in which other processes had the core.
+        disturbed, visits: visits of jobs, and how many of them were disturbed.
+    """
+
+    noise: float
+    lost: float
+    disturbed: int
+    visits: int
+
+
+def mood(run: Rounds) -> Mood:
+    lost = [visit.lost for group in run.groups for visit in group.visits]
+    return Mood(
+        noise=reading_of(run).noise,
+        lost=statistics.fmean(lost) if lost else math.nan,
+        disturbed=sum(share > LOST for share in lost),
+        visits=len(lost),
+    )

@@ -1,0 +1,144 @@
+"""Measures cells, and stores what each round adds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench_core.analysis.limits import yardsticks_of
+from bench_core.analysis.rounds import Reading
+from bench_core.errors import BenchCoreError
+from bench_core.records.results import CellResult
+from bench_core.records.rounds import Progress, Rounds
+from bench_core.records.run import Interval
+from bench_core.results.asv_run import Measured, ResultsOfRun, StoredTime
+from bench_core.results.read import described
+from bench_core.results.rounds import read_rounds, write_rounds
+from bench_core.run.jobs import jobs_of
+from bench_core.run.measure import Measurement, measuring
+from bench_core.timing.cells import Cell, SuiteDirectory
+
+SECONDS_A_CELL = 0.28
+"""The default budget for a cell: 60 s for the quick profile of our own suite."""
+
+LEAST_BUDGET = 10.0
+"""The least default budget. Starting a round with torch takes 2 s."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a run.
+
+    Attributes:
+        config: the ``asv.conf.json``.
+        cells: the cells, which run here.
+        commit: the hash to store the results under; None to keep them out of the history.
+        machine: asv's name for this machine; None for asv's default.
+        budget: seconds of timing; None for a default that grows with the number of cells.
+        timeout: treat a worker as hung after this many seconds without a sample.
+        seed: all random orders are drawn from it; None for a random one.
+    """
+
+    config: Path
+    suite: SuiteDirectory
+    cells: Sequence[Cell]
+    commit: str | None
+    machine: str | None = None
+    budget: float | None = None
+    timeout: float = 60.0
+    seed: int | None = None
+
+    @property
+    def seconds(self) -> float:
+        return self.budget or max(LEAST_BUDGET, SECONDS_A_CELL * len(self.cells))
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that has ended, and the result file that it is stored in."""
+
+    path: Path
+    rounds: Rounds
+
+
+def run(request: Request, show: Callable[[Progress], None]) -> Finished:
+    """Measure the cells. What was measured before Ctrl-C is stored.
+
+    Args:
+        show: takes the progress from time to time.
+
+    Raises:
+        BenchCoreError: if the results cannot be stored, if workers cannot be started, or if nothing was measured before
+            Ctrl-C.
+    """
+    stored = ResultsOfRun(
+        request.config, request.suite.declared, request.cells, commit=request.commit, machine=request.machine
+    )
+    earlier = read_rounds(stored.path) if request.commit else ()
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    how = measuring(request.suite, request.cells, request.seconds, request.timeout, request.seed)
+    measurement = Measurement(jobs_of(request.cells), how, lambda times: held(request, times))
+
+    def record() -> Rounds:
+        return Rounds(
+            machine=stored.machine,
+            environment=stored.environment,
+            commit=request.commit,
+            date=date,
+            seconds=measurement.seconds,
+            budget=request.seconds,
+            rounds=measurement.round,
+            groups=tuple(group for group in measurement.groups if group.visits),
+            readings=measurement.readings,
+            failed=measurement.failed,
+            skipped=measurement.skipped,
+            unreached=measurement.unreached,
+            notes=tuple(measurement.notes),
+            interrupted=measurement.interrupted,
+        )
+
+    def store() -> None:
+        found = record()
+        stored.put(measured(found))
+        write_rounds(stored.path, (*earlier, found))
+
+    measurement.run(show, after_round=store)
+    found = record()
+    if not found.groups and not found.readings and not found.failed and measurement.interrupted:
+        raise BenchCoreError("interrupted before anything was timed; nothing is stored.")
+    store()
+    return Finished(stored.path, found)
+
+
+def measured(found: Rounds) -> Measured:
+    """What asv stores of a run."""
+    reading = Reading(found.groups)
+    times = {
+        cell: StoredTime(
+            value=reading.time(cell, confidence=0.99),
+            samples=tuple(visit.seconds[cell] for visit in group.visits if cell in visit.seconds),
+            number=group.numbers.get(cell, 1),
+        )
+        for group in found.groups
+        for cell in group.cells
+        if reading.seconds(cell)
+    }
+    return Measured(times, found.readings, found.failed)
+
+
+def held(request: Request, times: Mapping[str, float]) -> Mapping[str, Collection[str]]:
+    """The yardsticks that each cell is to be sampled in turn with (see `bench_core.analysis.limits.yardsticks_of`)."""
+    declared = {entry["name"]: entry for entry in request.suite.declared}
+    results = [
+        CellResult(
+            **described(declared[cell.benchmark], cell.params),
+            value=Interval(times[cell.name], times[cell.name], times[cell.name], confidence=0.0),
+            samples=1,
+            number=1,
+        )
+        for cell in request.cells
+        if cell.name in times
+    ]
+    return yardsticks_of(results)
