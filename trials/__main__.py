@@ -22,6 +22,7 @@ from trials import report as report_trial
 from trials import sidebyside as sidebyside_trial
 from trials import simulate as simulate_trial
 from trials import summary as summary_trial
+from trials import table as table_trial
 from trials import truncnormal as truncnormal_trial
 from trials import upgrade as upgrade_trial
 from trials import versus as versus_trial
@@ -194,6 +195,17 @@ def sidebyside(out: Path, machine: str, dirty: bool, rounds: int, bench: str | N
 def growth(out: Path, machine: str, dirty: bool, budget: str | None, counts: tuple[int, ...]) -> None:
     """Measure a gate's time and memory by the number of cells."""
     growth_trial.run(begun(out, machine, "growth", dirty, budget=budget), counts, say)
+
+
+@main.command()
+@common
+@DIRTY
+@click.option(
+    "--kind", "kinds", multiple=True, type=click.Choice(list(table_trial.RUNS)), help="Only these. May be repeated."
+)
+def table(out: Path, machine: str, dirty: bool, kinds: tuple[str, ...]) -> None:
+    """Time the same cells several times, idle and beside a busy core, and count what another run takes back."""
+    table_trial.run(begun(out, machine, "table", dirty), kinds or table_trial.RUNS, say)
 
 
 @main.command()

@@ -16,47 +16,14 @@ from bench_core.errors import BenchCoreError
 from bench_core.report.table import described
 from bench_core.results.asv_run import description
 from bench_core.results.trials import SCHEMA, SUMMARY
-from bench_core.statistics import clopper_pearson
 from trials import causes, plants, versus
+from trials.figures import Figure, share, spread
 from trials.files import Line, of_one_protocol, raw, write_json
 from trials.gates import covers
 from trials.sidebyside import asvs_own
+from trials.table import of_table
 
 VERDICTS = ("regression", "improvement", "pass", "inconclusive", "error")
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure.
-
-    Attributes:
-        trial: the name of its trial.
-        what: its description.
-        value: the printed value; for a count, ``k of n``.
-        count, of: k and n; None if it is no count.
-        low, high: the Clopper-Pearson 95 % bounds of the share; None if it is no count.
-    """
-
-    trial: str
-    what: str
-    value: str
-    count: int | None = None
-    of: int | None = None
-    low: float | None = None
-    high: float | None = None
-
-
-def share(trial: str, what: str, count: int, of: int) -> Figure:
-    """A count with the bounds of its share."""
-    low, high = clopper_pearson(count, of)
-    value = f"{count:,} of {of:,}" + (f" ({units.percent(count / of)})" if of else "")
-    return Figure(trial, what, value, count, of, low, high)
-
-
-def spread(trial: str, what: str, values: Sequence[float], unit: str) -> Figure:
-    """The median of some values, and their range."""
-    middle = statistics.median(values)
-    return Figure(trial, what, f"{middle:.3g} {unit} (median of {len(values)}; {min(values):.3g} to {max(values):.3g})")
 
 
 def of_aa(lines: Sequence[Line]) -> list[Figure]:
@@ -355,6 +322,7 @@ OF: Mapping[str, Callable[[Sequence[Line]], list[Figure]]] = {
     "creep": of_creep,
     "versus": of_versus,
     "report": of_report,
+    "table": of_table,
 }
 
 TITLES = {
@@ -369,6 +337,7 @@ TITLES = {
     "creep": "Ten commits of +1 % each, and what they add up to",
     "versus": "Two releases of numpy, under a suite that knows nothing of torch",
     "report": "The page of a thousand cells over fifty commits",
+    "table": "The table of `bench-core run`, several times",
 }
 
 

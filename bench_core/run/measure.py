@@ -57,7 +57,7 @@ class Measuring:
         suite: the folder of the suite.
         budget: seconds for all rounds.
         timeout: treat a worker as hung after this many seconds without a sample.
-        core: the core to stay on; None for any.
+        cores: the cores that may be used. Each round stays on the one that is idlest as it begins; empty for any.
         memory: bytes that a worker may allocate beyond its imports; None for no limit.
         spawn: whether each worker starts a new interpreter, as accelerators need it.
         seed: all random orders are drawn from it.
@@ -66,7 +66,7 @@ class Measuring:
     suite: Path
     budget: float
     timeout: float
-    core: int | None
+    cores: tuple[int, ...]
     memory: int | None
     spawn: bool
     seed: int
@@ -85,7 +85,19 @@ def measuring(
     spawn = any(cell.params.get("device", "cpu").strip("'") not in ("cpu", "meta") for cell in cells)
     memory = None if spawn else int(SHARE_OF_MEMORY * psutil.virtual_memory().available)
     drawn = random.SystemRandom().getrandbits(32) if seed is None else seed
-    return Measuring(suite.path, budget, timeout, cores[-1] if cores else None, memory, spawn, drawn)
+    return Measuring(suite.path, budget, timeout, tuple(cores), memory, spawn, drawn)
+
+
+LISTEN = 0.1
+"""Before each round, the cores are watched for this many seconds."""
+
+
+def idlest(cores: Sequence[int]) -> int | None:
+    """The core that other processes use least; of several, the last. None if there is no choice."""
+    if len(cores) < 2:
+        return cores[0] if cores else None
+    busy = psutil.cpu_percent(interval=LISTEN, percpu=True)
+    return max(cores, key=lambda core: (-busy[core] if core < len(busy) else -math.inf, core))
 
 
 Yardsticks = Callable[[Mapping[str, float]], Mapping[str, Collection[str]]]
@@ -186,7 +198,7 @@ class Measurement:
             sources={ROLE: Source(paths=(), packages=(), caches=str(caches))},
             suite=str(self._how.suite),
             preload=tuple(self._preload),
-            core=self._how.core,
+            core=idlest(self._how.cores),
             start="spawn" if self._how.spawn else "fork",
             memory=self._how.memory,
         )
