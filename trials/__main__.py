@@ -200,9 +200,7 @@ def growth(out: Path, machine: str, dirty: bool, budget: str | None, counts: tup
 @main.command()
 @common
 @DIRTY
-@click.option(
-    "--kind", "kinds", multiple=True, type=click.Choice(list(table_trial.RUNS)), help="Only these. May be repeated."
-)
+@click.option("--kind", "kinds", multiple=True, type=click.Choice(list(table_trial.RUNS)), help="May be repeated.")
 def table(out: Path, machine: str, dirty: bool, kinds: tuple[str, ...]) -> None:
     """Time the same cells several times, idle and beside a busy core, and count what another run takes back."""
     table_trial.run(begun(out, machine, "table", dirty), kinds or table_trial.RUNS, say)

@@ -14,8 +14,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from bench_core import units
 from trials import repositories
 from trials.aa import other_core_busy
+from trials.figures import Figure, share, spread
 from trials.files import Line, Trial
 from trials.gates import TOOL
 
@@ -83,9 +85,8 @@ def table(kind: str) -> dict[str, Any]:
             suite = TWINS_SUITE.format(twins=TWINS, planted=PLANTED)
             config = {"version": 1, "project": "twins", "repo": ".", "benchmark_dir": "twins"}
             repository = repositories.made(root)
-            repository.commit(
-                {"asv.conf.json": json.dumps(config), "twins/__init__.py": "", "twins/t.py": suite}, "Twins"
-            )
+            files = {"asv.conf.json": json.dumps(config), "twins/__init__.py": "", "twins/t.py": suite}
+            repository.commit(files, "Twins")
             arguments: list[str] = []
         else:
             repositories.clone_of_tool(root)
@@ -104,7 +105,7 @@ def table(kind: str) -> dict[str, Any]:
 
 
 def _params(name: str) -> list[str]:
-    return name.partition("(")[2].removesuffix(")").split(", ")
+    return [value.strip("'") for value in name.partition("(")[2].removesuffix(")").split(", ")]
 
 
 def agreement() -> dict[str, Any]:
@@ -205,16 +206,58 @@ def missed_times(lines: Sequence[Line]) -> tuple[int, int]:
     return sum(cases), len(cases)
 
 
-def told_apart(lines: Sequence[Line], name: str) -> Iterator[bool]:
-    """For each job of the class `name` in each run, whether its two ways were told apart; for planted ones, whether the
-    slower one was also found to be slower."""
+def called_slower(lines: Sequence[Line], name: str, way: str) -> Iterator[bool]:
+    """For each job of the class `name` in each run, whether the way was told from the other one as the slower."""
     for line in lines:
         for cell in line["cells"]:
-            if f".{name}." in cell["name"] and cell["name"].endswith("other)"):
-                yield (
-                    not cell["tied"] and cell["ratio_to_best"] > 1 if name == "Planted" else not _both_tied(line, cell)
-                )
+            if f".{name}." in cell["name"] and cell["params"][-1] == way:
+                yield not cell["tied"]
 
 
-def _both_tied(line: Line, cell: Mapping[str, Any]) -> bool:
-    return all(other["tied"] for other in line["cells"] if other.get("job") == cell["job"])
+def of_table(lines: Sequence[Line]) -> list[Figure]:
+    found = []
+    for busy, where in ((False, "idle"), (True, "other core busy")):
+        chosen = [line for line in lines if line["busy"] is busy]
+        own, twins, quick = ([line for line in chosen if line["kind"] == kind] for kind in ("own", "twins", "quick"))
+        found += _of_own(own, where) if len(own) > 1 else []
+        found += _of_twins(twins, where) if twins else []
+        if quick:
+            found.append(
+                spread("table", f"timing of the quick profile, {where}", [one["seconds"] for one in quick], "s")
+            )
+        pages = [line["agreement"] for line in chosen if line["kind"] == "agree"]
+        if pages:
+            agreed = [verdict for page in pages for _, verdict in page.values()]
+            what = f"cells that agree with torch's timer within 1 %, {where}"
+            found.append(share("table", what, agreed.count("agrees"), len(agreed)))
+    return found
+
+
+def _of_own(own: Sequence[Line], where: str) -> list[Figure]:
+    return [
+        share("table", f"best ways that another run takes back, {where}", *taken_back(own)),
+        _apart("ratio to the best", apart_ratios(own), where),
+        share("table", f"intervals of a ratio that miss the other runs' ratio, {where}", *missed_ratios(own)),
+        _apart("time", apart(own, "value"), where),
+        share("table", f"intervals of a time that miss that of another run, {where}", *missed_times(own)),
+        spread("table", f"scatter of a time from round to round, {where}", [100 * line["noise"] for line in own], "%"),
+        spread("table", f"rounds, {where}", [line["rounds"] for line in own], "rounds"),
+    ]
+
+
+def _apart(what: str, logs: Sequence[float], where: str) -> Figure:
+    half, most = math.expm1(statistics.median(logs)), math.expm1(statistics.quantiles(logs, n=10)[-1])
+    value = f"{units.percent(half)} (median), {units.percent(most)} (nine of ten differ by less)"
+    return Figure("table", f"a {what} differs between two runs by, {where}", value)
+
+
+def _of_twins(twins: Sequence[Line], where: str) -> list[Figure]:
+    planted = list(called_slower(twins, "Planted", "other"))
+    wrong = list(called_slower(twins, "Planted", "one"))
+    same = [*called_slower(twins, "Identical", "one"), *called_slower(twins, "Identical", "other")]
+    return [
+        share("table", f"ways slower by 5 % that are told from the faster, {where}", sum(planted), len(planted)),
+        share("table", f"ways faster by 5 % that are called the slower, {where}", sum(wrong), len(wrong)),
+        share("table", f"jobs with identical ways that are told apart, {where}", sum(same), len(same) // 2),
+        spread("table", f"rounds of the twins, {where}", [line["rounds"] for line in twins], "rounds"),
+    ]
