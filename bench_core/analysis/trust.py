@@ -7,6 +7,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from bench_core import units
 from bench_core.records.report import Subject, Trust, TrustedRun
 from bench_core.records.results import CellResult, Store
 
@@ -49,20 +50,44 @@ def _runs(subject: Subject, store: Store) -> Iterator[TrustedRun]:
 
 def _method(cells: Sequence[CellResult]) -> Iterator[str]:
     times = [cell for cell in cells if cell.kind.startswith("time")]
-    if times:
-        counts = [cell.samples for cell in times]
-        many = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else f"{counts[0]}"
-        yield (
-            f"A time is the median of asv's samples ({many} a cell, median {statistics.median(counts):g}). A sample is "
-            "the mean of several calls, or one call that cannot be repeated."
-        )
-        yield (
-            "Its interval is asv's 99 % interval of the median: between two samples, or from a model where there are "
-            "too few samples. It contains the noise within a run, not the differences between runs."
-        )
+    yield from _in_rounds([cell for cell in times if cell.rounds is not None])
+    yield from _by_asv([cell for cell in times if cell.rounds is None])
     if any(cell.unit == "bytes" for cell in cells):
         yield "Memory is measured once, without an interval."
     if any(cell.kind == "track" for cell in cells):
         yield "A tracked value is what the benchmark returned in one call."
     if times and any("threads" in cell.params for cell in times):
         yield "Cells run on one thread, unless they have the parameter `threads`."
+
+
+def _in_rounds(times: Sequence[CellResult]) -> Iterator[str]:
+    if not times:
+        return
+    yield (
+        f"{units.plural(len(times), 'time')} measured in rounds ({_range([cell.samples for cell in times])} a cell). "
+        "Each round starts a new process, samples all ways to do a job in turn, and gives one time, the lower quartile "
+        "of its samples. The value is their geometric mean. Its 99 % interval covers what another run reads here."
+    )
+    yield (
+        "Ratios of ways to do one job, and shares of a limit, come from rounds that have read both. The intervals of "
+        "all ways in a run hold together with 95 %."
+    )
+
+
+def _by_asv(times: Sequence[CellResult]) -> Iterator[str]:
+    if not times:
+        return
+    yield (
+        f"{units.plural(len(times), 'time')} measured by asv: the median of its samples "
+        f"({_range([cell.samples for cell in times])} a cell). A sample is the mean of several calls, or one call that "
+        "cannot be repeated."
+    )
+    yield (
+        "Its interval is asv's 99 % interval of the median: between two samples, or from a model where there are too "
+        "few samples. It contains the noise within a run, not the differences between runs."
+    )
+
+
+def _range(counts: Sequence[int]) -> str:
+    middle = f"median {statistics.median(counts):g}"
+    return f"{min(counts)} to {max(counts)}, {middle}" if min(counts) < max(counts) else f"{counts[0]}"

@@ -22,7 +22,8 @@ class CellResult:
         params: the values of the parameters, as asv prints them, by name.
         kind: ``time``, ``peakmem``, ``track`` and so on.
         unit: the unit of the value; seconds for times, bytes for memory.
-        value: the median with asv's 99 % interval; NaN if the benchmark failed.
+        value: the estimate with its 99 % interval, of what another run reads (`rounds`) or, by asv, of the median; NaN
+            if the benchmark failed.
         samples: the number of samples.
         number: the number of calls in each sample.
         reads, writes: how often the job reads and writes its weight (see `bench_core.suite.traffic`); 0 if undeclared.
