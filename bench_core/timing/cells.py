@@ -400,11 +400,15 @@ def _fill(folder: Path, benchmark: Any) -> None:
 
 
 def _declaration(benchmark: Any) -> dict[str, Any]:
-    """The same as from `asv_runner.discovery.list_benchmarks`, which fails if a single module does not import."""
+    """The same as from `asv_runner.discovery.list_benchmarks`, which fails if a single module does not import; and the
+    rivals that the class names."""
     kept = {
         name: value
         for name, value in vars(benchmark).items()
         if isinstance(value, (str, int, float, list, dict, bool)) and not name.startswith("_")
     }
+    rivals = getattr(getattr(benchmark.func, "__self__", None), "rivals", None)
+    if isinstance(rivals, str):
+        kept.setdefault("rivals", rivals)
     declaration: dict[str, Any] = json.loads(json.dumps(kept, skipkeys=True))
     return declaration
