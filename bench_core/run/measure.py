@@ -7,6 +7,7 @@ through some of the jobs.
 from __future__ import annotations
 
 import math
+import os
 import random
 import statistics
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -21,7 +22,8 @@ from bench_core.errors import BenchCoreError
 from bench_core.records.gate import Side
 from bench_core.records.rounds import Group, Progress
 from bench_core.run.jobs import Job
-from bench_core.run.schedule import EFFORT, Course, chosen, chunks
+from bench_core.run.order import OrderEffects
+from bench_core.run.schedule import EFFORT, Course, chosen, chunks, doubts
 from bench_core.timing.cells import Cell, SuiteDirectory
 from bench_core.workers import child
 from bench_core.workers.messages import (
@@ -44,6 +46,9 @@ from bench_core.workers.messages import (
 
 ROLE: Side = "head"
 """The side of a worker that has no peer."""
+
+SHOW_EVERY = 0.25
+"""The progress is shown at most every so many seconds."""
 
 MOST_FAULTS = 3
 """Measuring ends after more than this many lost processes without a cell to blame."""
@@ -100,6 +105,13 @@ def idlest(cores: Sequence[int]) -> int | None:
     return max(cores, key=lambda core: (-busy[core] if core < len(busy) else -math.inf, core))
 
 
+def stay_off(core: int | None, cores: Collection[int]) -> None:
+    """Keep this process and its later threads off a core that measures, if there is another one."""
+    others = set(cores) - {core}
+    if others and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, others)
+
+
 Yardsticks = Callable[[Mapping[str, float]], Mapping[str, Collection[str]]]
 """Takes the time of each cell in seconds, and returns the yardsticks of each cell that is to be sampled in turn with
 them."""
@@ -124,7 +136,10 @@ class Measurement:
         self.readings: dict[str, float] = {}
         self.failed: dict[str, str] = {}
         self.skipped: dict[str, str] = {}
-        self.notes: dict[str, None] = {}
+        self._said: dict[str, None] = {}
+        self._order_effects = OrderEffects()
+        self._doubts: dict[str, float] = {}
+        self._shown = -SHOW_EVERY
         self.round = 0
         self.interrupted = False
         self._unread = [Course(job, job.cells, alone=job.alone) for job in jobs if not job.timed]
@@ -163,18 +178,26 @@ class Measurement:
                     after_round()
             except KeyboardInterrupt:
                 self.interrupted = True
+            finally:
+                stay_off(None, self._how.cores)
 
     def _todo(self, left: float) -> list[Course]:
         unread = [course for course in self._unread if course.cells]
-        return [*chosen(self.courses, left, self._order), *unread]
+        return [*self._chosen(left), *unread]
+
+    def _chosen(self, left: float) -> list[Course]:
+        self._doubts = doubts(self.courses)
+        return chosen(self.courses, self._doubts, left, self._order)
 
     def _take_round(self, todo: list[Course], watchdog: child.Watchdog, show: Callable[[Progress], None]) -> float:
         """Visit the jobs. Returns the seconds that the nursery took to start."""
         number, began = self.round, clock.host()
         self.round += 1
+        core = idlest(self._how.cores)
+        stay_off(core, self._how.cores)
         nursery = child.Child(NURSERY, self._order.getrandbits(32), watchdog)
         try:
-            nursery.tell(self._nursery_task(watchdog.folder / "caches"))
+            nursery.tell(self._nursery_task(core, watchdog.folder / "caches"))
             nursery.answer()
             starting = clock.host() - began
             again = True
@@ -182,7 +205,7 @@ class Measurement:
                 self._visit(todo, nursery, number, show)
                 # If the visits have taken less time than the start, the same jobs are visited once more.
                 again = clock.host() - began < 2 * starting and self._left > starting and number > 0
-                todo = chosen(self.courses, self._left, self._order) if again else []
+                todo = self._chosen(self._left) if again else []
                 again = again and bool(todo)
         except child.LostError as error:
             self._fault(error)
@@ -193,12 +216,12 @@ class Measurement:
             self._add_yardsticks()
         return starting
 
-    def _nursery_task(self, caches: Path) -> NurseryTask:
+    def _nursery_task(self, core: int | None, caches: Path) -> NurseryTask:
         return NurseryTask(
             sources={ROLE: Source(paths=(), packages=(), caches=str(caches))},
             suite=str(self._how.suite),
             preload=tuple(self._preload),
-            core=idlest(self._how.cores),
+            core=core,
             start="spawn" if self._how.spawn else "fork",
             memory=self._how.memory,
         )
@@ -252,7 +275,9 @@ class Measurement:
                     self._lose(taking, answer)
                 case _:
                     self._enter(taking, answer, number)
-                    show(self.progress())
+                    if self.seconds - self._shown >= SHOW_EVERY:  # not for every cell, since it takes time
+                        self._shown = self.seconds
+                        show(self.progress())
             if self._left <= 0 and self._enough():
                 break
         return [course for course in taking.unfinished if not course.closed]
@@ -280,6 +305,7 @@ class Measurement:
                 self._note(course, answer.cell, answer.log)
                 if not taking.expects(course):
                     logs = taking.logs[course.job.name]
+                    self._order_effects.add(logs)
                     course.enter(number, {name: lower_quartile(log) for name, log in logs.items()}, lost_share(logs))
                     course.cost = taking.spent() * (len(course.members) if course.alone else 1)
             case CellFailed():
@@ -304,9 +330,8 @@ class Measurement:
             self.skipped[cell] = cause
         elif len(course.members) > 1 and not course.alone and stage not in ("check", "hangs", "import"):
             course.alone, course.plan = True, None
-            self.notes[
-                f"{cell} fails beside its rivals ({cause}), so {course.job.name} is taken in turn by process."
-            ] = None
+            said = f"{cell} fails beside its rivals ({cause}), so {course.job.name} is taken in turn by process."
+            self._said[said] = None
             return
         elif cell in course.cells:
             self.failed[cell] = cause if stage in ("hangs", "dies") else f"{stage}: {cause}"
@@ -314,7 +339,7 @@ class Measurement:
 
     def _note(self, course: Course, cell: str, log: Log) -> None:
         for changed in log.changed:
-            self.notes[f"{cell} changes a setting for all cells after it ({changed})."] = None
+            self._said[f"{cell} changes a setting for all cells after it ({changed})."] = None
 
     def _fault(self, error: object) -> None:
         self._faults += 1
@@ -337,6 +362,11 @@ class Measurement:
         }
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What makes a comparison doubtful, one sentence each."""
+        return (*self._said, *self._order_effects.notes())
+
+    @property
     def groups(self) -> tuple[Group, ...]:
         return tuple(course.group for course in self.courses)
 
@@ -347,14 +377,12 @@ class Measurement:
         return (*timed, *(cell for course in self._unread for cell in course.cells))
 
     def progress(self) -> Progress:
-        reading = Reading(self.groups)
         counts: dict[str, list[int]] = {}
         for course in self.courses:
-            for cell in course.job.cells:
-                family = counts.setdefault(cell.split(".", 1)[0], [0, 0, 0])
-                family[2] += 1
-                if cell in course.cells and reading.seconds(cell):
-                    family[0] += 1
+            family = counts.setdefault(course.job.cells[0].split(".", 1)[0], [0, 0, 0])
+            family[0] += len(course.cells) if course.visits else 0
+            family[1] += len(course.cells) if self._doubts.get(course.job.name, math.inf) <= 1 else 0
+            family[2] += len(course.job.cells)
         return Progress(
             round=self.round,
             read={name: (found[0], found[1], found[2]) for name, found in counts.items()},

@@ -98,14 +98,14 @@ def _doubt(reading: Reading, group: Group) -> float:
     return max(widths) / PRECISE
 
 
-def chosen(courses: Sequence[Course], left: float, order: random.Random) -> list[Course]:
+def chosen(courses: Sequence[Course], doubt: Mapping[str, float], left: float, order: random.Random) -> list[Course]:
     """The jobs of the next round, in drawn order: those that are not precise, as many as there is time for. If there is
     too little, those with the fewest visits come first, and then those in the greatest doubt.
 
     Args:
+        doubt: see `doubts`.
         left: seconds for the round.
     """
-    doubt = doubts(courses)
 
     def calm(course: Course) -> int:
         return sum(visit.lost <= LOST for visit in course.visits.values())

@@ -95,7 +95,7 @@ def run(request: Request, show: Callable[[Progress], None]) -> Finished:
             failed=measurement.failed,
             skipped=measurement.skipped,
             unreached=measurement.unreached,
-            notes=tuple(measurement.notes),
+            notes=measurement.notes,
             interrupted=measurement.interrupted,
         )
 
