@@ -97,9 +97,9 @@ def standing(row: Row) -> str:
         return ""
     if row.alone:
         return "1st"
-    if row.tied:
-        return "1st="
-    return units.estimate(row.ratio) if row.ratio.known else f"~{units.ratio(row.ratio.middle)}"
+    if not row.ratio.known:
+        return f"~{units.ratio(row.ratio.middle)}"
+    return "1st=" if row.tied else units.estimate(row.ratio)
 
 
 def taken_home(found: Sequence[Row], run: Rounds | None) -> Iterator[str]:
@@ -107,7 +107,13 @@ def taken_home(found: Sequence[Row], run: Rounds | None) -> Iterator[str]:
     for family, members in _by(found, lambda row: row.cell.family):
         for finding in findings(members):
             yield f"{family}: {said(finding)}"
-    tied = undecided(found)
+    unknown = [row.job for row in found if row.ratio is not None and not row.ratio.known]
+    if unknown:
+        yield (
+            f"Of {units.plural(len(set(unknown)), 'job')}, not all ways were timed in two rounds or more, so nothing is "
+            "known about their order: a larger --budget gives more rounds."
+        )
+    tied = [job for job in undecided(found) if job not in unknown]
     jobs = {row.job for row in found if row.tied is not None}
     if tied:
         shown = f"{', '.join(tied[:3])}{f' and {len(tied) - 3} more' if len(tied) > 3 else ''}"
