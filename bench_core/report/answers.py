@@ -80,7 +80,7 @@ def _cost(report: Answers) -> Iterator[str]:
     yield from (
         "## Cost",
         "",
-        "The median time of a call, with half its 99 % interval. Memory and tracked values were measured once.",
+        "The time of a call, with half its 99 % interval. Memory and tracked values were measured once.",
         "",
     )
     by_family: dict[str, dict[str, list[tuple[str, CellResult]]]] = {}
@@ -199,9 +199,9 @@ def _idioms(report: Answers) -> Iterator[str]:
     yield from (
         "## Fastest ways",
         "",
-        "Ratios to the best way at each size. `=` marks a way that is equal to it within two 99 % intervals of one "
-        "run, `unties` one that leaves tied parameters untied and so does less work. Tracked values are not ranked, "
-        "since whether less of them is better is not declared.",
+        "Ratios to the best way at each size. `=` marks a way that cannot be told from it, `unties` one that leaves "
+        "tied parameters untied and so does less work. Tracked values are not ranked, since whether less of them is "
+        "better is not declared.",
         "",
     )
     for job in report.jobs:

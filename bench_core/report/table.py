@@ -110,7 +110,7 @@ def taken_home(found: Sequence[Row], run: Rounds | None) -> Iterator[str]:
     unknown = [row.job for row in found if row.ratio is not None and not row.ratio.known]
     if unknown:
         yield (
-            f"Of {units.plural(len(set(unknown)), 'job')}, not all ways were timed in two rounds or more, so nothing is "
+            f"Of {units.plural(len(set(unknown)), 'job')}, not all ways were timed in two rounds, so nothing is "
             "known about their order: a larger --budget gives more rounds."
         )
     tied = [job for job in undecided(found) if job not in unknown]

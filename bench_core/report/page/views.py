@@ -23,6 +23,8 @@ from bench_core.records.report import (
     Measured,
     Moment,
     Point,
+    Ranking,
+    Rival,
     Series,
     Subject,
 )
@@ -263,15 +265,23 @@ class JobView:
     title: str
     unit: str
     figure: Figure
-    rows: tuple[tuple[str, tuple[tuple[int, object] | None, ...]], ...]
+    rows: tuple[tuple[str, tuple[tuple[str, Rival] | None, ...]], ...]
 
 
 def jobs(report: Answers, figures: Figures) -> list[JobView]:
     return [_job(number, job, report, figures) for number, job in enumerate(report.jobs)]
 
 
+def _places(ranking: Ranking) -> Iterator[tuple[str, tuple[str, Rival]]]:
+    """The name of each way, with its place among the others. Ways that cannot be told from the best share its place."""
+    shared = any(rival.tied for rival in ranking.rivals)
+    for place, rival in enumerate(ranking.rivals, 1):
+        first = place == 1 or rival.tied
+        yield rival.name, (("1=" if shared else "1.") if first else f"{place}.", rival)
+
+
 def _job(number: int, job: Job, report: Answers, figures: Figures) -> JobView:
-    places = [{rival.name: (place, rival) for place, rival in enumerate(ranking.rivals, 1)} for ranking in job.rankings]
+    places = [dict(_places(ranking)) for ranking in job.rankings]
     names = list(dict.fromkeys(rival.name for ranking in reversed(job.rankings) for rival in ranking.rivals))
     rows = tuple((name, tuple(place.get(name) for place in places)) for name in names)
     unit = _unit(report, job.subject, job.rankings[0].rivals[0].cell)
