@@ -394,7 +394,8 @@ def _fields(record: Any, *without: str) -> dict[str, Any]:
 
 def _measured(name: str, found: Measured) -> dict[str, Any]:
     """A cell with everything that is stored about it, in one object."""
-    return {"name": name, **_fields(found.cell, "begun"), **_fields(found, "cell")}
+    protocol = "asv" if found.cell.rounds is None else "rounds"
+    return {"name": name, "protocol": protocol, **_fields(found.cell, "begun", "rounds"), **_fields(found, "cell")}
 
 
 _COLUMNS = (
