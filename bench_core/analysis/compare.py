@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench_core import units
 from bench_core.analysis.build import is_called
 from bench_core.analysis.ratios import ratio
 from bench_core.analysis.subjects import subjects
@@ -100,11 +101,25 @@ def compare(first: Stored, second: Stored) -> Comparison:
         cells=tuple(cells),
         only_first=tuple(name for name in first.cells if name not in second.cells),
         only_second=tuple(name for name in second.cells if name not in first.cells),
-        differences=tuple(_differences(first.description, second.description)),
+        differences=(*_differences(first.description, second.description), *_protocols(first, second)),
         geometric_mean=math.exp(math.fsum(logs) / len(logs)) if logs else math.nan,
         gate=gate,
         tells=tells,
     )
+
+
+def _protocols(first: Stored, second: Stored) -> Iterator[str]:
+    """How the times were measured, if it was not the same way."""
+    named = [
+        units.listed(
+            sorted(
+                {"by asv" if cell.rounds is None else "in rounds" for cell in one.cells.values() if cell.kind == "time"}
+            )
+        )
+        for one in (first, second)
+    ]
+    if all(named) and named[0] != named[1]:
+        yield f"times measured: {named[0]}, {named[1]} (a time in rounds has less noise in it, and so is shorter)"
 
 
 def compared(first: CellResult, second: CellResult) -> Compared:

@@ -13,7 +13,7 @@ from bench_core.analysis.subjects import version_key
 from bench_core.records.commit import LoggedCommit
 from bench_core.records.gate import VerdictName
 from bench_core.records.report import Apart, ChangePoint, History, Moment, Track
-from bench_core.records.results import Run, Store, StoredGate
+from bench_core.records.results import CellResult, Run, Store, StoredGate
 from bench_core.records.run import Interval
 from bench_core.statistics import DEVIATION
 
@@ -124,7 +124,7 @@ def _history(
     judged = [(commit, "") for commit in verdicts if not any(commit == known for known, _ in measured)]
     keys = sorted([*measured, *judged], key=lambda key: (order[key[0]], version_key(key[1])))
     moments: list[Moment] = []
-    values: dict[str, dict[int, Interval]] = {}
+    values: dict[str, dict[int, CellResult]] = {}
     unit_of: dict[str, str] = {}
     torch = ""
     for place, (commit, version) in enumerate(keys):
@@ -141,11 +141,22 @@ def _history(
         torch = version or torch
         for run in here:  # among environments with the same torch, the one measured last counts
             for cell in run.cells:
-                values.setdefault(cell.name, {})[place] = cell.value
+                values.setdefault(cell.name, {})[place] = cell
                 unit_of[cell.name] = cell.unit
     ordered = [(cell, tuple(sorted(found.items()))) for cell, found in sorted(values.items())]
-    tracks = tuple(Track(cell, unit_of[cell], found, tuple(_steps(found))) for cell, found in ordered)
+    tracks = tuple(_track(name, unit_of[name], found) for name, found in ordered)
     return History(machine=name, moments=tuple(moments), tracks=tracks, method=_method(tracks))
+
+
+def _track(name: str, unit: str, cells: Sequence[tuple[int, CellResult]]) -> Track:
+    """A cell over the commits. Times in rounds are told from asv's: no step is searched between the two."""
+    values = tuple((moment, cell.value) for moment, cell in cells)
+    by_protocol = [
+        tuple((moment, cell.value) for moment, cell in cells if (cell.rounds is None) is by_asv)
+        for by_asv in (True, False)
+    ]
+    steps = [step for found in by_protocol for step in _steps(found)]
+    return Track(name, unit, values, tuple(sorted(steps, key=lambda step: step.moment)))
 
 
 def _method(tracks: Iterable[Track]) -> str:

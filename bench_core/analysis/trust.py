@@ -64,7 +64,7 @@ def _in_rounds(times: Sequence[CellResult]) -> Iterator[str]:
     if not times:
         return
     yield (
-        f"{units.plural(len(times), 'time')} measured in rounds ({_range([cell.samples for cell in times])} a cell). "
+        f"{units.plural(len(times), 'time')} measured in rounds ({_range([cell.samples for cell in times])}). "
         "Each round starts a new process, samples all ways to do a job in turn, and gives one time, the lower quartile "
         "of its samples. The value is their geometric mean. Its 99 % interval covers what another run reads here."
     )
@@ -79,7 +79,7 @@ def _by_asv(times: Sequence[CellResult]) -> Iterator[str]:
         return
     yield (
         f"{units.plural(len(times), 'time')} measured by asv: the median of its samples "
-        f"({_range([cell.samples for cell in times])} a cell). A sample is the mean of several calls, or one call that "
+        f"({_range([cell.samples for cell in times])}). A sample is the mean of several calls, or one call that "
         "cannot be repeated."
     )
     yield (
@@ -90,4 +90,4 @@ def _by_asv(times: Sequence[CellResult]) -> Iterator[str]:
 
 def _range(counts: Sequence[int]) -> str:
     middle = f"median {statistics.median(counts):g}"
-    return f"{min(counts)} to {max(counts)}, {middle}" if min(counts) < max(counts) else f"{counts[0]}"
+    return f"{min(counts)} to {max(counts)} a cell, {middle}" if min(counts) < max(counts) else f"{counts[0]} a cell"
