@@ -57,6 +57,7 @@ class Cell:
         module: the file that declares the benchmark.
         owner: the class that declares it, or None for a function.
         skipped: whether the suite skips it, by asv_runner's `skip_params`.
+        timeout: the seconds that the suite allows for it; None for asv's default.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Cell:
     module: Path
     owner: type | None
     skipped: bool = False
+    timeout: float | None = None
 
     @property
     def operation(self) -> str:
@@ -383,7 +385,7 @@ class SuiteDirectory:
         base = (benchmark.name, "timeraw" if raw else benchmark.type)
         file = Path(module.__file__)
         if not benchmark.params:
-            yield Cell(benchmark.name, *base, None, {}, (), self, file, owner)
+            yield Cell(benchmark.name, *base, None, {}, (), self, file, owner, timeout=benchmark.timeout)
             return
         printed = itertools.product(*benchmark.params)
         real = itertools.product(*benchmark._params)
@@ -391,7 +393,7 @@ class SuiteDirectory:
             name = f"{benchmark.name}({', '.join(shown)})"
             params = dict(zip(benchmark.param_names, shown, strict=True))
             skipped = values in benchmark._skip_tuples
-            yield Cell(name, *base, index, params, values, self, file, owner, skipped)
+            yield Cell(name, *base, index, params, values, self, file, owner, skipped, benchmark.timeout)
 
 
 def _fill(folder: Path, benchmark: Any) -> None:

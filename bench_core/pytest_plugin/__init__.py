@@ -1,0 +1,128 @@
+"""The pytest plugin: `pytest benchmarks/` runs the cells of an asv suite through pytest-benchmark or pytest-codspeed.
+
+A folder is an asv suite if an ``asv.conf.json`` in a parent folder names it. Each cell becomes a test. A cell is set up
+and checked (or called once, if its class has no check), and then timed if the plugin that times can time it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from bench_core.asv_config import asv_config
+from bench_core.errors import BenchCoreError
+from bench_core.pytest_plugin.items import NOTE, BenchmarkModule
+from bench_core.timing.cells import SuiteDirectory
+from bench_core.units import plural
+
+CONFIGURATIONS = ("asv.conf.json", "asv.conf.jsonc")
+"""The names that asv accepts for its configuration."""
+
+SHOWN = 3
+"""The most cells that a line of the summary names."""
+
+
+class _Suites:
+    """The suites of a session, by folder, and the folder that each configuration names."""
+
+    def __init__(self) -> None:
+        self._roots: dict[Path, Path] = {}
+        self._suites: dict[Path, SuiteDirectory] = {}
+
+    def of(self, file: Path) -> SuiteDirectory | None:
+        """The suite that contains `file`: the `benchmark_dir` of the nearest configuration above it, or None.
+
+        Raises:
+            BenchCoreError: if that configuration cannot be read.
+        """
+        config = next((found for folder in file.parents for found in _configurations(folder)), None)
+        if config is None:
+            return None
+        if config not in self._roots:
+            self._roots[config] = asv_config(config).suite.resolve()
+        root = self._roots[config]
+        if root not in file.resolve().parents or not (root / "__init__.py").is_file():
+            return None
+        if root not in self._suites:
+            self._suites[root] = SuiteDirectory(root)
+        return self._suites[root]
+
+    def package(self, folder: Path) -> bool:
+        """Whether `folder` is a package inside a suite. Raises BenchCoreError as `of` does."""
+        init = folder / "__init__.py"
+        suite = self.of(init) if init.is_file() else None
+        return suite is not None and suite.path in folder.resolve().parents
+
+    def close(self) -> None:
+        for suite in self._suites.values():
+            suite.close()
+
+
+def _configurations(folder: Path) -> list[Path]:
+    return [path for path in (folder / name for name in CONFIGURATIONS) if path.is_file()]
+
+
+_SUITES = pytest.StashKey[_Suites]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("bench-core")
+    group.addoption("--quick-profile", action="store_true", help="collect only the quick profile of a bench_core suite")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_SUITES] = _Suites()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _SUITES in config.stash:
+        config.stash[_SUITES].close()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Collect a package of a suite that has one of the names that pytest leaves out, such as ``build`` or ``dist``."""
+    if not any(collection_path.match(pattern) for pattern in config.getini("norecursedirs")):
+        return None
+    try:
+        return False if config.stash[_SUITES].package(collection_path) else None
+    except BenchCoreError:
+        return None  # an error if pytest collects the folder
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    if file_path.suffix != ".py":
+        return None
+    try:
+        suite = parent.config.stash[_SUITES].of(file_path)
+    except BenchCoreError as error:
+        raise pytest.UsageError(str(error)) from error
+    if suite is None:
+        return None
+    module: BenchmarkModule = BenchmarkModule.from_parent(parent, path=file_path, suite=suite)
+    return module
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which cells were not timed and why, one line for each reason."""
+    cells = _by_reason(terminalreporter.stats)
+    if cells:
+        terminalreporter.section("bench-core")
+    for reason, names in cells.items():
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        terminalreporter.line(f"{plural(len(names), 'cell')} {reason} ({', '.join(names[:SHOWN])}{more})")
+
+
+def _by_reason(stats: Mapping[str, list[object]]) -> dict[str, list[str]]:
+    """The names of the cells with a note, by the note. Notes are user properties, which pytest-xdist passes on."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for report in (report for reports in stats.values() for report in reports):
+        if isinstance(report, pytest.TestReport) and report.when == "call":
+            for key, reason in report.user_properties:
+                if key == NOTE:
+                    found[str(reason)].append(report.nodeid.split("::", 1)[-1])
+    return found
