@@ -76,7 +76,7 @@ class BrokenItem(pytest.Item):
         """Nothing: `setup` has failed."""
 
     def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
-        return self.path, 0, self.name
+        return self.path, 0, f"part {self.name}"
 
 
 class CellItem(pytest.Function):
@@ -101,7 +101,8 @@ class CellItem(pytest.Function):
         return self._by_pytest_benchmark if benchmark and self.cell.kind in ("time", "timeraw") else self._once
 
     def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
-        return self.path, 0, self.name
+        # The heading of a failure. If it were the name alone, pytest -v would show the name with :: for each dot.
+        return self.path, 0, f"cell {self.name}"
 
     def runtest(self) -> None:
         try:

@@ -43,7 +43,7 @@ def test_a_module_that_does_not_import_is_one_red_item_and_the_others_run(pytest
     result = pytester.runpytest(arrays, "--benchmark-disable")
     result.assert_outcomes(passed=28, skipped=9, errors=1)
     result.stdout.fnmatch_lines(
-        ["*bench_new cannot be collected: ModuleNotFoundError: No module named 'no_such_module'*"]
+        ["*bench_new *: ModuleNotFoundError: No module named 'no_such_module'*"]
     )
 
 
@@ -103,3 +103,8 @@ def test_every_test_can_be_selected_by_the_name_that_pytest_shows(pytester, suit
     assert len(set(shown)) == len(shown) == 14
     for name in shown:
         pytester.runpytest(name, "--benchmark-disable").assert_outcomes(passed=1)
+
+
+def test_verbose_output_has_the_names_by_which_tests_are_selected(pytester, arrays):
+    result = pytester.runpytest(arrays, "-v", "--benchmark-disable", "-k", "time_max and 100 and float32")
+    result.stdout.fnmatch_lines([f"{arrays}/bench_reduce.py::bench_reduce.MinMax.time_max(100, 'float32') PASSED*"])
