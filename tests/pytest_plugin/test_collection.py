@@ -42,9 +42,7 @@ def test_a_module_that_does_not_import_is_one_red_item_and_the_others_run(pytest
     (pytester.path / arrays / "bench_new.py").write_text("import no_such_module\n")
     result = pytester.runpytest(arrays, "--benchmark-disable")
     result.assert_outcomes(passed=28, skipped=9, errors=1)
-    result.stdout.fnmatch_lines(
-        ["*bench_new *: ModuleNotFoundError: No module named 'no_such_module'*"]
-    )
+    result.stdout.fnmatch_lines(["*bench_new *: ModuleNotFoundError: No module named 'no_such_module'*"])
 
 
 def test_tests_beside_the_suite_are_collected_as_ever(pytester, arrays):
