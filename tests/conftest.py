@@ -5,7 +5,7 @@ import pytest
 
 from bench_core import git
 
-pytest_plugins = ["pytester"]
+pytest_plugins = ["pytester", "sides"]
 
 
 def pytest_collection_finish():

@@ -296,7 +296,7 @@ class Log:
         by_timer: the duration of each block, in seconds of the cell's own timer.
         by_host: the duration of each block, in seconds of our clock.
         lost: for each block, the seconds that others had the core (`bench_core.workers.disturbance`).
-        changed: settings of torch that the first sample has changed for all cells, such as ``threads: 1, then 2``.
+        changed: settings of torch that the first calls have changed for all cells, such as ``threads: 1, then 2``.
     """
 
     number: int
@@ -377,6 +377,7 @@ class SpawnedTask:
     """The task of a spawned worker. A forked one inherits it.
 
     Attributes:
+        cores: the cores to stay on, see `bench_core.workers.role.stay_on`.
         peer: the file descriptor of the connection to the other worker; None without one.
         out: the file descriptor for reports.
         counts: the file descriptor of the counts of `bench_core.workers.turns.Turns`.
@@ -385,6 +386,7 @@ class SpawnedTask:
     role: Side
     nursery: NurseryTask
     pair: PairTask
+    cores: tuple[int, ...]
     peer: int | None
     out: int
     counts: int

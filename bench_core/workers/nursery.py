@@ -52,7 +52,10 @@ from bench_core.workers.messages import (
     WorkerRefused,
     read,
 )
-from bench_core.workers.role import COUNTS_SIZE, PEER_LOST, PIPES_LOST, counts_in, perform, stay_on
+from bench_core.workers.role import COUNTS_SIZE, PEER_LOST, PIPES_LOST, allowed, counts_in, perform, stay_on
+
+CORES = allowed()
+"""The cores that this process may use when it starts. Later it stays on one, and its workers may still use all."""
 
 LONGEST = 1 << 24
 """The most bytes of a report."""
@@ -74,7 +77,7 @@ def main() -> None:
     for line in sys.stdin:
         match read(NURSERY.tasks, line, "nursery"):
             case NurseryTask() as nursery:
-                stay_on(nursery.core)
+                stay_on(() if nursery.core is None else (nursery.core,))
                 _adopt_orphans()
                 _import_suite(nursery)
                 _import(nursery, nursery.preload)
@@ -105,10 +108,10 @@ def _import(task: NurseryTask, names: Iterable[str]) -> None:
 
 
 def _import_suite(task: NurseryTask) -> None:
-    """Import the suite, if no packages are compared, so that workers inherit it."""
-    if task.start == "fork" and not _compared(task):
-        for source in task.sources.values():
-            _ = load(source, task.suite).broken
+    """Import the suite, if nothing is compared, so that workers inherit it."""
+    if task.start == "fork" and len(task.sources) == 1 and not _compared(task):
+        (source,) = task.sources.values()
+        _ = load(source, task.suite).broken
 
 
 def _compared(task: NurseryTask) -> set[str]:
@@ -150,6 +153,7 @@ def serve(task: NurseryTask, pair: PairTask, pass_on: Callable[[str], None]) -> 
     """Start the workers of one pair, pass their reports on, and leave no process behind. `pass_on` sends a line to the
     gate."""
     sides = [side for side in (pair.first, other_side(pair.first)) if side in pair.versions]
+    cores = CORES if pair.free or task.core is None else (task.core,)
     ends = dict(zip(SIDES, connection.Pipe(), strict=True)) if len(sides) > 1 else {}
     workers: dict[Side, _Forked | _Spawned] = {}
     reports: dict[Side, connection.Connection] = {}
@@ -161,11 +165,11 @@ def serve(task: NurseryTask, pair: PairTask, pass_on: Callable[[str], None]) -> 
             own = ends.get(role)
             if task.start == "fork":
                 others = [*(end for end in ends.values() if end is not own), *reports.values(), ours]
-                workers[role] = _Forked(others, role, task, pair, own, theirs, turns)
+                workers[role] = _Forked(others, role, task, pair, cores, own, theirs, turns)
             else:
                 peer = None if own is None else own.fileno()
                 files = {"out": theirs.fileno(), "counts": counts.fileno()}
-                workers[role] = _Spawned(SpawnedTask(role, task, pair, peer=peer, **files))
+                workers[role] = _Spawned(SpawnedTask(role, task, pair, cores, peer=peer, **files))
             theirs.close()
             reports[role] = ours
     for end in ends.values():

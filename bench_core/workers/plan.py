@@ -82,35 +82,60 @@ def agreed(looks: Sequence[FirstLook], cells: int, effort: Effort) -> SamplingPl
         looks: in the order of places, see `GroupTask`.
         cells: the number of cells of the group.
     """
-    most = [max(look.number for look in looks[index::cells]) for index in range(cells)]
-    places = tuple(
-        Sampling(_number(look, most[index % cells]), warm=look.call < LONG_CALL) for index, look in enumerate(looks)
-    )
+    by_cell = [_samplings(looks[index::cells]) for index in range(cells)]
+    places = tuple(by_cell[index % cells][index // cells] for index in range(len(looks)))
     alternation = math.fsum((place.number + place.warm) * look.call for place, look in zip(places, looks, strict=True))
     setup = math.fsum(look.setup for look in looks)
     # The samples take at least as long as one setup at each place, so that setups do not dominate.
     seconds = max(effort.span * len(looks), setup)
     alternations = int(seconds / alternation) if alternation > 0 else effort.alternations
-    alternations = 2 * (max(effort.fewest, min(effort.alternations, alternations)) // 2)
+    alternations = max(effort.fewest, min(effort.alternations, alternations))
+    if alternations - alternations % len(looks) >= effort.fewest:  # each place is at each position equally often
+        alternations -= alternations % len(looks)
     setups = 0.5 * alternations * alternation / max(setup, 1e-6)
     blocks = max(1, min(effort.blocks, alternations // 2, int(setups)))
     return SamplingPlan(alternations, blocks, places)
 
 
-def _number(look: FirstLook, most: int) -> int:
-    return most if most * look.call <= APART * max(SPAN, look.number * look.call) else look.number
+def _samplings(looks: Sequence[FirstLook]) -> list[Sampling]:
+    """How one cell is sampled on each side."""
+    most = max(look.number for look in looks)
+    alike = [most * look.call <= APART * max(SPAN, look.number * look.call) for look in looks]
+    # A call of about `LONG_CALL` must not be sampled with an untimed call on one side and without it on the other.
+    slowest = max(look.call for look, same in zip(looks, alike, strict=True) if same)
+    return [
+        Sampling(most, warm=slowest < LONG_CALL) if same else Sampling(look.number, warm=look.call < LONG_CALL)
+        for look, same in zip(looks, alike, strict=True)
+    ]
 
 
 def state() -> dict[str, str]:
     """The settings of torch that all cells share. They must be the same on both sides after setup."""
+    return {name: str(get()) for name, (get, _) in _settings().items()}
+
+
+def keeping() -> Callable[[], None]:
+    """A function that gives the settings of `state` their present values back."""
+    kept = {name: get() for name, (get, _) in _settings().items()}
+
+    def give_back() -> None:
+        for name, (get, change) in _settings().items():
+            if name in kept and get() != kept[name]:
+                change(kept[name])
+
+    return give_back
+
+
+def _settings() -> Mapping[str, tuple[Callable[[], Any], Callable[[Any], object]]]:
+    """How each setting is read and changed. There is none without torch."""
     torch = sys.modules.get("torch")
     if torch is None:
         return {}
     return {
-        "threads": str(torch.get_num_threads()),
-        "default dtype": str(torch.get_default_dtype()),
-        "deterministic": str(torch.are_deterministic_algorithms_enabled()),
-        "gradients": str(torch.is_grad_enabled()),
+        "threads": (torch.get_num_threads, torch.set_num_threads),
+        "default dtype": (torch.get_default_dtype, torch.set_default_dtype),
+        "deterministic": (torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms),
+        "gradients": (torch.is_grad_enabled, torch.set_grad_enabled),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import sys
+from collections.abc import Collection
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -46,20 +47,27 @@ def main() -> None:
     task = read(SPAWNED, sys.stdin.read(), "worker")
     peer = None if task.peer is None else Connection(task.peer)
     out = Connection(task.out, readable=False)
-    perform(task.role, task.nursery, task.pair, peer, out, counts_in(task.counts))
+    perform(task.role, task.nursery, task.pair, task.cores, peer, out, counts_in(task.counts))
 
 
 def perform(
-    role: Side, task: NurseryTask, pair: PairTask, peer: Connection | None, out: Connection, counts: memoryview
+    role: Side,
+    task: NurseryTask,
+    pair: PairTask,
+    cores: Collection[int],
+    peer: Connection | None,
+    out: Connection,
+    counts: memoryview,
 ) -> NoReturn:
     """Do one side of a pair, and end the process.
 
     Args:
+        cores: see `stay_on`.
         peer: the connection to the other worker; None without one.
         out: takes the reports.
         counts: see `turns.Turns`.
     """
-    stay_on(None if pair.free else task.core)
+    stay_on(cores)
     with suppress(OSError), Path(os.devnull).open() as nothing:
         os.dup2(nothing.fileno(), 0)  # a benchmark that reads from standard input must not eat the nursery's tasks
 
@@ -87,10 +95,15 @@ def perform(
     os._exit(0)
 
 
-def stay_on(core: int | None) -> None:
-    """Stay on this core; None for any that the system allows."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, range(os.cpu_count() or 1) if core is None else {core})
+def allowed() -> tuple[int, ...]:
+    """The cores that this process may use; none if the system does not tell."""
+    return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
+
+
+def stay_on(cores: Collection[int]) -> None:
+    """Stay on these cores; none to change nothing."""
+    if cores and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)
 
 
 def _limit_memory(limit: int | None) -> None:

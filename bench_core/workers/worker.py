@@ -32,7 +32,7 @@ from bench_core.workers.messages import (
     Source,
     WorkerReport,
 )
-from bench_core.workers.plan import agreed, described, prepare, same_random_numbers, sampler, state
+from bench_core.workers.plan import agreed, described, keeping, prepare, same_random_numbers, sampler, state
 from bench_core.workers.turns import CellError, PeerFailedError, Place, Turns
 
 T = TypeVar("T")
@@ -64,6 +64,7 @@ def work(
     gc.collect()
     gc.freeze()  # imported modules are never garbage; otherwise every collection walks through all of them
     role, done = turns.role, 0
+    afresh = keeping()
     for group in pair.groups:
         names = [task.reported for task in group.cells]
         for name in names:
@@ -73,7 +74,7 @@ def work(
         order = random.Random(f"{pair.seed} {pair.pair} {' '.join(names)}")
         failed = ""
         try:
-            found = _Group(group, lambda name: known.get(name) or suite.find(name), order, turns).measured()
+            found = _Group(group, lambda name: known.get(name) or suite.find(name), order, turns, afresh).measured()
         except CellError as error:
             failed = names[error.index]
             report(CellFailed(role, failed, str(error), error.stage, error.skipped))
@@ -95,35 +96,46 @@ class _Group:
     Args:
         find: finds a cell by its name.
         order: all random orders are drawn from it.
+        afresh: gives torch the settings that it had before any cell was set up.
     """
 
-    def __init__(self, task: GroupTask, find: Callable[[str], Cell], order: random.Random, turns: Turns) -> None:
+    def __init__(
+        self,
+        task: GroupTask,
+        find: Callable[[str], Cell],
+        order: random.Random,
+        turns: Turns,
+        afresh: Callable[[], None],
+    ) -> None:
         self._task = task
         self._find = find
         self._order = order
         self._turns = turns
+        self._afresh = afresh
         self._role = turns.role
         self._places = [(side, index) for side in turns.sides for index in range(len(task.cells))]
         self._seed = order.getrandbits(32)
         self._stacks: dict[int, contextlib.ExitStack] = {}
         self._opened: dict[int, OpenCell] = {}
+        self._settings: dict[int, Callable[[], None]] = {}
+        self._changed: dict[int, list[str]] = {}
 
     def measured(self) -> list[CellTimed | CellRead]:
-        lead = self._lead()
+        lead = self._order.sample(self._places, len(self._places))
         plan, seen = self._task.plan, {}
         try:
             self._turns.each(lead, "setup", self._open)
             if plan is None:
-                looks = self._each(lead, "check", lambda opened: prepare(opened, self._seed))
+                looks = self._turns.each(lead, "check", self._look)
                 found = {place: look for place, look in looks.items() if isinstance(look, FirstLook)}
                 # Both sides know all looks, so their plans are the same.
                 plan = agreed([found[place] for place in self._places], len(self._task.cells), self._task.effort)
                 seen = {index: Settled(plan, found[self._role, index].seen) for index in self._opened}
             else:
-                self._each(lead, "call", _warm_up)
+                self._turns.each(lead, "call", self._warm_up)
             reports = self._reports(lead, plan, seen)
             # In the reverse order, since each leaves its working directory for that of the one before.
-            self._turns.each(lead[::-1], "teardown", lambda index: self._stacks[index].close())
+            self._turns.each(lead[::-1], "teardown", self._close)
             return reports
         finally:
             gc.enable()  # another place may have failed while it was off
@@ -131,18 +143,14 @@ class _Group:
                 with contextlib.suppress(Exception):  # only after a failure, which is reported already
                     stack.close()
 
-    def _each(self, lead: Sequence[Place], stage: str, action: Callable[[OpenCell], T]) -> dict[Place, T | FirstLook]:
-        """Do `action` with every cell of this side in its own working directory, see `Turns.each`."""
-
-        def there(index: int) -> T:
-            self._go_to(index)
-            return action(self._opened[index])
-
-        return self._turns.each(lead, stage, there)
-
-    def _go_to(self, index: int) -> None:
+    def _at(self, index: int) -> OpenCell:
+        """A cell, in its own working directory and with the settings of torch that it had after its setup. Another cell
+        may have changed them."""
+        opened = self._opened[index]
         if len(self._opened) > 1:
-            os.chdir(self._opened[index].folder)
+            os.chdir(opened.folder)
+            self._settings[index]()
+        return opened
 
     def _reports(
         self, lead: Sequence[Place], plan: SamplingPlan, seen: Mapping[int, Settled]
@@ -151,34 +159,59 @@ class _Group:
         if all(opened.cell.kind in ("time", "timeraw") for opened in self._opened.values()):
             logs = self._sampled(plan)
             return [CellTimed(self._role, names[index], seen.get(index), log) for index, log in logs.items()]
-        values = self._each(lead, "call", _value)
+        values = self._turns.each(lead, "call", lambda index: _value(self._at(index)))
         return [
             CellRead(self._role, names[index], seen.get(index), math.nan if value is None else value, value is None)
             for (side, index), value in values.items()
             if side == self._role and not isinstance(value, FirstLook)
         ]
 
-    def _lead(self) -> list[Place]:
-        """The places in the order in which they are set up: a drawn order of sides, and of cells within each."""
-        sides = self._order.sample(self._turns.sides, len(self._turns.sides))
-        cells = self._order.sample(range(len(self._task.cells)), len(self._task.cells))
-        return [(side, index) for side in sides for index in cells]
-
     def _open(self, index: int) -> None:
         self._stacks[index] = contextlib.ExitStack()
         same_random_numbers(self._seed)
+        self._afresh()
         self._opened[index] = self._stacks[index].enter_context(self._find(self._task.cells[index].name).open())
+        self._settings[index] = keeping()
+
+    def _close(self, index: int) -> None:
+        self._at(index)
+        self._stacks[index].close()
+
+    def _watched(self, index: int, action: Callable[[], T]) -> T:
+        """Do `action`, which makes the first calls of a cell, and record which settings of torch it changes."""
+        before = state()
+        done = action()
+        after = state()
+        self._changed[index] = [
+            f"{name}: {value}, then {after[name]}" for name, value in before.items() if value != after[name]
+        ]
+        return done
+
+    def _look(self, index: int) -> FirstLook:
+        opened = self._at(index)
+        return self._watched(index, lambda: prepare(opened, self._seed))
+
+    def _warm_up(self, index: int) -> None:
+        """Make the first call in this process, which may import, allocate, and choose kernels."""
+        opened = self._at(index)
+        if opened.cell.kind != "time":
+            return
+        self._watched(index, opened.call)
+        if opened.number:  # the call has used up its object
+            opened.fresh()
 
     def _sampled(self, plan: SamplingPlan) -> dict[int, Log]:
         sampling = dict(zip(self._places, plan.places, strict=True))
-        logs = {index: Log(sampling[self._role, index].number) for index in self._opened}
+        logs = {
+            index: Log(sampling[self._role, index].number, changed=self._changed.get(index, []))
+            for index in self._opened
+        }
         # A `timeraw` cell is timed by a clock in another process.
         timers = {
             index: clock.host if opened.cell.kind == "timeraw" else opened.timer
             for index, opened in self._opened.items()
         }
-        for block, rows in enumerate(blocks(plan, self._places, self._order)):
-            lead = self._lead()
+        for block, (lead, rows) in enumerate(blocks(plan, self._places, self._order)):
             if block:
                 # All places free their memory before any allocates again. Otherwise each gets the same pages back,
                 # whose addresses change the time by up to 10 % for as long as the pair lives.
@@ -195,17 +228,9 @@ class _Group:
 
             def take(index: int, position: int) -> None:
                 log = logs[index]
-                self._go_to(index)
-                before = {} if log.spans else state()
+                self._at(index)
                 log.spans.append(samplers[index]())  # noqa: B023 - called in this block
                 log.positions.append(position)
-                if before:  # it is the first sample
-                    after = state()
-                    log.changed.extend(
-                        f"{name}: {before[name]}, then {after[name]}"
-                        for name in before
-                        if before[name] != after.get(name)
-                    )
 
             failure = self._turns.sample(rows, take)
             self._turns.each(lead, "call", lambda index: _end_of_block(failure, index))  # noqa: B023 - called at once
@@ -218,25 +243,25 @@ class _Group:
         return logs
 
     def _let_go(self, index: int, lead: Sequence[Place]) -> None:
-        self._go_to(index)
-        self._opened[index].tear_down()
-        if index == lead[-1][1]:  # the last one of this side
+        self._at(index).tear_down()
+        if index == [one for side, one in lead if side == self._role][-1]:
             gc.collect()
             if TRIM is not None:
                 TRIM(0)
 
     def _set_up(self, index: int) -> None:
-        self._go_to(index)
+        opened = self._at(index)
         same_random_numbers(self._seed)
-        self._opened[index].set_up()
+        self._afresh()
+        opened.set_up()
+        self._settings[index] = keeping()
 
     def _ready(self, index: int, sampling: Sampling) -> Callable[[], float]:
         """The function that takes a sample. The garbage collector is off from here to the end of the block, since a
         collection would count for the place that happens to run."""
-        self._go_to(index)
         task = self._task.cells[index]
         plant = task.plant if self._role == "head" else 0.0
-        sample = sampler(self._opened[index], sampling, plant=plant, timer=task.timer)
+        sample = sampler(self._at(index), sampling, plant=plant, timer=task.timer)
         same_random_numbers(self._seed)
         if gc.isenabled():
             gc.collect()
@@ -244,11 +269,18 @@ class _Group:
         return sample
 
 
-def blocks(plan: SamplingPlan, places: Sequence[Place], order: random.Random) -> Iterator[list[list[Place]]]:
-    """For each block, the order of places in each of its alternations, drawn at random and balanced over the blocks."""
+def blocks(
+    plan: SamplingPlan, places: Sequence[Place], order: random.Random
+) -> Iterator[tuple[list[Place], list[list[Place]]]]:
+    """For each block, the order in which places set up, and their order in each alternation. All are drawn at random,
+    and balanced over the blocks."""
+    leads = balanced(plan.blocks, places, order)
     rows = balanced(plan.alternations, places, order)
-    for block in range(plan.blocks):
-        yield rows[block * plan.alternations // plan.blocks : (block + 1) * plan.alternations // plan.blocks]
+    for block, lead in enumerate(leads):
+        yield (
+            lead,
+            rows[block * plan.alternations // plan.blocks : (block + 1) * plan.alternations // plan.blocks],
+        )
 
 
 def balanced(count: int, places: Sequence[Place], order: random.Random) -> list[list[Place]]:
@@ -284,15 +316,6 @@ def _at_once(timer: clock.Clock) -> tuple[float, float]:
 
 TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
 """glibc's function that returns free memory to the system; None with another C library."""
-
-
-def _warm_up(opened: OpenCell) -> None:
-    """Make the first call in this process, which may import, allocate, and choose kernels."""
-    if opened.cell.kind != "time":
-        return
-    opened.call()
-    if opened.number:  # the call has used up its object
-        opened.fresh()
 
 
 def _value(opened: OpenCell) -> float | None:

@@ -1,15 +1,13 @@
-"""What a worker does in a pair, in this process: its turns, its blocks and its failures."""
+"""What a worker does in a pair, in this process: its blocks, its groups and its failures."""
 
 import gc
-import importlib.util
 import math
-import os
 import random
 import sys
 import threading
 import weakref
 from collections import Counter
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from multiprocessing import Pipe
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,60 +17,29 @@ import pytest
 from bench_core import clock
 from bench_core.records.gate import SIDES
 from bench_core.testing import FakeClock
-from bench_core.timing.cells import SkippedError
 from bench_core.workers import worker
 from bench_core.workers.messages import (
-    TURNS,
     CellBegun,
     CellFailed,
     CellLeft,
+    CellRead,
     CellTask,
     CellTimed,
-    FirstLook,
-    Log,
+    Effort,
+    GroupTask,
     PairTask,
+    Sampling,
     SamplingPlan,
     Source,
-    TurnDone,
 )
-from bench_core.workers.worker import (
-    CellError,
-    PeerFailedError,
-    PeerLostError,
-    Turns,
-    _at_once,
-    _cell,
-    _sample_in_turn,
-    _sampled,
-    _value,
-    _warm_up,
-    attempt,
-    balanced,
-    blocks,
-    cause,
-    find,
-    forget,
-    load,
-    work,
-)
+from bench_core.workers.role import COUNTS_SIZE
+from bench_core.workers.turns import PeerFailedError, Turns
+from bench_core.workers.worker import _at_once, _Group, _value, balanced, blocks, work
 
-PLAN = SamplingPlan(number=2, alternations=8, blocks=4, warm=True)
-
-
-class NoPeer:
-    """Turns without another worker: each step is this side's alone."""
-
-    def __init__(self, role="base"):
-        self.role = role
-
-    def each(self, first, stage, action):
-        return action(), None
-
-    def take(self):
-        return b""
-
-    def give(self, message):
-        pass
+PLAN = SamplingPlan(alternations=8, blocks=4, places=(Sampling(2, warm=True),))
+PLAN_OF_BOTH = SamplingPlan(alternations=8, blocks=4, places=(Sampling(2, warm=True),) * 2)
+PLACES = [("base", 0), ("head", 0)]
+EFFORT = Effort(alternations=8, fewest=2, blocks=2, span=0.01)
 
 
 class Opened:
@@ -88,34 +55,75 @@ class Opened:
         self.call, self.set_up = call, set_up
         self.timer = FakeClock()
         self.number = 0
+        self.begin = self.end = lambda: None
+        self.folder = Path()
 
     def tear_down(self):
         pass
 
 
-def sampled(opened, role="base"):
-    return _sampled(opened, PLAN, 0.0, random.Random(1), seed=7, turns=NoPeer(role))
+class Cell:
+    """A cell that is always set up."""
+
+    def __init__(self, opened):
+        self._opened = opened
+
+    @contextmanager
+    def open(self):
+        self._opened.begin()
+        yield self._opened
+        self._opened.end()
+
+
+def nothing():
+    pass
+
+
+def alone(role="base", turns=Turns):
+    return turns(role, None, memoryview(bytearray(COUNTS_SIZE)).cast("Q"))
+
+
+def reported(opened, turns=None, *, plan=PLAN, plant=0.0):
+    """The report on a group of this one cell."""
+    task = GroupTask((CellTask("a", plant),), plan, EFFORT)
+    (found,) = _Group(task, lambda name: Cell(opened), random.Random(1), turns or alone(), nothing).measured()
+    return found
+
+
+def pair_of(*groups, plan=PLAN, seed=1):
+    """A pair over groups of cells with these names."""
+    tasks = tuple(GroupTask(tuple(CellTask(name) for name in names), plan, EFFORT) for names in groups)
+    return PairTask(0, seed, "base", {}, tasks, timeout=20.0)
+
+
+def worked(opened, pair, path=Path()):
+    """What a worker alone has imported, and its reports."""
+    told = []
+    known = {name: Cell(one) for name, one in opened.items()}
+    return work(Source((), (), ""), SimpleNamespace(path=path), known, pair, alone(), told.append), told
 
 
 def test_the_garbage_collector_is_off_while_a_worker_samples_and_on_between_blocks():
     calls, setups = [], []
-    sampled(Opened(lambda: calls.append(gc.isenabled()), lambda: setups.append(gc.isenabled())))
-    assert calls
-    assert not any(calls)
+    reported(Opened(lambda: calls.append(gc.isenabled()), lambda: setups.append(gc.isenabled())))
+    warm_up, *samples = calls
+    assert warm_up
+    assert samples
+    assert not any(samples)
     assert setups == [True] * (PLAN.blocks - 1)
     assert gc.isenabled()
 
 
 def test_the_garbage_collector_is_on_after_a_cell_that_the_other_side_gave_up():
-    class FailsBeforeSampling(NoPeer):
-        def each(self, first, stage, action):
-            result = super().each(first, stage, action)
+    class FailsBeforeSampling(Turns):
+        def each(self, lead, stage, action):
+            result = super().each(lead, stage, action)
             if not gc.isenabled():
                 raise PeerFailedError
             return result
 
     with pytest.raises(PeerFailedError):
-        _cell(lambda: Cell(Opened()), CellTask("a", PLAN, 0.0), random.Random(1), FailsBeforeSampling())
+        reported(Opened(), alone(turns=FailsBeforeSampling))
     assert gc.isenabled()
 
 
@@ -129,23 +137,12 @@ def test_both_sides_draw_the_same_numbers_in_each_block_though_one_drew_more_bef
         def call():
             blocks[-1].extend(random.random() for _ in range(number))
 
-        sampled(Opened(call, set_up), role)
+        reported(Opened(call, set_up), alone(role))
         assert len(blocks) == PLAN.blocks
         first, *others = blocks
-        return first[0], [found[:2] for found in others]  # of a setup and of the first call after it
+        return first[number], [found[:2] for found in others]  # of a setup and of the first call after it
 
     assert draws("base", 1) == draws("head", 3)
-
-
-class Cell:
-    """A cell that is always set up."""
-
-    def __init__(self, opened):
-        self._opened = opened
-
-    @contextmanager
-    def open(self):
-        yield self._opened
 
 
 def test_a_call_that_fails_in_a_later_block_is_an_error_of_its_side_and_the_next_cell_is_measured(tmp_path):
@@ -153,12 +150,12 @@ def test_a_call_that_fails_in_a_later_block_is_an_error_of_its_side_and_the_next
 
     def fail_late():
         calls.append(None)
-        if len(calls) == 10:  # of three calls for each of two samples in a block
+        if len(calls) == 10:  # after the first one, three calls for each of two samples in a block
             raise KeyError("late")
 
-    pair = PairTask(0, 1, "base", {}, tuple(CellTask(name, PLAN, 0.0) for name in ("late", "next")), timeout=20.0)
+    pair = pair_of(["late"], ["next"], plan=PLAN_OF_BOTH)
     ends = dict(zip(SIDES, Pipe(), strict=True))
-    counts = memoryview(bytearray(16)).cast("Q")
+    counts = memoryview(bytearray(COUNTS_SIZE)).cast("Q")
     reports = {side: [] for side in SIDES}
 
     def run(side):
@@ -182,191 +179,6 @@ def test_a_call_that_fails_in_a_later_block_is_an_error_of_its_side_and_the_next
         assert (found[-1].cell, len(found[-1].log.spans)) == ("next", PLAN.alternations)
 
 
-@contextmanager
-def two():
-    """The two ends of a pair's turns, and the counts that they share."""
-    ends = dict(zip(SIDES, Pipe(), strict=True))
-    counts = memoryview(bytearray(16)).cast("Q")
-    try:
-        yield {side: Turns(side, ends[side], counts) for side in SIDES}, ends, counts
-    finally:
-        for end in ends.values():
-            end.close()
-
-
-def test_a_side_that_waits_for_its_turn_has_an_odd_count():
-    with two() as (turns, _, counts):
-        turns["head"].give(b"go")
-        assert turns["base"].take() == b"go"
-        assert list(counts) == [2, 0]
-        turns["base"].give(b"on")
-        assert turns["head"].take() == b"on"
-        assert list(counts) == [2, 2]
-
-
-def test_a_peer_that_has_gone_is_noticed_while_one_waits_and_when_one_writes():
-    with two() as (turns, ends, counts):
-        ends["head"].close()
-        with pytest.raises(PeerLostError):
-            turns["base"].take()
-        assert counts[0] == 1  # it still waits
-        with pytest.raises(PeerLostError):
-            turns["base"].give(b"go")
-
-
-def both(actions, first="base"):
-    """What each side gets if both do their action: a result, or the exception."""
-    got = {}
-
-    def run(turns, side):
-        try:
-            got[side] = turns.each(first, "setup", actions[side])
-        except (CellError, PeerFailedError, PeerLostError) as error:
-            got[side] = error
-
-    with two() as (turns, _, _):
-        threads = [threading.Thread(target=run, args=(turns[side], side), daemon=True) for side in SIDES]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(timeout=20)
-    return got
-
-
-@pytest.mark.parametrize("first", SIDES)
-def test_both_sides_act_one_after_the_other_and_only_first_looks_are_sent(first):
-    order = []
-    look = FirstLook({"a": "b"}, 1, 0.5, 0.25)
-    found = both({side: lambda side=side: order.append(side) or look for side in SIDES}, first)
-    assert order == [first, *(side for side in SIDES if side != first)]
-    assert found == dict.fromkeys(SIDES, (look, look))
-    assert both({side: lambda side=side: side for side in SIDES}, first) == {side: (side, None) for side in SIDES}
-
-
-@pytest.mark.parametrize("role", SIDES)
-@pytest.mark.parametrize("first", SIDES)
-def test_the_second_side_waits_for_the_first_before_it_acts(role, first):
-    events = []
-    peer = SimpleNamespace(
-        recv_bytes=lambda: events.append("wait") or TURNS.line(TurnDone(None)).encode(),
-        send_bytes=lambda message: events.append("tell"),
-    )
-    turns = Turns(role, peer, memoryview(bytearray(16)).cast("Q"))
-    turns.each(first, "setup", lambda: events.append("act"))
-    assert events == (["act", "tell", "wait"] if role == first else ["wait", "act", "tell"])
-
-
-@pytest.mark.parametrize("first", SIDES)
-def test_both_sides_are_in_step_after_a_failure(first):
-    looks = [FirstLook({}, number, 0.0, 0.0) for number in (1, 2)]
-    got = {}
-
-    def run(turns, side):
-        with suppress(CellError, PeerFailedError):
-            turns.each(first, "setup", lambda: 1 / 0 if side == "base" else looks[0])
-        got[side] = turns.each(first, "setup", lambda: looks[1])
-
-    with two() as (turns, _, _):
-        threads = [threading.Thread(target=run, args=(turns[side], side), daemon=True) for side in SIDES]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(timeout=20)
-    assert got == dict.fromkeys(SIDES, (looks[1], looks[1]))
-
-
-@pytest.mark.parametrize("first", SIDES)
-def test_what_one_side_raises_the_other_is_told_of(first):
-    found = both({"base": lambda: 1 / 0, "head": lambda: 1}, first)
-    assert isinstance(found["base"], CellError)
-    assert (found["base"].stage, found["base"].skipped) == ("setup", False)
-    assert isinstance(found["head"], PeerFailedError)
-
-
-@pytest.mark.parametrize(
-    ("raised", "said", "skipped"),
-    [
-        (KeyError("gone"), "KeyError: 'gone' (test_blocks.py:", False),
-        (SystemExit(4), "SystemExit: 4 (test_blocks.py:", False),
-        (SkippedError("no device"), "no device", True),
-    ],
-)
-def test_whatever_a_version_raises_is_a_failure_of_the_cell(raised, said, skipped):
-    def fail():
-        raise raised
-
-    with pytest.raises(CellError) as found:
-        attempt("call", fail)
-    assert str(found.value).startswith(said)
-    assert (found.value.stage, found.value.skipped) == ("call", skipped)
-    assert cause(KeyError("x")) == "KeyError: 'x'"  # it was never raised
-
-
-@pytest.mark.parametrize("ours", [CellError("x", "setup"), PeerFailedError(), PeerLostError()])
-def test_what_a_worker_raises_itself_is_passed_on(ours):
-    def fail():
-        raise ours
-
-    with pytest.raises(type(ours)) as found:
-        attempt("call", fail)
-    assert found.value is ours
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="only some systems fork")
-@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-def test_code_that_forks_comes_back_once():
-    forked = []
-
-    def fork():
-        forked.append(os.fork())
-        return forked[0]
-
-    assert attempt("call", fork) == forked[0] > 0
-    assert os.waitstatus_to_exitcode(os.waitpid(forked[0], 0)[1]) == 0
-
-
-class Scripted(NoPeer):
-    """Turns that are listed."""
-
-    def __init__(self, role):
-        super().__init__(role)
-        self.passed = []
-
-    def take(self):
-        self.passed.append("take")
-        return b""
-
-    def give(self, message):
-        self.passed.append("give")
-
-
-def test_the_token_is_handed_over_where_the_side_changes():
-    firsts = ["base", "head", "head", "base"]  # base head, head base, head base, base head
-    passed = {}
-    for role in SIDES:
-        turns, log = Scripted(role), Log()
-        assert _sample_in_turn(lambda turns=turns: turns.passed.append("sample") or 1.0, firsts, turns, log) is None
-        assert (log.spans, log.order) == ([1.0] * 4, firsts)
-        passed[role] = " ".join(turns.passed)
-    assert passed == {
-        "base": "sample give take sample give take sample sample give",
-        "head": "take sample sample give take sample give take sample",
-    }
-
-
-def test_a_side_that_fails_takes_no_more_samples_and_still_hands_on_its_turns():
-    calls, turns, log = [], Scripted("base"), Log()
-
-    def fail():
-        calls.append(None)
-        raise KeyError("gone")
-
-    failure = _sample_in_turn(fail, ["base", "base", "base"], turns, log)
-    assert str(failure).startswith("KeyError: 'gone'")
-    assert (len(calls), log.spans) == (1, [])
-    assert turns.passed == ["give", "take", "give", "take", "give"]
-
-
 def test_two_clocks_are_read_at_once_at_the_best_of_five_attempts(monkeypatch):
     host, theirs = FakeClock(), FakeClock()
     lasts = iter([0.5, 0.25, 0.125, 0.0625, 1.0])
@@ -386,7 +198,7 @@ def test_a_block_lasts_as_long_by_our_clock_as_by_the_timer_and_each_has_its_own
     monkeypatch.setattr(clock, "host", host)
     opened = Opened(lambda: host.advance(0.25))
     opened.timer = host
-    log = sampled(opened)
+    log = reported(opened).log
     # Two samples of two calls in each block, each with a call before it.
     assert log.by_host == log.by_timer == [1.5] * PLAN.blocks
     assert log.spans == [0.5] * PLAN.alternations
@@ -396,16 +208,17 @@ def test_memory_is_let_go_before_each_block_but_the_first():
     order = []
     opened = Opened(set_up=lambda: order.append("set up"))
     opened.tear_down = lambda: order.append("tear down")
-    sampled(opened)
+    reported(opened)
     assert order == ["tear down", "set up"] * (PLAN.blocks - 1)
 
 
 @pytest.mark.parametrize(("number", "done"), [(0, ["call"]), (1, ["call", "fresh"]), (10, ["call", "fresh"])])
 def test_a_first_call_uses_up_its_object_if_a_number_was_asked_for(number, done):
     found = []
-    opened = SimpleNamespace(call=lambda: found.append("call"), fresh=lambda: found.append("fresh"), number=number)
-    _warm_up(opened)
-    assert found == done
+    opened = Opened(lambda: found.append("call"))
+    opened.fresh, opened.number = lambda: found.append("fresh"), number
+    reported(opened)
+    assert found[: len(done)] == done
 
 
 @pytest.mark.parametrize(("value", "read"), [(3, 3.0), (2.5, 2.5), (None, None)])
@@ -421,10 +234,6 @@ def test_a_tracked_value_that_is_no_number_is_refused_with_its_type(value):
         _value(opened)
 
 
-def reported(cell, task, role="base"):
-    return _cell(lambda: cell, task, random.Random(1), NoPeer(role))
-
-
 @pytest.mark.parametrize(("role", "slower"), [("base", 1.0), ("head", 1.5)])
 def test_a_plant_slows_head_alone(monkeypatch, role, slower):
     host = FakeClock()
@@ -436,7 +245,7 @@ def test_a_plant_slows_head_alone(monkeypatch, role, slower):
     monkeypatch.setattr(clock, "host", tick)
     opened = Opened(lambda: host.advance(0.25))
     opened.timer = host
-    found = reported(Cell(opened), CellTask("a", PLAN, 0.5), role)
+    found = reported(opened, alone(role), plant=0.5)
     assert (found.role, found.cell, found.settled) == (role, "a", None)
     assert found.log.spans == pytest.approx([slower * 0.5] * PLAN.alternations, rel=1e-3)
 
@@ -446,7 +255,7 @@ def test_what_is_no_time_is_read_once(value, nothing):
     opened = Opened()
     opened.cell = SimpleNamespace(kind="track")
     opened.benchmark = SimpleNamespace(_build_params=tuple, run=lambda: value)
-    found = reported(Cell(opened), CellTask("a", PLAN, 0.0))
+    found = reported(opened)
     assert found.nothing is nothing
     assert math.isnan(found.value) if nothing else found.value == value
 
@@ -461,8 +270,7 @@ def test_what_is_garbage_before_a_pair_is_not_kept_in_it(tmp_path):
     gc.disable()
     try:
         del one
-        pair = PairTask(0, 1, "base", {}, (), timeout=1.0)
-        assert work(Source((), (), ""), SimpleNamespace(path=tmp_path), {}, pair, NoPeer(), None) == ()
+        assert work(Source((), (), ""), SimpleNamespace(path=tmp_path), {}, pair_of(), alone(), None) == ()
     finally:
         gc.enable()
     assert gone() is None
@@ -471,86 +279,194 @@ def test_what_is_garbage_before_a_pair_is_not_kept_in_it(tmp_path):
 def test_a_pair_tells_what_its_cells_have_imported(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "this_late", raising=False)
     opened = Opened(lambda: sys.modules.setdefault("this_late", SimpleNamespace()))
-    pair = PairTask(0, 1, "base", {}, (CellTask("a", PLAN, 0.0),), timeout=1.0)
-    told = []
-    found = work(Source((), (), ""), SimpleNamespace(path=tmp_path), {"a": Cell(opened)}, pair, NoPeer(), told.append)
+    found, told = worked({"a": opened}, pair_of(["a"]), tmp_path)
     del sys.modules["this_late"]
     assert found == ("this_late",)
     assert [type(one) for one in told] == [CellBegun, CellTimed]
 
 
-def test_a_version_comes_first_in_the_import_path_and_its_packages_are_imported_anew(tmp_path, monkeypatch):
-    forgotten, before = [], list(sys.path)
-    monkeypatch.setattr(worker, "forget", forgotten.append)
-    monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "cases").mkdir()
-    (tmp_path / "cases/__init__.py").touch()
-    assert importlib.util.find_spec("made_late") is None  # the folder's files are remembered by its age
-    age = tmp_path.stat()
-    (tmp_path / "made_late.py").touch()
-    os.utime(tmp_path, ns=(age.st_atime_ns, age.st_mtime_ns))
-    suite = load(Source(("/base", "/code"), ("thing",), "/caches"), str(tmp_path / "cases"))
-    assert forgotten == [{"bench_core", "thing"}]
-    assert sys.path == ["/base", "/code", str(tmp_path), *before]
-    assert suite.path == tmp_path / "cases"
-    assert importlib.util.find_spec("made_late") is not None
-
-
-def test_packages_are_forgotten_with_all_that_is_in_them_and_with_what_is_built_on_them(monkeypatch):
-    kept = ("thing_else", "cattrs_extra")
-    for name in ("thing", "thing.inner", *kept):
-        monkeypatch.setitem(sys.modules, name, SimpleNamespace())
-    had = {name: module for name, module in sys.modules.items() if name.partition(".")[0] in ("cattr", "cattrs")}
-    try:
-        forget({"thing"})
-        assert not {"thing", "thing.inner"} & set(sys.modules)
-        assert set(kept) | set(had) <= set(sys.modules)
-        monkeypatch.setattr(worker, "BUILT_ON", frozenset({"thing"}))
-        forget({"thing"})
-        assert not set(had) & set(sys.modules)
-        assert "cattrs_extra" in sys.modules
-    finally:
-        sys.modules.update(had)
-
-
-def test_a_cell_that_cannot_be_found_is_looked_for_again_in_its_turn():
-    def find_it(name):
-        if name == "broken":
-            raise KeyError(name)
-        return name.upper()
-
-    pair = PairTask(0, 1, "base", {}, tuple(CellTask(name, None, 0.0) for name in ("a", "broken", "c")), timeout=1.0)
-    assert find(SimpleNamespace(find=find_it), pair) == {"a": "A", "c": "C"}
-
-
 @pytest.mark.parametrize("count", [1, 2, 5, 40])
 def test_each_side_leads_as_often_as_the_other(count):
-    found = Counter(balanced(count, random.Random(3)))
+    found = Counter(side for (side, _), _ in balanced(count, PLACES, random.Random(3)))
     assert abs(found["base"] - found["head"]) == count % 2
 
 
+@pytest.mark.parametrize("places", range(1, 7))
+@pytest.mark.parametrize("count", [1, 2, 5, 12, 40])
+def test_each_place_is_at_each_position_equally_often(places, count):
+    rows = balanced(count, [("base", index) for index in range(places)], random.Random(3))
+    assert len(rows) == count
+    for position in range(places):
+        found = Counter(row[position] for row in rows)
+        often = [found["base", index] for index in range(places)]
+        assert max(often) - min(often) <= (count % places > 0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_each_side_sets_up_first_in_as_many_blocks_as_the_other(seed):
+    plan = SamplingPlan(alternations=8, blocks=4, places=PLAN_OF_BOTH.places)
+    assert Counter(lead[0][0] for lead, _ in blocks(plan, PLACES, random.Random(seed))) == {"base": 2, "head": 2}
+
+
 def test_the_same_seed_gives_the_same_blocks_and_another_one_others():
-    plan = SamplingPlan(number=1, alternations=40, blocks=4, warm=True)
-    one, same, other = (list(blocks(plan, random.Random(seed))) for seed in (1, 1, 2))
+    plan = SamplingPlan(alternations=40, blocks=4, places=PLAN_OF_BOTH.places)
+    one, same, other = (list(blocks(plan, PLACES, random.Random(seed))) for seed in (1, 1, 2))
     assert one == same
     assert one != other
     assert len(one) == 4
-    assert [len(firsts) for _, firsts in one] == [10, 10, 10, 10]
+    assert [len(rows) for _, rows in one] == [10, 10, 10, 10]
 
 
-def test_a_module_from_elsewhere_is_refused(tmp_path, monkeypatch):
-    for name in ("here", "elsewhere"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "elsewhere" / "proven_thing.py").touch()
-    monkeypatch.syspath_prepend(str(tmp_path / "elsewhere"))
-    __import__("proven_thing")
-    source = Source((str(tmp_path / "here"),), ("proven_thing",), str(tmp_path))
-    with pytest.raises(worker.VersionError, match="proven_thing was imported from .*elsewhere, not from this"):
-        worker.prove(source, Path("suite"))
-    worker.prove(Source((str(tmp_path / "elsewhere"),), ("proven_thing",), str(tmp_path)), Path("suite"))
+# Several cells in one group.
 
 
-def test_a_module_that_is_made_up_at_run_time_has_no_place_to_prove(tmp_path, monkeypatch):
-    """As torch.ops, whose file is "_ops.py"."""
-    monkeypatch.setitem(sys.modules, "made_up.ops", SimpleNamespace(__file__="_ops.py"))
-    worker.prove(Source((str(tmp_path),), ("made_up",), str(tmp_path)), Path("suite"))
+def rivals(number, plan_number=2, alternations=12):
+    """The plan of so many cells on one side."""
+    return SamplingPlan(alternations, blocks=2, places=(Sampling(plan_number, warm=True),) * number)
+
+
+def logs(told):
+    return {one.cell: one.log for one in told if isinstance(one, CellTimed)}
+
+
+def test_a_worker_alone_samples_each_cell_at_each_position_equally_often():
+    called = []
+    names = ["a", "b", "c"]
+    opened = {name: Opened(lambda name=name: called.append(name)) for name in names}
+    _, told = worked(opened, pair_of(names, plan=rivals(3)))
+    found = logs(told)
+    assert all(Counter(found[name].positions) == {0: 4, 1: 4, 2: 4} for name in names)
+    alternations = list(zip(*(found[name].positions for name in names), strict=True))
+    assert all(sorted(positions) == [0, 1, 2] for positions in alternations)
+    # It did as it says. Each sample is an untimed call and two timed ones.
+    samples = called[3:][::3]
+    expected = [names[positions.index(place)] for positions in alternations for place in range(3)]
+    assert samples == expected
+    assert [one.cell for one in told if isinstance(one, CellBegun)] == names
+
+
+def test_the_order_of_several_cells_is_drawn_from_the_seed():
+    def positions(seed):
+        names = ["a", "b", "c"]
+        _, told = worked({name: Opened() for name in names}, pair_of(names, plan=rivals(3), seed=seed))
+        return [log.positions for log in logs(told).values()]
+
+    assert positions(1) == positions(1) != positions(2)
+
+
+def test_several_cells_are_all_torn_down_before_one_is_set_up_again():
+    done = []
+    names = ["a", "b", "c"]
+    opened = {name: Opened(set_up=lambda: done.append("up")) for name in names}
+    for one in opened.values():
+        one.tear_down = lambda: done.append("down")
+    worked(opened, pair_of(names, plan=rivals(3)))
+    assert done == ["down"] * 3 + ["up"] * 3
+
+
+def test_memory_goes_back_to_the_system_after_the_last_cell_of_a_side_is_torn_down(monkeypatch):
+    done = []
+    monkeypatch.setattr(worker, "TRIM", lambda rest: done.append("trim"))
+    names = ["a", "b", "c"]
+    opened = {name: Opened() for name in names}
+    for one in opened.values():
+        one.tear_down = lambda: done.append("down")
+    worked(opened, pair_of(names, plan=rivals(3)))
+    assert done == ["down", "down", "down", "trim"]
+
+
+def test_a_worker_alone_finds_out_how_to_sample_several_cells(host):
+    opened = {name: Opened(lambda call=call: host.advance(call)) for name, call in (("a", 1e-5), ("b", 1e-3))}
+    for one in opened.values():
+        one.timer, one.check, one.fresh = host, None, nothing
+    _, told = worked(opened, pair_of(["a", "b"], plan=None))
+    found = {one.cell: one for one in told if isinstance(one, CellTimed)}
+    plan = found["a"].settled.plan
+    assert plan == found["b"].settled.plan
+    assert [place.number for place in plan.places] == [found["a"].log.number, found["b"].log.number] == [30, 1]
+    assert found["a"].log.spans == pytest.approx([3e-4] * plan.alternations)
+    assert found["b"].log.spans == pytest.approx([1e-3] * plan.alternations)
+    assert found["a"].settled.seen["returns"] == "NoneType"
+
+
+def fail():
+    raise KeyError("gone")
+
+
+@pytest.mark.parametrize("stage", ["setup", "check", "call", "teardown"])
+def test_a_cell_that_fails_is_named_and_the_others_of_its_group_are_left(host, stage):
+    names = ["a", "b", "c"]
+    opened = {name: Opened(lambda: host.advance(1e-3)) for name in [*names, "next"]}
+    for one in opened.values():
+        one.timer, one.check, one.fresh = host, nothing, nothing
+    bad = opened["b"]
+    if stage == "setup":
+        del opened["b"]
+    elif stage == "check":
+        bad.check = fail
+    elif stage == "call":
+        bad.call = lambda: host.advance(1e-3) if host.now < 0.012 else fail()
+    else:
+        bad.end = fail
+    pair = pair_of(names, ["next"], plan=None)
+    told = []
+    known = {name: Cell(one) for name, one in opened.items()}
+    suite = SimpleNamespace(path=Path(), find=lambda name: fail())
+    work(Source((), (), ""), suite, known, pair, alone(), told.append)
+    (failed,) = (one for one in told if isinstance(one, CellFailed))
+    assert (failed.cell, failed.stage, failed.skipped) == ("b", stage, False)
+    assert failed.cause.startswith("KeyError: 'gone'")
+    assert [one.cell for one in told if isinstance(one, CellLeft)] == ["a", "c"]
+    assert list(logs(told)) == ["next"]
+    assert gc.isenabled()
+
+
+@pytest.mark.parametrize("kind", ["track", "memory", "peakmemory"])
+def test_a_worker_alone_reads_what_is_no_time(kind):
+    opened = {name: Opened() for name in "ab"}
+    for value, one in enumerate(opened.values()):
+        one.cell = SimpleNamespace(kind=kind)
+        one.benchmark = SimpleNamespace(_build_params=tuple, run=lambda value=value: value)
+        one.check = None
+    _, told = worked(opened, pair_of(["a"], ["b"], plan=None))
+    found = [one for one in told if isinstance(one, CellRead)]
+    assert [(one.cell, one.value, one.nothing) for one in found] == [("a", 0.0, False), ("b", 1.0, False)]
+    assert all("check" in one.settled.seen for one in found)
+
+
+@pytest.mark.parametrize("plan", [None, rivals(1)])
+@pytest.mark.parametrize("number", [0, 1, 10])
+def test_a_setting_of_torch_that_a_call_changes_for_all_cells_is_in_its_log(torch, host, plan, number):
+    def change():
+        host.advance(1e-3)
+        torch.settings.update(threads=8)
+
+    def set_up():
+        torch.settings.update(threads=3)
+
+    opened = {"a": Opened(change), "b": Opened(lambda: host.advance(1e-3))}
+    for one in opened.values():
+        one.timer, one.check, one.number, one.fresh = host, None, number, set_up
+    opened["a"].set_up = set_up
+    _, told = worked(opened, pair_of(["a"], ["b"], plan=plan))
+    assert {name: log.changed for name, log in logs(told).items()} == {"a": ["threads: 3, then 8"], "b": []}
+
+
+def test_each_cell_of_a_group_has_the_settings_of_torch_of_its_own_setup(torch):
+    """As rivals that are numbers of threads."""
+    seen = {name: set() for name in ("one", "two", "usual")}
+
+    def cell(name, threads):
+        def set_up():
+            if threads:
+                torch.set_num_threads(threads)
+
+        opened = Opened(lambda: seen[name].add(torch.get_num_threads()), set_up)
+        opened.begin = set_up
+        return opened
+
+    names = list(seen)
+    opened = {name: cell(name, threads) for name, threads in zip(names, (1, 2, None), strict=True)}
+    _, told = worked(opened, pair_of(names, plan=rivals(3)))
+    assert seen == {"one": {1}, "two": {2}, "usual": {3}}
+    assert all(log.changed == [] for log in logs(told).values())

@@ -15,11 +15,13 @@ from bench_core.workers.messages import (
     CellBegun,
     CellTask,
     CellTimed,
+    GroupTask,
     NurseryTask,
     PairDone,
     PairTask,
     Ready,
 )
+from bench_core.workers.plan import PAIR
 
 CASES = """
 import thing
@@ -245,7 +247,8 @@ def now():
 
 def pair(*cells):
     versions = {"base": "base", "head": "head"}
-    return PairTask(0, 1, "head", versions, tuple(CellTask(name, None, 0.0) for name in cells), timeout=20.0)
+    groups = tuple(GroupTask((CellTask(name),), None, PAIR) for name in cells)
+    return PairTask(0, 1, "head", versions, groups, timeout=20.0)
 
 
 def answers_to(running, cell):

@@ -10,21 +10,21 @@ import pytest
 
 from bench_core import clock as clocks
 from bench_core.testing import FakeClock
-from bench_core.workers.messages import FirstLook
+from bench_core.workers.messages import Effort, FirstLook, Sampling
 from bench_core.workers.plan import (
-    ALTERNATIONS,
-    BLOCKS,
-    FEWEST_ALTERNATIONS,
+    APART,
     LONG_CALL,
-    PAIR_SPAN,
+    PAIR,
     SHORT_CALL,
     SPAN,
     agreed,
     described,
+    keeping,
     once_only,
     prepare,
     same_random_numbers,
     sampler,
+    state,
 )
 
 CALLS = [10 ** (power / 4) for power in range(-32, 9)]
@@ -36,17 +36,91 @@ def look(call, setup=0.0, number=None):
     return FirstLook({}, number, call, setup)
 
 
+def pair(base, head=None):
+    """The plan of one cell on two sides, which look the same unless `head` is given."""
+    return agreed([base, base if head is None else head], 1, PAIR)
+
+
+def seconds(plan, looks):
+    """What one alternation of a plan takes."""
+    return sum((place.number + place.warm) * look.call for place, look in zip(plan.places, looks, strict=True))
+
+
 def test_a_pair_has_an_even_number_of_alternations_for_every_call_time():
-    plans = [agreed(look(call, setup), look(call, setup)) for call, setup in product(CALLS, SETUPS)]
+    plans = [pair(look(call, setup)) for call, setup in product(CALLS, SETUPS)]
     assert [plan for plan in plans if plan.alternations % 2] == []
-    assert {plan.alternations for plan in plans} > {FEWEST_ALTERNATIONS, ALTERNATIONS}
-    assert all(1 <= plan.blocks <= min(BLOCKS, plan.alternations // 2) for plan in plans)
+    assert {plan.alternations for plan in plans} > {PAIR.fewest, PAIR.alternations}
+    assert all(1 <= plan.blocks <= min(PAIR.blocks, plan.alternations // 2) for plan in plans)
 
 
 def test_both_sides_agree_on_the_plan_of_the_slower_one():
-    fast, slow = look(1e-6, 1e-6), look(5e-3, 1e-3)
-    assert agreed(fast, slow) == agreed(slow, fast)
-    assert agreed(fast, slow).number == fast.number
+    fast, slow = look(1e-6, 1e-6), look(0.99 * APART * 1e-6, 1e-3)
+    assert pair(fast, slow) == pair(slow, fast)
+    assert pair(fast, slow).places == (Sampling(fast.number, warm=True),) * 2
+
+
+@pytest.mark.parametrize(("fast", "slow"), [(LONG_CALL / 1.01, LONG_CALL), (LONG_CALL / 4, 2 * LONG_CALL)])
+def test_a_call_is_sampled_with_an_untimed_call_on_both_sides_or_on_neither(fast, slow):
+    assert [place.warm for place in pair(look(fast), look(slow)).places] == [False, False]
+    assert [place.warm for place in pair(look(slow), look(fast)).places] == [False, False]
+
+
+def test_sides_that_are_far_apart_have_their_own_numbers_of_calls():
+    """As with a lost `lru_cache`."""
+    cached, lost = look(200e-9), look(10e-3)
+    plan = pair(cached, lost)
+    assert plan.places == (Sampling(1500, warm=True), Sampling(1, warm=False))
+    assert pair(lost, cached).places == plan.places[::-1]
+    assert seconds(plan, [cached, lost]) == pytest.approx(10.3e-3, rel=1e-3)
+    assert plan.alternations == PAIR.fewest  # 0.1 s of 10.3 ms are 9
+
+
+def test_no_sample_takes_longer_than_apart_times_its_span_or_its_own_number_of_calls():
+    looks = [look(call) for call in CALLS]
+    for base, head in product(looks, looks):
+        for place, one in zip(pair(base, head).places, (base, head), strict=True):
+            assert place.number * one.call <= 1.001 * APART * max(SPAN, one.number * one.call)
+
+
+def test_a_number_of_calls_that_the_suite_asks_for_is_kept_on_both_sides():
+    assert [place.number for place in pair(look(1e-6, number=10), look(1e-2, number=10)).places] == [10, 10]
+
+
+EFFORT = Effort(alternations=20, fewest=3, blocks=4, span=0.01)
+
+
+def test_places_are_by_side_and_then_by_cell_and_the_sides_of_a_cell_agree():
+    calls = [1e-6, 1e-4, 1e-2]
+    base, head = ([look(factor * call) for call in calls] for factor in (1, 2))
+    plan = agreed([*base, *head], 3, EFFORT)
+    expected = (Sampling(300, warm=True), Sampling(3, warm=True), Sampling(1, warm=False))
+    assert plan.places == expected + expected
+
+
+def test_rivals_on_one_side_have_their_own_numbers_of_calls():
+    plan = agreed([look(call) for call in (1e-6, 1e-4, 1e-2)], 3, EFFORT)
+    assert [place.number for place in plan.places] == [300, 3, 1]
+
+
+@pytest.mark.parametrize("places", range(1, 9))
+def test_each_place_is_at_each_position_equally_often_unless_there_are_too_few_alternations(places):
+    for call in CALLS:
+        plan = agreed([look(call)] * places, places, EFFORT)
+        assert EFFORT.fewest <= plan.alternations <= EFFORT.alternations
+        assert plan.alternations % places == 0 or plan.alternations < EFFORT.fewest + places
+
+
+def test_a_group_takes_the_span_of_its_effort_for_each_place():
+    looks = [look(call) for call in (LONG_CALL / 10, LONG_CALL / 5, LONG_CALL / 2)]
+    plan = agreed(looks, 3, EFFORT)
+    alternation = seconds(plan, looks)
+    assert 3 * EFFORT.span - 3 * alternation < plan.alternations * alternation <= 3 * EFFORT.span
+
+
+@pytest.mark.parametrize("places", [1, 2, 5])
+def test_an_effort_of_one_sample_is_one_sample(places):
+    plan = agreed([look(1.0)] * places, places, Effort(alternations=1, fewest=1, blocks=1, span=0.0))
+    assert (plan.alternations, plan.blocks) == (1, 1)
 
 
 def test_a_sample_of_once_only_calls_takes_at_most_long_call_with_its_setups():
@@ -68,32 +142,32 @@ def test_a_short_call_has_an_untimed_one_before_each_sample_and_a_long_one_none(
         clock.advance(call)
 
     opened = SimpleNamespace(cell=SimpleNamespace(kind="time"), call=work, timer=clock, number=0)
-    plan = agreed(look(call), look(call))
-    sample = sampler(opened, plan.number, warm=plan.warm, plant=0.0)
+    place = pair(look(call)).places[0]
+    sample = sampler(opened, place, plant=0.0)
     for _ in range(3):
-        assert sample() == pytest.approx(plan.number * call)
+        assert sample() == pytest.approx(place.number * call)
     before = [reads for reads in calls if reads % 2 == 0]  # the clock is read before and after the timed calls
     assert len(before) == 3 * untimed
 
 
 def test_the_samples_of_both_sides_in_a_pair_take_at_most_the_span_of_a_pair():
-    plan = agreed(look(LONG_CALL), look(LONG_CALL))
-    assert 2 * plan.alternations * plan.number * LONG_CALL == pytest.approx(PAIR_SPAN, rel=0.05)
-    assert agreed(look(1.25 * LONG_CALL), look(1.25 * LONG_CALL)).alternations == 20  # 0.1 s of 5 ms
-    warm = agreed(look(LONG_CALL / 2), look(LONG_CALL / 2))  # with an untimed call before each sample
-    assert 2 * warm.alternations * (warm.number + 1) * LONG_CALL / 2 == pytest.approx(PAIR_SPAN, rel=0.05)
+    plan = pair(look(LONG_CALL))
+    assert 2 * plan.alternations * plan.places[0].number * LONG_CALL == pytest.approx(0.1, rel=0.05)
+    assert pair(look(1.25 * LONG_CALL)).alternations == 20  # 0.1 s of 5 ms
+    warm = pair(look(LONG_CALL / 2))  # with an untimed call before each sample
+    assert 2 * warm.alternations * (warm.places[0].number + 1) * LONG_CALL / 2 == pytest.approx(0.1, rel=0.05)
 
 
 def test_a_long_setup_gets_samples_that_take_as_long_and_no_second_block():
-    plan = agreed(look(LONG_CALL, 0.07), look(LONG_CALL, 0.07))
+    plan = pair(look(LONG_CALL, 0.07))
     assert (plan.alternations, plan.blocks) == (32, 1)
-    assert agreed(look(LONG_CALL, 0.03), look(LONG_CALL, 0.03)).blocks == 1
-    assert agreed(look(LONG_CALL, 0.0118), look(LONG_CALL, 0.0118)).blocks == 2
+    assert pair(look(LONG_CALL, 0.03)).blocks == 1
+    assert pair(look(LONG_CALL, 0.0118)).blocks == 2
 
 
 def test_calls_that_take_no_time_get_the_most_alternations_and_blocks():
-    plan = agreed(look(0.0, number=1), look(0.0, number=1))
-    assert (plan.alternations, plan.blocks) == (ALTERNATIONS, 1)
+    plan = pair(look(0.0, number=1))
+    assert (plan.alternations, plan.blocks) == (PAIR.alternations, 1)
 
 
 class Opened:
@@ -117,14 +191,6 @@ class Opened:
     def fresh(self):
         self.done.append("fresh")
         self._clock.advance(self._setup)
-
-
-@pytest.fixture
-def host(monkeypatch):
-    """Our clock and the cell's."""
-    clock = FakeClock()
-    monkeypatch.setattr(clocks, "host", clock)
-    return clock
 
 
 def test_a_first_look_tells_the_time_of_a_call_and_of_a_setup_and_what_was_seen(host):
@@ -192,7 +258,7 @@ def test_the_first_look_at_a_process_of_its_own_is_timed_by_our_clock(host, numb
     found = prepare(opened, seed=1)
     assert (found.number, found.call, found.setup) == (asked, 2.0 * asked, 0.0)
     assert "call" not in opened.done
-    assert sampler(opened, 5, warm=False, plant=0.0)() == 1.0
+    assert sampler(opened, Sampling(5, warm=False), plant=0.0)() == 1.0
 
 
 @pytest.mark.parametrize("plant", [0.0, 0.5])
@@ -205,7 +271,7 @@ def test_a_planted_slowdown_is_a_wait_of_that_share_in_each_timed_span(host, mon
         return host.now
 
     monkeypatch.setattr(clocks, "host", tick)
-    sample = sampler(opened, 4, warm=False, plant=plant)
+    sample = sampler(opened, Sampling(4, warm=False), plant=plant)
     assert opened.done == (["fresh", "call"] * 5 if number == 1 else ["call"] * 20) * (plant > 0)  # how long it waits
     found = sample()
     assert found == pytest.approx((1 + plant) * 4 / 64, rel=0.01)
@@ -213,9 +279,9 @@ def test_a_planted_slowdown_is_a_wait_of_that_share_in_each_timed_span(host, mon
 
 def test_a_fresh_object_comes_before_each_once_only_call_and_before_each_sample_of_a_number_that_was_asked_for(host):
     once, asked, long = (Opened(host, number=number) for number in (1, 2, 0))
-    sampler(once, 2, warm=True, plant=0.0)()
-    sampler(asked, 2, warm=False, plant=0.0)()
-    sampler(long, 2, warm=False, plant=0.0)()
+    sampler(once, Sampling(2, warm=True), plant=0.0)()
+    sampler(asked, Sampling(2, warm=False), plant=0.0)()
+    sampler(long, Sampling(2, warm=False), plant=0.0)()
     assert once.done == ["fresh", "call", "fresh", "call"]
     assert asked.done == ["fresh", "call", "call"]
     assert long.done == ["call", "call"]
@@ -234,15 +300,23 @@ def test_every_generator_is_seeded_alike(monkeypatch):
     assert seeds == [5, 5, 5, 5, 6, 6]
 
 
-def test_the_settings_of_torch_are_part_of_what_was_seen(host, monkeypatch):
-    torch = SimpleNamespace(
-        manual_seed=lambda seed: None,
-        get_num_threads=lambda: 3,
-        get_default_dtype=lambda: "float16",
-        are_deterministic_algorithms_enabled=lambda: True,
-        is_grad_enabled=lambda: False,
-    )
+def test_settings_of_torch_that_were_changed_are_given_back_and_the_others_left_alone(torch):
+    give_back, before = keeping(), state()
+    torch.settings.update(threads=1, gradients=True)
+    assert state() != before
+    give_back()
+    assert (torch.changes, state()) == ([("threads", 3), ("gradients", False)], before)
+
+
+def test_torch_that_is_imported_later_keeps_its_settings(torch, monkeypatch):
+    monkeypatch.delitem(sys.modules, "torch")
+    give_back = keeping()
     monkeypatch.setitem(sys.modules, "torch", torch)
+    give_back()
+    assert torch.changes == []
+
+
+def test_the_settings_of_torch_are_part_of_what_was_seen(host, torch, monkeypatch):
     seen = prepare(Opened(host, "track"), seed=1).seen
     assert {name: seen[name] for name in ("threads", "default dtype", "deterministic", "gradients")} == {
         "threads": "3", "default dtype": "float16", "deterministic": "True", "gradients": "False",

@@ -110,14 +110,18 @@ class Schedule:
             few = sum(not dossier.closed for dossier in self._known.dossiers) <= FEW_CELLS
             order = list(dossiers)
             random.Random(f"{self._settings.seed} pair {pair}").shuffle(order)
-            groups = tuple(self._group(one, few=few) for one in order)
+            groups = tuple(self._group(one, versions, few=few) for one in order)
         both = dict(zip(SIDES, versions, strict=True))
         return PairTask(pair, self._settings.seed, first, both, groups, self._timeout)
 
-    def _group(self, dossier: Dossier, *, few: bool) -> GroupTask:
+    def _group(self, dossier: Dossier, versions: tuple[VersionName, VersionName], *, few: bool) -> GroupTask:
         name = dossier.cell.name
         plant = 0.0 if dossier.control else self._plants.get(name, 0.0)
-        return GroupTask((CellTask(name, plant),), self._plan(dossier, few=few), PAIR)
+        plan = self._plan(dossier, few=few)
+        if plan is not None:  # a pair that retries a failed cell has one version on both sides
+            places = tuple(plan.places[dossier.versions.index(version)] for version in versions)
+            plan = replace(plan, places=places)
+        return GroupTask((CellTask(name, plant),), plan, PAIR)
 
     def _plan(self, dossier: Dossier, *, few: bool) -> SamplingPlan | None:
         """How a cell is sampled in its next pair. `few` means that at most `FEW_CELLS` are open."""

@@ -19,6 +19,7 @@ from bench_core.workers.messages import (
     Log,
     Lost,
     PairTask,
+    Sampling,
     SamplingPlan,
     Settled,
     WorkerBroken,
@@ -115,7 +116,7 @@ def test_a_pair_survives_unless_something_fails_in_it(answer, skips, survives):
 
 
 PAIR = PairTask(5, 1, "head", {"base": "base", "head": "head"}, (), timeout=60.0)
-SETTLED = Settled(SamplingPlan(1, 8, 1, warm=False), {"check": "int"})
+SETTLED = Settled(SamplingPlan(8, 1, (Sampling(1, warm=False),) * 2), {"check": "int"})
 
 
 def settled(known, blame, base, head):
@@ -148,7 +149,7 @@ def test_a_cell_that_skips_itself_on_both_sides_is_left_out(known, blame):
 
 
 def timed(role, seconds, settled=SETTLED):
-    return CellTimed(role, "a.time_a", settled, Log([seconds] * 8, [*SIDES] * 4, [1.0], [1.0]))
+    return CellTimed(role, "a.time_a", settled, Log(1, [seconds] * 8, [0, 1] * 4, [1.0], [1.0]))
 
 
 def test_samples_of_both_sides_are_an_effect_and_its_plan_time_and_judgement_are_kept(known, blame):
@@ -162,7 +163,7 @@ def test_samples_of_both_sides_are_an_effect_and_its_plan_time_and_judgement_are
 
 def test_the_plan_of_a_cell_stays_when_another_pair_finds_one_out_too(known, blame):
     settled(known, blame, timed("base", 1.0), timed("head", 2.0))
-    other = Settled(SamplingPlan(2, 8, 1, warm=True), SETTLED.seen)
+    other = Settled(SamplingPlan(8, 1, (Sampling(2, warm=True),) * 2), SETTLED.seen)
     settled(known, blame, timed("base", 1.0, other), timed("head", 2.0, other))
     assert known.dossiers[0].plan == SETTLED.plan
 

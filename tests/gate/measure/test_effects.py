@@ -8,38 +8,47 @@ from bench_core.workers.messages import Log
 WHERE = {"pair": 3, "parent": 2, "first": "head"}
 
 
-def log(spans, order=None, *, rate=1.0, lasted=(0.1, 0.1, 0.1, 0.1)):
-    """Args:
-    lasted: of each block, in seconds by our clock.
+def log(spans, *, number=1, rate=1.0, lasted=(0.1, 0.1, 0.1, 0.1)):
+    """The samples of base, which is first in every other alternation.
+
+    Args:
+        lasted: of each block, in seconds by our clock.
     """
-    order = order or ["base", "head"] * (len(spans) // 2)
-    return Log(spans, order, by_timer=[rate * block for block in lasted], by_host=list(lasted))
+    positions = [0, 1] * (len(spans) // 2)
+    by_timer = [rate * block for block in lasted]
+    return Log(number, spans, positions, by_timer=by_timer, by_host=list(lasted))
 
 
 def test_an_effect_is_the_median_of_the_log_ratios_of_neighbours():
-    found = effect(log([1.0, 2.0, 4.0, 8.0]), log([1.1, 2.2, 4.4, 80.0]), number=10, **WHERE)
+    found = effect(log([1.0, 2.0, 4.0, 8.0], number=10), log([1.1, 2.2, 4.4, 80.0], number=10), **WHERE)
     assert found.log_ratio == pytest.approx(math.log(1.1))
     assert (found.base, found.head) == pytest.approx((0.3, 0.33))
     assert (found.samples, found.pair, found.parent, found.forked_first) == (4, 3, 2, "head")
 
 
+def test_an_effect_is_per_call_where_the_sides_have_their_own_numbers_of_calls():
+    found = effect(log([3e-4, 3e-4], number=1500), log([0.02, 0.02], number=2), **WHERE)
+    assert (found.base, found.head) == pytest.approx((2e-7, 0.01))
+    assert found.log_ratio == pytest.approx(math.log(50_000))
+
+
 def test_the_scatter_inside_a_pair_is_that_of_its_median():
-    calm = effect(log([1.0] * 4), log([1.1] * 4), number=1, **WHERE)
-    wild = effect(log([1.0] * 4), log([1.0, 1.1, 1.2, 1.3]), number=1, **WHERE)
+    calm = effect(log([1.0] * 4), log([1.1] * 4), **WHERE)
+    wild = effect(log([1.0] * 4), log([1.0, 1.1, 1.2, 1.3]), **WHERE)
     assert calm.within == 0
     assert 0.02 < wild.within < 0.2
 
 
 def test_the_scatter_inside_a_pair_is_computed_from_the_median_deviation():
     # Four log ratios, each 0.1 from their median 0: 1.2533 * 1.4826 * 0.1 / sqrt(4).
-    found = effect(log([1.0] * 4), log([math.exp(0.1), math.exp(-0.1)] * 2), number=1, **WHERE)
+    found = effect(log([1.0] * 4), log([math.exp(0.1), math.exp(-0.1)] * 2), **WHERE)
     assert found.within == pytest.approx(0.0929, rel=1e-3)
 
 
 def test_what_the_first_side_loses_shows_as_the_effect_of_order():
     base = log([1.2, 1.0, 1.2, 1.0])  # whoever is first is slower
     head = log([1.0, 1.2, 1.0, 1.2])
-    assert effect(base, head, number=1, **WHERE).order == pytest.approx(-math.log(1.2))
+    assert effect(base, head, **WHERE).order == pytest.approx(-math.log(1.2))
 
 
 @pytest.mark.parametrize("rate", [0.5, 0.97, 1.03])
@@ -47,27 +56,27 @@ def test_what_the_first_side_loses_shows_as_the_effect_of_order():
 def test_a_clock_that_runs_at_another_rate_is_an_error(side, rate):
     logs = {"base": log([1.0, 1.0]), "head": log([1.0, 1.0]), side: log([1.0, 1.0], rate=rate)}
     with pytest.raises(CellFaultError, match=f"its clock is wrong: it counts {rate:.3f} s per second") as found:
-        effect(logs["base"], logs["head"], number=1, **WHERE)
+        effect(logs["base"], logs["head"], **WHERE)
     assert found.value.side == side
 
 
 @pytest.mark.parametrize("rates", [(0.5, 0.5), (0.3, 0.7), (0.997, 0.002), (0.002, 0.997), (1.001, 0.999)])
 def test_an_honest_clock_of_a_process_or_of_the_wall_is_believed(rates):
     base, head = (log([1.0, 1.0], rate=rate) for rate in rates)
-    assert effect(base, head, number=1, **WHERE).log_ratio == 0
+    assert effect(base, head, **WHERE).log_ratio == 0
 
 
 def test_a_side_whose_clocks_are_all_wrong_is_found_by_the_other():
     with pytest.raises(
         CellFaultError, match="it reports 0.200 s for a time in which the other side's reports 0.400 s"
     ) as found:
-        effect(log([1.0, 1.0]), log([0.5, 0.5], lasted=[0.05] * 4), number=1, **WHERE)
+        effect(log([1.0, 1.0]), log([0.5, 0.5], lasted=[0.05] * 4), **WHERE)
     assert found.value.side == "head"
 
 
 def test_a_side_that_somebody_came_before_in_some_blocks_does_not_lie():
     base, head = (log([1.0, 1.0], lasted=lasted) for lasted in ([0.1, 0.1, 0.3, 0.3], [0.1, 0.11, 0.08, 0.08]))
-    assert effect(base, head, number=1, **WHERE).log_ratio == 0
+    assert effect(base, head, **WHERE).log_ratio == 0
 
 
 @pytest.mark.parametrize(("block", "lies"), [(0.078, False), (0.077, True)])
@@ -76,14 +85,14 @@ def test_a_side_lies_if_its_blocks_are_shorter_by_a_tenth_and_by_more_than_an_in
     base, head = log([1.0, 1.0]), log([1.0, 1.0], lasted=[block] * 4)
     if lies:
         with pytest.raises(CellFaultError, match="its clock is wrong"):
-            effect(base, head, number=1, **WHERE)
+            effect(base, head, **WHERE)
     else:
-        assert effect(base, head, number=1, **WHERE).log_ratio == 0
+        assert effect(base, head, **WHERE).log_ratio == 0
 
 
 def test_a_sample_without_time_is_an_error():
     with pytest.raises(CellFaultError, match="too coarse"):
-        effect(log([1.0, 0.0]), log([1.0, 1.0]), number=1, **WHERE)
+        effect(log([1.0, 0.0]), log([1.0, 1.0]), **WHERE)
 
 
 def test_sides_that_do_different_things_are_an_error_that_names_the_difference():

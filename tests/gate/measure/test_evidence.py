@@ -11,10 +11,10 @@ from bench_core.gate.judge.rule import pairs_needed
 from bench_core.gate.measure.discover import Found
 from bench_core.gate.measure.evidence import COMPARED, CONTROL, PAST, Dossier, Journal, Known, sentinels
 from bench_core.records.gate import CellEvidence, Effect, GateSettings
-from bench_core.workers.messages import SamplingPlan
+from bench_core.workers.messages import Sampling, SamplingPlan
 
 CELL = CellEvidence("fills.time_fill(1)", "fills.time_fill", {"size": "1"}, "time", "seconds")
-PLAN = SamplingPlan(number=3, alternations=4, blocks=1, warm=True)
+PLAN = SamplingPlan(alternations=4, blocks=1, places=(Sampling(3, warm=True), Sampling(2, warm=False)))
 
 
 @pytest.fixture
@@ -113,9 +113,10 @@ def test_a_gate_that_was_killed_keeps_nobody_out(journal):
         pass
 
 
-def test_the_journal_of_an_earlier_release_is_read(journal):
-    """It was written without the codec, NaN as such."""
-    plan = '{"number": 3, "alternations": 4, "blocks": 1, "warm": true}'
+def test_a_journal_that_was_written_without_the_codec_is_read(journal):
+    """NaN is written as such."""
+    places = '[{"number": 3, "warm": true}, {"number": 2, "warm": false}]'
+    plan = f'{{"alternations": 4, "blocks": 1, "places": {places}}}'
     effect = '{"pair": 0, "parent": 0, "log_ratio": 0.3, "base": 1e-06, "head": 2, "samples": 4, "within": NaN, '
     effect += '"order": NaN, "forked_first": "head"}'
     line = (

@@ -11,7 +11,7 @@ from bench_core.gate.judge.rule import sharing
 from bench_core.gate.measure.evidence import Dossier
 from bench_core.records.gate import Effect
 from bench_core.workers import nursery
-from bench_core.workers.messages import NurseryTask, SamplingPlan, Source
+from bench_core.workers.messages import NurseryTask, Sampling, SamplingPlan, Source
 
 CALL = """
 import thing
@@ -20,7 +20,7 @@ import thing
 def time_value():
     thing.value()
 """
-PLAN = SamplingPlan(number=1, alternations=8, blocks=1, warm=True)
+PLAN = SamplingPlan(alternations=8, blocks=1, places=(Sampling(1, warm=True),) * 2)
 LOOP = "def value():\n    for _ in range({}):\n        pass\n"
 
 

@@ -30,13 +30,14 @@ from bench_core.workers.messages import (
     Lost,
     PairDone,
     Ready,
+    Sampling,
     SamplingPlan,
     Settled,
     WorkerBroken,
     WorkerRefused,
 )
 
-PLAN = SamplingPlan(number=1, alternations=4, blocks=1, warm=True)
+PLAN = SamplingPlan(alternations=4, blocks=1, places=(Sampling(1, warm=True),) * 2)
 SETTINGS = GateSettings(noise_floor=0.3, limit=0.6, error_rate=0.4, seed=1, budget=1000.0)
 IMPORTING = 4.0
 """Seconds until a nursery is ready."""
@@ -71,15 +72,21 @@ class Nurseries:
         yield from self.says(pair) or self.measured(pair)
 
     def measured(self, pair):
-        for task in pair.cells:
+        for group in pair.groups:
+            (task,) = group.cells
             yield from (CellBegun(side, task.name) for side in SIDES)
             self.clock.advance(PAIR)
             for side in SIDES:
                 slower = self.head.get(task.name, 1.0) if pair.versions[side] == "head" else 1.0
                 spans = [slower] * PLAN.alternations
-                log = Log(spans, [*SIDES] * (PLAN.alternations // 2), by_timer=[1.0], by_host=[1.0])
-                yield CellTimed(side, task.name, None if task.plan else Settled(PLAN, {}), log)
+                yield CellTimed(side, task.name, None if group.plan else Settled(PLAN, {}), log(side, spans))
         yield PairDone(pair.pair, ("found_late",))
+
+
+def log(side, spans):
+    """Samples of a side; base is first in every other alternation."""
+    positions = [SIDES.index(side), 1 - SIDES.index(side)] * (len(spans) // 2)
+    return Log(1, spans, positions, by_timer=[1.0], by_host=[1.0])
 
 
 class Nursery:
@@ -244,13 +251,13 @@ def test_a_past_version_is_loaded_and_measured_too(make, nurseries):
 
 def failing(pair, version, *, skipped=False):
     """Answers of a pair whose one cell fails on a side with this version."""
-    name = pair.cells[0].name
+    name = pair.groups[0].cells[0].name
     yield from (CellBegun(role, name) for role in SIDES)
     for role in SIDES:
         if pair.versions[role] == version:
             yield CellFailed(role, name, "gone", "call", skipped)
         else:
-            yield CellTimed(role, name, Settled(PLAN, {}), Log([1.0] * 4, [*SIDES] * 2, [1.0], [1.0]))
+            yield CellTimed(role, name, Settled(PLAN, {}), log(role, [1.0] * 4))
     yield PairDone(pair.pair, ())
 
 
@@ -277,10 +284,10 @@ def test_a_lost_worker_is_blamed_on_the_cell_that_was_begun_and_not_finished(mak
     gate = make("a.time_a", "b.time_b")
 
     def says(pair):
-        others = tuple(task for task in pair.cells if task.name != "b.time_b")
-        if "head" not in pair.versions.values() or others == pair.cells:
+        others = tuple(group for group in pair.groups if group.cells[0].name != "b.time_b")
+        if "head" not in pair.versions.values() or others == pair.groups:
             return None
-        *measured, done = nurseries.measured(replace(pair, cells=others))
+        *measured, done = nurseries.measured(replace(pair, groups=others))
         return [*measured, CellBegun("head", "b.time_b"), lost, done]
 
     nurseries.says = says
@@ -352,7 +359,7 @@ def test_a_lane_waits_for_the_others_to_find_out_how_to_sample(make, nurseries):
     gate = make("a.time_a", cores=(None, None))
     last = run(gate)
     assert last.lanes == ("done", "done")
-    assert not {pair.pair for _, pair in nurseries.pairs if pair.cells[0].plan is None} - {0, 1}
+    assert not {pair.pair for _, pair in nurseries.pairs if pair.groups[0].plan is None} - {0, 1}
 
 
 def test_only_the_main_thread_treats_signals_like_an_interrupt():

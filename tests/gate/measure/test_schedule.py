@@ -18,9 +18,9 @@ from bench_core.gate.measure.schedule import (
     is_enough,
 )
 from bench_core.records.gate import SIDES, CellEvidence, Effect, GateSettings
-from bench_core.workers.messages import SamplingPlan
+from bench_core.workers.messages import Sampling, SamplingPlan
 
-PLAN = SamplingPlan(number=3, alternations=16, blocks=4, warm=True)
+PLAN = SamplingPlan(alternations=16, blocks=4, places=(Sampling(300, warm=True), Sampling(2, warm=False)))
 
 
 @pytest.fixture
@@ -38,7 +38,13 @@ def make(tmp_path):
 
 
 def plans(pairs):
-    return {cell.name: cell.plan for pair in pairs for cell in pair.cells if pair.versions["base"] != "past"}
+    """The plans of all cells of base and head. Each is a group."""
+    compared = [pair for pair in pairs if pair.versions["base"] != "past"]
+    return {cell.name: group.plan for pair in compared for group, cell in zip(pair.groups, cells(pair), strict=True)}
+
+
+def cells(pair):
+    return [cell for group in pair.groups for cell in group.cells]
 
 
 @pytest.mark.parametrize("taken", range(1, MOST_PAIRS_OF_A_PARENT + 2))
@@ -55,8 +61,11 @@ def test_a_parent_ends_after_an_even_number_of_pairs(taken):
 def test_a_planted_slowdown_leaves_controls_alone(make):
     _, schedule = make("a.time_a", plants={"a.time_a": 0.05})
     compared, control = schedule.pairs_of(0, "base")
-    assert [cell.plant for cell in compared.cells] == [0.05]
-    assert (tuple(control.versions[side] for side in SIDES), [cell.plant for cell in control.cells]) == (CONTROL, [0.0])
+    assert [cell.plant for cell in cells(compared)] == [0.05]
+    assert (tuple(control.versions[side] for side in SIDES), [cell.plant for cell in cells(control)]) == (
+        CONTROL,
+        [0.0],
+    )
 
 
 def test_finding_out_how_to_sample_a_cell_is_left_to_one_lane(make):
@@ -69,10 +78,10 @@ def test_finding_out_how_to_sample_a_cell_is_left_to_one_lane(make):
     assert all(len(plans(schedule.pairs_of(lane, "base"))) == 3 for lane in range(2))
 
 
-@pytest.mark.parametrize(("kind", "cells"), [("peakmemory", [1, 1]), ("memory", [2]), ("track", [2])])
-def test_each_peak_memory_alone_has_a_pair_of_its_own(make, kind, cells):
+@pytest.mark.parametrize(("kind", "sizes"), [("peakmemory", [1, 1]), ("memory", [2]), ("track", [2])])
+def test_each_peak_memory_alone_has_a_pair_of_its_own(make, kind, sizes):
     _, schedule = make("a.mem_a", "b.mem_b", kind=kind)
-    assert [len(pair.cells) for pair in schedule.pairs_of(0, "base")] == cells
+    assert [len(cells(pair)) for pair in schedule.pairs_of(0, "base")] == sizes
 
 
 @pytest.mark.parametrize("kind", ["enough", "too few pairs", "too many cells", "too long"])
@@ -94,14 +103,17 @@ def test_a_control_gets_no_more_samples(make):
     (control,) = known.controls
     control.plan = PLAN
     control.effects = [Effect(pair, pair, math.nan, 1.0, 1.0, 16) for pair in range(1000)]
-    (found,) = (pair.cells for pair in schedule.pairs_of(0, "base") if pair.versions["head"] == "base")
-    assert found[0].plan == PLAN
+    (found,) = (pair for pair in schedule.pairs_of(0, "base") if pair.versions["head"] == "base")
+    assert plans([found])["a.time_a"] == replace(PLAN, places=PLAN.places[:1] * 2)
 
 
 def test_what_is_decided_is_in_no_pair(make):
     known, schedule = make("a.time_a", "b.time_b")
     known.dossiers[0].closed = known.controls[0].closed = True
-    assert [[cell.name for cell in pair.cells] for pair in schedule.pairs_of(0, "base")] == [["b.time_b"], ["b.time_b"]]
+    assert [[cell.name for cell in cells(pair)] for pair in schedule.pairs_of(0, "base")] == [
+        ["b.time_b"],
+        ["b.time_b"],
+    ]
     known.dossiers[1].closed = known.controls[1].closed = True
     assert schedule.pairs_of(0, "base") == []
 
@@ -118,7 +130,7 @@ def test_a_pair_is_told_its_number_the_gates_seed_and_timeout_and_who_is_first(m
 def test_the_order_of_the_cells_is_drawn_for_each_pair(make):
     names = [f"{letter}.time_x" for letter in "abcdefgh"]
     _, schedule = make(*names)
-    first, second = (schedule.pairs_of(0, "base")[0].cells for _ in range(2))
+    first, second = (cells(schedule.pairs_of(0, "base")[0]) for _ in range(2))
     assert sorted(cell.name for cell in first) == names != [cell.name for cell in first]
     assert [cell.name for cell in first] != [cell.name for cell in second]
 
@@ -149,5 +161,16 @@ def test_numbers_go_on_behind_those_of_earlier_gates(make):
 def test_pairs_with_the_past_take_half_the_samples_an_even_number_and_no_fewer_than_the_fewest(make, usual, past):
     known, schedule = make("a.time_a", past=True)
     known.past.dossiers[0].plan = replace(PLAN, alternations=usual[0], blocks=usual[1])
-    (found,) = (pair.cells for pair in schedule.pairs_of(0, "base") if pair.versions["base"] == "past")
-    assert (found[0].plan.alternations, found[0].plan.blocks) == past
+    (found,) = (pair.groups[0].plan for pair in schedule.pairs_of(0, "base") if pair.versions["base"] == "past")
+    assert (found.alternations, found.blocks) == past
+
+
+@pytest.mark.parametrize(("version", "place"), [("base", 0), ("head", 1)])
+def test_a_cell_that_is_retried_with_one_version_on_both_sides_is_sampled_as_that_version(make, version, place):
+    known, schedule = make("a.time_a")
+    dossier = known.dossiers[0]
+    dossier.plan = PLAN
+    retry = schedule.pair_of([dossier], "base", (version, version))
+    assert retry.groups[0].plan.places == (PLAN.places[place],) * 2
+    usual = schedule.pair_of([dossier], "base", dossier.versions)
+    assert usual.groups[0].plan == PLAN

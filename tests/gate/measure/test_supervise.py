@@ -270,7 +270,7 @@ def orders(made, name, seed, monkeypatch):
         gate = made.gate(seed=seed, evidence=name)
         with pytest.raises(EnoughError):
             gate.run(lambda progress: None)
-    return [[pair.pair, pair.seed, pair.first, *(cell.name for cell in pair.cells)] for pair in pairs[:3]]
+    return [[pair.pair, pair.seed, pair.first, *(group.cells[0].name for group in pair.groups)] for pair in pairs[:3]]
 
 
 def test_the_same_seed_draws_the_same_orders_and_another_one_others(sides, monkeypatch):

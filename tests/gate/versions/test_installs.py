@@ -19,7 +19,6 @@ from bench_core.cli import main
 from bench_core.errors import BenchCoreError
 from bench_core.gate import prepare
 from bench_core.gate.measure.discover import Found, find_cells
-from bench_core.workers.interrupt import interruptible
 from bench_core.gate.versions import installs, interpreters, versus
 from bench_core.gate.versions.installs import pin_of
 from bench_core.gate.versions.project import read_project
@@ -29,6 +28,7 @@ from bench_core.gate.versions.subjects import Importable, Subjects, source
 from bench_core.gate.versions.versus import environments
 from bench_core.records.version import Install
 from bench_core.workers import child
+from bench_core.workers.interrupt import interruptible
 
 SLOW = "def value():\n    for _ in range({}):\n        pass\n"
 

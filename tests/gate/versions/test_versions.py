@@ -17,7 +17,6 @@ from click.testing import CliRunner
 
 from bench_core.cli import main
 from bench_core.errors import BenchCoreError
-from bench_core.workers.interrupt import interruptible
 from bench_core.gate.versions import steps, wheels
 from bench_core.gate.versions import store as stores
 from bench_core.gate.versions.project import read_project
@@ -25,6 +24,7 @@ from bench_core.gate.versions.revisions import benchmarks_digest, digest_of, pac
 from bench_core.gate.versions.steps import Runner, Step, StepError
 from bench_core.gate.versions.store import VersionStore
 from bench_core.records.version import Commit, WorkingTree
+from bench_core.workers.interrupt import interruptible
 
 
 @pytest.fixture
