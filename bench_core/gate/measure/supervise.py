@@ -104,9 +104,11 @@ class Gate:
             try:
                 for thread in threads:
                     thread.start()
-                while any(thread.is_alive() for thread in threads):
+                go_on = True
+                while go_on:
                     for thread in threads:
                         thread.join(timeout=every / len(threads))
+                    go_on = any(thread.is_alive() for thread in threads)
                     show(self.progress())
             finally:
                 self._stop.set()
