@@ -50,6 +50,8 @@ TARGETS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         "bench_core/workers/worker.py",
         ("tests/workers/test_blocks.py",),
     ),
+    "turns": ("bench_core/workers/turns.py", ("tests/workers/test_turns.py",)),
+    "loading": ("bench_core/workers/loading.py", ("tests/workers/test_loading.py",)),
     "schedule": ("bench_core/gate/measure/schedule.py", ("tests/gate/measure/test_schedule.py",)),
     "supervise": (
         "bench_core/gate/measure/supervise.py",

@@ -1,6 +1,7 @@
 """What must not be taken for a difference between the versions, and what evidence is worth when it is seen again."""
 
 import importlib
+import math
 import random
 import sys
 
@@ -29,6 +30,31 @@ def test_a_head_that_takes_ten_times_as_long_is_slower_and_its_clock_is_right(si
     (found,) = gate.dossiers
     assert found.error is None
     assert judge_cell(found.effects, gate.settings, 1, "time").verdict == "regression"
+
+
+CACHED = """
+import functools
+
+
+CACHE
+def value():
+    for _ in range(500_000):
+        pass
+"""
+
+
+def test_a_lost_cache_is_a_regression_whose_samples_are_short_on_both_sides(sides):
+    cached, lost = (CACHED.replace("CACHE", line) for line in ("@functools.lru_cache", ""))
+    gate = sides(CALL, cached, lost).measure()
+    (found,) = gate.dossiers
+    assert judge_cell(found.effects, gate.settings, 1, "time").verdict == "regression"
+    first = found.effects[0]
+    assert first.base < 5e-6 < 1e-3 < first.head
+    assert math.exp(first.log_ratio) == pytest.approx(first.head / first.base, rel=0.3)
+    base, head = found.plan.places
+    assert base.number * first.base < 0.01
+    assert (head.number, head.warm) == (1, False)
+    assert found.spent / len(found.effects) < 5  # it was 120 s
 
 
 RANDOM = """
