@@ -35,7 +35,6 @@ from trials.gates import TOOL
 
 TARGETS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "statistics": ("bench_core/statistics.py", ("tests/test_statistics.py",)),
-    "pairs": ("bench_core/timing/pairs.py", ("tests/timing/test_pairs.py",)),
     "sampling": ("bench_core/timing/sampling.py", ("tests/timing/test_sampling.py",)),
     "cells": ("bench_core/timing/cells.py", ("tests/timing/test_cells.py", "tests/pytest_plugin/test_collection.py")),
     "limits": ("bench_core/analysis/limits.py", ("tests/analysis/test_limits.py", "tests/analysis/test_build.py")),
