@@ -34,15 +34,15 @@ def test_a_mutant_is_caught_if_a_test_fails_and_the_module_is_restored(tmp_path,
 def test_a_summary_counts_the_newest_mutants_and_leaves_out_those_of_no_consequence():
     def line(now, caught, tests="new"):
         return {
-            "target": "pairs", "modules": "m", "tests": tests, "module": "pairs.py", "line": 3, "was": "a", "now": now,
+            "target": "sampling", "modules": "m", "tests": tests, "module": "sampling.py", "line": 3, "was": "a", "now": now,
             "caught": caught,
         }  # fmt: skip
 
     lines = [line("old", False, tests="old"), line("b", True), line("c", False), line("d", False)]
-    page = summary(lines, {("pairs.py", "a", "c"): "It is the same."})
-    assert "| pairs | 3 | 1 | 1 | 50 % |" in page
-    assert "`pairs.py:3`: `a` -> `c`. It is the same." in page
-    assert "`pairs.py:3`: `a` -> `d`. No test sees it." in page
+    page = summary(lines, {("sampling.py", "a", "c"): "It is the same."})
+    assert "| sampling | 3 | 1 | 1 | 50 % |" in page
+    assert "`sampling.py:3`: `a` -> `c`. It is the same." in page
+    assert "`sampling.py:3`: `a` -> `d`. No test sees it." in page
     assert "old" not in page
 
 

@@ -4,10 +4,12 @@ import os
 import sys
 from collections import Counter
 from contextlib import ExitStack
+from types import SimpleNamespace
 
 import pytest
 
 from bench_core.workers import child
+from bench_core.workers import nursery as nurseries
 from bench_core.workers.messages import (
     NURSERY,
     CellFailed,
@@ -206,3 +208,23 @@ def test_a_nursery_that_compares_nothing_imports_the_suite_once(nursery):
     for _ in range(3):
         assert len(of(answers_to(started, ["calls.time_work"]), CellTimed)) == 1
     assert started.log() == ["import"]
+
+
+@pytest.mark.parametrize(
+    ("paths", "packages", "how", "imports"),
+    [
+        (["/a"], (), "fork", True),
+        (["/a", "/b"], (), "fork", False),
+        (["/a"], ("thing",), "fork", False),
+        (["/a"], (), "spawn", False),
+    ],
+)
+def test_a_nursery_imports_the_suite_only_if_all_workers_would_import_the_same(
+    monkeypatch, paths, packages, how, imports
+):
+    """Two versions without a package of their own are two all the same."""
+    loaded = []
+    monkeypatch.setattr(nurseries, "load", lambda source, suite: loaded.append(source) or SimpleNamespace(broken=()))
+    sources = {path: Source((path,), packages, "") for path in paths}
+    nurseries._import_suite(NurseryTask(sources, "cases", (), core=None, start=how, memory=None))
+    assert (loaded == list(sources.values())) is imports
