@@ -34,8 +34,8 @@ def test_a_mutant_is_caught_if_a_test_fails_and_the_module_is_restored(tmp_path,
 def test_a_summary_counts_the_newest_mutants_and_leaves_out_those_of_no_consequence():
     def line(now, caught, tests="new"):
         return {
-            "target": "sampling", "modules": "m", "tests": tests, "module": "sampling.py", "line": 3, "was": "a", "now": now,
-            "caught": caught,
+            "target": "sampling", "modules": "m", "tests": tests, "module": "sampling.py", "line": 3, "was": "a",
+            "now": now, "caught": caught,
         }  # fmt: skip
 
     lines = [line("old", False, tests="old"), line("b", True), line("c", False), line("d", False)]
