@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from bench_core.suite import DEVICES, SIZES, Report, Suite, labels, lazy, oracles, shape_of
-from bench_core.suite.lazy import INITIALIZED, LAYERS, LOADED, MODELS, MODULES, ON_META, UNTYING
+from bench_core.suite.lazy import INITIALIZED, LAYERS, LOADED, MODELS, MODULES, ON_META
 
 
 class UninitializedParameter(Suite):
@@ -131,24 +131,29 @@ class InitializedModel(Suite):
 
     - `eager` constructs on the CPU and moves the model.
     - `lazy_dry_run` runs one row of zeros through lazy layers.
-    - `meta_to_empty` constructs on meta, allocates, and calls every `reset_parameters`.
+    - `meta_to_empty` constructs on meta, allocates, calls every `reset_parameters`, and repairs what that undoes.
     - `skip_init` does the same layer by layer.
     - `torch_device` constructs under `torch.device(device)`.
 
     The timed call allocates the memory and releases it. The large model gets fresh memory each time, the small ones
     get what the call before released.
 
-    **`meta_to_empty` unties** (huggingface/accelerate#3154): two modules that share a weight end with one each. The
-    others keep it shared. With `lazy_dry_run`, weights can be tied only after the dry run. `skip_init` on a whole
-    model that ties its own layers would untie them too.
+    **`to_empty` unties and leaves buffers without values**: two modules that share a weight end with one each
+    (huggingface/accelerate#3154), and no `reset_parameters` writes a buffer such as the angles of a rotary embedding.
+    So `meta_to_empty` ties again and computes such buffers again, and both are timed; a model with neither needs
+    nothing. `skip_init` on a whole model would need the same. With `lazy_dry_run`, weights can be tied only after the
+    dry run.
     """
 
     param_names = ["device", "idiom", "model"]
-    params = [DEVICES, labels(*INITIALIZED), labels("notebook", "mlp_100x64", "mlp_1x3072", "mlp_2x64_tied")]
+    params = [
+        DEVICES,
+        labels(*INITIALIZED),
+        labels("notebook", "mlp_100x64", "mlp_1x3072", "mlp_2x64_tied", "mlp_2x64_angles"),
+    ]
     # In large models nearly all the time goes to the random generator, whatever the idiom.
     quick = {"device": ["cpu"], "model": ["mlp_100x64"]}
     rivals = "idiom"
-    unties = sorted(UNTYING & set(INITIALIZED))
 
     def setup(self, device, idiom, model):
         super().setup(device, idiom, model)
@@ -179,7 +184,6 @@ class InitializedModelMemory(Suite):
     params = [DEVICES, labels(*INITIALIZED), labels("mlp_4x2048")]
     quick = None  # on the CPU every idiom holds the model once
     rivals = "idiom"
-    unties = sorted(UNTYING & set(INITIALIZED))
 
     def setup(self, device, idiom, model):
         super().setup(device, idiom, model)
@@ -204,7 +208,6 @@ class InitializedModelMemory(Suite):
 def check_initialized(found, device, idiom, model):
     lazy.check_architecture(found, MODELS[model], device)
     lazy.check_drawn([found])
-    lazy.check_tied(found, MODELS[model], idiom)
 
 
 OVERWRITTEN = "huggingface/transformers#27709, #21913, #26258; huggingface/pytorch-image-models#2350"
@@ -221,13 +224,20 @@ class LoadedModel(Suite):
     - `meta_assign` is ``load_state_dict(assign=True)``. It copies nothing on the CPU: the model's parameters are the
       checkpoint's memory, so editing one edits the other.
 
-    **`meta_to_empty` and `meta_assign` untie** (huggingface/accelerate#3154, pytorch/pytorch#188346): two modules
-    that share a weight end with a parameter each. The others keep it shared. After `meta_assign` the two parameters
-    may still share memory, which an optimizer then updates twice.
+    **A model from meta lacks what its constructor did.** Two modules that share a weight end with a parameter each
+    (huggingface/accelerate#3154, pytorch/pytorch#188346); after ``assign=True`` they may share memory, which an
+    optimizer then updates twice. Buffers with ``persistent=False`` are in no checkpoint. After ``assign=True`` they
+    stay on meta, and a strict load does not report it (huggingface/transformers#30703, pytorch/pytorch#102212). So
+    `meta_to_empty` and `meta_assign` tie again and compute such buffers again, and both are timed. A model with
+    neither needs nothing.
     """
 
     param_names = ["device", "idiom", "model"]
-    params = [DEVICES, labels(*LOADED), labels("notebook", "mlp_100x64", "mlp_1x3072", "mlp_2x64_tied")]
+    params = [
+        DEVICES,
+        labels(*LOADED),
+        labels("notebook", "mlp_100x64", "mlp_1x3072", "mlp_2x64_tied", "mlp_2x64_angles"),
+    ]
     # Both models, since the ranking changes: with many small layers, meta costs more than the initialization it saves.
     quick = {
         "device": ["cpu"],
@@ -235,12 +245,13 @@ class LoadedModel(Suite):
         "model": ["mlp_100x64", "mlp_1x3072"],
     }
     rivals = "idiom"
-    unties = sorted(UNTYING & set(LOADED))
     reports = [
         Report(
             source=OVERWRITTEN,
             what="parameters are initialized and then overwritten by a checkpoint",
-            instead="construct on meta and `load_state_dict(assign=True)`, then tie again what was tied",
+            instead="construct on meta and `load_state_dict(assign=True)`; then tie again what was tied, and compute "
+            "again each buffer with `persistent=False`: it is still on meta, and a strict load does not report it "
+            "(huggingface/transformers#30703)",
             benchmark="time_build",
             slow={"device": "cpu", "idiom": "eager", "model": "mlp_1x3072"},
             fast={"idiom": "meta_assign"},
@@ -249,7 +260,8 @@ class LoadedModel(Suite):
         Report(
             source=OVERWRITTEN,
             what="parameters are initialized and then overwritten by a checkpoint whose memory they must not share",
-            instead="construct with `skip_init`, and copy",
+            instead="construct each layer with `skip_init`, and copy (`skip_init` of a whole model unties, and leaves "
+            "buffers with `persistent=False` without values)",
             benchmark="time_build",
             slow={"device": "cpu", "idiom": "eager", "model": "mlp_1x3072"},
             fast={"idiom": "skip_init"},
@@ -288,7 +300,6 @@ class LoadedModelMemory(Suite):
     params = [DEVICES, labels(*LOADED), labels("mlp_4x2048")]
     quick = {"device": ["cpu"], "idiom": ["eager", "meta_assign"]}
     rivals = "idiom"
-    unties = sorted(UNTYING & set(LOADED))
 
     def setup(self, device, idiom, model):
         super().setup(device, idiom, model)
@@ -321,7 +332,6 @@ def check_loaded(found, checkpoint, device, idiom, model):
             oracles.alias(state[name], expected, name)
         else:
             oracles.not_alias(state[name], expected, name)
-    lazy.check_tied(found, MODELS[model], idiom)
 
 
 class MetaModel(Suite):
@@ -330,6 +340,9 @@ class MetaModel(Suite):
     `to_meta` constructs and initializes on the CPU and then moves the model: large models took 2.5 to 3 times as long
     to load (huggingface/transformers#42941). `torch_device` constructs under `torch.device("meta")`, where every call
     of torch passes through a Python mode. `device_argument` gives the device to each layer instead.
+
+    No way gives a buffer with ``persistent=False`` values, and no checkpoint holds it (see LoadedModel). `to` also
+    unties.
     """
 
     param_names = ["idiom", "model"]
@@ -340,7 +353,8 @@ class MetaModel(Suite):
         Report(
             source="huggingface/transformers#42941",
             what="a model is constructed on the CPU and then moved to the meta device",
-            instead='construct under `torch.device("meta")`',
+            instead='construct under `torch.device("meta")`; after the load, compute each buffer with '
+            "`persistent=False` again, as after `to`",
             benchmark="time_build",
             slow={"idiom": "to_meta", "model": "mlp_1x3072"},
             fast={"idiom": "torch_device"},

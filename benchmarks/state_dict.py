@@ -390,7 +390,8 @@ class LoadByModules(Suite):
         Report(
             source="pytorch/pytorch#182053",
             what="`load_state_dict` looks through all keys of a container for each of its children",
-            instead="copy over `named_parameters()` under `no_grad`, or nest the layers in blocks",
+            instead="copy over `named_parameters()`, and the buffers that the checkpoint holds, under `no_grad`; or "
+            "nest the layers in blocks",
             benchmark="time_load",
             slow={"device": "cpu", "idiom": "load_state_dict", "form": "flat", "modules": "1000"},
             fast={"idiom": "copy_loop"},
@@ -454,7 +455,7 @@ class LoadTwentyThousandKeys(LoadByModules):
         Report(
             source="pytorch/pytorch#61398, pytorch/pytorch#85743",
             what="`load_state_dict` with 20,000 keys four levels deep",
-            instead="copy over `named_parameters()` under `no_grad`",
+            instead="copy over `named_parameters()`, and the buffers that the checkpoint holds, under `no_grad`",
             benchmark="time_load",
             slow={"device": "cpu", "idiom": "load_state_dict", "form": "nested", "modules": "10000"},
             fast={"idiom": "copy_loop"},
@@ -532,7 +533,9 @@ class Copy(Suite):
     """Make an independent copy of a model of one layer.
 
     `construct_and_load` initializes parameters that the load then overwrites. `meta_and_assign` clones every entry, and
-    unties tied parameters: each gets memory of its own (see KEEPS_TIED).
+    unties tied parameters: each gets memory of its own (see KEEPS_TIED). Only `deepcopy` copies buffers with
+    ``persistent=False``: `construct_and_load` gives them the constructor's values, and `meta_and_assign` leaves them on
+    meta. This layer has none.
     """
 
     param_names = ["device", "idiom", "size"]

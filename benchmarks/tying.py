@@ -311,7 +311,10 @@ class GradientNorm(_ManyGradients):
     """The norm of all gradients, where the host's work for each exceeds the device's (pytorch/pytorch#133586).
 
     In `flat_buffer`, the gradients are views of one buffer, as in DistributedDataParallel with
-    `gradient_as_bucket_view`. For 2,000 tensors of 512 elements, it takes 1/30 of the loop's time on one core.
+    `gradient_as_bucket_view`. For 2,000 tensors of 512 elements, it takes 1/30 of the loop's time on one core. A view
+    has the buffer's whole storage (pytorch/pytorch#128219): `torch.save` writes it all for one gradient, `deepcopy`
+    copies it, and one gradient keeps it alive. Clone a gradient before it is saved or copied. `zero_grad()` drops the
+    views, so that the next backward makes separate gradients: fill the buffer with zeros instead.
     """
 
     params = [
@@ -333,7 +336,9 @@ class GradientNorm(_ManyGradients):
         Report(
             source="pytorch/pytorch#133586",
             what="`get_total_norm` (so `clip_grad_norm_`) makes a scalar for each of 2,000 gradients, with foreach too",
-            instead="gradients that are views of one flat buffer, and the norm of that",
+            instead="gradients that are views of one flat buffer, and the norm of that; clone a gradient before it is "
+            "saved or copied, or the whole buffer is (pytorch/pytorch#128219), and zero the buffer, since "
+            "`zero_grad()` drops the views",
             benchmark="time_norm",
             slow={"device": "cpu", "idiom": "get_total_norm", "tensors": "2000"},
             fast={"idiom": "flat_buffer"},
@@ -362,7 +367,8 @@ class ZeroGradients(_ManyGradients):
     """Write zeros into all gradients: with one kernel per tensor, or one kernel for all (pytorch/pytorch#82777).
 
     `zero_grad` is the optimizer's method with its defaults, which loops on every device. It uses one kernel for all
-    only if the optimizer was made with ``foreach=True`` or ``fused=True`` (`zero_grad_foreach`).
+    only if the optimizer was made with ``foreach=True`` or ``fused=True`` (`zero_grad_foreach`). The gradients of
+    `flat_buffer` are views of one buffer, with the consequences that GradientNorm names.
     """
 
     params = [
@@ -403,6 +409,7 @@ class ZeroGradients(_ManyGradients):
         oracles.filled_with(self.buffer, 0.0, "gradients")
         for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
             assert parameter.grad is gradient, "a gradient is another tensor now"
+            oracles.filled_with(gradient, 0.0, "gradient of a parameter")
 
 
 # Large enough to stand out from the 250 MB of a process with torch. The layer's weights have 4 MiB tied and 128 MiB
@@ -423,7 +430,11 @@ class _TrainingStep(Suite):
     def step(self):
         tied.training_step(self.loss_of, self.net, self.optimizer)
 
-    def check_parameters_change(self, operation):
+    def check_parameters_change(self, operation, model, sharing):
+        if model.startswith("language_model"):
+            tied.check_language_model(self.net, sharing)
+        else:
+            tied.check_shared_layer(self.net, sharing, shape_of(model.rpartition("_")[2])[1])
         before = [parameter.detach().clone() for parameter in self.net.parameters()]
         result = operation()
         for index, (old, new) in enumerate(zip(before, self.net.parameters(), strict=True)):
@@ -451,7 +462,7 @@ class HostMemory(_TrainingStep):
         self.step()
 
     def check_training_step(self, model, sharing):
-        self.check_parameters_change(lambda: self.peakmem_training_step(model, sharing))
+        self.check_parameters_change(lambda: self.peakmem_training_step(model, sharing), model, sharing)
 
 
 class DeviceMemory(_TrainingStep):
@@ -477,6 +488,6 @@ class DeviceMemory(_TrainingStep):
         return tied.device_peak(device, self.step)
 
     def check_training_step(self, device, model, sharing):
-        peak = self.check_parameters_change(lambda: self.track_training_step(device, model, sharing))
+        peak = self.check_parameters_change(lambda: self.track_training_step(device, model, sharing), model, sharing)
         least = 4 * sum(4 * parameter.numel() for parameter in self.net.parameters())
         assert peak >= least, f"a peak of {peak} bytes is less than weights, gradients and states: {least}"

@@ -50,11 +50,15 @@ def poison(net: nn.Module) -> None:
 
 
 def check_state(net: nn.Module, expected: State, what: str) -> None:
-    """The state of `net` is `expected`, name by name and bit for bit."""
+    """The state of `net` is `expected`, name by name and bit for bit, on the same device. No tensor is a view of
+    something larger, every parameter gets a gradient, and buffers that no checkpoint holds are on that device too."""
     found = net.state_dict()
     oracles.same(list(found), list(expected), f"{what}: names")
     for name, tensor in expected.items():
         oracles.identical(found[name], tensor, f"{what}: {name}")
+        oracles.own_memory(found[name], f"{what}: {name}")
+    oracles.trainable(net)
+    oracles.all_on(net, {tensor.device for tensor in expected.values()}, what)
 
 
 # Read the bias of the last layer of nested `Sequential`s, given its name. `attribute` depends on the depth only.

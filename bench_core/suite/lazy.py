@@ -2,7 +2,9 @@
 
 There are three separate jobs: a model with initialized parameters (`INITIALIZED`), a model with the values of a
 checkpoint (`LOADED`), and a model on the meta device, which has shapes but no storage (`ON_META`). `to_empty` and
-`skip_init` leave garbage in the parameters, so each idiom goes on until its job is done.
+`skip_init` leave garbage in the parameters, so each idiom goes on until its job is done. The job includes what the
+constructor did and an idiom undoes: `Mlp.repair` ties layers again, and computes again the buffers that no checkpoint
+holds.
 """
 
 from __future__ import annotations
@@ -59,6 +61,25 @@ class Layer:
         return torch.rand(self.input_shape, device=device)
 
 
+class Angles(nn.Module):
+    """Multiplies by a buffer that its constructor computes and no state dict holds, like a rotary embedding's."""
+
+    angles: torch.Tensor
+
+    def __init__(self, width: int, device: str | None = None) -> None:
+        super().__init__()
+        self.width = width
+        self.register_buffer("angles", None, persistent=False)
+        self.reset_buffers(device)
+
+    def reset_buffers(self, device: str | None = None) -> None:
+        """Compute the buffer on `device`, or on the device of the context."""
+        self.angles = 1.0 / torch.arange(1.0, self.width + 1, device=device)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return inputs * self.angles
+
+
 @dataclass(frozen=True)
 class Mlp:
     """Linear layers with a ReLU between each two.
@@ -66,32 +87,49 @@ class Mlp:
     Attributes:
         widths: the features of the input and of every layer's output.
         tied: the first and the last layer share one weight; both must then have its shape.
+        angles: the last module is `Angles`, whose buffer is not persistent.
     """
 
     widths: tuple[int, ...]
     tied: bool = False
+    angles: bool = False
 
-    def layers(self, linear: Callable[[int, int], nn.Module]) -> nn.Sequential:
+    def layers(self, linear: Callable[[int, int], nn.Module], device: str | None = None) -> nn.Sequential:
         modules: list[nn.Module] = []
         for inputs, outputs in itertools.pairwise(self.widths):
             modules += [linear(inputs, outputs), nn.ReLU()]
-        return nn.Sequential(*modules[:-1])
+        modules.pop()
+        if self.angles:
+            modules.append(Angles(self.widths[-1], device))
+        return nn.Sequential(*modules)
 
-    def build(self, linear: Callable[[int, int], nn.Module] = nn.Linear) -> nn.Sequential:
-        """Construct the layers, and tie them: what a model's `__init__` does."""
-        return self.tie(self.layers(linear))
+    def build(self, linear: Callable[[int, int], nn.Module] = nn.Linear, device: str | None = None) -> nn.Sequential:
+        """Construct the layers, and tie them: what a model's `__init__` does. `device` is that of the buffers."""
+        return self.tie(self.layers(linear, device))
 
     def tie(self, net: nn.Sequential) -> nn.Sequential:
         if self.tied:
-            net[-1].weight = net[0].weight
+            net[-2 if self.angles else -1].weight = net[0].weight
         return net
+
+    def repair(self, net: nn.Sequential, device: str) -> nn.Sequential:
+        """Do again what `build` did to a model on meta and `to_empty` or ``assign=True`` has undone.
+
+        Either makes a new parameter for each name of a tied one (huggingface/accelerate#3154, pytorch/pytorch#188346).
+        A buffer that no checkpoint holds is memory that nobody has written after `to_empty`, and stays on meta after
+        ``assign=True``, where a strict load does not report it (huggingface/transformers#30703,
+        pytorch/pytorch#102212). A model with neither needs nothing, and nothing is done.
+        """
+        if self.angles:
+            net[-1].reset_buffers(device)
+        return self.tie(net)
 
     def lazy(self, device: str) -> nn.Sequential:
         """The lazy form, untied: a LazyLinear cannot materialize a weight that another LazyLinear has materialized."""
-        return self.layers(lambda _, outputs: nn.LazyLinear(outputs, device=device))
+        return self.layers(lambda _, outputs: nn.LazyLinear(outputs, device=device), device)
 
     def plain(self, device: str) -> nn.Sequential:
-        return self.build(partial(nn.Linear, device=device))
+        return self.build(partial(nn.Linear, device=device), device)
 
     def inputs(self, device: str) -> torch.Tensor:
         return torch.rand(2, self.widths[0], device=device)
@@ -125,6 +163,7 @@ MODELS: dict[str, Mlp] = {
     "mlp_1x3072": Mlp((3072,) * 2),
     "mlp_4x2048": Mlp((2048,) * 5),  # 64 MiB: shows in a process that has torch loaded
     "mlp_2x64_tied": Mlp((64,) * 3, tied=True),
+    "mlp_2x64_angles": Mlp((64,) * 3, angles=True),
 }
 
 MODULES: dict[str, Spec] = {**LAYERS, **MODELS}
@@ -155,15 +194,16 @@ def dry_run(net: nn.Sequential, model: Mlp, device: str) -> nn.Sequential:
 
 
 def to_empty(model: Mlp, device: str) -> nn.Module:
-    """A model with garbage in the right shapes."""
+    """A model with garbage in the right shapes, tied and with its buffers as constructed."""
     with torch.device("meta"):
         net = model.build()
-    return net.to_empty(device=device)
+    return model.repair(net.to_empty(device=device), device)
 
 
 def skip_init(model: Mlp, device: str) -> nn.Module:
-    """A model with garbage in the right shapes. It is made layer by layer, so the model ties its layers itself."""
-    return model.build(partial(nn.utils.skip_init, nn.Linear, device=device))
+    """A model with garbage in the right shapes. It is made layer by layer, so the model ties its layers itself, and its
+    buffers are as constructed. `skip_init` of the whole model would undo both, as `to_empty` does."""
+    return model.build(partial(nn.utils.skip_init, nn.Linear, device=device), device)
 
 
 def reset(net: nn.Module) -> nn.Module:
@@ -204,7 +244,7 @@ def meta_assign(model: Mlp, device: str, checkpoint: Checkpoint) -> nn.Module:
     with torch.device("meta"):
         net = model.build()
     net.load_state_dict(checkpoint, assign=True)
-    return net.to(device)
+    return model.repair(net, device).to(device)
 
 
 LOADED: dict[str, Callable[[Mlp, str, Checkpoint], nn.Module]] = {
@@ -223,10 +263,6 @@ ON_META: dict[str, Callable[[Mlp], nn.Module]] = {
     "device_argument": lambda model: model.plain("meta"),
 }
 
-UNTYING = frozenset({"meta_to_empty", "meta_assign"})
-"""Idioms that untie a model that its `__init__` tied (huggingface/accelerate#3154, pytorch/pytorch#188346): replacing a
-meta tensor makes a new parameter for each module. The workaround is to tie the model again afterwards."""
-
 
 @contextlib.contextmanager
 def poisoned_memory() -> Iterator[None]:
@@ -244,18 +280,16 @@ def poisoned_memory() -> Iterator[None]:
 
 
 def check_architecture(found: nn.Module, spec: Spec, device: str) -> None:
-    """Check that classes, features and names are those of the plain form, and all parameters are plain and on
-    `device`."""
+    """Check that modules, parameters, buffers and ties are those of the plain form, all on `device`. Buffers that no
+    checkpoint holds must also have the values that the plain form gives them, unless `device` is meta."""
     plain = spec.plain("meta")
     oracles.same(str(found), str(plain), "architecture")
-    expected = {name: (nn.Parameter, parameter.shape, True) for name, parameter in named(plain)}
-    oracles.same({n: (type(p), p.shape, p.requires_grad) for n, p in named(found)}, expected, "parameters")
-    oracles.same({tensor.device.type for tensor in found.state_dict().values()}, {device}, "devices")
-
-
-def named(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    """All parameters, each under every name that it has."""
-    return list(module.named_parameters(remove_duplicate=False))
+    oracles.same_tensors(found, plain, device)
+    computed = [name for name, _, persistent in oracles.held(plain) if not persistent]
+    if computed and device != "meta":
+        expected = spec.plain(device)
+        for name in computed:
+            oracles.identical(found.get_buffer(name), expected.get_buffer(name), name)
 
 
 def check_as_plain(found: nn.Module, spec: Spec, inputs: torch.Tensor, outputs: torch.Tensor, *, calls: int) -> None:
@@ -268,13 +302,6 @@ def check_as_plain(found: nn.Module, spec: Spec, inputs: torch.Tensor, outputs: 
     buffers = dict(found.named_buffers())
     for name, buffer in plain.named_buffers():
         oracles.close(buffers[name], buffer, name)
-
-
-def check_tied(found: nn.Module, model: Mlp, idiom: str) -> None:
-    """Check that the idiom keeps a tied model tied, unless it is in `UNTYING`: a later torch may mend those."""
-    assert isinstance(found, nn.Sequential)
-    if model.tied and idiom not in UNTYING:
-        oracles.same(found[-1].weight is found[0].weight, True, f"{idiom} keeps the layers tied")
 
 
 def check_drawn(modules: Sequence[nn.Module]) -> None:

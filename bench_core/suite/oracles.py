@@ -6,11 +6,14 @@ with a probability of at most `ALPHA`. The bounds hold for every sample size, no
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import torch
+from torch import nn
 
 ALPHA = 1e-9
 """The probability that a statistical check fails although all is right. It is so small that, with about a thousand
@@ -26,8 +29,8 @@ def same(found: Any, expected: Any, what: str) -> None:
 
 
 def identical(found: torch.Tensor, expected: torch.Tensor, what: str) -> None:
-    """Require the same dtype, shape and bits (so -0.0 is not 0.0, and a NaN equals itself)."""
-    same((found.dtype, found.shape), (expected.dtype, expected.shape), f"{what}: dtype and shape")
+    """Require the same device, dtype, shape and bits (so -0.0 is not 0.0, and a NaN equals itself)."""
+    same(_kind_of(found), _kind_of(expected), f"{what}: device, dtype and shape")
     kind = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[found.element_size()]
     differing = int((found.detach().view(kind) != expected.detach().view(kind)).sum())
     assert not differing, f"{what}: {differing} of {found.numel()} elements differ"
@@ -53,6 +56,68 @@ def alias(one: torch.Tensor, other: torch.Tensor, what: str) -> None:
 def not_alias(one: torch.Tensor, other: torch.Tensor, what: str) -> None:
     """Require the tensors to start at different memory."""
     assert one.data_ptr() != other.data_ptr(), f"{what}: they share memory"
+
+
+def own_memory(found: torch.Tensor, what: str) -> None:
+    """Require the tensor not to be a view of something larger. A view is saved with its whole storage
+    (pytorch/pytorch#128219), deep-copied with it, and keeps it alive. The cure is to clone it first."""
+    stored = found.untyped_storage().nbytes()
+    assert stored <= found.nbytes, f"{what}: {found.nbytes} bytes are a view of {stored} bytes, which are saved with it"
+
+
+def same_tensors(found: nn.Module, expected: nn.Module, device: str) -> None:
+    """Require the parameters and buffers of `expected`, values apart, on a device of type `device`.
+
+    Names, classes, dtypes, shapes and `requires_grad` must agree, and also which buffers a state dict holds and which
+    names share one parameter. `expected` may be on meta. Its buffers that no state dict holds are looked at as well:
+    a model that is constructed on meta and loaded with ``assign=True`` leaves them there, and a strict load does not
+    report it (huggingface/transformers#30703, pytorch/pytorch#102212).
+    """
+    wanted, given = ({name: _described(*each) for name, *each in held(net)} for net in (expected, found))
+    same(list(given), list(wanted), "names of parameters and buffers")
+    for name, description in wanted.items():
+        same(given[name], description, name)
+    for name, tensor, _ in held(found):
+        same(tensor.device.type, device, f"{name}: device")
+        own_memory(tensor, name)
+    same(tied_names(found), tied_names(expected), "names of tied parameters")
+
+
+def trainable(net: nn.Module) -> None:
+    """Require every parameter to be an `nn.Parameter` that gets a gradient."""
+    for name, parameter in net.named_parameters(remove_duplicate=False):
+        same((type(parameter), parameter.requires_grad), (nn.Parameter, True), f"{name}: class and requires_grad")
+
+
+def all_on(net: nn.Module, devices: Collection[torch.device], what: str) -> None:
+    """Require every parameter and buffer, also those that no state dict holds, to be on one of `devices`."""
+    elsewhere = {name: str(tensor.device) for name, tensor, _ in held(net) if tensor.device not in devices}
+    assert not elsewhere, f"{what}: found {elsewhere}, expected all on {sorted(map(str, devices))}"
+
+
+def held(net: nn.Module) -> Iterator[tuple[str, torch.Tensor, bool]]:
+    """Every parameter and buffer of `net` under every name that it has, and whether a state dict holds it."""
+    saved = net.state_dict().keys()
+    named = (net.named_parameters(remove_duplicate=False), net.named_buffers(remove_duplicate=False))
+    for name, tensor in itertools.chain(*named):
+        yield name, tensor, name in saved
+
+
+def tied_names(net: nn.Module) -> list[list[str]]:
+    """The names of each parameter that has more than one."""
+    names: dict[int, list[str]] = defaultdict(list)
+    for name, parameter in net.named_parameters(remove_duplicate=False):
+        names[id(parameter)].append(name)
+    return [each for each in names.values() if len(each) > 1]
+
+
+def _described(tensor: torch.Tensor, persistent: bool) -> str:
+    kind = f"{type(tensor).__name__} {tensor.dtype} {tuple(tensor.shape)}, requires_grad={tensor.requires_grad}"
+    return kind if persistent else f"{kind}, not persistent"
+
+
+def _kind_of(tensor: torch.Tensor) -> tuple[str, torch.dtype, torch.Size]:
+    return str(tensor.device), tensor.dtype, tensor.shape
 
 
 def band(n: int) -> float:

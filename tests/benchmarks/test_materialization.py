@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 import subprocess
 import sys
 from itertools import pairwise
@@ -14,12 +13,13 @@ import torch
 from torch import nn
 
 from bench_core.suite import lazy
-from bench_core.suite.lazy import INITIALIZED, LOADED, MODELS, UNTYING
+from bench_core.suite.lazy import INITIALIZED, LOADED, MODELS
 from bench_core.timing.cells import SuiteDirectory
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SUITE = SuiteDirectory(BENCHMARKS)
 TIED = MODELS["mlp_2x64_tied"]
+ANGLES = MODELS["mlp_2x64_angles"]
 
 
 def cell(name):
@@ -98,6 +98,77 @@ def test_a_model_that_does_not_hold_the_checkpoint_fails_the_check(idiom, monkey
         check(f"LoadedModel.time_build(cpu, {idiom}, notebook)")
 
 
+def left_on_meta(net):
+    net[-1].angles = net[-1].angles.to("meta")
+
+
+def without_values(net):
+    net[-1].angles = torch.full_like(net[-1].angles, torch.nan)
+
+
+def in_the_state_dict(net):
+    net[-1]._non_persistent_buffers_set.clear()
+
+
+def on_another_device(net):
+    net[0].bias = nn.Parameter(net[0].bias.to("meta"))
+
+
+def of_another_dtype(net):
+    net[0].to(torch.bfloat16)
+
+
+def without_gradient(net):
+    net[0].weight.requires_grad_(False)
+
+
+def a_view_of_something_larger(net):
+    net[0].bias = nn.Parameter(torch.cat([net[0].bias.detach()] * 2)[:64])
+
+
+def untied(net):
+    net[2].weight = nn.Parameter(net[2].weight.detach().clone())
+
+
+FAULTS = [
+    (left_on_meta, "mlp_2x64_angles", r"3\.angles: device: found 'meta'"),
+    (without_values, "mlp_2x64_angles", r"3\.angles: 64 of 64 elements differ"),
+    (in_the_state_dict, "mlp_2x64_angles", r"3\.angles: found .*not persistent"),
+    (on_another_device, "mlp_2x64_angles", r"0\.bias: device: found 'meta'"),
+    (of_another_dtype, "mlp_2x64_angles", r"0\.weight: found .*bfloat16"),
+    (without_gradient, "mlp_2x64_angles", r"0\.weight: found .*requires_grad=False"),
+    (a_view_of_something_larger, "mlp_2x64_angles", r"0\.bias: 256 bytes are a view of 512"),
+    (untied, "mlp_2x64_tied", r"tied parameters: found \[\]"),
+]
+
+
+@pytest.mark.parametrize(("fault", "model", "message"), FAULTS, ids=[fault.__name__ for fault, *_ in FAULTS])
+@pytest.mark.parametrize(
+    ("owner", "idioms", "idiom"),
+    [("InitializedModel", INITIALIZED, idiom) for idiom in INITIALIZED]
+    + [("LoadedModel", LOADED, idiom) for idiom in LOADED],
+)
+def test_a_model_with_a_tensor_that_is_not_as_constructed_fails_the_check(
+    owner, idioms, idiom, fault, model, message, monkeypatch
+):
+    build = idioms[idiom]
+
+    def faulty(*arguments):
+        net = build(*arguments)
+        if arguments[0] is MODELS[model]:
+            fault(net)
+        return net
+
+    with cell(f"{owner}.time_build(cpu, {idiom}, {model})").open() as opened:
+        opened.check()
+    monkeypatch.setitem(idioms, idiom, faulty)
+    with (
+        cell(f"{owner}.time_build(cpu, {idiom}, {model})").open() as opened,
+        pytest.raises(AssertionError, match=message),
+    ):
+        opened.check()
+
+
 def test_memory_is_poisoned_within_the_context_and_not_after_it():
     with lazy.poisoned_memory():
         assert torch.empty(100).isnan().all()
@@ -109,34 +180,34 @@ def test_memory_is_poisoned_within_the_context_and_not_after_it():
 
 
 @pytest.mark.parametrize("idiom", INITIALIZED)
-def test_an_initializing_idiom_keeps_tied_layers_tied_or_is_among_those_that_untie(idiom):
-    assert tied(INITIALIZED[idiom](TIED, "cpu")) is (idiom not in UNTYING)
+def test_an_initializing_idiom_gives_a_tied_model(idiom):
+    assert tied(INITIALIZED[idiom](TIED, "cpu"))
 
 
 @pytest.mark.parametrize("idiom", LOADED)
-def test_a_loading_idiom_keeps_tied_layers_tied_or_is_among_those_that_untie(idiom):
-    assert tied(LOADED[idiom](TIED, "cpu", TIED.plain("cpu").state_dict())) is (idiom not in UNTYING)
+def test_a_loading_idiom_gives_a_tied_model(idiom):
+    assert tied(LOADED[idiom](TIED, "cpu", TIED.plain("cpu").state_dict()))
 
 
-@pytest.mark.parametrize("owner", ["InitializedModel", "LoadedModel"])
-def test_a_class_marks_in_bold_which_of_its_idioms_untie(owner):
-    cells = [cell for cell in SUITE.cells if cell.benchmark == f"materialization.{owner}.time_build"]
-    (marked,) = re.findall(r"\*\*([^*]* untie\w*)\*\*", cells[0].owner.__doc__)
-    idioms = {cell.params["idiom"] for cell in cells}
-    assert set(re.findall(r"`(\w+)`", marked)) == UNTYING & idioms
+def on_meta(model):
+    with torch.device("meta"):
+        return model.build()
 
 
-def test_tying_again_repairs_what_to_empty_has_untied():
-    net = TIED.tie(lazy.to_empty(TIED, "cpu"))
-    assert tied(net)
+def test_to_empty_unties_what_the_constructor_has_tied_and_repair_ties_it_again():
+    net = on_meta(TIED).to_empty(device="cpu")
+    assert not tied(net)
+    assert tied(TIED.repair(net, "cpu"))
     assert len(list(net.parameters())) == 3
 
 
-def test_assigning_a_tied_checkpoint_leaves_two_parameters_in_one_memory():
+def test_assigning_a_tied_checkpoint_leaves_two_parameters_in_one_memory_and_repair_ties_them_again():
     """So an optimizer updates it twice: pytorch/pytorch#188346."""
-    net = lazy.meta_assign(TIED, "cpu", TIED.plain("cpu").state_dict())
+    net = on_meta(TIED)
+    net.load_state_dict(TIED.plain("cpu").state_dict(), assign=True)
     assert not tied(net)
     assert net[-1].weight.data_ptr() == net[0].weight.data_ptr()
+    assert tied(TIED.repair(net, "cpu"))
 
 
 def test_skip_init_of_a_whole_model_unties_what_its_constructor_has_tied():
@@ -154,6 +225,36 @@ def test_lazy_layers_cannot_be_tied_before_their_shapes_are_known():
     assert tied(net)
     with pytest.raises(AttributeError, match="materialize"):
         net(TIED.inputs("cpu"))
+
+
+# Buffers that no checkpoint holds
+
+
+def test_a_strict_load_that_assigns_leaves_a_buffer_on_meta_and_reports_nothing_and_repair_computes_it():
+    """huggingface/transformers#30703, pytorch/pytorch#102212."""
+    net = on_meta(ANGLES)
+    assert net.load_state_dict(ANGLES.plain("cpu").state_dict(), assign=True) == ([], [])
+    assert net[-1].angles.is_meta
+    with pytest.raises(NotImplementedError, match="meta tensor"):
+        net.to("cpu")
+    outputs = ANGLES.repair(net, "cpu")(ANGLES.inputs("cpu"))
+    assert outputs.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: on_meta(ANGLES).to_empty(device="cpu")[-1], lambda: nn.utils.skip_init(lazy.Angles, 64)],
+    ids=["to_empty", "skip_init"],
+)
+def test_memory_that_nobody_writes_becomes_the_buffer_of_a_model_that_was_made_on_meta(make):
+    with lazy.poisoned_memory():
+        assert make().angles.isnan().all()
+
+
+def test_nothing_is_repaired_in_a_model_without_ties_and_buffers_so_its_times_are_those_of_the_idiom_alone(monkeypatch):
+    net = MODELS["notebook"].plain("cpu")
+    monkeypatch.setattr(nn.Module, "__setattr__", None)
+    assert MODELS["notebook"].repair(net, "cpu") is net
 
 
 # What torch does

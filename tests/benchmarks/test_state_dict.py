@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bench_core.suite import checkpoints
+from bench_core.suite import checkpoints, lazy
 from bench_core.suite.checkpoints import KEEPS_TIED, Tie
 from bench_core.timing.cells import SkippedError, SuiteDirectory
 
@@ -150,6 +150,75 @@ def test_assign_alone_leaves_the_model_in_the_dtype_of_the_checkpoint():
     net = checkpoints.layer("8x4", dtype="float32")
     net.load_state_dict(checkpoints.snapshot(checkpoints.layer("8x4", dtype="bfloat16")), assign=True)
     assert net.weight.dtype is torch.bfloat16
+
+
+def without_gradient(layer):
+    layer.weight.requires_grad_(False)
+
+
+def of_another_dtype(layer):
+    layer.to(torch.float64)
+
+
+def on_another_device(layer):
+    layer.to("meta")
+
+
+def with_a_buffer_on_meta(layer):
+    layer.register_buffer("angles", torch.empty(4, device="meta"), persistent=False)
+
+
+def a_view_of_something_larger(layer):
+    layer.weight = nn.Parameter(torch.cat([layer.weight.detach()] * 2)[: len(layer.weight)])
+
+
+@pytest.mark.filterwarnings("ignore:for weight. copying from a non-meta parameter")
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (without_gradient, "weight: class and requires_grad"),
+        (of_another_dtype, "weight: device, dtype and shape: .*float64"),
+        (on_another_device, "weight: device, dtype and shape: found .'meta'"),
+        (with_a_buffer_on_meta, "angles': 'meta'"),
+        (a_view_of_something_larger, r"weight: \d+ bytes are a view of \d+"),
+    ],
+)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "LoadByModules.time_load(cpu, load_state_dict, nested, 10)",
+        "LoadBySize.time_load(cpu, load_state_dict, 8x4)",
+        "LoadAcrossDtypes.time_load(cpu, load_state_dict, float32_to_bfloat16, 8x4)",
+        "Copy.time_copy(cpu, deepcopy, 8x4)",
+        "SaveFile.time_save(cpu, torch_save, 8x4)",
+        "WarmFile.time_load(cpu, torch_load, 8x4)",
+    ],
+)
+def test_a_model_with_a_tensor_that_is_not_as_before_fails_the_check(name, fault, message):
+    with cell(name).open() as opened:
+        opened.check()
+        case, method = opened.benchmark.func.__self__, name.partition("(")[0].split(".")[1]
+        original = getattr(case, method)
+
+        def faulty(*values):
+            found = original(*values)
+            net = found if isinstance(found, nn.Module) else case.net
+            fault(next(module for module in net.modules() if isinstance(module, nn.Linear)))
+            return found
+
+        setattr(case, method, faulty)
+        with pytest.raises(AssertionError, match=message):
+            opened.check()
+
+
+def test_deepcopy_alone_copies_a_buffer_that_no_state_dict_holds():
+    model = lazy.Mlp((4, 4), angles=True)
+    net = model.plain("cpu")
+    net[-1].angles.fill_(42.0)
+    found = {idiom: copy(net, model.plain)[-1].angles for idiom, copy in checkpoints.COPIES.items()}
+    assert found["deepcopy"].equal(net[-1].angles)
+    assert found["construct_and_load"].equal(model.plain("cpu")[-1].angles)
+    assert found["meta_and_assign"].is_meta
 
 
 def test_a_loop_of_copies_loads_buffers_too():

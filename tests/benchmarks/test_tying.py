@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import types
 from pathlib import Path
 
@@ -279,6 +280,39 @@ def test_a_norm_that_misses_one_gradient_of_two_thousand_fails_its_check():
     check_fails_with("GradientNorm.time_norm(cpu, foreach, 2000)", misses, "norm: ")
 
 
+def saved_bytes(tensor):
+    file = io.BytesIO()
+    torch.save(tensor, file)
+    return file.tell()
+
+
+def test_a_gradient_in_a_flat_buffer_is_saved_and_copied_with_the_whole_buffer_and_a_clone_is_not():
+    """pytorch/pytorch#128219: what GradientNorm says of its fastest way."""
+    parameters, buffer = tied.parameters_with_gradients(2000, 512)
+    gradient = parameters[0].grad
+    assert saved_bytes(gradient) > buffer.nbytes
+    assert copy.deepcopy(gradient).untyped_storage().nbytes() == buffer.nbytes
+    assert saved_bytes(gradient.clone()) < 3 * gradient.nbytes
+
+
+@pytest.mark.parametrize(("to_none", "kept"), [(True, False), (False, True)])
+def test_zero_grad_drops_the_views_of_a_flat_buffer_unless_it_writes_zeros(to_none, kept):
+    parameters, buffer = tied.parameters_with_gradients(2, 8)
+    torch.optim.SGD(parameters).zero_grad(set_to_none=to_none)
+    sum(parameter.sum() for parameter in parameters).backward()
+    assert buffer.eq(1).all() == kept
+
+
+def test_gradients_that_are_not_views_of_the_buffer_fail_the_check_of_zeroing_it():
+    with cell("ZeroGradients.time_zero(cpu, flat_buffer, 100)").open() as opened:
+        case = opened.benchmark.func.__self__
+        for parameter in case.parameters:
+            parameter.grad = parameter.grad.clone()
+        case.gradients = [parameter.grad for parameter in case.parameters]
+        with pytest.raises(AssertionError, match="gradient"):
+            opened.check()
+
+
 def test_zeroing_all_gradients_but_one_fails_its_check():
     def misses(instance, _):
         torch._foreach_zero_(instance.gradients[:-1])
@@ -336,3 +370,18 @@ def test_fully_shard_takes_tied_embeddings(tmp_path):
         assert len(list(net.parameters())) == 1
     finally:
         torch.distributed.destroy_process_group()
+
+
+# Memory
+
+
+@pytest.mark.parametrize("model", ["shared_layer_1024x32", "language_model_32000x512"])
+def test_a_training_step_of_a_model_that_has_lost_its_tie_fails_its_check(model):
+    with cell(f"HostMemory.peakmem_training_step({model}, tied)").open() as opened:
+        net = opened.benchmark.func.__self__.net
+        if model.startswith("language_model"):
+            net[1].weight = nn.Parameter(net[1].weight.detach().clone())
+        else:
+            net[4] = copy.deepcopy(net[2])
+        with pytest.raises(AssertionError, match="^tied: "):
+            opened.check()

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 from bench_core.suite import oracles
 from bench_core.suite.initializers import INITIALIZERS, check_masked, my_init
@@ -57,6 +58,67 @@ def test_minus_zero_is_not_zero_and_a_nan_equals_itself():
     oracles.identical(torch.tensor([math.nan, 0.0]), torch.tensor([math.nan, 0.0]), "tensor")
     with pytest.raises(AssertionError, match="1 of 1 elements differ"):
         oracles.identical(torch.tensor([-0.0]), torch.tensor([0.0]), "tensor")
+
+
+def test_tensors_on_two_devices_are_not_identical_and_the_error_says_so():
+    with pytest.raises(AssertionError, match=r"device, dtype and shape: found \('meta'"):
+        oracles.identical(torch.empty(2, device="meta"), torch.empty(2), "tensor")
+
+
+def test_a_view_of_a_larger_buffer_is_not_memory_of_its_own_and_a_clone_is():
+    """pytorch/pytorch#128219."""
+    buffer = torch.zeros(2000, 512)
+    oracles.own_memory(buffer, "buffer")
+    oracles.own_memory(buffer[0].clone(), "clone")
+    with pytest.raises(AssertionError, match="view: 2048 bytes are a view of 4096000 bytes"):
+        oracles.own_memory(buffer[0], "view")
+
+
+class Small(nn.Module):
+    """Two tied parameters, one more, a buffer that a state dict holds, and one that it does not."""
+
+    def __init__(self):
+        super().__init__()
+        self.one = nn.Parameter(torch.ones(2))
+        self.other = self.one
+        self.third = nn.Parameter(torch.ones(3))
+        self.register_buffer("saved", torch.ones(4))
+        self.register_buffer("computed", torch.ones(5), persistent=False)
+
+
+DIFFERENCES = {
+    "names of parameters": lambda net: net.register_parameter("fourth", nn.Parameter(torch.ones(1))),
+    "computed: device: found 'meta', expected 'cpu'": lambda net: setattr(net, "computed", net.computed.to("meta")),
+    "saved: device: found 'meta', expected 'cpu'": lambda net: setattr(net, "saved", net.saved.to("meta")),
+    "third: device: found 'meta', expected 'cpu'": lambda net: setattr(
+        net, "third", nn.Parameter(net.third.to("meta"))
+    ),
+    "third: found .*float64": lambda net: setattr(net, "third", nn.Parameter(net.third.double())),
+    "computed: found .*float64": lambda net: setattr(net, "computed", net.computed.double()),
+    "third: found .*requires_grad=False": lambda net: net.third.requires_grad_(False),
+    "third: found .*\\(4,\\)": lambda net: setattr(net, "third", nn.Parameter(torch.ones(4))),
+    "names of tied parameters: found \\[\\]": lambda net: setattr(net, "other", nn.Parameter(net.one.detach().clone())),
+    "computed: found 'Tensor torch.float32 \\(5,\\), requires_grad=False', expected '.*, not persistent'": (
+        lambda net: net._non_persistent_buffers_set.clear()
+    ),
+    "saved: 16 bytes are a view of 32": lambda net: setattr(net, "saved", torch.ones(8)[:4]),
+}
+
+
+def test_models_with_the_same_tensors_agree_whatever_the_values():
+    net = Small()
+    net.third.data.fill_(7)
+    oracles.same_tensors(net, Small(), "cpu")
+    with torch.device("meta"):
+        oracles.same_tensors(net, Small(), "cpu")
+
+
+@pytest.mark.parametrize("message", DIFFERENCES)
+def test_a_model_with_one_tensor_that_differs_does_not_agree_even_if_a_state_dict_does_not_show_it(message):
+    net = Small()
+    DIFFERENCES[message](net)
+    with pytest.raises(AssertionError, match=message):
+        oracles.same_tensors(net, Small(), "cpu")
 
 
 def test_an_element_that_was_never_written_is_seen_wherever_it_is():
