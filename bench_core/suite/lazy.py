@@ -121,7 +121,9 @@ class Mlp:
         pytorch/pytorch#102212). A model with neither needs nothing, and nothing is done.
         """
         if self.angles:
-            net[-1].reset_buffers(device)
+            angles = net[-1]
+            assert isinstance(angles, Angles)
+            angles.reset_buffers(device)
         return self.tie(net)
 
     def lazy(self, device: str) -> nn.Sequential:

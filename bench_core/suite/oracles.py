@@ -73,7 +73,9 @@ def same_tensors(found: nn.Module, expected: nn.Module, device: str) -> None:
     a model that is constructed on meta and loaded with ``assign=True`` leaves them there, and a strict load does not
     report it (huggingface/transformers#30703, pytorch/pytorch#102212).
     """
-    wanted, given = ({name: _described(*each) for name, *each in held(net)} for net in (expected, found))
+    wanted, given = (
+        {name: _described(tensor, saved=saved) for name, tensor, saved in held(net)} for net in (expected, found)
+    )
     same(list(given), list(wanted), "names of parameters and buffers")
     for name, description in wanted.items():
         same(given[name], description, name)
@@ -111,9 +113,9 @@ def tied_names(net: nn.Module) -> list[list[str]]:
     return [each for each in names.values() if len(each) > 1]
 
 
-def _described(tensor: torch.Tensor, persistent: bool) -> str:
+def _described(tensor: torch.Tensor, *, saved: bool) -> str:
     kind = f"{type(tensor).__name__} {tensor.dtype} {tuple(tensor.shape)}, requires_grad={tensor.requires_grad}"
-    return kind if persistent else f"{kind}, not persistent"
+    return kind if saved else f"{kind}, not persistent"
 
 
 def _kind_of(tensor: torch.Tensor) -> tuple[str, torch.dtype, torch.Size]:
