@@ -116,7 +116,7 @@ def agreement_page(rows: Sequence[Agreement], machine: str) -> str:
         "thread, in several processes. The cells range from the fastest to over 10 ms. A cell agrees if the ratio lies",
         "within 0.99 and 1.01, and differs if its whole interval lies outside. asv sets a cell up before every sample,",
         "so its times are those of the first 5 ms after a setup, when caches may be colder.",
-        "[Why another tool's number may differ](accuracy.md#why-another-tools-number-differs): threads, spread, caches.",
+        "[Why another tool's number differs](accuracy.md#why-another-tools-number-differs): threads, spread, caches.",
         "",
         f"Made by `bench-core agree --markdown docs/agreement.md` on {machine}.",
         f"{agreeing} of {units.plural(len(rows), 'cell')} agree.",
