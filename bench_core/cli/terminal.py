@@ -84,7 +84,7 @@ def show_file(
     out.print()
     out.print(table.printed(rows, families))
     out.print()
-    out.print(table.legend())
+    out.print(table.legend(rows))
     out.print(f"On {table.described(file.machine)}; commit {(file.commit or 'none')[:10]}.")
     out.print()
     for sentence in table.taken_home(rows, newest):

@@ -34,23 +34,40 @@ def results(file: ResultFile, names: Collection[str] | None = None) -> tuple[Row
 def printed(found: Sequence[Row], families: Collection[str] = ()) -> RenderableType:
     """A table for each family; for the others, if `families` are named, only a line."""
     parts: list[RenderableType] = []
+    columns = _columns(found)
     for name, members in _by(found, lambda row: row.cell.family):
         if families and name not in families:
             parts.append(Text(f"{name}: {units.plural(len(members), 'cell')}, shown by --family {name}", style="dim"))
         else:
-            parts.append(_family(name, members))
+            parts.append(_family(name, members, columns))
     return Group(*parts)
 
 
-def legend() -> Text:
-    return Text(
-        "±: half the 95 % interval of what another run reads here.  GB/s: the bytes that the job must move, divided by "
-        "the time.  of limit: the rate relative to the most that this machine reaches of what limits the job: bytes, "
-        "random numbers, or turns of a Python loop (family limits); ~ without a known interval.  vs best: the time "
-        "relative to the fastest way to do the same job, sampled in turn with it, with an interval; all of these hold "
-        "together with 95 %.  1st=: cannot be told from the fastest.  (unties): leaves tied parameters untied.",
-        style="dim",
-    )
+def legend(found: Sequence[Row]) -> Text:
+    """What the columns of these rows mean."""
+    meanings = {
+        "±": "half the 95 % interval of what another run reads here",
+        "GB/s": "the bytes that the job must move, divided by the time",
+        "of limit": "the rate relative to the most that this machine reaches of what limits the job: bytes, random "
+        "numbers, or turns of a Python loop (family limits); ~ without a known interval",
+        "vs best": "the time relative to the fastest way to do the same job, sampled in turn with it, with an interval; "
+        "all of these hold together with 95 %.  1st=: cannot be told from the fastest",
+        "(unties)": "leaves tied parameters untied",
+    }
+    shown = [*_columns(found), *(["(unties)"] if any(row.cell.unties for row in found) else [])]
+    return Text("  ".join(f"{name}: {meanings[name]}." for name in shown if name in meanings), style="dim")
+
+
+def _columns(found: Sequence[Row]) -> list[str]:
+    """The headings of the columns that have something to show."""
+    wanted = {
+        "value": True,
+        "±": any(row.cell.kind == "time" for row in found),
+        "GB/s": any(row.cell.bandwidth is not None for row in found),
+        "of limit": any(row.share is not None for row in found),
+        "vs best": any(row.ratio is not None for row in found),
+    }
+    return [name for name, has in wanted.items() if has]
 
 
 def described(machine: Mapping[str, str]) -> str:
@@ -67,28 +84,32 @@ def described(machine: Mapping[str, str]) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _family(name: str, members: Sequence[Row]) -> Table:
-    table = tables.terminal("lrrrrr", ["", "value", "±", "GB/s", "of limit", "vs best"], title=name)
+def _family(name: str, members: Sequence[Row], columns: Sequence[str]) -> Table:
+    table = tables.terminal(f"l{'r' * len(columns)}", ["", *columns], title=name)
     for benchmark, group in _by(members, lambda row: row.cell.benchmark):
         table.add_row(Text(benchmark.split(".", 1)[-1], style="cyan"))
         for row in group:
-            table.add_row(*_row(row))
+            fields = _fields(row)
+            table.add_row(_label(row), *(fields[column] for column in columns))
     return table
 
 
-def _row(row: Row) -> list[Text | str]:
-    cell = row.cell
-    label = "  " + (", ".join(cell.params.values()) or cell.benchmark.rsplit(".", 1)[-1])
-    label += "  (unties)" if cell.unties else ""
-    share = row.share
-    return [
-        label,
-        units.value(cell.value.middle if cell.kind != "time" else row.value.middle, cell.unit),
-        Text(units.uncertainty(row.value) if cell.kind == "time" else "", style="yellow" if row.wide else ""),
-        "" if cell.bandwidth is None else units.bandwidth(cell.bandwidth),
-        "" if share is None else f"{'' if share.known else '~'}{units.share(share.middle)}",
-        Text(standing(row), style="green" if row.alone else ""),
-    ]
+def _label(row: Row) -> Text:
+    label = ", ".join(row.cell.params.values()) or row.cell.benchmark.rsplit(".", 1)[-1]
+    return Text(f"  {label}{'  (unties)' if row.cell.unties else ''}")
+
+
+def _fields(row: Row) -> dict[str, Text]:
+    """The texts of a row, by column."""
+    cell, share = row.cell, row.share
+    timed = cell.kind == "time"
+    return {
+        "value": Text(units.value(row.value.middle if timed else cell.value.middle, cell.unit)),
+        "±": Text(units.uncertainty(row.value) if timed else "", style="yellow" if row.wide else ""),
+        "GB/s": Text("" if cell.bandwidth is None else units.bandwidth(cell.bandwidth)),
+        "of limit": Text("" if share is None else f"{'' if share.known else '~'}{units.share(share.middle)}"),
+        "vs best": Text(standing(row), style="green" if row.alone else ""),
+    }
 
 
 def standing(row: Row) -> str:
