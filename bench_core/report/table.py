@@ -50,8 +50,8 @@ def legend(found: Sequence[Row]) -> Text:
         "GB/s": "the bytes that the job must move, divided by the time",
         "of limit": "the rate relative to the most that this machine reaches of what limits the job: bytes, random "
         "numbers, or turns of a Python loop (family limits); ~ without a known interval",
-        "vs best": "the time relative to the fastest way to do the same job, sampled in turn with it, with an interval; "
-        "all of these hold together with 95 %.  1st=: cannot be told from the fastest",
+        "vs best": "the time relative to the fastest way to do the same job, sampled in turn with it. All of these "
+        "intervals hold together with 95 %.  1st=: cannot be told from the fastest",
         "(unties)": "leaves tied parameters untied",
     }
     shown = [*_columns(found), *(["(unties)"] if any(row.cell.unties for row in found) else [])]
