@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench_core.errors import BenchCoreError
 
@@ -60,8 +61,10 @@ def asv_config(config: Path) -> AsvConfig:
     from asv.util import UserError
 
     try:
+        _require_object(config)
         loaded = Config.load(str(config))
-    except (UserError, OSError) as error:
+        _require_types(loaded)
+    except (UserError, OSError, ValueError) as error:
         raise BenchCoreError(
             f"{config} cannot be read as asv's configuration: {error} Run this from a folder with an asv.conf.json, or "
             "name one with --suite."
@@ -78,3 +81,28 @@ def asv_config(config: Path) -> AsvConfig:
         build_command=loaded.build_command,
         commit_url=str(loaded.show_commit_url or ""),
     )
+
+
+def _require_object(config: Path) -> None:
+    """Raises ValueError if the file holds something else, which asv would take apart until it fails."""
+    from asv.util import load_json
+
+    content = load_json(str(config), js_comments=True)
+    if not isinstance(content, dict):
+        kind = {list: "a list", str: "a text", type(None): "null"}.get(type(content), "a number")
+        raise ValueError(f"it is {kind}, not an object.")
+    version = content.get("version", 1)
+    if not isinstance(version, int):
+        raise ValueError(f"version is {version!r}, not a number.")
+
+
+def _require_types(loaded: Any) -> None:
+    """Raises ValueError if a setting that we read has another type than asv documents."""
+    for name in ("project", "repo", "benchmark_dir", "env_dir", "results_dir", "html_dir", "repo_subdir", "dvcs"):
+        value = getattr(loaded, name)
+        if value is not None and not isinstance(value, str):
+            raise ValueError(f"{name} is {value!r}, not a text.")
+    command = loaded.build_command
+    listed = command if isinstance(command, list) else [command or ""]
+    if not all(isinstance(one, str) for one in listed):
+        raise ValueError(f"build_command is {command!r}, not a command or a list of commands.")

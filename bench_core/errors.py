@@ -8,6 +8,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 
+BUG = 70
+"""The exit code of every command after an error that is a bug of ours: EX_SOFTWARE of sysexits.h. Python's own would be
+1, which means a regression."""
+
+READER_GONE = 141
+"""The exit code after the reader of our output has gone, as in ``bench-core list | head``: what a shell reports for
+SIGPIPE."""
+
+
 class BenchCoreError(Exception):
     """A message for a user: what was found, what is allowed, and how to fix it."""
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+import sys
+import traceback
+from typing import Any, NoReturn
 
 import click
 
@@ -18,11 +21,23 @@ from bench_core.cli.list import list_cells
 from bench_core.cli.report import report
 from bench_core.cli.run import run
 from bench_core.cli.show import show
-from bench_core.errors import BenchCoreError
+from bench_core.cli.terminal import hold_everything
+from bench_core.errors import BUG, READER_GONE, BenchCoreError
 
 
 class Commands(click.Group):
-    """Turns a BenchCoreError into a message on standard error and an exit code. Any other exception is a bug."""
+    """Turns every exception into a message on standard error and an exit code: a BenchCoreError into its own, and any
+    other one, which is a bug, into `BUG`."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        hold_everything(sys.stdout, sys.stderr)
+        return super().main(*args, **options)
+
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **options)  # prints the help
+        except BrokenPipeError:
+            _reader_gone()
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -33,6 +48,20 @@ class Commands(click.Group):
         except KeyboardInterrupt:  # click would exit 1, which means a regression
             click.echo("bench-core: interrupted.", err=True)
             ctx.exit(130)
+        except BrokenPipeError:
+            _reader_gone()
+        except (click.ClickException, click.exceptions.Exit):
+            raise
+        except Exception as error:  # noqa: BLE001 - shown whole
+            click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+            click.echo("bench-core: this is a bug in bench-core: please report it with the lines above.", err=True)
+            ctx.exit(BUG)
+
+
+def _reader_gone() -> NoReturn:
+    """End without a word, since nobody reads it. click would exit 1."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what Python still writes when it ends
+    raise SystemExit(READER_GONE)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 from rich.console import Console
@@ -15,6 +17,26 @@ from bench_core.records.run import LeftOut
 
 if TYPE_CHECKING:
     from bench_core.analysis.table import Row
+
+
+IN_ASCII = {"±": "+-", "…": "...", "µ": "u", "→": "->", "×": "x", "·": "*", "√": "sqrt", "²": "^2", "–": "-", "—": "-"}
+"""What we write in place of a character that the output cannot hold. Others are written as Python escapes."""
+
+
+def hold_everything(*outputs: TextIO) -> None:
+    """Write in other letters what an output cannot hold, as with LANG=C, instead of failing."""
+
+    def replaced(error: UnicodeError) -> tuple[str, int]:
+        if not isinstance(error, UnicodeEncodeError):
+            raise error
+        one = error.object[error.start]
+        other = IN_ASCII.get(one) or one.encode("ascii", "backslashreplace").decode()
+        return other, error.start + 1
+
+    codecs.register_error("bench-core", replaced)
+    for output in outputs:
+        if isinstance(output, io.TextIOWrapper):
+            output.reconfigure(errors="bench-core")
 
 
 def console() -> Console:

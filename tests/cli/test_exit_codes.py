@@ -1,0 +1,61 @@
+"""Exit code 1 means a regression, and nothing else may end with it; and any output can hold what we print."""
+
+import io
+import os
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from bench_core.cli import main
+from bench_core.cli.terminal import hold_everything
+from bench_core.errors import BUG
+
+NAMES = sorted(main.commands)
+ARGUMENTS = {"bisect": ("good", "bad", "cell"), "compare": ("one", "other")}
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    """Every command raises an error that is a bug of ours."""
+
+    def fail(*_, **__):
+        raise AttributeError("no such thing")
+
+    for command in main.commands.values():
+        monkeypatch.setattr(command, "invoke", fail)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_bug_of_ours_does_not_end_with_the_code_of_a_regression(broken, name):
+    done = CliRunner().invoke(main, [name, *ARGUMENTS.get(name, ())])
+    assert done.exit_code == BUG not in (0, 1, 2, 3, 130)
+    assert "AttributeError: no such thing" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("bench-core: this is a bug in bench-core")
+
+
+def test_a_reader_who_leaves_is_no_regression():
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as out:
+        done = subprocess.run(
+            [sys.executable, "-m", "bench_core.cli", "--help"], stdout=out, stderr=subprocess.PIPE, check=False
+        )
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_what_an_output_cannot_hold_is_written_in_letters_that_it_can():
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    hold_everything(out)
+    out.write("1.2 µs ± 3 %, 1 … 2, a → b, 4×, é")
+    out.flush()
+    assert out.buffer.getvalue() == b"1.2 us +- 3 %, 1 ... 2, a -> b, 4x, \\xe9"
+
+
+def test_every_command_line_can_write_to_an_ascii_terminal():
+    code = "from bench_core.cli import main\nfrom bench_core.cli.terminal import console\n"
+    code += "main.commands['doctor'].callback = lambda **_: console().print('± …')\nmain(['doctor'])"
+    variables = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=variables, check=False)
+    assert (done.returncode, done.stdout) == (0, "+- ...\n"), done.stderr
