@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench_core.errors import BenchCoreError
-from bench_core.gate.judge import cell as judge_cells
+from bench_core.gate.judge import sequence
 from bench_core.gate.judge import rule as rules
 from bench_core.gate.judge.rule import Rule
 from bench_core.records.gate import GateSettings
@@ -137,8 +137,8 @@ def _by_parents(found: End, logs: NDArray[np.float64], parents: NDArray[np.int64
     if len(groups) < rules.MIN_PARENTS or 2 * repeated <= len(groups):
         return found
     likeness = intraclass_correlation(groups)
-    chance = judge_cells.ALIKE_P_OF_REGRESSION if found.verdict == "regression" else judge_cells.ALIKE_P
-    if not (likeness > judge_cells.ALIKE and likeness_p(groups, judge_cells.PERMUTATION_SEED) < chance):
+    chance = sequence.ALIKE_P_OF_REGRESSION if found.verdict == "regression" else sequence.ALIKE_P
+    if not (likeness > sequence.ALIKE and likeness_p(groups, sequence.PERMUTATION_SEED) < chance):
         return found
     medians = confidence_sequence([statistics.median(group) for group in groups], rule.error)
     low, high = sorted((medians.low, medians.high))

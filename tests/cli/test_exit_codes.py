@@ -48,7 +48,7 @@ def test_a_reader_who_leaves_is_no_regression():
 def test_what_an_output_cannot_hold_is_written_in_letters_that_it_can():
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     hold_everything(out)
-    out.write("1.2 µs ± 3 %, 1 … 2, a → b, 4×, é")
+    out.write("1.2 µs ± 3 %, 1 … 2, a → b, 4\u00d7, é")
     out.flush()
     assert out.buffer.getvalue() == b"1.2 us +- 3 %, 1 ... 2, a -> b, 4x, \\xe9"
 

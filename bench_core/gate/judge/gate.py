@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bench_core import units
-from bench_core.gate.judge.cell import judge_evidence, percent
+from bench_core.gate.judge.cell import judge_evidence
 from bench_core.gate.judge.noise import noise
 from bench_core.gate.judge.rule import sharing
+from bench_core.gate.judge.sequence import percent
 from bench_core.gate.judge.suite import suite_shift
 from bench_core.records.gate import CellEvidence, GateRecord, GateVerdict, JudgedCell, Judgement, VerdictName
 

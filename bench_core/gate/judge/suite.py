@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bench_core.gate.judge.cell import judge_sequence
+from bench_core.gate.judge.sequence import judge_sequence
 from bench_core.gate.judge.noise import median
-from bench_core.gate.judge.rule import CELLS_SHARE, TIMED, cell_rule
+from bench_core.gate.judge.rule import SUITE_SHARE, TIMED, cell_rule
 from bench_core.records.gate import CellEvidence, GateSettings, Judgement
 
 MIN_CELLS = 5
@@ -28,7 +28,7 @@ def suite_shift(cells: Sequence[CellEvidence], settings: GateSettings) -> Judgem
     """The verdict on all timed cells together.
 
     Each pair of workers gives one value: the median log ratio over the cells that it sampled. These values are judged
-    like those of a cell, with their own share of the error rate (`CELLS_SHARE`), and with `SUITE_FLOOR` of the cells'
+    like those of a cell, with their own share of the error rate (`SUITE_SHARE`), and with `SUITE_FLOOR` of the cells'
     noise floor as both noise floor and limit.
 
     Returns:
@@ -45,5 +45,5 @@ def suite_shift(cells: Sequence[CellEvidence], settings: GateSettings) -> Judgem
         (parent, median(found)) for (_, parent), found in sorted(sampled.items()) if len(found) >= SAMPLED * len(timed)
     ]
     floor = math.log1p(SUITE_FLOOR * settings.noise_floor)
-    error = (1 - CELLS_SHARE) * settings.error_rate
-    return judge_sequence(shifts, replace(cell_rule(settings, 1), error=error, floor=floor, limit=floor))
+    error = SUITE_SHARE * settings.error_rate
+    return judge_sequence(shifts, replace(cell_rule(settings, 1), error=error, floor=floor, limit=floor, sure=0))

@@ -522,8 +522,8 @@ def test_a_pair_that_sampled_few_cells_does_not_count_for_all_cells_together():
         replace(one, effects=(*one.effects, *(effect(pair, UP, pair) for pair in range(6, 30)))) for one in whole[11:]
     )
     found = suite_shift((*whole[:11], *short), SETTINGS)
-    # A fifth of 1 % is 1/500 a side: 2^13 / 13 = 630 at 12 pairs, 2^12 / 12 = 341 at 11.
-    assert numbers(found.reason) == [6, 12]
+    # 15 % of 1 % is 1/667 a side: 2^14 / 14 = 1,170 at 13 pairs, 2^13 / 13 = 630 at 12.
+    assert numbers(found.reason) == [6, 13]
 
 
 def test_all_cells_together_being_inconclusive_leaves_the_gate_as_it_is():
