@@ -69,6 +69,8 @@ class Effect:
         order: half of the difference in median log ratio between alternations that begin with base and those that
             begin with head.
         forked_first: the side that was forked first.
+        first_base, first_head: seconds of the cell's first call in each process; NaN if it was not timed.
+        wall: as `log_ratio`, but by our clock; NaN if the cell's timer is one that shows the same time.
     """
 
     pair: int
@@ -80,6 +82,15 @@ class Effect:
     within: float = math.nan
     order: float = math.nan
     forked_first: Side = "base"
+    first_base: float = field(default=math.nan, metadata={LATER: True})
+    first_head: float = field(default=math.nan, metadata={LATER: True})
+    wall: float = field(default=math.nan, metadata={LATER: True})
+
+    @property
+    def first_log_ratio(self) -> float:
+        """log(head / base) of the first calls; NaN if one of them has no time."""
+        timed = self.first_base > 0 and self.first_head > 0
+        return math.log(self.first_head / self.first_base) if timed else math.nan
 
 
 @dataclass(frozen=True)
@@ -93,6 +104,7 @@ class CellEvidence:
         spent: the seconds that measuring the cell took.
         error: why the cell has no verdict, or None.
         error_side: the side that failed; None if both failed, or if the two sides do not agree.
+        strays: failures that did not happen again, each with its side.
     """
 
     name: str
@@ -104,6 +116,7 @@ class CellEvidence:
     spent: float = 0.0
     error: str | None = None
     error_side: Side | None = None
+    strays: tuple[str, ...] = field(default=(), metadata={LATER: True})
 
     @property
     def family(self) -> str:
@@ -113,6 +126,12 @@ class CellEvidence:
         """The median over the pairs of one side's time or value; NaN without pairs, or if one is NaN."""
         values = [getattr(effect, side) for effect in self.effects]
         return math.nan if not values or any(map(math.isnan, values)) else statistics.median(values)
+
+    def first(self, side: Side) -> float:
+        """The median over the pairs of one side's first call; NaN if none was timed."""
+        values = [getattr(effect, f"first_{side}") for effect in self.effects]
+        values = [value for value in values if not math.isnan(value)]
+        return statistics.median(values) if values else math.nan
 
 
 @dataclass(frozen=True)
@@ -128,6 +147,9 @@ class Judgement:
         likeness: the intra-parent correlation of the effects; NaN if it cannot be computed.
         decided: whether no further pairs are needed. A pair that another lane has begun still counts, and may change
             this.
+        of: what `ratio` compares: the ``calls``, or the ``first call`` of each process, if that is what decides.
+        memoized: how many times as long as the others the first call takes, on the side where that is more; 0 if it is
+            not known, or not so long that a cache must answer the others.
     """
 
     ratio: Interval
@@ -137,6 +159,8 @@ class Judgement:
     unit: Literal["pair", "parent"] = "pair"
     likeness: float = math.nan
     decided: bool = False
+    of: Literal["calls", "first call"] = "calls"
+    memoized: float = 0.0
 
     @property
     def differs(self) -> bool:

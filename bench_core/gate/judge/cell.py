@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bench_core import units
+from bench_core.gate.judge.clocks import with_both_clocks
+from bench_core.gate.judge.first_calls import with_first_calls
 from bench_core.gate.judge.parents import by_parent, in_order
 from bench_core.gate.judge.rule import MIN_PARENTS, TIMED, Rule, cell_rule
 from bench_core.gate.judge.sequence import judge_sequence, judgement, less, percent, slower
@@ -36,6 +38,9 @@ def judge_cell(effects: Sequence[Effect], settings: GateSettings, family: int, k
     in the order in which the parents began. The error rate covers neither the median of the last parent, which may
     still move, nor a likeness that the test misses.
 
+    Where a cache answers all calls but the first, first calls are judged as well, see `with_first_calls`. Where the
+    cell's own timer does not show the time that has passed, see `with_both_clocks`.
+
     Memory and tracked values (larger is worse): from 3 pairs on, the cell is a regression if every ratio is above the
     noise floor, an improvement if every ratio is below minus the noise floor, and a pass if every ratio is within the
     limit and their median is not above the noise floor. As for times, a regression needs 4 parents: the hash seed of a
@@ -49,7 +54,8 @@ def judge_cell(effects: Sequence[Effect], settings: GateSettings, family: int, k
     """
     rule = cell_rule(settings, family)
     if kind in TIMED:
-        return judge_sequence(in_order(effects), rule)
+        judged = with_both_clocks(judge_sequence(in_order(effects), rule), effects, rule)
+        return with_first_calls(judged, effects, settings, family)
     return _judge_readings(effects, rule)
 
 
