@@ -12,6 +12,7 @@ The token that two workers hand each other between samples is empty, so that no 
 
 # No `from __future__ import annotations`: a worker drops our modules, so it could not resolve types from their names.
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
@@ -297,6 +298,9 @@ class Log:
         by_host: the duration of each block, in seconds of our clock.
         lost: for each block, the seconds that others had the core (`bench_core.workers.disturbance`).
         changed: settings of torch that the first calls have changed for all cells, such as ``threads: 1, then 2``.
+        walls: the samples in seconds of our clock; empty for `timeraw` and for another tool's timer.
+        first: seconds of the first call in this process, by the cell's own timer; NaN if it was not timed, as in the
+            first look, where a check may come before it.
     """
 
     number: int
@@ -306,6 +310,8 @@ class Log:
     by_host: list[float] = field(default_factory=list)
     lost: list[float] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
+    walls: list[float] = field(default_factory=list)
+    first: float = math.nan
 
 
 @dataclass(frozen=True)

@@ -153,10 +153,18 @@ def described(value: Any, depth: int = 3) -> str:
     return kind
 
 
-def sampler(opened: OpenCell, sampling: Sampling, *, plant: float, timer: str = "") -> Callable[[], float]:
+def sampler(
+    opened: OpenCell,
+    sampling: Sampling,
+    *,
+    plant: float,
+    timer: str = "",
+    passed: Callable[[float], object] = lambda seconds: None,
+) -> Callable[[], float]:
     """A function that takes one sample and returns its seconds by the cell's own timer.
 
     Args:
+        passed: takes the seconds of each timed span of the sample by our clock.
         plant: the slowdown to add, as a share of the time; 0 for none.
         timer: "" for us, or one of `TIMERS`, which takes samples in its own way.
     """
@@ -172,20 +180,26 @@ def sampler(opened: OpenCell, sampling: Sampling, *, plant: float, timer: str = 
     if plant:
         span_of = _slower(opened, 1 if opened.number == 1 else number, plant)
 
+    def timed(calls: int) -> float:
+        start = clock.host()
+        span = span_of(call, calls, own)
+        passed(clock.host() - start)
+        return span
+
     def fresh_each() -> float:
         span = 0.0
         for _ in range(number):
             opened.fresh()
-            span += span_of(call, 1, own)
+            span += timed(1)
         return span
 
     def many() -> float:
         # Untimed, since the other side's samples have filled the caches with their data.
         opened.fresh() if opened.number else call()
-        return span_of(call, number, own)
+        return timed(number)
 
     def long() -> float:
-        return span_of(call, number, own)
+        return timed(number)
 
     if opened.number == 1:
         return fresh_each

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from bench_core import clock
 from bench_core.timing.cells import Cell, OpenCell, SuiteDirectory
+from bench_core.timing.sampling import time_sample
 from bench_core.workers.disturbance import lost_so_far
 from bench_core.workers.loading import prove
 from bench_core.workers.messages import (
@@ -119,6 +120,8 @@ class _Group:
         self._opened: dict[int, OpenCell] = {}
         self._settings: dict[int, Callable[[], None]] = {}
         self._changed: dict[int, list[str]] = {}
+        self._first: dict[int, float] = {}
+        self._walls: dict[int, list[float]] = {index: [] for index in range(len(task.cells))}
 
     def measured(self) -> list[CellTimed | CellRead]:
         lead = self._order.sample(self._places, len(self._places))
@@ -196,14 +199,18 @@ class _Group:
         opened = self._at(index)
         if opened.cell.kind != "time":
             return
-        self._watched(index, opened.call)
+        self._first[index] = self._watched(index, lambda: time_sample(opened.call, 1, opened.timer))
         if opened.number:  # the call has used up its object
             opened.fresh()
 
     def _sampled(self, plan: SamplingPlan) -> dict[int, Log]:
         sampling = dict(zip(self._places, plan.places, strict=True))
         logs = {
-            index: Log(sampling[self._role, index].number, changed=self._changed.get(index, []))
+            index: Log(
+                sampling[self._role, index].number,
+                changed=self._changed.get(index, []),
+                first=self._first.get(index, math.nan),
+            )
             for index in self._opened
         }
         # A `timeraw` cell is timed by a clock in another process.
@@ -230,6 +237,9 @@ class _Group:
                 log = logs[index]
                 self._at(index)
                 log.spans.append(samplers[index]())  # noqa: B023 - called in this block
+                if walls := self._walls[index]:
+                    log.walls.append(sum(walls))
+                    walls.clear()
                 log.positions.append(position)
 
             failure = self._turns.sample(rows, take)
@@ -261,7 +271,8 @@ class _Group:
         collection would count for the place that happens to run."""
         task = self._task.cells[index]
         plant = task.plant if self._role == "head" else 0.0
-        sample = sampler(self._at(index), sampling, plant=plant, timer=task.timer)
+        passed = self._walls[index].append
+        sample = sampler(self._at(index), sampling, plant=plant, timer=task.timer, passed=passed)
         same_random_numbers(self._seed)
         if gc.isenabled():
             gc.collect()

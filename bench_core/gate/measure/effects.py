@@ -78,7 +78,23 @@ def effect(base: Log, head: Log, *, pair: int, parent: int, first: Side) -> Effe
         within=within,
         order=(by_order[0] - by_order[1]) / 2,
         forked_first=first,
+        first_base=base.first,
+        first_head=head.first,
+        wall=_by_the_wall(base, head),
     )
+
+
+def _by_the_wall(base: Log, head: Log) -> float:
+    """The effect by our clock; NaN if the cell's own timer shows the same time, or the samples have no other."""
+    if not base.walls or not head.walls or max(abs(_rate(log) - 1) for log in (base, head)) < CLOCKS_APART:
+        return math.nan
+    ours, theirs = ([wall / log.number for wall in log.walls] for log in (base, head))
+    return statistics.median(math.log(after / before) for before, after in zip(ours, theirs, strict=True))
+
+
+def _rate(log: Log) -> float:
+    """Seconds of the cell's own timer for each second of our clock."""
+    return sum(log.by_timer) / sum(log.by_host)
 
 
 def reading(base: float | None, head: float | None, *, pair: int, parent: int, first: Side) -> Effect:
@@ -104,10 +120,7 @@ def _same_clock(base: Log, head: Log) -> None:
     Raises:
         CellFaultError: naming the side whose clock is wrong.
     """
-    rates: dict[Side, float] = {
-        "base": sum(base.by_timer) / sum(base.by_host),
-        "head": sum(head.by_timer) / sum(head.by_host),
-    }
+    rates: dict[Side, float] = {"base": _rate(base), "head": _rate(head)}
     near, far = sorted(rates, key=lambda role: abs(rates[role] - 1))
     # Two processes on one core share its time, so the sum of their own times does not exceed the time that passed.
     walls = sum(rates.values()) > 1 + CLOCKS_APART
