@@ -114,10 +114,11 @@ def _measured(prepared: Prepared, work: Work, show: Callable[[Progress], None]) 
         }
 
     controls = tuple(one.evidence for one in gate.controls)
-    record = _record(prepared, controls=controls, unfair=work.found.unfair, **compared(gate.main, work.found))
+    around = {"controls": controls, "unfair": work.found.unfair, "faults": tuple(gate.faults)}
+    record = _record(prepared, **around, **compared(gate.main, work.found))
     if gate.past is None or work.found.past is None or prepared.past is None:
         return record
-    past = replace(record, base=prepared.past, controls=(), **compared(gate.past, work.found.past))
+    past = replace(record, base=prepared.past, controls=(), faults=(), **compared(gate.past, work.found.past))
     return replace(record, past=past)
 
 

@@ -295,6 +295,7 @@ class GateRecord:
         besides: other packages that differ between two installs or interpreters.
         past: with ``--creep``, the comparison of the same head with a third, older version, which is its `base`. Many
             small slowdowns since then may add up to a regression. It has no controls of its own.
+        faults: losses of processes without a cell to blame, after which the gate went on.
     """
 
     base: Version
@@ -316,6 +317,7 @@ class GateRecord:
     unfair: tuple[str, ...] = field(default=(), metadata={LATER: True})
     besides: tuple[str, ...] = field(default=(), metadata={LATER: True})
     past: GateRecord | None = field(default=None, metadata={LATER: True})
+    faults: tuple[str, ...] = field(default=(), metadata={LATER: True})
 
 
 @dataclass(frozen=True)

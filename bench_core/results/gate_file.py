@@ -66,6 +66,7 @@ def _content(record: GateRecord, verdict: GateVerdict) -> dict[str, Any]:
         "causes": codec.to_json(record.causes),
         "instructions": codec.to_json(record.instructions),
         "creep": past,
+        "faults": codec.to_json(record.faults),
     }
 
 
@@ -280,7 +281,7 @@ def _cell(cell: JudgedCell) -> dict[str, Any]:
         "pairs": len(evidence.effects),
         "samples": sum(effect.samples for effect in evidence.effects),
         "seconds": {side: _finite(evidence.median(side)) for side in SIDES},
-        **{name: kept[name] for name in ("spent", "error", "error_side")},
+        **{name: kept[name] for name in ("spent", "error", "error_side", "strays")},
         "effects": [_effect(effect) for effect in evidence.effects],
     }
 
@@ -297,6 +298,8 @@ def _judgement(judged: Judgement) -> dict[str, Any]:
         "decided_by": judged.unit,
         "likeness": _finite(judged.likeness),
         "decided": judged.decided,
+        "of": judged.of,
+        "memoized": judged.memoized,
     }
 
 

@@ -386,9 +386,9 @@ def test_an_effect_shows_what_is_known_of_it(ratio, shown):
 # The self-test.
 
 
-def self_tested(plants, **changes):
+def self_tested(plants, cells=(SLOWER, *PASSED), **changes):
     console = Console(width=200, file=io.StringIO())
-    console.print(gate.self_test(*of([SLOWER, *PASSED], **changes), plants))
+    console.print(gate.self_test(*of(cells, **changes), plants))
     return console.file.getvalue()
 
 
@@ -545,3 +545,30 @@ def test_what_xml_does_not_allow_is_removed():
 
 def test_the_same_gate_gives_the_same_xml():
     assert gate.junit(*of()) == gate.junit(*of())
+
+
+def test_a_failure_that_did_not_happen_again_is_shown_with_its_cause():
+    stray = (replace(PASSED[0][0], strays=("head: call: OSError: busy",)), PASSED[0][1])
+    record, verdict = of([stray], faults=("its parent has ended on base",))
+    said = list(closing(record, verdict, None))
+    assert f"failed once and not again: {stray[0].name}, head: call: OSError: busy" in said
+    assert "failed once and not again: a process, its parent has ended on base" in said
+
+
+def test_what_a_cache_answers_is_said_with_the_cell_in_which_it_is_most():
+    cached = (PASSED[0][0], replace(PASSED[0][1], memoized=20_000.0))
+    (said,) = [line for line in closing(*of([cached]), None) if "cache" in line]
+    assert cached[0].name in said
+    assert "20,000 times as long" in said
+
+
+def test_first_calls_are_shown_with_their_own_times():
+    effects = tuple(replace(one, first_base=1e-3, first_head=2e-3) for one in SLOWER[0].effects)
+    slower = (replace(SLOWER[0], effects=effects), replace(judged("regression", 1.9, 2.0, 2.1), of="first call"))
+    assert "first call: +100.0 % (+90.0 … +110.0 %), 1.00 ms → 2.00 ms" in text(*of([slower], "regression"))
+
+
+def test_a_self_test_that_decides_nothing_says_why():
+    said = self_tested({UNKNOWN[0].name: 0.05}, [UNKNOWN, NEVER])
+    assert "undecided: 1 cell: noise: pairs scatter by 4.0 %, 5 pairs" in said
+    assert "noise: within a pair" in said

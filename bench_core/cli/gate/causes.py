@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench_core.errors import BenchCoreError
-from bench_core.records.gate import GateRecord, GateVerdict
+from bench_core.records.gate import Cause, GateRecord, GateVerdict
 
 if TYPE_CHECKING:
     from bench_core.gate.prepare import Prepared
@@ -48,11 +48,27 @@ def _explained(record: GateRecord, verdict: GateVerdict, prepared: Prepared, say
 
     with harmless("there is no explanation"):
         record = session.explained(prepared, record, suspects(record, verdict, say), say)
+        record = replace(record, causes=with_first_calls(record.causes, verdict))
     past, past_verdict = record.past, verdict.past
     if past is not None and past_verdict is not None:
         with harmless(f"there is no explanation of the slowdown since {past.base.name}"):
             past = session.explained(prepared, past, suspects(past, past_verdict, say), say)
+            past = replace(past, causes=with_first_calls(past.causes, past_verdict))
     return replace(record, past=past)
+
+
+def with_first_calls(causes: Sequence[Cause], verdict: GateVerdict) -> tuple[Cause, ...]:
+    """The causes, with a sentence before those of memoized cells: what is inspected are calls that a cache answers."""
+    found = {cell.name: cell.judgement for cell in verdict.cells if cell.judgement.memoized}
+
+    def noted(one: Cause) -> Cause:
+        if one.cell not in found:
+            return one
+        times = f"{found[one.cell].memoized:,.0f}"
+        first = f"The first call takes {times} times as long as the others, which a cache answers. Of these others: "
+        return replace(one, sentence=first + one.sentence)
+
+    return tuple(noted(one) for one in causes)
 
 
 def _counted(record: GateRecord, verdict: GateVerdict, prepared: Prepared, say: Callable[[str], None]) -> GateRecord:

@@ -42,6 +42,8 @@ def judge(record: GateRecord) -> GateVerdict:
         cells = tuple(replace(cell, judgement=_doubted(cell.judgement, doubt)) for cell in cells)
         suite = None if suite is None else _doubted(suite, doubt)
     verdict, reason = _of_gate(record, cells, suite, doubt)
+    if verdict in ("pass", "improvement"):
+        reason += _asides(record, cells)
     if record.unfair:
         reason += f"; not a fair pair: {'; '.join(record.unfair)}"
     past = None
@@ -93,11 +95,15 @@ def _of_gate(
     if not was_measured(record):
         if record.identical:
             return "pass", record.identical
+        if record.interrupted:
+            return "error", "interrupted before anything was measured"
         why = f": {cells[0].name}, {cells[0].judgement.reason}" if cells else ""
         return "error", f"nothing was measured{why}"
     unsure = found["inconclusive"]
     if doubt and any(cell.judgement.reason == doubt for cell in unsure):
         return "inconclusive", doubt
+    if unsure and record.interrupted:
+        return "inconclusive", f"interrupted: {len(cells) - len(unsure)} of {units.plural(len(cells), 'cell')} decided"
     if unsure:
         return "inconclusive", say(unsure, "inconclusive, first", unsure[0])
     if failed := found["error"]:
@@ -108,6 +114,16 @@ def _of_gate(
     if suite is not None and suite.verdict == "improvement":
         return "improvement", f"no cell alone, but all cells together are {suite.reason}"
     return "pass", f"{units.plural(len(cells), 'cell')}, none slower by {units.percent(record.settings.limit)}"
+
+
+def _asides(record: GateRecord, cells: Sequence[JudgedCell]) -> str:
+    """What a good verdict must not hide, as further parts of its sentence."""
+    memoized = sum(cell.judgement.memoized > 0 for cell in cells)
+    strays = sum(len(cell.evidence.strays) for cell in cells) + len(record.faults)
+    parts = [f"{len(record.left_out)} left out"] if record.left_out else []
+    parts += [f"a cache answers all calls but the first in {memoized} of them"] if memoized else []
+    parts += [f"{units.plural(strays, 'failure')} did not happen again"] if strays else []
+    return "".join(f"; {part}" for part in parts)
 
 
 def fails_with_head(record: GateRecord) -> bool:

@@ -89,8 +89,8 @@ class Blame:
         """Measure a cell further whose failure did not happen again, unless there were too many."""
         with self._known.lock:
             dossier = suspect.dossier
-            dossier.strays += 1
-            if dossier.strays <= MOST_STRAYS:
+            dossier.strays.append(f"{suspect.side}: {suspect.cause}")
+            if len(dossier.strays) <= MOST_STRAYS:
                 dossier.error, dossier.closed = None, False
             else:
                 dossier.fail(f"now and then: {suspect.cause}", None)
@@ -103,8 +103,9 @@ class Blame:
         """
         with self._known.lock:
             self._faults += 1
+            where = f" on {side}" if side else ""
+            self._known.faults.append(f"{error}{where}")
             if self._faults > MOST_FAULTS:
-                where = f" on {side}" if side else ""
                 raise BenchCoreError(f"workers cannot be started{where}: {error}")
 
     def no_fault(self) -> None:

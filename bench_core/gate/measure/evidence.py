@@ -39,7 +39,7 @@ class Dossier:
         plan: how it is sampled; None before the first pair.
         judgement: the latest judgement; None for a control, which is judged at the end.
         closed: whether no further pairs are wanted.
-        strays: the number of failures that did not happen again.
+        strays: failures that did not happen again, each with its side.
     """
 
     cell: CellEvidence
@@ -51,7 +51,7 @@ class Dossier:
     error_side: Side | None = None
     judgement: Judgement | None = None
     closed: bool = False
-    strays: int = 0
+    strays: list[str] = field(default_factory=list)
 
     @property
     def control(self) -> bool:
@@ -64,7 +64,12 @@ class Dossier:
     @property
     def evidence(self) -> CellEvidence:
         return replace(
-            self.cell, effects=tuple(self.effects), spent=self.spent, error=self.error, error_side=self.error_side
+            self.cell,
+            effects=tuple(self.effects),
+            spent=self.spent,
+            error=self.error,
+            error_side=self.error_side,
+            strays=tuple(self.strays),
         )
 
 
@@ -256,11 +261,13 @@ class Known:
         controls: the evidence on base against base. Today's sentinels are measured as long as cells are open. The
             evidence of earlier gates' sentinels counts as well.
         dossiers: those of all cells that are compared, without the controls.
+        faults: the causes of losses of processes without a cell to blame, after which the gate went on.
         lock: must be held to change a dossier, or to read several of them.
     """
 
     def __init__(self, found: Found, settings: GateSettings, journal: Journal, past_journal: Journal | None) -> None:
         self.lock = threading.RLock()
+        self.faults: list[str] = []
         today, earlier = sentinels(found.cells, settings.seed), journal.controls()
         others = [cell for cell in found.cells if cell.name in earlier and cell not in today]
         self.controls = [

@@ -49,7 +49,7 @@ class Gate:
         past_journal: the journal of past and head; None without a past version.
 
     Attributes:
-        main, past, controls, dossiers: see `Known`.
+        main, past, controls, dossiers, faults: see `Known`.
         settings: those of `main`.
         preload: modules that nurseries import before they fork.
         first_pair: the number of this gate's first pair.
@@ -74,6 +74,7 @@ class Gate:
         self.preload = dict.fromkeys(found.preload)
         self._known = known = Known(found, settings, journal, past_journal)
         self.main, self.past, self.controls, self.dossiers = known.main, known.past, known.controls, known.dossiers
+        self.faults = known.faults
         self.settings = known.main.settings
         self._schedule = Schedule(known, timeout, len(cores), plants or {})
         self._blame = Blame(known)

@@ -105,7 +105,15 @@ def self_test(record: GateRecord, verdict: GateVerdict, plants: Mapping[str, flo
     planted_found = f"{found} of {found + missed} planted slowdowns found"
     others_found = f"{wrong} of {wrong + clean} other cells called slower"
     style = "bold red" if missed or wrong else "bold green"
-    return Group(table, Text(f"{what}: {planted_found}, {others_found}, {record.seconds:.0f} s", style=style))
+    lines: list[RenderableType] = [
+        table,
+        Text(f"{what}: {planted_found}, {others_found}, {record.seconds:.0f} s", style=style),
+    ]
+    reasons = Counter(cell.judgement.reason for cell in verdict.cells if cell.verdict in ("inconclusive", "error"))
+    lines += [_line(f"undecided: {units.plural(count, 'cell')}: {why}") for why, count in reasons.most_common(LONGEST)]
+    if reasons:
+        lines += [_line(text) for text in closing(record, verdict, None)]
+    return Group(*lines)
 
 
 def _line(text: str, style: str = "") -> Text:

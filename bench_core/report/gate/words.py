@@ -98,12 +98,15 @@ def effect(ratio: Interval) -> str:
 
 
 def change(cell: JudgedCell) -> str:
-    return effect(cell.judgement.ratio)
+    of = "first call: " if cell.judgement.of == "first call" else ""
+    return of + effect(cell.judgement.ratio)
 
 
 def times(cell: JudgedCell) -> tuple[str, str]:
     """The times, or values, of base and head, see `units.before_and_after`."""
-    base, head = (cell.evidence.median(side) for side in SIDES)
+    evidence = cell.evidence
+    value_of = evidence.first if cell.judgement.of == "first call" else evidence.median
+    base, head = (value_of(side) for side in SIDES)
     return units.before_and_after(base, head, cell.judgement.ratio.middle, cell.evidence.unit)
 
 
@@ -183,6 +186,7 @@ def closing(record: GateRecord, verdict: GateVerdict, tally: Tally | None) -> It
     yield from _together(verdict)
     if record.past is not None and verdict.past is not None:
         yield from _since_past(record.past, verdict.past)
+    yield from _asides(record, verdict)
     if record.controls:
         yield _control(verdict, tally)
     yield from _noise(verdict.noise, record.settings.noise_floor)
@@ -192,6 +196,21 @@ def closing(record: GateRecord, verdict: GateVerdict, tally: Tally | None) -> It
     yield from (f"left out: {units.plural(count, 'cell')}: {reason}" for reason, count in reasons[:LONGEST])
     if len(reasons) > LONGEST:
         yield f"left out for {len(reasons) - LONGEST} more reasons; --json FILE keeps them all"
+
+
+def _asides(record: GateRecord, verdict: GateVerdict) -> Iterator[str]:
+    """What a reader should know of cells whatever their verdicts."""
+    if memoized := [cell for cell in verdict.cells if cell.judgement.memoized]:
+        most = max(memoized, key=lambda cell: cell.judgement.memoized)
+        yield (
+            f"a cache answers all calls but the first: {units.plural(len(memoized), 'cell')}, such as {most.name}, whose "
+            f"first call takes {most.judgement.memoized:,.0f} times as long; first calls are compared, too"
+        )
+    strays = [f"{cell.name}, {cause}" for cell in verdict.cells for cause in cell.evidence.strays]
+    strays += [f"a process, {cause}" for cause in record.faults]
+    yield from (f"failed once and not again: {stray}" for stray in strays[:LONGEST])
+    if len(strays) > LONGEST:
+        yield f"failed once and not again: {len(strays) - LONGEST} {MORE}"
 
 
 def _together(verdict: GateVerdict) -> Iterator[str]:
