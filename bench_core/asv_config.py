@@ -27,6 +27,7 @@ class AsvConfig:
         subdir: the folder with the build configuration, relative to the top of the repository.
         build_command: one command, or several (an empty list builds nothing); None for asv's default.
         commit_url: the address of a commit's page without the hash, as configured or asv's default.
+        timeout: seconds for a benchmark without a `timeout` of its own (`default_benchmark_timeout`).
     """
 
     project: str
@@ -39,6 +40,7 @@ class AsvConfig:
     subdir: str
     build_command: str | list[str] | None
     commit_url: str
+    timeout: float
 
     @property
     def outside(self) -> Path:
@@ -80,6 +82,7 @@ def asv_config(config: Path) -> AsvConfig:
         subdir=str(loaded.repo_subdir or "."),
         build_command=loaded.build_command,
         commit_url=str(loaded.show_commit_url or ""),
+        timeout=float(loaded.default_benchmark_timeout),
     )
 
 

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-
 BUG = 70
 """The exit code of every command after an error that is a bug of ours: EX_SOFTWARE of sysexits.h. Python's own would be
 1, which means a regression."""

@@ -26,8 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench_core.errors import BenchCoreError
-from bench_core.gate.judge import sequence
 from bench_core.gate.judge import rule as rules
+from bench_core.gate.judge import sequence
 from bench_core.gate.judge.rule import Rule
 from bench_core.records.gate import GateSettings
 from bench_core.statistics import confidence_sequence, intraclass_correlation, least_successes

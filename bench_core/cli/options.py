@@ -60,9 +60,7 @@ SEED = click.option("--seed", type=click.IntRange(1), help="Seed of every random
 TIMEOUT = click.option(
     "--timeout",
     type=Duration(),
-    default="60s",
-    show_default=True,
-    help="Treat a worker as hung after this many seconds without a sign of life.",
+    help="Treat a worker as hung after this time without a sign of life. [default: the suite's own timeout, or 60s]",
 )
 
 PARAMS = click.option(

@@ -19,7 +19,18 @@ if TYPE_CHECKING:
     from bench_core.analysis.table import Row
 
 
-IN_ASCII = {"±": "+-", "…": "...", "µ": "u", "→": "->", "\u00d7": "x", "·": "*", "√": "sqrt", "²": "^2", "\u2013": "-", "\u2014": "-"}
+IN_ASCII = {
+    "±": "+-",
+    "…": "...",
+    "µ": "u",
+    "→": "->",
+    "\u00d7": "x",
+    "·": "*",
+    "√": "sqrt",
+    "²": "^2",
+    "\u2013": "-",
+    "\u2014": "-",
+}
 """What we write in place of a character that the output cannot hold. Others are written as Python escapes."""
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench_core import clock, git
+from bench_core import clock, git, units
 from bench_core.asv_config import naming
 from bench_core.errors import BenchCoreError, did_you_mean, shortened
 from bench_core.gate import session
@@ -268,7 +268,7 @@ class _Tests:
             verdict=judged.verdict,
             reason=judged.reason,
             error_side=evidence.error_side,
-            ratio=judged.ratio if pairs else None,
+            ratio=judged.ratio if pairs or evidence.exceeded else None,
             pairs=pairs,
             settings=record.settings,
         )
@@ -308,15 +308,17 @@ def _no_search(request: Request, cell: str, ends: _Outcome) -> str:
             f"{cell} cannot be compared between {request.base} (base) and {request.head} (head): {ends.reason}. Choose "
             "two commits at which it runs."
         )
-    same = f"{request.head} is no slower than {request.base} in {cell}"
     if ends.verdict == "inconclusive":
+        about = "" if ends.ratio is None else f" (about {units.change(ends.ratio.middle)})"
         return (
-            f"{same} as far as can be told: {ends.reason}. Repeat the command with a longer --budget. It continues "
-            "from what is known."
+            f"it is not certain that {request.head} is slower than {request.base} in {cell}{about}: {ends.reason}. "
+            "Repeat the command with a longer --budget. It continues from what is known."
         )
-    return f"{same}: {ends.reason}. There is no slowdown to search for."
+    return (
+        f"{request.head} is no slower than {request.base} in {cell}: {ends.reason}. There is no slowdown to search for."
+    )
 
 
 def _line(step: BisectStep) -> str:
-    effect = "" if step.ratio is None else f" {100 * (step.ratio.middle - 1):+.1f} % in {step.pairs} pairs,"
+    effect = f" {100 * (step.ratio.middle - 1):+.1f} % in {step.pairs} pairs," if step.ratio and step.pairs else ""
     return f"{step.commit.hash[:12]} is {step.verdict}:{effect} {step.reason} ({step.seconds:.0f} s)"

@@ -71,7 +71,8 @@ class Request:
         force: whether to measure even if both versions are identical.
         fresh: whether to discard the evidence of earlier gates on the two versions.
         resume: whether to refuse to begin without evidence of an earlier gate.
-        timeout: treat a worker as hung after this many seconds without a sign of life.
+        timeout: treat a worker as hung after this many seconds without a sign of life; None for what the suite allows
+            for each cell.
         plant: the slowdown that a self-test adds to half of its cells on head; 0 for a gate.
         suite: the revision that the benchmarks are taken from; None for head.
         instructions: whether instructions will be counted, which needs valgrind.
@@ -90,7 +91,7 @@ class Request:
     force: bool = False
     fresh: bool = False
     resume: bool = False
-    timeout: float = 60.0
+    timeout: float | None = None
     plant: float = 0.0
     suite: str | None = None
     instructions: bool = False
@@ -196,7 +197,7 @@ def prepare(request: Request, machine: Mapping[str, str], say: Callable[[str], N
     newest = list(revisions.values())[-1]
     suite = newest if request.suite is None else resolve(project, request.suite)
     subjects = Subjects(sides.base, sides.head, store.suite(suite), code, past)
-    found = _found(request, subjects, sides.compared, say)
+    found = _found(prepared, subjects, sides.compared, say)
     return _with_work(prepared, store, benchmarks_digest(project, suite), subjects, found)
 
 
@@ -258,13 +259,14 @@ def _identical(sides: Environments, code: Importable | None) -> str:
     return "package, benchmarks and build configuration are identical (--force measures anyway)"
 
 
-def _found(request: Request, subjects: Subjects, compared: frozenset[str], say: Callable[[str], None]) -> Found:
+def _found(prepared: Prepared, subjects: Subjects, compared: frozenset[str], say: Callable[[str], None]) -> Found:
     """Find the cells. For `compared` see `Environments`.
 
     Raises:
         BenchCoreError: if none can be compared.
     """
-    found = find_cells(subjects, request.pattern, quick=request.quick)
+    request = prepared.request
+    found = find_cells(subjects, request.pattern, quick=request.quick, timeout=prepared.project.timeout)
     if compared and not compared & found.imported:
         say(
             f"note: the benchmark modules do not import {', '.join(sorted(compared))}. A cell that does not import it "

@@ -107,6 +107,7 @@ def _measured(prepared: Prepared, work: Work, show: Callable[[Progress], None]) 
         return {
             "cells": (*comparison.cells, *found.failed),
             "left_out": {**found.left_out, **comparison.skipped},
+            "renamed": found.renamed,
             "interrupted": interrupted,
             "resumed": comparison.earlier.effects,
             "first_pair": gate.first_pair,

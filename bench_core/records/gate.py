@@ -94,6 +94,20 @@ class Effect:
 
 
 @dataclass(frozen=True)
+class Exceeded:
+    """A cell that takes longer than the suite allows on one side only.
+
+    Attributes:
+        timeout: the seconds that the suite allows.
+        other: the seconds of a call on the other side.
+    """
+
+    side: Side
+    timeout: float
+    other: float
+
+
+@dataclass(frozen=True)
 class CellEvidence:
     """All that a gate measured of one cell.
 
@@ -105,6 +119,7 @@ class CellEvidence:
         error: why the cell has no verdict, or None.
         error_side: the side that failed; None if both failed, or if the two sides do not agree.
         strays: failures that did not happen again, each with its side.
+        exceeded: whether it takes longer than the suite allows on one side; None if it does on neither, or on both.
     """
 
     name: str
@@ -117,6 +132,7 @@ class CellEvidence:
     error: str | None = None
     error_side: Side | None = None
     strays: tuple[str, ...] = field(default=(), metadata={LATER: True})
+    exceeded: Exceeded | None = field(default=None, metadata={LATER: True})
 
     @property
     def family(self) -> str:
@@ -296,6 +312,8 @@ class GateRecord:
         past: with ``--creep``, the comparison of the same head with a third, older version, which is its `base`. Many
             small slowdowns since then may add up to a regression. It has no controls of its own.
         faults: losses of processes without a cell to blame, after which the gate went on.
+        renamed: the names that cells have on base, by their names, where the two differ and position tells which cells
+            belong together.
     """
 
     base: Version
@@ -318,6 +336,7 @@ class GateRecord:
     besides: tuple[str, ...] = field(default=(), metadata={LATER: True})
     past: GateRecord | None = field(default=None, metadata={LATER: True})
     faults: tuple[str, ...] = field(default=(), metadata={LATER: True})
+    renamed: Mapping[str, str] = field(default_factory=dict, metadata={LATER: True})
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,7 @@ def _content(record: GateRecord, verdict: GateVerdict) -> dict[str, Any]:
         "instructions": codec.to_json(record.instructions),
         "creep": past,
         "faults": codec.to_json(record.faults),
+        "renamed": codec.to_json(record.renamed),
     }
 
 
@@ -281,7 +282,7 @@ def _cell(cell: JudgedCell) -> dict[str, Any]:
         "pairs": len(evidence.effects),
         "samples": sum(effect.samples for effect in evidence.effects),
         "seconds": {side: _finite(evidence.median(side)) for side in SIDES},
-        **{name: kept[name] for name in ("spent", "error", "error_side", "strays")},
+        **{name: kept[name] for name in ("spent", "error", "error_side", "strays", "exceeded")},
         "effects": [_effect(effect) for effect in evidence.effects],
     }
 

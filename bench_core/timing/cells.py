@@ -30,6 +30,9 @@ from asv_runner.discovery import disc_benchmarks, get_benchmark_from_name
 
 from bench_core.errors import BenchCoreError, NothingSelectedError, UnknownNameError
 
+TIMEOUT = 60.0
+"""asv's limit for a benchmark in seconds, if neither the benchmark nor the configuration has one."""
+
 
 class SkippedError(Exception):
     """The cell does not run here. The text is the reason."""
@@ -57,7 +60,7 @@ class Cell:
         module: the file that declares the benchmark.
         owner: the class that declares it, or None for a function.
         skipped: whether the suite skips it, by asv_runner's `skip_params`.
-        timeout: the seconds that the suite allows for it; None for asv's default.
+        timeout: the seconds after which asv gives up on it: its own, or else the configuration's.
     """
 
     name: str
@@ -70,7 +73,7 @@ class Cell:
     module: Path
     owner: type | None
     skipped: bool = False
-    timeout: float | None = None
+    timeout: float = TIMEOUT
 
     @property
     def operation(self) -> str:
@@ -203,6 +206,7 @@ class SuiteDirectory:
         path: asv's ``benchmark_dir``.
         caches: a folder for the values of `setup_cache`, which other processes with the same suite share; None for a
             temporary folder.
+        timeout: seconds for benchmarks without a `timeout` of their own.
 
     Attributes:
         cells: every cell, in asv's order.
@@ -214,7 +218,8 @@ class SuiteDirectory:
             same name is already loaded from another folder.
     """
 
-    def __init__(self, path: Path, caches: Path | None = None) -> None:
+    def __init__(self, path: Path, caches: Path | None = None, timeout: float = TIMEOUT) -> None:
+        self.timeout = timeout
         self.path = path.resolve()
         self._shared = caches
         if not (self.path / "__init__.py").is_file():
@@ -384,8 +389,9 @@ class SuiteDirectory:
         )  # their type in asv is "time", but another process runs their text
         base = (benchmark.name, "timeraw" if raw else benchmark.type)
         file = Path(module.__file__)
+        timeout = self.timeout if benchmark.timeout is None else float(benchmark.timeout)
         if not benchmark.params:
-            yield Cell(benchmark.name, *base, None, {}, (), self, file, owner, timeout=benchmark.timeout)
+            yield Cell(benchmark.name, *base, None, {}, (), self, file, owner, False, timeout)
             return
         printed = itertools.product(*benchmark.params)
         real = itertools.product(*benchmark._params)
@@ -393,7 +399,7 @@ class SuiteDirectory:
             name = f"{benchmark.name}({', '.join(shown)})"
             params = dict(zip(benchmark.param_names, shown, strict=True))
             skipped = values in benchmark._skip_tuples
-            yield Cell(name, *base, index, params, values, self, file, owner, skipped, benchmark.timeout)
+            yield Cell(name, *base, index, params, values, self, file, owner, skipped, timeout)
 
 
 def _fill(folder: Path, benchmark: Any) -> None:

@@ -8,8 +8,9 @@ import sys
 from collections.abc import Collection
 from pathlib import Path
 
-from bench_core.timing.cells import Cell, SuiteDirectory
-from bench_core.workers.messages import PairTask, Source
+from bench_core.errors import UnknownNameError
+from bench_core.timing.cells import TIMEOUT, Cell, SuiteDirectory
+from bench_core.workers.messages import CellTask, PairTask, Source
 
 
 class VersionError(Exception):
@@ -28,13 +29,14 @@ def forget(packages: Collection[str]) -> None:
         del sys.modules[name]
 
 
-def load(source: Source, suite: str) -> SuiteDirectory:
-    """Prepare to import the suite with this version's packages. `prove` checks afterwards that they were imported."""
+def load(source: Source, suite: str, timeout: float = TIMEOUT) -> SuiteDirectory:
+    """Prepare to import the suite with this version's packages. `prove` checks afterwards that they were imported. For
+    `timeout` see `SuiteDirectory`."""
     if source.packages:
         forget({"bench_core", *source.packages})  # bench_core itself may be compared
     sys.path[:0] = source.paths
     importlib.invalidate_caches()
-    return SuiteDirectory(Path(suite), caches=Path(source.caches))
+    return SuiteDirectory(Path(suite), caches=Path(source.caches), timeout=timeout)
 
 
 def prove(source: Source, suite: Path) -> None:
@@ -56,9 +58,25 @@ def prove(source: Source, suite: Path) -> None:
 
 
 def find(suite: SuiteDirectory, pair: PairTask) -> dict[str, Cell]:
-    """The cells of a pair that can be found. This imports the suite."""
+    """The cells of a pair that can be found, by the names in the task. This imports the suite."""
     known: dict[str, Cell] = {}
-    for name in (task.name for group in pair.groups for task in group.cells):
+    for task in (task for group in pair.groups for task in group.cells):
         with contextlib.suppress(Exception):  # it fails again when its turn comes, and is reported then
-            known[name] = suite.find(name)
+            known[task.name] = find_cell(suite, task)
     return known
+
+
+def find_cell(suite: SuiteDirectory, task: CellTask) -> Cell:
+    """The cell of a task: that of its name, or else the one at its position.
+
+    Raises:
+        UnknownNameError: if there is none.
+    """
+    try:
+        return suite.find(task.name)
+    except UnknownNameError:
+        benchmark = task.name.partition("(")[0]
+        at = [cell for cell in suite.cells if cell.benchmark == benchmark and cell.index == task.index]
+        if task.index is None or not at:
+            raise
+        return at[0]

@@ -95,6 +95,7 @@ class ProbeTask:
     Attributes:
         pattern, quick: select the cells, see `bench_core.timing.cells.SuiteDirectory.select`.
         flavoured: modules to import for their flavour, even if the suite imports them only when a cell is set up.
+        timeout: seconds for benchmarks without a `timeout` of their own.
     """
 
     source: Source
@@ -102,6 +103,7 @@ class ProbeTask:
     pattern: str | None
     quick: bool
     flavoured: tuple[str, ...]
+    timeout: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,8 @@ class ProbedCell:
     kind: str
     why_not: str | None
     device: str
+    index: int | None = None
+    timeout: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -172,12 +176,17 @@ class CellTask:
         plant: the slowdown to add on head, as a share of the time; 0 except in a self-test.
         timer: what takes a sample: "" for us, or the name of another tool (`bench_core.workers.plan.TIMERS`).
         label: its name in reports, if one cell is sampled in several ways; "" for `name`.
+        index: its position among the cells of its benchmark, by which a version finds it in which it has another name;
+            None if it has the same name everywhere.
+        timeout: the seconds that the suite allows; 0 for the `PairTask`'s.
     """
 
     name: str
     plant: float = 0.0
     timer: str = ""
     label: str = ""
+    index: int | None = None
+    timeout: float = 0.0
 
     @property
     def reported(self) -> str:
@@ -207,7 +216,8 @@ class PairTask:
         pair: its number. Every random order is drawn from it and from `seed`.
         first: the side that is started first.
         versions: the version that each side loads; one side alone has a single entry.
-        timeout: treat a worker as hung after this many seconds without a turn or a report.
+        timeout: treat a worker as hung after this many seconds without a turn or a report, unless it is at a cell with
+            a timeout of its own.
         free: whether the workers may use all cores, for cells with several threads.
     """
 
@@ -237,12 +247,14 @@ class Lost:
     Attributes:
         role: the side; None if it is unknown which one.
         cell: the cell that it was at; "" if it was at none, or if `role` is unknown.
+        timeout: the seconds that the suite allows for the cell, if it took longer; else 0.
     """
 
     role: Side | None
     cause: str
     hangs: bool
     cell: str = ""
+    timeout: float = 0.0
 
 
 @dataclass(frozen=True)

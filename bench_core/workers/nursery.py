@@ -22,6 +22,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from importlib.abc import MetaPathFinder
 from multiprocessing import connection
 from pathlib import Path
@@ -40,6 +41,7 @@ from bench_core.workers.messages import (
     SPAWNED,
     TURNS,
     Alive,
+    CellTask,
     Lost,
     NurseryAnswer,
     NurseryTask,
@@ -258,7 +260,7 @@ class _Watch:
         pass_on: Callable[[str], None],
     ) -> None:
         self._own = {"bench_core", Path(task.suite).name, *_compared(task)}
-        self._names = [cell.reported for group in pair.groups for cell in group.cells]
+        self._cells = [cell for group in pair.groups for cell in group.cells]
         self._timeout = pair.timeout
         self._workers = workers
         self._turns = turns
@@ -284,10 +286,8 @@ class _Watch:
                     spoke = now
             if not ready:
                 self._look_for_dead()
-                if self._waiting and now - since > self._timeout:
-                    busy = [role for role in self._waiting if not self._waits(role)]
-                    cause = f"hangs: no answer within {self._timeout:g} s"
-                    self._answer(self._lost(busy[0] if len(busy) == 1 else None, cause, hangs=True))
+                if hanging := self._hanging(now - since):
+                    self._answer(hanging)
                     return ()
         for words in self._last_words:
             self._answer(words)
@@ -298,8 +298,26 @@ class _Watch:
         return tuple(self._imported)
 
     def _lost(self, role: Side | None, cause: str, *, hangs: bool) -> Lost:
+        at = self._cell_at(role)
+        return Lost(role, cause, hangs, cell=at.reported if at is not None else "")
+
+    def _hanging(self, silent: float) -> Lost | None:
+        """What is lost if no worker has shown a sign of life for `silent` seconds, and that is too long."""
+        busy = [role for role in self._waiting if not self._waits(role)]
+        role = busy[0] if len(busy) == 1 else None
+        at = self._cell_at(role)
+        allowed = at.timeout if at is not None else 0.0
+        if not self._waiting or silent <= (allowed or self._timeout):
+            return None
+        if allowed:
+            cause = f"longer than the suite's timeout of {allowed:g} s"
+            return replace(self._lost(role, cause, hangs=True), timeout=allowed)
+        return self._lost(role, f"hangs: no answer within {self._timeout:g} s", hangs=True)
+
+    def _cell_at(self, role: Side | None) -> CellTask | None:
+        """The cell that a side is at; None if it is at none."""
         at = 0 if role is None else self._turns[len(SIDES) + SIDES.index(role)]
-        return Lost(role, cause, hangs, cell=self._names[at - 1] if at else "")
+        return self._cells[at - 1] if at else None
 
     def _answer(self, message: NurseryAnswer) -> None:
         self._pass_on(NURSERY.answers.line(message))

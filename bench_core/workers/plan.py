@@ -33,16 +33,19 @@ SHORT_CALL = 1e-4
 (`LONG_CALL`). Reading the clock once takes 5 % of a call of 1 us."""
 
 
-def prepare(opened: OpenCell, seed: int) -> FirstLook:
-    """Check the cell, and find out the numbers for the plan and the facts that must be the same on both sides."""
+def prepare(opened: OpenCell, seed: int, alive: Callable[[], None] = lambda: None) -> FirstLook:
+    """Check the cell, and find out the numbers for the plan and the facts that must be the same on both sides. `alive`
+    gives a sign of life, after each call that may be long."""
     same_random_numbers(seed)
     outcome: Any = None
     if opened.check is not None:
         outcome = opened.check()
+        alive()
         opened.fresh()
     if opened.cell.kind not in ("time", "timeraw"):
         return FirstLook({"check": described(outcome), **state()}, number=1, call=0.0, setup=0.0)
     value = None if opened.cell.kind == "timeraw" else opened.call()
+    alive()
     seen = {"check": described(outcome), "returns": described(value), **state()}
     del value, outcome
     gc.collect()
@@ -50,6 +53,7 @@ def prepare(opened: OpenCell, seed: int) -> FirstLook:
     start = clock.host()
     opened.fresh()
     setup = clock.host() - start
+    alive()
     if opened.cell.kind == "timeraw":
         number = max(1, opened.number)
         start = clock.host()
@@ -59,6 +63,7 @@ def prepare(opened: OpenCell, seed: int) -> FirstLook:
         call = time_sample(opened.call, 1, opened.timer)
         return FirstLook(seen, once_only(call, setup), call + setup, setup)
     number = opened.number or choose_number(opened.call, opened.timer, SPAN)
+    alive()
     call = min(time_sample(opened.call, number, opened.timer) for _ in range(3 if number > 1 else 1)) / number
     if not opened.number:
         number = max(1, round(SPAN / max(call, 1e-9)))

@@ -28,7 +28,7 @@ def main() -> None:
 def probe(task: ProbeTask) -> Probed | ProbeFailed:
     source = task.source
     try:
-        suite = load(source, task.suite)
+        suite = load(source, task.suite, task.timeout)
         broken = {module.name: module.error for module in suite.broken}
         prove(source, suite.path)
     except (BenchCoreError, VersionError) as error:
@@ -53,6 +53,8 @@ def probe(task: ProbeTask) -> Probed | ProbeFailed:
                 cell.kind,
                 cell.why_not,
                 device=cell.params.get("device", "cpu").strip("'"),
+                index=cell.index,
+                timeout=cell.timeout,
             )
             for cell in cells
         ),

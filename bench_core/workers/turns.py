@@ -55,7 +55,7 @@ class Turns:
         role: the side of this worker.
         peer: the connection to the other side; None without one.
         counts: shared numbers, which the nursery reads: for each side, how often it began or ended a wait for its turn
-            or finished an alternation, and then for each side, the number of the cell that it is at, from 1. A side
+            or finished a step, and then for each side, the number of the cell that it is at, from 1. A side
             whose first number is odd waits. They show the nursery that workers go on, or which one hangs, and where.
     """
 
@@ -154,11 +154,13 @@ class Turns:
                     self.attempt(index, "call", lambda: take(index, position))  # noqa: B023 - called at once
                 except CellError as error:
                     failure = error
-            if self._peer is None:
-                self._counts[self._own] += 2
-            elif step + 1 < len(sequence) and sequence[step + 1][0][0] != side:
+            if self._peer is not None and step + 1 < len(sequence) and sequence[step + 1][0][0] != side:
                 self.give(b"")
         return failure
+
+    def alive(self) -> None:
+        """Show the nursery a sign of life."""
+        self._counts[self._own] += 2  # an even number stays even: it does not wait
 
     def attempt(self, index: int, stage: str, action: Callable[[], T]) -> T:
         """`attempt` at the cell of this index."""
@@ -168,6 +170,8 @@ class Turns:
         except CellError as error:
             error.index = index
             raise
+        finally:
+            self.alive()
 
 
 def attempt(stage: str, action: Callable[[], T]) -> T:

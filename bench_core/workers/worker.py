@@ -16,12 +16,13 @@ from bench_core import clock
 from bench_core.timing.cells import Cell, OpenCell, SuiteDirectory
 from bench_core.timing.sampling import time_sample
 from bench_core.workers.disturbance import lost_so_far
-from bench_core.workers.loading import prove
+from bench_core.workers.loading import find_cell, prove
 from bench_core.workers.messages import (
     CellBegun,
     CellFailed,
     CellLeft,
     CellRead,
+    CellTask,
     CellTimed,
     FirstLook,
     GroupTask,
@@ -66,6 +67,10 @@ def work(
     gc.freeze()  # imported modules are never garbage; otherwise every collection walks through all of them
     role, done = turns.role, 0
     afresh = keeping()
+
+    def find(task: CellTask) -> Cell:
+        return known.get(task.name) or find_cell(suite, task)
+
     for group in pair.groups:
         names = [task.reported for task in group.cells]
         for name in names:
@@ -75,7 +80,7 @@ def work(
         order = random.Random(f"{pair.seed} {pair.pair} {' '.join(names)}")
         failed = ""
         try:
-            found = _Group(group, lambda name: known.get(name) or suite.find(name), order, turns, afresh).measured()
+            found = _Group(group, find, order, turns, afresh).measured()
         except CellError as error:
             failed = names[error.index]
             report(CellFailed(role, failed, str(error), error.stage, error.skipped))
@@ -95,7 +100,7 @@ class _Group:
     """A group that is measured.
 
     Args:
-        find: finds a cell by its name.
+        find: finds the cell of a task.
         order: all random orders are drawn from it.
         afresh: gives torch the settings that it had before any cell was set up.
     """
@@ -103,7 +108,7 @@ class _Group:
     def __init__(
         self,
         task: GroupTask,
-        find: Callable[[str], Cell],
+        find: Callable[[CellTask], Cell],
         order: random.Random,
         turns: Turns,
         afresh: Callable[[], None],
@@ -173,7 +178,7 @@ class _Group:
         self._stacks[index] = contextlib.ExitStack()
         same_random_numbers(self._seed)
         self._afresh()
-        self._opened[index] = self._stacks[index].enter_context(self._find(self._task.cells[index].name).open())
+        self._opened[index] = self._stacks[index].enter_context(self._find(self._task.cells[index]).open())
         self._settings[index] = keeping()
 
     def _close(self, index: int) -> None:
@@ -192,7 +197,7 @@ class _Group:
 
     def _look(self, index: int) -> FirstLook:
         opened = self._at(index)
-        return self._watched(index, lambda: prepare(opened, self._seed))
+        return self._watched(index, lambda: prepare(opened, self._seed, self._turns.alive))
 
     def _warm_up(self, index: int) -> None:
         """Make the first call in this process, which may import, allocate, and choose kernels."""

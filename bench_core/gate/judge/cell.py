@@ -19,12 +19,13 @@ from bench_core.gate.judge.first_calls import with_first_calls
 from bench_core.gate.judge.parents import by_parent, in_order
 from bench_core.gate.judge.rule import MIN_PARENTS, TIMED, Rule, cell_rule
 from bench_core.gate.judge.sequence import judge_sequence, judgement, less, percent, slower
-from bench_core.records.gate import CellEvidence, Effect, GateSettings, Judgement, VerdictName
+from bench_core.records.gate import CellEvidence, Effect, Exceeded, GateSettings, Judgement, VerdictName
 from bench_core.records.run import Interval
 from bench_core.statistics import intraclass_correlation
 
 MIN_READINGS = 3
 """The fewest pairs that suffice for a verdict on memory or a tracked value."""
+
 
 def judge_cell(effects: Sequence[Effect], settings: GateSettings, family: int, kind: str) -> Judgement:
     """The verdict on one cell, from the effects that there are so far.
@@ -61,11 +62,26 @@ def judge_cell(effects: Sequence[Effect], settings: GateSettings, family: int, k
 
 def judge_evidence(cell: CellEvidence, settings: GateSettings, family: int) -> Judgement:
     """As `judge_cell`; a cell that failed has the verdict ``error``."""
+    if cell.exceeded is not None:
+        return _judge_exceeded(cell.exceeded)
     found = judge_cell(cell.effects, settings, family, cell.kind)
     if cell.error is None:
         return found
     reason = cell.error if cell.error_side is None else f"{cell.error_side}: {cell.error}"
     return replace(found, verdict="error", reason=reason, decided=True)
+
+
+def _judge_exceeded(exceeded: Exceeded) -> Judgement:
+    """A side that takes longer than the suite allows is slow, by at least the ratio of the timeout to the other."""
+    least = exceeded.timeout / exceeded.other
+    slower = exceeded.side == "head"
+    return Judgement(
+        ratio=Interval(least, least, math.inf, 0.0) if slower else Interval(0.0, 1 / least, 1 / least, 0.0),
+        verdict="regression" if slower else "improvement",
+        reason=f"longer than the suite's timeout of {exceeded.timeout:g} s{'' if slower else ' on base'}",
+        detectable=math.inf,
+        decided=True,
+    )
 
 
 def _judge_readings(effects: Sequence[Effect], rule: Rule) -> Judgement:

@@ -20,8 +20,8 @@ FEWEST_WALLS = 3
 
 
 def with_both_clocks(judged: Judgement, effects: Sequence[Effect], rule: Rule) -> Judgement:
-    """The judgement on a timed cell. It is inconclusive instead of good if, by our clock, head is slower by more than the
-    limit beyond what the cell's own timer shows."""
+    """The judgement on a timed cell. It is inconclusive instead of good if head is slower by our clock, by more than
+    the limit beyond what the cell's own timer shows."""
     both = [(one.log_ratio, one.wall) for one in effects if not math.isnan(one.wall)]
     if judged.verdict not in ("pass", "improvement") or len(both) < FEWEST_WALLS:
         return judged

@@ -1,6 +1,7 @@
 """First calls: where a cache answers all later ones, they are the only calls that do the work.
 
-Each worker is a new process, so each pair has one first call a side. In most cells it warms up caches, and says nothing.
+Each worker is a new process, so each pair has one first call a side. In most cells it warms up caches, and says
+nothing.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from bench_core.gate.judge.sequence import judge_sequence
 from bench_core.records.gate import SIDES, Effect, GateSettings, Judgement
 
 MEMOIZED = 1000.0
-"""A cache answers later calls if the first call takes at least this many times as long. A first call that only finds cold
-caches takes up to 100 times as long as one of 1 us."""
+"""A cache answers later calls if the first call takes at least this many times as long. A first call that only finds
+the processor's caches cold takes up to 100 times as long as one of 1 us."""
 
 SHORTEST_FIRST = 1e-4
 """Ignore first calls of fewer seconds: the loading of code and data is as long."""

@@ -132,4 +132,4 @@ def fails_with_head(record: GateRecord) -> bool:
 
 
 def was_measured(record: GateRecord) -> bool:
-    return any(cell.effects and cell.error is None for cell in record.cells)
+    return any((cell.effects or cell.exceeded) and cell.error is None for cell in record.cells)

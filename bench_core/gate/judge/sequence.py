@@ -1,7 +1,7 @@
 """The verdict on a sequence of log ratios, by a `confidence_sequence` and by what no noise explains.
 
-Only the sign of a ratio relative to a bound counts. The intervals of all cells hold together at every look, so a gate may
-look after every pair and stop at any time.
+Only the sign of a ratio relative to a bound counts. The intervals of all cells hold together at every look, so a gate
+may look after every pair and stop at any time.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bench_core.gate.judge.sequence import judge_sequence
 from bench_core.gate.judge.noise import median
 from bench_core.gate.judge.rule import SUITE_SHARE, TIMED, cell_rule
+from bench_core.gate.judge.sequence import judge_sequence
 from bench_core.records.gate import CellEvidence, GateSettings, Judgement
 
 MIN_CELLS = 5

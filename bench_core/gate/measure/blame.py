@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 from bench_core.errors import BenchCoreError
 from bench_core.gate.measure.evidence import Dossier, Known
-from bench_core.records.gate import SIDES, Side, other_side
+from bench_core.records.gate import SIDES, Exceeded, Side, other_side
 from bench_core.records.version import VersionName
 from bench_core.workers.messages import CellFailed, Lost, NurseryAnswer, WorkerBroken, WorkerRefused
 
 MOST_STRAYS = 2
 """The cell is given up after more than this many failures that did not happen again."""
+
+SHORT_TIMEOUT = 10.0
+"""A cell that takes longer than the suite allows is tried again if the suite allows at most this many seconds."""
 
 MOST_FAULTS = 3
 """The gate gives up after more than this many faults in a row without a cell to blame."""
@@ -26,6 +29,7 @@ class FailedCell:
         side: the side on which it failed.
         hangs: whether it ran out of time.
         skips: whether it skipped itself.
+        timeout: the seconds that the suite allows, if it took longer; else 0.
     """
 
     dossier: Dossier
@@ -33,6 +37,13 @@ class FailedCell:
     side: Side
     hangs: bool
     skips: bool
+    timeout: float = 0.0
+
+    @property
+    def try_again(self) -> bool:
+        """Whether its side is tried again. A version that hangs is not, unless that is quick, or it worked before."""
+        quick = 0 < self.timeout <= SHORT_TIMEOUT or (self.timeout > 0 and bool(self.dossier.effects))
+        return quick or not self.hangs
 
 
 class Blame:
@@ -52,15 +63,30 @@ class Blame:
             return self._suspects.pop() if self._suspects else None
 
     def suspect(
-        self, dossier: Dossier, cause: str, side: Side | None, *, hangs: bool = False, skips: bool = False
+        self,
+        dossier: Dossier,
+        cause: str,
+        side: Side | None,
+        *,
+        hangs: bool = False,
+        skips: bool = False,
+        timeout: float = 0.0,
     ) -> None:
         """Record a failure without a side to blame; `confirm` may find the side later."""
         with self._known.lock:
             dossier.fail(cause, None)
             if side is not None and not dossier.control:
-                self._suspects.append(FailedCell(dossier, cause, side, hangs, skips))
+                self._suspects.append(FailedCell(dossier, cause, side, hangs, skips, timeout))
 
-    def lost(self, unfinished: Sequence[Dossier], cause: str, side: Side | None, *, hangs: bool = False) -> None:
+    def lost(
+        self,
+        unfinished: Sequence[Dossier],
+        cause: str,
+        side: Side | None,
+        *,
+        hangs: bool = False,
+        timeout: float = 0.0,
+    ) -> None:
         """Record that a worker or its parent was lost.
 
         Args:
@@ -72,18 +98,21 @@ class Blame:
         if not unfinished:
             self.fault(cause, side)
         elif unfinished[0].error is None:  # otherwise the same cell has cost another lane a worker
-            self.suspect(unfinished[0], cause, side, hangs=hangs)
+            self.suspect(unfinished[0], cause, side, hangs=hangs, timeout=timeout)
 
     def confirm(self, suspect: FailedCell, survives: Callable[[VersionName], bool]) -> None:
         """Run the suspect with each version against itself. A side is to blame only if its version fails again and the
         other version does not. `survives` is whether the cell works with a version on both sides."""
         versions = dict(zip(SIDES, suspect.dossier.versions, strict=True))
-        # A hanging version is not tried again.
-        if not suspect.hangs and survives(versions[suspect.side]):
+        if suspect.try_again and survives(versions[suspect.side]):
             self._reopen(suspect)
-        elif survives(versions[other_side(suspect.side)]):
+        elif survives(other := versions[other_side(suspect.side)]):
             with self._known.lock:
-                suspect.dossier.fail(suspect.cause, suspect.side)
+                seconds = suspect.dossier.alone.get(other, 0.0)
+                if suspect.timeout > seconds > 0:
+                    suspect.dossier.exceed(Exceeded(suspect.side, suspect.timeout, seconds))
+                else:
+                    suspect.dossier.fail(suspect.cause, suspect.side)
 
     def _reopen(self, suspect: FailedCell) -> None:
         """Measure a cell further whose failure did not happen again, unless there were too many."""

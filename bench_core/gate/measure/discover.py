@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench_core import clock
 from bench_core.errors import BenchCoreError
+from bench_core.gate.measure.matching import match
 from bench_core.gate.versions.subjects import Subjects, source
-from bench_core.records.gate import SIDES, CellEvidence
+from bench_core.records.gate import SIDES, CellEvidence, other_side
 from bench_core.records.version import VersionName
 from bench_core.workers import child
-from bench_core.workers.messages import PROBE, Probed, ProbeFailed, ProbeTask
+from bench_core.workers.messages import PROBE, CellTask, Probed, ProbedCell, ProbeFailed, ProbeTask
 from bench_core.workers.probe import TOOLKIT
 
 
@@ -31,6 +32,8 @@ class Found:
         unfair: how the environments of the two sides differ, beyond what is compared.
         imported: packages of a version that the suite imports on either side.
         starting: seconds that a process needs to import the suite.
+        asked: how workers are asked for each cell, by name.
+        renamed: see `GateRecord`.
         past: the same for past and head; None without a past version.
     """
 
@@ -43,6 +46,8 @@ class Found:
     unfair: tuple[str, ...] = ()
     imported: frozenset[str] = frozenset()
     starting: float = 0.0
+    asked: Mapping[str, CellTask] = field(default_factory=dict)
+    renamed: Mapping[str, str] = field(default_factory=dict)
     past: Found | None = None
 
 
@@ -50,8 +55,11 @@ class NoCellError(BenchCoreError):
     """Neither version has a cell that is selected."""
 
 
-def find_cells(subjects: Subjects, pattern: str | None, *, quick: bool) -> Found:
+def find_cells(subjects: Subjects, pattern: str | None, *, quick: bool, timeout: float = 60.0) -> Found:
     """Probe all versions at once.
+
+    Args:
+        timeout: seconds for benchmarks without a `timeout` of their own.
 
     Raises:
         BenchCoreError: if a version cannot be imported at all.
@@ -68,7 +76,7 @@ def find_cells(subjects: Subjects, pattern: str | None, *, quick: bool) -> Found
             flavoured = tuple(name for name in VERSIONS if name in brought)
             asked[side] = child.Child(PROBE, 0, watchdog, python=own.python)
             probes.callback(asked[side].close)
-            asked[side].tell(ProbeTask(own, str(subjects.suite), pattern, quick, flavoured))
+            asked[side].tell(ProbeTask(own, str(subjects.suite), pattern, quick, flavoured, timeout))
         for side in names:
             try:
                 answer = asked[side].answer()
@@ -84,7 +92,7 @@ def find_cells(subjects: Subjects, pattern: str | None, *, quick: bool) -> Found
     base, head = (
         {name: what for name, what in answers[side].flavour.items() if name not in may_differ} for side in SIDES
     )
-    past = compare(answers["past"], answers["head"]) if "past" in answers else None
+    past = compare(answers["past"], answers["head"], older="past") if "past" in answers else None
     return replace(
         found,
         unfair=unfair(base, head),
@@ -108,8 +116,11 @@ def unfair(base: Mapping[str, str], head: Mapping[str, str]) -> tuple[str, ...]:
     )
 
 
-def compare(base: Probed, head: Probed) -> Found:
+def compare(base: Probed, head: Probed, *, older: VersionName = "base") -> Found:
     """Find out which cells can be compared, and why the others cannot.
+
+    Args:
+        older: what the older side is called.
 
     Raises:
         NoCellError: if neither side has a selected cell.
@@ -119,26 +130,25 @@ def compare(base: Probed, head: Probed) -> Found:
         also = "".join(f" {module} does not import: {error}." for module, error in broken.items())
         raise NoCellError(head.none + also)
     declared = {entry["name"]: entry for entry in (*base.declared, *head.declared)}
-    on_base, on_head = ({cell.name: cell for cell in answer.cells} for answer in (base, head))
-    cells, left_out, failed = [], {}, []
-    for name in {**on_base, **on_head}:
-        both = [found[name] for found in (on_base, on_head) if name in found]
-        cell = both[0]
-        unit = declared.get(cell.benchmark, {}).get("unit", "unit")
-        evidence = CellEvidence(name, cell.benchmark, cell.params, cell.kind, unit)
-        if len(both) == 2:
-            if reasons := [one.why_not for one in both if one.why_not]:
-                left_out[name] = reasons[0]
-            else:
-                cells.append(evidence)
-            continue
-        there, missing, answer = (SIDES[0], SIDES[1], head) if name in on_base else (SIDES[1], SIDES[0], base)
+    matched = match(base, head, older)
+    cells, failed = [], [replace(_evidence(cell, declared), error=reason) for cell, reason in matched.unlike]
+    left_out = dict(matched.apart)
+    for ours, theirs in matched.both:
+        evidence = _evidence(theirs, declared)
+        if theirs.why_not and not ours.why_not:
+            failed.append(replace(evidence, error=f"skips itself: {theirs.why_not}", error_side="head"))
+        elif reason := ours.why_not:
+            left_out[theirs.name] = reason if theirs.why_not else f"skips itself on {older}: {reason}"
+        else:
+            cells.append(evidence)
+    for cell, side in matched.alone:
+        there, answer = (older, head) if side == "base" else ("head", base)
         broken = {module: error for module, error in answer.broken.items() if _declares(module, cell.benchmark)}
         if broken:
             reason = f"its module does not import: {next(iter(broken.values()))}"
-            failed.append(replace(evidence, error=reason, error_side=missing))
+            failed.append(replace(_evidence(cell, declared), error=reason, error_side=other_side(side)))
         else:
-            left_out[name] = f"only on {there}"
+            left_out[cell.name] = f"only on {there}"
     for module in base.broken.keys() & head.broken.keys():
         left_out[module] = f"does not import on either side: {head.broken[module]}"
     return Found(
@@ -148,7 +158,18 @@ def compare(base: Probed, head: Probed) -> Found:
         preload=tuple(dict.fromkeys([*base.preload, *head.preload])),
         declared=list(declared.values()),
         on_accelerator=any(cell.device not in ("cpu", "meta") for cell in head.cells if not cell.why_not),
+        asked={theirs.name: _asked(ours, theirs) for ours, theirs in matched.both},
+        renamed={theirs.name: ours.name for ours, theirs in matched.both if ours.name != theirs.name},
     )
+
+
+def _evidence(cell: ProbedCell, declared: Mapping[str, Mapping[str, Any]]) -> CellEvidence:
+    unit = declared.get(cell.benchmark, {}).get("unit", "unit")
+    return CellEvidence(cell.name, cell.benchmark, cell.params, cell.kind, unit)
+
+
+def _asked(ours: ProbedCell, theirs: ProbedCell) -> CellTask:
+    return CellTask(theirs.name, timeout=theirs.timeout, index=theirs.index if ours.name != theirs.name else None)
 
 
 def _declares(module: str, benchmark: str) -> bool:

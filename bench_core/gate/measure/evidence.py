@@ -18,9 +18,9 @@ from bench_core.errors import BenchCoreError
 from bench_core.gate.judge.cell import judge_cell
 from bench_core.gate.judge.rule import TIMED, sharing
 from bench_core.gate.measure.discover import Found
-from bench_core.records.gate import CellEvidence, Effect, GateSettings, Judgement, Side
+from bench_core.records.gate import CellEvidence, Effect, Exceeded, GateSettings, Judgement, Side
 from bench_core.records.version import VersionName
-from bench_core.workers.messages import SamplingPlan
+from bench_core.workers.messages import CellTask, SamplingPlan
 
 Versions = tuple[VersionName, VersionName]
 """The versions that the two sides of a pair load."""
@@ -40,6 +40,9 @@ class Dossier:
         judgement: the latest judgement; None for a control, which is judged at the end.
         closed: whether no further pairs are wanted.
         strays: failures that did not happen again, each with its side.
+        exceeded: see `CellEvidence`.
+        asked: how workers are asked for it, see `Found`.
+        alone: seconds of a call with a version on both sides, where a failure was repeated so.
     """
 
     cell: CellEvidence
@@ -52,6 +55,9 @@ class Dossier:
     judgement: Judgement | None = None
     closed: bool = False
     strays: list[str] = field(default_factory=list)
+    exceeded: Exceeded | None = None
+    asked: CellTask | None = None
+    alone: dict[VersionName, float] = field(default_factory=dict)
 
     @property
     def control(self) -> bool:
@@ -60,6 +66,10 @@ class Dossier:
     def fail(self, cause: str, side: Side | None) -> None:
         """Close the cell with an error. A control has no side to blame, since both have the same version."""
         self.error, self.error_side, self.closed = cause, None if self.control else side, True
+
+    def exceed(self, found: Exceeded) -> None:
+        """Close the cell: it takes longer than the suite allows on one side."""
+        self.error, self.exceeded, self.closed = None, found, True
 
     @property
     def evidence(self) -> CellEvidence:
@@ -70,6 +80,7 @@ class Dossier:
             error=self.error,
             error_side=self.error_side,
             strays=tuple(self.strays),
+            exceeded=self.exceeded,
         )
 
 
@@ -223,7 +234,7 @@ class Evidence:
         controls: Sequence[Dossier] = (),
     ) -> None:
         self.journal = journal
-        self.dossiers = [Dossier(cell, versions) for cell in found.cells]
+        self.dossiers = [Dossier(cell, versions, asked=found.asked.get(cell.name)) for cell in found.cells]
         self.earlier = journal.load([*self.dossiers, *controls])
         own = settings.family or sharing(found.cells)
         self.settings = replace(settings, family=max(own, self.earlier.family))
@@ -271,8 +282,8 @@ class Known:
         today, earlier = sentinels(found.cells, settings.seed), journal.controls()
         others = [cell for cell in found.cells if cell.name in earlier and cell not in today]
         self.controls = [
-            *(Dossier(cell, CONTROL) for cell in today),
-            *(Dossier(cell, CONTROL, closed=True) for cell in others),
+            *(Dossier(cell, CONTROL, asked=found.asked.get(cell.name)) for cell in today),
+            *(Dossier(cell, CONTROL, asked=found.asked.get(cell.name), closed=True) for cell in others),
         ]
         self.main = Evidence(found, COMPARED, settings, journal, self.controls)
         self.past: Evidence | None = None

@@ -20,6 +20,9 @@ MOST_PAIRS_OF_A_PARENT = 8
 """The most pairs that are forked from one parent. Between the two numbers, a parent continues until its pairs have
 taken as long as the imports of the next parent would."""
 
+TIMEOUT = 60.0
+"""Treat a worker as hung after this many seconds without a sign of life, if it is at no cell."""
+
 FEW_CELLS = 12
 """Noisy cells get more samples if at most this many cells are open. With so few, starting a pair takes as long as
 sampling it."""
@@ -52,7 +55,8 @@ class Schedule:
     """Chooses the pairs of a gate, and numbers them and their parents.
 
     Args:
-        timeout: treat a worker as hung after this many seconds without a sign of life.
+        timeout: treat a worker as hung after this many seconds without a sign of life; None for what the suite allows
+            for each cell, and `TIMEOUT` where no cell is to blame.
         lanes: the number of lanes that measure at once.
         plants: slowdowns to add to cells of head, by name; 0.05 is 5 %.
 
@@ -60,7 +64,7 @@ class Schedule:
         pairs, parents: the next free numbers.
     """
 
-    def __init__(self, known: Known, timeout: float, lanes: int, plants: Mapping[str, float]) -> None:
+    def __init__(self, known: Known, timeout: float | None, lanes: int, plants: Mapping[str, float]) -> None:
         self._known = known
         self._timeout = timeout
         self._lanes = lanes
@@ -112,7 +116,8 @@ class Schedule:
             random.Random(f"{self._settings.seed} pair {pair}").shuffle(order)
             groups = tuple(self._group(one, versions, few=few) for one in order)
         both = dict(zip(SIDES, versions, strict=True))
-        return PairTask(pair, self._settings.seed, first, both, groups, self._timeout)
+        longest = max((cell.timeout for group in groups for cell in group.cells), default=0.0)
+        return PairTask(pair, self._settings.seed, first, both, groups, self._timeout or max(TIMEOUT, longest))
 
     def _group(self, dossier: Dossier, versions: tuple[VersionName, VersionName], *, few: bool) -> GroupTask:
         name = dossier.cell.name
@@ -121,7 +126,9 @@ class Schedule:
         if plan is not None:  # a pair that retries a failed cell has one version on both sides
             places = tuple(plan.places[dossier.versions.index(version)] for version in versions)
             plan = replace(plan, places=places)
-        return GroupTask((CellTask(name, plant),), plan, PAIR)
+        asked = dossier.asked or CellTask(name)
+        task = replace(asked, plant=plant, timeout=asked.timeout if self._timeout is None else 0.0)
+        return GroupTask((task,), plan, PAIR)
 
     def _plan(self, dossier: Dossier, *, few: bool) -> SamplingPlan | None:
         """How a cell is sampled in its next pair. `few` means that at most `FEW_CELLS` are open."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
@@ -33,6 +34,9 @@ from bench_core.workers.messages import (
     WorkerRefused,
 )
 
+OVERRUN = 60.0
+"""End a pair that takes this many seconds longer than the budget. One cell in it is usually done within seconds."""
+
 
 class Gate:
     """Measures until every cell is decided or the budget is used up.
@@ -42,7 +46,8 @@ class Gate:
         found: their cells.
         settings: the settings as asked for.
         journal: keeps every effect of base and head as soon as it is measured.
-        timeout: treat a worker as hung after this many seconds without a turn or a report.
+        timeout: treat a worker as hung after this many seconds without a turn or a report; None for what the suite
+            allows for each cell.
         memory: bytes that a worker may allocate, beyond what importing the suite takes; None for no limit.
         cores: one for each lane; None where processes cannot be pinned.
         plants: slowdowns to add to cells of head, by name: 0.05 is 5 %.
@@ -62,7 +67,7 @@ class Gate:
         settings: GateSettings,
         journal: Journal,
         *,
-        timeout: float,
+        timeout: float | None,
         memory: int | None,
         cores: Sequence[int | None],
         plants: Mapping[str, float] | None = None,
@@ -85,6 +90,7 @@ class Gate:
         self._failures: list[BaseException] = []
         self._had = known.effects
         self._nurseries: dict[int, child.Nursery] = {}
+        self._taking: dict[int, _Taking] = {}
 
     def run(self, show: Callable[[Progress], None], every: float = 0.25) -> None:
         """Measure. However it ends, no process is left behind.
@@ -111,6 +117,8 @@ class Gate:
                         thread.join(timeout=every / len(threads))
                     go_on = any(thread.is_alive() for thread in threads)
                     show(self.progress())
+                    if clock.host() - self._began > self.settings.budget + OVERRUN:
+                        self._give_up()
             finally:
                 self._stop.set()
                 for nursery in self._running():
@@ -119,6 +127,18 @@ class Gate:
                     thread.join()
         if self._failures:
             raise self._failures[0]
+
+    def _give_up(self) -> None:
+        """End the pairs that have begun. What they were at gets an error."""
+        self._stop.set()
+        with self._known.lock:
+            for taking in self._taking.values():
+                for dossier in taking.unfinished[:1]:
+                    if not dossier.control and not dossier.effects:
+                        spent = clock.host() - self._began
+                        dossier.fail(f"a pair of it was not done after {spent:.0f} s: it needs a larger --budget", None)
+        for nursery in self._running():
+            nursery.kill()
 
     def _running(self) -> list[child.Nursery]:
         with self._known.lock:
@@ -215,7 +235,7 @@ class Gate:
     def _take_pair(self, lane: int, nursery: child.Nursery, parent: int, pair: PairTask) -> bool:
         """Run one pair of workers. Returns whether to go on: the nursery is alive, and there is time left."""
         self._doing[lane] = f"pair {pair.pair} of parent {parent}: {len(pair.groups)} cells"
-        taking = _Taking(pair, parent, self._known, self._blame)
+        taking = self._taking[lane] = _Taking(pair, parent, self._known, self._blame)
         try:
             for answer in child.run_pair(nursery, pair):
                 if isinstance(answer, PairDone):
@@ -243,7 +263,11 @@ class Gate:
 
     def _survives(self, nursery: child.Nursery, suspect: FailedCell, version: VersionName) -> bool:
         pair = self._schedule.pair_of([suspect.dossier], suspect.side, (version, version))
-        return survived(list(child.run_pair(nursery, pair)), skips=suspect.skips)
+        answers = list(child.run_pair(nursery, pair))
+        calls = [span / one.log.number for one in answers if isinstance(one, CellTimed) for span in one.log.spans]
+        if calls:
+            suspect.dossier.alone[version] = statistics.median(calls)
+        return survived(answers, skips=suspect.skips)
 
 
 class _Taking:
@@ -280,7 +304,7 @@ class _Taking:
             case WorkerBroken():
                 self._blame.lost(self.unfinished, answer.cause, answer.role)
             case Lost():
-                self._blame.lost(self.unfinished, answer.cause, answer.role, hangs=answer.hangs)
+                self._blame.lost(self.unfinished, answer.cause, answer.role, hangs=answer.hangs, timeout=answer.timeout)
         return False
 
     def _settle(self, cell: str, reports: Mapping[Side, CellReport]) -> None:

@@ -23,6 +23,7 @@ class Project:
         subdir: the folder with the build configuration (asv's `repo_subdir`), relative to `root`.
         env_dir, results_dir, html_dir: asv's own folders.
         build_command: asv's `build_command`; None if pip builds the wheel.
+        timeout: seconds for a benchmark without a `timeout` of its own (asv's `default_benchmark_timeout`).
         written: files that the gate will write. They do not count as part of the working tree: otherwise the next gate
             would find another version and start anew.
     """
@@ -36,6 +37,7 @@ class Project:
     results_dir: Path
     html_dir: Path
     build_command: tuple[str, ...] | None
+    timeout: float
     written: tuple[Path, ...] = ()
 
     def matters(self, path: PurePosixPath) -> bool:
@@ -96,6 +98,7 @@ def read_project(config: Path, written: tuple[Path, ...] = ()) -> Project:
         results_dir=named.results.resolve(),
         html_dir=named.html.resolve(),
         build_command=_commands(named.build_command),
+        timeout=named.timeout,
         written=written,
     )
 

@@ -107,6 +107,10 @@ def times(cell: JudgedCell) -> tuple[str, str]:
     evidence = cell.evidence
     value_of = evidence.first if cell.judgement.of == "first call" else evidence.median
     base, head = (value_of(side) for side in SIDES)
+    if evidence.exceeded is not None:
+        both = {side: units.time(evidence.exceeded.other) for side in SIDES}
+        both[evidence.exceeded.side] = f"over {evidence.exceeded.timeout:g} s"
+        return both["base"], both["head"]
     return units.before_and_after(base, head, cell.judgement.ratio.middle, cell.evidence.unit)
 
 
@@ -121,6 +125,8 @@ def pairs(cell: JudgedCell) -> str:
 
 def measured(cell: JudgedCell) -> str:
     """``+5.2 % (+4.1 … +6.3 %), 1.23 µs → 1.30 µs, 12 pairs``."""
+    if cell.evidence.exceeded is not None:
+        return f"{cell.judgement.reason}: {' → '.join(times(cell))}"
     return f"{change(cell)}, {' → '.join(times(cell))}, {pairs(cell)}"
 
 
@@ -203,9 +209,13 @@ def _asides(record: GateRecord, verdict: GateVerdict) -> Iterator[str]:
     if memoized := [cell for cell in verdict.cells if cell.judgement.memoized]:
         most = max(memoized, key=lambda cell: cell.judgement.memoized)
         yield (
-            f"a cache answers all calls but the first: {units.plural(len(memoized), 'cell')}, such as {most.name}, whose "
-            f"first call takes {most.judgement.memoized:,.0f} times as long; first calls are compared, too"
+            f"a cache answers all calls but the first: {units.plural(len(memoized), 'cell')}, such as {most.name}, "
+            f"whose first call takes {most.judgement.memoized:,.0f} times as long; first calls are compared, too"
         )
+    if record.renamed:
+        name, before = next(iter(record.renamed.items()))
+        count = units.plural(len(record.renamed), "cell")
+        yield f"matched by position, since the older version calls them otherwise: {count}, such as {name} ({before})"
     strays = [f"{cell.name}, {cause}" for cell in verdict.cells for cause in cell.evidence.strays]
     strays += [f"a process, {cause}" for cause in record.faults]
     yield from (f"failed once and not again: {stray}" for stray in strays[:LONGEST])

@@ -12,7 +12,9 @@ def judged(own, wall, pairs=20):
     """Args:
     own, wall: log ratios by the cell's own timer and by the wall clock.
     """
-    return judge_cell([Effect(pair, pair // 4, own, 1.0, 1.0, 32, wall=wall) for pair in range(pairs)], GateSettings(), 1, "time")
+    return judge_cell(
+        [Effect(pair, pair // 4, own, 1.0, 1.0, 32, wall=wall) for pair in range(pairs)], GateSettings(), 1, "time"
+    )
 
 
 def test_work_that_only_the_wall_clock_sees_does_not_pass():

@@ -1,0 +1,91 @@
+"""The suite's own `timeout` holds: slower than it is slow, and a suite that allows more is not called a hang."""
+
+import math
+
+import pytest
+
+from bench_core.gate.judge.exit_code import exit_code
+from bench_core.gate.judge.gate import judge
+from bench_core.gate.measure.discover import Found
+from bench_core.gate.measure.evidence import Journal, Known
+from bench_core.gate.measure.schedule import Schedule
+from bench_core.records.gate import CellEvidence, Exceeded, GateRecord, GateSettings
+from bench_core.records.version import Commit
+from bench_core.workers.messages import CellTask
+
+NAPS = """
+import select
+
+import thing
+
+
+class Nap:
+    timeout, number = 0.3, 1
+
+    def setup(self):
+        pass
+
+    def time_nap(self):
+        select.select([], [], [], thing.NAP)
+"""
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "side", "verdict"), [(0.001, 9, "head", "regression"), (9, 0.001, "base", "improvement")]
+)
+def test_slower_than_the_suite_allows_on_one_side_is_slow(sides, base, head, side, verdict):
+    gate = sides(NAPS, f"NAP = {base}\n", f"NAP = {head}\n").measure(timeout=None)
+    found = gate.main.cells[0]
+    assert (found.error, found.exceeded.side, found.exceeded.timeout) == (None, side, 0.3)
+    assert found.exceeded.other == pytest.approx(0.001, rel=1)
+
+
+def test_slower_than_the_suite_allows_on_both_sides_blames_neither(sides):
+    (found,) = sides(NAPS, "NAP = 9\n", "NAP = 8\n").measure(timeout=None).main.cells
+    assert (found.error, found.error_side, found.exceeded) == ("longer than the suite's timeout of 0.3 s", None, None)
+
+
+def test_a_timeout_on_the_command_line_takes_the_place_of_the_suites(sides):
+    (found,) = sides(NAPS.replace("0.3", "0.001"), "NAP = 0.01\n").measure(timeout=10.0).main.cells
+    assert (found.error, found.exceeded) == (None, None)
+
+
+def test_calls_that_are_shorter_than_the_timeout_each_are_no_reason_however_many_there_are(sides):
+    (found,) = sides(NAPS, "NAP = 0.1\n").measure(timeout=None, until=lambda gate: gate.dossiers[0].effects).main.cells
+    assert (found.error, found.exceeded, len(found.effects) > 0) == (None, None, True)
+
+
+CELL = CellEvidence("a", "a", {}, "time", "seconds")
+
+
+@pytest.mark.parametrize(
+    ("asked", "own", "pair", "cell"), [(None, 300.0, 300.0, 300.0), (None, 2.0, 60.0, 2.0), (5.0, 300.0, 5.0, 0.0)]
+)
+def test_workers_are_given_the_time_that_the_suite_allows_unless_the_command_line_says_otherwise(
+    tmp_path, asked, own, pair, cell
+):
+    found = Found((CELL,), {}, (), (), [], on_accelerator=False, asked={"a": CellTask("a", timeout=own)})
+    known = Known(found, GateSettings(), Journal(tmp_path / "journal"), None)
+    (task, *_) = Schedule(known, asked, 1, {}).pairs_of(0, "base")
+    assert (task.timeout, task.groups[0].cells[0].timeout) == (pair, cell)
+
+
+def judged(side):
+    version = Commit("main", "0" * 40, "", "")
+    slow = CellEvidence("a", "a", {}, "time", "seconds", exceeded=Exceeded(side, 2.0, 0.01))
+    record = GateRecord(version, version, GateSettings(), {}, "", 1.0, (slow,))
+    verdict = judge(record)
+    return verdict, exit_code(verdict, record, strict=False)
+
+
+def test_what_exceeds_the_timeout_is_slower_by_at_least_that_much():
+    verdict, code = judged("head")
+    assert (verdict.verdict, code) == ("regression", 1)
+    assert verdict.reason.endswith("a, longer than the suite's timeout of 2 s")
+    assert (verdict.cells[0].judgement.ratio.low, verdict.cells[0].judgement.ratio.high) == (200.0, math.inf)
+
+
+def test_what_exceeded_it_before_is_an_improvement():
+    verdict, code = judged("base")
+    assert (verdict.verdict, code) == ("improvement", 0)
+    assert verdict.cells[0].judgement.ratio.high == 1 / 200
