@@ -29,6 +29,7 @@ from asv_runner.benchmarks.mark import SkipNotImplemented
 from asv_runner.discovery import disc_benchmarks, get_benchmark_from_name
 
 from bench_core.errors import BenchCoreError, NothingSelectedError, UnknownNameError
+from bench_core.timing.apart import in_own_process
 
 TIMEOUT = 60.0
 """asv's limit for a benchmark in seconds, if neither the benchmark nor the configuration has one."""
@@ -322,7 +323,8 @@ class SuiteDirectory:
                 yield folder
             return
         own = self._folder_of(key, benchmark)
-        benchmark.set_cache(pickle.loads((own / "cache.pickle").read_bytes()))
+        with (own / "cache.pickle").open("rb") as file:  # as in asv: not read whole, which takes the memory twice
+            benchmark.set_cache(pickle.load(file))
         yield str(own)
 
     def _folder_of(self, key: str, benchmark: Any) -> Path:
@@ -342,7 +344,9 @@ class SuiteDirectory:
         if not folder.exists():  # made under another name first, since another process may be doing the same
             self._shared.mkdir(parents=True, exist_ok=True)
             made = Path(tempfile.mkdtemp(dir=self._shared))
-            _fill(made, benchmark)
+            # Otherwise the memory that this takes would be in the peak of the benchmark that comes first.
+            if not in_own_process(lambda: _fill(made, benchmark)):
+                _fill(made, benchmark)  # whatever has failed is raised here
             with contextlib.suppress(OSError):  # another process was first; its folder is the same
                 made.rename(folder)
         return folder
