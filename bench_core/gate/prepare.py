@@ -9,7 +9,6 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from importlib.metadata import distributions
 from pathlib import Path
 
 from bench_core import clock, units
@@ -22,6 +21,7 @@ from bench_core.gate.versions.project import Project, read_project
 from bench_core.gate.versions.revisions import Revision, benchmarks_digest, resolve, uncommitted
 from bench_core.gate.versions.store import VersionStore
 from bench_core.gate.versions.subjects import Importable, Subjects
+from bench_core.gate.versions.surroundings import surroundings
 from bench_core.gate.versions.versus import Environments, environments
 from bench_core.gate.why.instructions import require_valgrind
 from bench_core.records.gate import SIDES, GateSettings
@@ -209,7 +209,9 @@ def _with_work(prepared: Prepared, store: VersionStore, benchmarks: str, subject
     found, plants = _planted(found, request.plant, seed) if request.plant else (found, {})
     settings = replace(prepared.settings, seed=seed, lanes=len(cores))
     prepared = replace(prepared, settings=_filled(settings, found, spawned=prepared.code is not None))
-    return replace(prepared, work=Work(subjects, found, plants, cores, *_journals(prepared, store, benchmarks)))
+    return replace(
+        prepared, work=Work(subjects, found, plants, cores, *_journals(prepared, store, subjects, benchmarks))
+    )
 
 
 def _revisions(project: Project, request: Request, say: Callable[[str], None]) -> dict[str, Revision]:
@@ -330,13 +332,15 @@ def _planted(found: Found, plant: float, seed: int) -> tuple[Found, Mapping[str,
     return replace(found, cells=tuple(chosen)), {cell.name: plant for cell in chosen[::2]}
 
 
-def _journals(prepared: Prepared, store: VersionStore, benchmarks: str) -> tuple[Journal, Journal | None]:
+def _journals(
+    prepared: Prepared, store: VersionStore, subjects: Subjects, benchmarks: str
+) -> tuple[Journal, Journal | None]:
     """The evidence on base and head, and the evidence on past and head.
 
     Raises:
         BenchCoreError: if an earlier gate should be resumed and there is none.
     """
-    folder, key = store.folder / "evidence", _evidence_key(prepared, benchmarks)
+    folder, key = store.folder / "evidence", _evidence_key(prepared, subjects, benchmarks)
     journal = Journal(folder / f"{key}.jsonl")
     if prepared.request.resume and not journal.path.exists():
         raise BenchCoreError("there is nothing to resume: no gate on these two versions was begun here. Omit --resume.")
@@ -346,8 +350,16 @@ def _journals(prepared: Prepared, store: VersionStore, benchmarks: str) -> tuple
     return journal, Journal(folder / f"{key}-{prepared.past.digest[:16]}.jsonl")
 
 
-def _evidence_key(prepared: Prepared, benchmarks: str) -> str:
-    """A name for evidence on the same content, measured in the same way, on the same machine."""
+def _sources(subjects: Subjects) -> list[Path]:
+    """The packages of the versions of a project. Those of an install or an interpreter are not searched for variables:
+    a release of torch has 10,000 files, and the variables of libraries count anyway."""
+    found = [*subjects.named.values(), *([subjects.code] if subjects.code else [])]
+    ours = [one for one in found if isinstance(one.version, Commit | WorkingTree)]
+    return [Path(one.path, name) for one in ours for name in one.packages]
+
+
+def _evidence_key(prepared: Prepared, subjects: Subjects, benchmarks: str) -> str:
+    """A name for evidence on the same content, measured in the same way, on the same machine and surroundings."""
     settings = prepared.settings
     parts = [
         prepared.base.digest,
@@ -360,6 +372,6 @@ def _evidence_key(prepared: Prepared, benchmarks: str) -> str:
         prepared.request.plant and settings.seed,  # slowed-down cells are no evidence on the versions
         # Without the host name, which differs for every job of a CI service.
         sorted((name, value) for name, value in prepared.machine.items() if name != "machine"),
-        sorted({f"{found.metadata['Name']} {found.version}" for found in distributions()}),
+        surroundings([subjects.suite, *_sources(subjects)], prepared.project.root),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

@@ -4,6 +4,7 @@ import math
 import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -18,6 +19,7 @@ from bench_core.gate.versions.project import read_project
 from bench_core.records.bisect import BisectStep
 from bench_core.records.commit import LoggedCommit
 from bench_core.records.gate import Effect
+from bench_core.records.run import Interval
 
 CELL = "calls.Call.time_value"
 LOOP = "def value():\n    for _ in range(LENGTH):\n        pass\n"
@@ -459,3 +461,35 @@ def test_a_full_disk_is_named_and_ends_the_search(three, monkeypatch):
     assert (
         "bench-core: the search cannot go on: [Errno 28] No space left on device: 'some/file'. Fix this" in done.output
     )
+
+
+NAPS = """
+import select
+
+import thing
+
+
+class Call:
+    timeout = 0.3
+
+    def time_value(self):
+        select.select([], [], [], thing.NAP)
+"""
+
+
+def test_a_commit_that_takes_longer_than_the_suite_allows_is_slow_and_is_found(plain):
+    plain.commit({"cases_thing/calls.py": NAPS, "thing/__init__.py": "NAP = 0.001\n"})
+    plain.commit({"thing/__init__.py": "NAP = 0.001\n\n"})
+    slow = plain.commit({"thing/__init__.py": "NAP = 9\n"})
+    plain.commit({"thing/__init__.py": "NAP = 8\n"})
+    done = run(plain, "HEAD~3", "HEAD")
+    assert done.exit_code == 0, done.output
+    assert f"FOUND  {slow[:12]}" in done.output
+    assert "is bad: longer than the suite's timeout of 0.3 s" in done.output
+
+
+def test_an_uncertain_slowdown_is_not_said_to_be_none():
+    outcome = bisect._Outcome("inconclusive", "budget: 1 pair", ratio=Interval(0.0, 490.0, math.inf, 0.95), pairs=1)
+    said = bisect._no_search(Request(Path("asv.conf.json"), "a", "b"), CELL, outcome)
+    assert "no slower" not in said
+    assert "490x" in said

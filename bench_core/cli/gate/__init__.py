@@ -54,7 +54,7 @@ START = click.Choice(["fork", "spawn"])
 @click.option("--junit", type=OUTPUT, help="Write JUnit XML.")
 @click.option("--explain", is_flag=True, help="Find out why each regression is slower or larger.")
 @click.option("--instructions", is_flag=True, help="Count the instructions of every timed cell. Needs valgrind.")
-@click.option("--strict", is_flag=True, help="Exit with 3 if the gate is inconclusive.")
+@click.option("--strict", is_flag=True, help="Exit with 3 if the gate is inconclusive, or a cell was not compared.")
 @click.option("--force", is_flag=True, help="Measure even if both versions are identical.")
 @click.option("--fresh", is_flag=True, help="Discard the evidence of earlier gates on these two versions.")
 @click.option("--resume", is_flag=True, help="Continue an interrupted gate on these two versions.")
@@ -73,7 +73,7 @@ def gate(
     gate on the same two versions continues from the evidence of the first.
 
     Exit code 0: no regression. 1: a regression, or an error on HEAD. 2: the gate could not run. 3: inconclusive, with
-    --strict. 130: interrupted.
+    --strict. 70: a bug in bench-core. 130: interrupted.
 
     \b
     Example:
