@@ -236,7 +236,7 @@ def test_a_worker_alone_waits_for_nobody_and_each_sample_shows_that_it_goes_on()
     assert turns.each([("head", 1), ("head", 0)], "setup", str) == {("head", 0): "0", ("head", 1): "1"}
     seen = []
     turns.sample([[("head", 1), ("head", 0)]] * 2, lambda index, position: seen.append((index, position, counts[1])))
-    assert seen == [(1, 0, 0), (0, 1, 2), (1, 0, 4), (0, 1, 6)]
+    assert seen == [(1, 0, 4), (0, 1, 6), (1, 0, 8), (0, 1, 10)]  # two steps of `each` came before
     assert counts[1] % 2 == 0  # it never waits
 
 

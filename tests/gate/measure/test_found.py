@@ -22,13 +22,12 @@ def probed(*cells, **others):
     return Probed(made, **{**usual, **others})
 
 
-@pytest.mark.parametrize(
-    ("base", "head", "reason"),
-    [("no such device on base", None, "no such device on base"), (None, "not on head", "not on head")],
-)
-def test_a_cell_that_one_side_says_cannot_run_is_left_out_with_that_sides_reason(base, head, reason):
-    found = compare(*(probed(("a.time_a", "cpu", why_not)) for why_not in (base, head)))
-    assert (found.cells, found.left_out) == ((), {"a.time_a": reason})
+def test_a_cell_that_base_says_cannot_run_is_left_out_and_one_that_head_cannot_run_any_more_fails():
+    can, cannot = probed(("a.time_a", "cpu")), probed(("a.time_a", "cpu", "no such device"))
+    found = compare(cannot, can)
+    assert (found.cells, found.failed, found.left_out) == ((), (), {"a.time_a": "skips itself on base: no such device"})
+    found = compare(can, cannot)
+    assert [(one.error, one.error_side) for one in found.failed] == [("skips itself: no such device", "head")]
 
 
 def test_a_cell_of_a_module_that_does_not_import_on_one_side_fails_there_and_others_are_only_on_the_other():
@@ -152,7 +151,7 @@ def test_each_version_is_asked_for_the_cells_of_the_suite_that_are_chosen(ask):
     ] * 3
     assert [task.source.paths for task, _ in probes.asked] == [("/base",), ("/head",), ("/past",)]
     assert [python for _, python in probes.asked] == ["/python of base", "/python of head", "/python of past"]
-    assert found.past.left_out == {"b.time_x": "only on base"}  # the role of past
+    assert found.past.left_out == {"b.time_x": "only on past"}
 
 
 def test_the_answers_of_all_versions_are_put_together(ask):

@@ -43,7 +43,7 @@ def test_a_first_call_that_does_twice_the_work_is_found_where_all_others_look_it
     found = the(sides(MEMOIZED.replace("LENGTH", "20_000"), once, twice).measure(noise_floor=0.01, limit=0.05))
     assert (found.judgement.verdict, found.judgement.of) == ("regression", "first call")
     assert found.judgement.memoized > 1000
-    assert found.judgement.ratio.middle == pytest.approx(4, rel=0.3)
+    assert found.judgement.ratio.low > 1.1
 
 
 def test_time_that_only_the_wall_clock_sees_is_no_pass(sides):

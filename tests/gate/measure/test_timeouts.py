@@ -6,6 +6,7 @@ import pytest
 
 from bench_core.gate.judge.exit_code import exit_code
 from bench_core.gate.judge.gate import judge
+from bench_core.gate.measure import supervise
 from bench_core.gate.measure.discover import Found
 from bench_core.gate.measure.evidence import Journal, Known
 from bench_core.gate.measure.schedule import Schedule
@@ -89,3 +90,9 @@ def test_what_exceeded_it_before_is_an_improvement():
     verdict, code = judged("base")
     assert (verdict.verdict, code) == ("improvement", 0)
     assert verdict.cells[0].judgement.ratio.high == 1 / 200
+
+
+def test_a_pair_that_is_still_running_long_after_the_budget_is_given_up_and_says_so(sides, monkeypatch):
+    monkeypatch.setattr(supervise, "OVERRUN", 0.0)
+    (found,) = sides(NAPS.replace("0.3", "300"), "NAP = 60\n").measure(timeout=None, budget=0.5).main.cells
+    assert "needs a larger --budget" in found.error
