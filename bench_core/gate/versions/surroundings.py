@@ -44,7 +44,7 @@ def surroundings(folders: Iterable[Path], project: Path, root: Path = Path("/"))
         variables(folders, os.environ),
         sorted((kernel.governors(None) or {}).items()),
         kernel.turbo()[0],
-        sorted(filter(None, (_content(one, project) for one in distributions()))),
+        installed(project),
     ]
 
 
@@ -73,17 +73,33 @@ def _words(folder: Path) -> Iterator[str]:
             continue
 
 
-def _content(found: Distribution, project: Path) -> str:
-    """A distribution with its version and a digest of its files; "" for the compared project itself."""
-    source = _editable(found)
-    if source is not None and (source == project or project in source.parents):
-        return ""
+def installed(project: Path) -> list[tuple[str, list[str]]]:
+    """The distributions with their versions and digests of their files, without the compared project itself. A
+    folder in the import path may hold a description without files, as a checkout does after a build. It adds none."""
+    found: dict[str, set[str]] = {}
+    for one in distributions():
+        source = _editable(one)
+        if source is None or (source != project and project not in source.parents):
+            digest = _content(one, source)
+            found.setdefault(f"{one.metadata['Name']} {one.version}", set()).update([digest] if digest else [])
+    return sorted((name, sorted(digests)) for name, digests in found.items())
+
+
+def _content(found: Distribution, source: Path | None) -> str:
+    """A digest of the files of a distribution; "" if it lists none. `source` is where it is installed in place."""
     if source is None:
         content = [line for line in (found.read_text("RECORD") or "").splitlines() if "__pycache__" not in line]
     else:
-        files = ((path, path.stat()) for path in sorted(source.rglob("*.py")) if path.is_file())
+        files = ((path, path.stat()) for path in _modules(source))
         content = [f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in files]
-    return f"{found.metadata['Name']} {found.version} {hashlib.sha256('|'.join(content).encode()).hexdigest()}"
+    return hashlib.sha256("|".join(content).encode()).hexdigest() if content else ""
+
+
+def _modules(source: Path) -> Iterator[Path]:
+    """The Python files of a checkout, without environments and hidden folders, in which other tools write."""
+    for folder, inside, files in os.walk(source):
+        inside[:] = sorted(one for one in inside if one[0] != "." and not Path(folder, one, "pyvenv.cfg").exists())
+        yield from (Path(folder, name) for name in sorted(files) if name.endswith(".py"))
 
 
 def _editable(found: Distribution) -> Path | None:

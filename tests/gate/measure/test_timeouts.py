@@ -94,5 +94,5 @@ def test_what_exceeded_it_before_is_an_improvement():
 
 def test_a_pair_that_is_still_running_long_after_the_budget_is_given_up_and_says_so(sides, monkeypatch):
     monkeypatch.setattr(supervise, "OVERRUN", 0.0)
-    (found,) = sides(NAPS.replace("0.3", "300"), "NAP = 60\n").measure(timeout=None, budget=0.5).main.cells
+    (found,) = sides(NAPS.replace("0.3", "300"), "NAP = 60\n").measure(timeout=None, budget=4.0).main.cells
     assert "needs a larger --budget" in found.error

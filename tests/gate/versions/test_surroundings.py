@@ -66,6 +66,10 @@ def test_a_package_that_is_installed_in_place_counts_by_its_files_unless_it_is_t
     (tmp_path / "own/project").mkdir(parents=True)
     installed(tmp_path / "site", "zz", editable=tmp_path / "own/project")
     found = [surroundings([folder], tmp_path / "own"), surroundings([folder], tmp_path / "elsewhere")]
+    for others in (".asv/env/x.py", "venv/lib/x.py", "venv/pyvenv.cfg"):
+        (tmp_path / "own/project" / others).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "own/project" / others).touch()
+    assert surroundings([folder], tmp_path / "elsewhere") == found[1]
     (tmp_path / "own/project/zz.py").write_text("changed")
     again = [surroundings([folder], tmp_path / "own"), surroundings([folder], tmp_path / "elsewhere")]
     assert [one == other for one, other in zip(found, again, strict=True)] == [True, False]
