@@ -75,9 +75,10 @@ def once_only(call: float, setup: float) -> int:
     return max(1, min(math.ceil(SHORT_CALL / max(call, 1e-7)), int(LONG_CALL / (call + setup))))
 
 
-APART = 8.0
+APART = 32.0
 """All sides of a cell get the same number of calls in a sample, unless a sample would then last this many times longer
-than `SPAN` on one of them. That side gets its own number."""
+than `SPAN` on one of them. That side gets its own number. It is far above what a disturbed first look can read, since
+unequal numbers make unequal samples: caches and loops count differently."""
 
 
 def agreed(looks: Sequence[FirstLook], cells: int, effort: Effort) -> SamplingPlan:
