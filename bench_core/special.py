@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 
 
+@functools.lru_cache(maxsize=1024)
 def student_t(probability: float, freedom: float) -> float:
     """The quantile of Student's t distribution.
 

@@ -34,7 +34,11 @@ from trials.files import Line, Raw
 from trials.gates import TOOL
 
 TARGETS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "statistics": ("bench_core/statistics.py", ("tests/test_statistics.py",)),
+    "statistics": ("bench_core/statistics.py", ("tests/test_statistics.py", "tests/test_mean_interval.py")),
+    "special": ("bench_core/special.py", ("tests/test_special.py",)),
+    "rounds": ("bench_core/analysis/rounds.py", ("tests/analysis/test_rounds.py",)),
+    "jobs": ("bench_core/run/jobs.py", ("tests/run/test_jobs.py",)),
+    "courses": ("bench_core/run/schedule.py", ("tests/run/test_courses.py",)),
     "sampling": ("bench_core/timing/sampling.py", ("tests/timing/test_sampling.py",)),
     "cells": ("bench_core/timing/cells.py", ("tests/timing/test_cells.py", "tests/pytest_plugin/test_collection.py")),
     "limits": ("bench_core/analysis/limits.py", ("tests/analysis/test_limits.py", "tests/analysis/test_build.py")),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from bench_core import units
 from bench_core.analysis.ratios import by_at_least, where, within_run
+from bench_core.analysis.rounds import of_newest_run
 from bench_core.analysis.series import axes, quantity
 from bench_core.records.report import Job, Measured, Ranking, Rival, Subject
 from bench_core.records.results import CellResult
@@ -85,11 +86,8 @@ def _by_label(cells: Iterable[Measured], axis: str, rivals: str) -> Iterator[tup
     yield from sorted(places.items(), key=lambda item: quantity(item[0]) or 0)
 
 
-def _of_one_run(ways: Mapping[str, Measured]) -> Mapping[str, Measured]:
-    """The ways that the newest run in rounds has measured. Ways that were measured earlier, or by another protocol, are
-    not ranked with them. Without such a run, all are kept."""
-    newest = max((way.cell.rounds for way in ways.values() if way.cell.rounds), key=lambda run: run.date, default=None)
-    return {name: way for name, way in ways.items() if newest is None or way.cell.rounds is newest}
+def _of_one_run(ways: Mapping[str, Measured]) -> dict[str, Measured]:
+    return {name: ways[name] for name in of_newest_run({name: way.cell for name, way in ways.items()})}
 
 
 class _Place:

@@ -233,7 +233,9 @@ def _limit(cell: CellResult, held: _Held, subject: str, caches: Mapping[str, int
 
 def _share(cell: CellResult, held: _Held) -> Interval:
     """The time of the yardstick over that of the cell: from the rounds that have read both, if there are any."""
-    if cell.rounds is None or any(stick.rounds is not cell.rounds for stick, _ in held.cells):
+    if any(stick.rounds is not cell.rounds for stick, _ in held.cells):
+        return unsure(ratio(held.best, cell.value))
+    if cell.rounds is None:
         return ratio(held.best, cell.value)
     reading = reading_of(cell.rounds)
     powers = {stick.name: weight for stick, weight in held.cells} | {cell.name: -1.0}

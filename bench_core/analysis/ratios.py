@@ -44,7 +44,8 @@ def within_run(numerator: Measured, denominator: Measured) -> Interval:
     if (measured := measured_ratio(numerator.cell, denominator.cell)) is not None:
         return measured
     found = ratio(numerator.cell.value, denominator.cell.value)
-    return found if numerator.run == denominator.run else unsure(found)
+    by_asv = numerator.cell.rounds is None and denominator.cell.rounds is None
+    return found if by_asv and numerator.run == denominator.run else unsure(found)
 
 
 def unsure(found: Interval) -> Interval:

@@ -17,6 +17,7 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from bench_core.records.results import CellResult
 from bench_core.records.rounds import Group, Rounds, Visit
@@ -166,11 +167,21 @@ def reading_of(run: Rounds) -> Reading:
     return Reading(run.groups)
 
 
+T = TypeVar("T")
+
+
+def of_newest_run(ways: Mapping[T, CellResult]) -> dict[T, CellResult]:
+    """The ways to do a job that can be ranked: those that the newest run in rounds has measured. Ways that were
+    measured earlier, or by another protocol, were not sampled in turn with them. Without such a run, all are kept."""
+    newest = max((way.rounds for way in ways.values() if way.rounds), key=lambda run: run.date, default=None)
+    return {name: way for name, way in ways.items() if newest is None or way.rounds is newest}
+
+
 def measured_ratio(numerator: CellResult, denominator: CellResult) -> Interval | None:
-    """The ratio of two cells from the rounds of the run that has measured both; None if there is no such run."""
+    """The ratio of two cells from the rounds of the run that has measured both; None if no round of a run has."""
     run = numerator.rounds
     if run is None or denominator.rounds is not run:
         return None
     reading = reading_of(run)
-    group = reading.group_of(numerator.name)
-    return reading.ratio(numerator.name, denominator.name, group)
+    found = reading.ratio(numerator.name, denominator.name, reading.group_of(numerator.name))
+    return None if math.isnan(found.middle) else found

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench_core.analysis.limits import limits_of
 from bench_core.analysis.ratios import ratio, unsure
-from bench_core.analysis.rounds import LOST, reading_of
+from bench_core.analysis.rounds import LOST, of_newest_run, reading_of
 from bench_core.records.results import CellResult
 from bench_core.records.rounds import Rounds
 from bench_core.records.run import Interval
@@ -49,11 +49,12 @@ class Row:
 def rows(cells: Sequence[CellResult]) -> tuple[Row, ...]:
     """The rows of these cells, in their order."""
     shares = {limit.cell: limit.share for limit in limits_of(cells)}
-    jobs: dict[tuple[str, ...], list[CellResult]] = {}
+    jobs: dict[tuple[str, ...], dict[str, CellResult]] = {}
     for cell in cells:
         if cell.rivals in cell.params and cell.kind == "time":
-            jobs.setdefault(job_of(cell), []).append(cell)
-    return tuple(_row(cell, jobs.get(job_of(cell), []), shares.get(cell.name)) for cell in cells)
+            jobs.setdefault(job_of(cell), {})[cell.name] = cell
+    ranked = {job: of_newest_run(ways) for job, ways in jobs.items()}
+    return tuple(_row(cell, ranked.get(job_of(cell), {}), shares.get(cell.name)) for cell in cells)
 
 
 def job_of(cell: CellResult) -> tuple[str, ...]:
@@ -61,17 +62,17 @@ def job_of(cell: CellResult) -> tuple[str, ...]:
     return (cell.benchmark, *(value for name, value in cell.params.items() if name != cell.rivals))
 
 
-def _row(cell: CellResult, ways: Sequence[CellResult], share: Interval | None) -> Row:
+def _row(cell: CellResult, ways: Mapping[str, CellResult], share: Interval | None) -> Row:
     value = cell.value if cell.rounds is None else reading_of(cell.rounds).time(cell.name)
     benchmark, *shared = job_of(cell)
     job = f"{benchmark}({', '.join(shared)})" if shared else benchmark
-    if len(ways) < 2 or cell not in ways:
+    if len(ways) < 2 or cell.name not in ways:
         return Row(cell, value, share=share)
     if cell.rounds is None:
-        best = min((way for way in ways if way.rounds is None), key=lambda way: way.value.middle)
+        best = min(ways.values(), key=lambda way: way.value.middle)
         return Row(cell, value, job, unsure(ratio(cell.value, best.value)), share=share)
     reading = reading_of(cell.rounds)
-    ranked = reading.ways(reading.group_of(cell.name))
+    ranked = [way for way in reading.ways(reading.group_of(cell.name)) if way.cell in ways]
     own = next(way for way in ranked if way.cell == cell.name)
     alone = own is ranked[0] and not any(way.tied for way in ranked[1:])
     return Row(cell, value, job, own.ratio, own.tied, alone and len(ranked) > 1, share)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from bench_core.cli.options import CONFIG, MARKDOWN, SEED, TIMEOUT, Duration
-from bench_core.cli.terminal import console, this_machine, write_page
+from bench_core.cli.terminal import console, report_left_out, this_machine, write_page
 from bench_core.errors import BenchCoreError
 
 
@@ -29,6 +29,7 @@ def agree(config: Path, markdown: Path | None, count: int, budget: float, timeou
       bench-core agree --cells 6
     """
     from bench_core.asv_config import asv_config
+    from bench_core.records.run import LeftOut
     from bench_core.report import pages
     from bench_core.report.run_live import Live
     from bench_core.run.measure import measuring
@@ -40,7 +41,9 @@ def agree(config: Path, markdown: Path | None, count: int, budget: float, timeou
     cells = spread_over_time(suite.select(quick=True, params={"device": "cpu"}), count)
     with Live(out) as live:
         how = measuring(suite, cells, budget, timeout, seed)
-        rows = agreement(cells, "torch.utils.benchmark", how, live.update)
+        found = agreement(cells, "torch.utils.benchmark", how, live.update)
+    report_left_out(one for one in found if isinstance(one, LeftOut))
+    rows = [one for one in found if not isinstance(one, LeftOut)]
     if not rows:
         raise BenchCoreError(
             "nothing was compared: this suite has no cell on the CPU that takes less than 0.1 s and can be called "

@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+from rich.markup import escape
 
 from bench_core.cli.options import CONFIG, OUTPUT, PARAMS, PROFILE, SEED, TIMEOUT, Duration, chosen
 from bench_core.cli.terminal import console, relative, report_broken, show_file, write_page
-from bench_core.errors import BenchCoreError, require_writable
+from bench_core.errors import BenchCoreError, UnknownNameError, require_writable
 from bench_core.records.results import Circumstances
 
 
@@ -77,14 +78,15 @@ def run(
     cells = [cell for cell, reason in reasons if reason is None]
     if not cells:
         raise BenchCoreError(f"none of the cells runs here: {'; '.join(missing)}.")
-    unknown = set(families) - {cell.benchmark.partition(".")[0] for cell in cells}
-    if unknown:
-        raise BenchCoreError(f"no selected cell is of the family {min(unknown)!r}.")
+    known = {cell.benchmark.partition(".")[0] for cell in cells}
+    for family in families:
+        if family not in known:
+            raise UnknownNameError("family", family, known)
     commit, why_not = asv_run.commit_to_pin(config)
     if commit is None:
         out.print(
-            f"[yellow]The results belong to no commit: {why_not}.[/] The cells are timed and shown, but asv publish "
-            "and asv compare will not know them."
+            f"[yellow]The results belong to no commit: {escape(why_not)}.[/] The cells are timed and shown, but asv "
+            "publish and asv compare will not know them."
         )
     request = Request(config, suite, cells, commit, machine, budget, timeout, seed)
     out.print(f"Timing {len(cells)} cells ({'quick' if quick else 'full'} profile) for up to {request.seconds:.0f} s.")
@@ -93,8 +95,9 @@ def run(
         finished = measure(request, live.update)
     if state is not None:
         append_circumstances(finished.path.parent, state)
-    rows = show_file(out, finished.path, suite.declared, {cell.name for cell in cells}, families)
     found = finished.rounds
+    reached = {cell.name for cell in cells} - {*found.unreached, *found.skipped}
+    rows = show_file(out, finished.path, suite.declared, reached, families)
     write_page(json_file, table.as_json(rows, found))
     write_page(csv_file, table.as_csv(rows))
     for reason, count in (missing + Counter(found.skipped.values())).items():
@@ -109,7 +112,7 @@ def run(
             "--budget would.",
             err=True,
         )
-    timed = sum(map(len, (group.cells for group in found.groups))) + len(found.readings)
+    timed = len(reached - set(found.failed))
     stored = "stored" if commit else f"kept, outside the history ({why_not}),"
     out.print(f"{timed} cells {stored} in {relative(finished.path)}; `bench-core show` prints them.", markup=False)
     if found.interrupted:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 from rich.console import Console
+from rich.text import Text
 
-from bench_core.errors import BenchCoreError, UnknownNameError
+from bench_core.errors import BenchCoreError
 from bench_core.files import write_whole
 from bench_core.records.run import LeftOut
 
@@ -100,19 +101,12 @@ def show_file(
         declared: what asv stores about each benchmark; None to read it from beside the file.
         names: the cells to print; None for all.
         families: the families to print in full; empty for all.
-
-    Raises:
-        UnknownNameError: if no cell is of such a family.
     """
     from bench_core.report import table
     from bench_core.results.read import read
 
     file = read(path, declared)
     rows = table.results(file, names)
-    known = {row.cell.family for row in rows}
-    for family in families:
-        if family not in known:
-            raise UnknownNameError("family", family, known)
     newest = max((row.cell.rounds for row in rows if row.cell.rounds), key=lambda run: run.date, default=None)
     out.print()
     out.print(table.printed(rows, families))
@@ -124,7 +118,7 @@ def show_file(
         out.print(sentence, markup=False, soft_wrap=True)
     for name in file.failed:
         if names is None or name in names:
-            out.print(f"[red]failed:[/] {name}")
+            out.print("[red]failed:[/]", Text(name))
     return rows
 
 

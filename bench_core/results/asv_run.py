@@ -109,12 +109,13 @@ class StoredTime:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a run has measured, by cell: times, other values, and the causes of failures. A cell in none of them has
-    skipped itself."""
+    """What a run has found out, by cell: times, other values, the causes of failures, and the reasons of cells that
+    skipped themselves. Nothing is known about a cell in none of them."""
 
     times: Mapping[str, StoredTime]
     values: Mapping[str, float]
     failed: Mapping[str, str]
+    skipped: Mapping[str, str]
 
 
 class ResultsOfRun:
@@ -172,13 +173,13 @@ class ResultsOfRun:
 
     def put(self, measured: Measured) -> None:
         """Store what has been measured so far. Earlier results of this run are replaced, those of other cells stay."""
-        known = {*measured.times, *measured.values, *measured.failed}
+        known = {*measured.times, *measured.values, *measured.failed, *measured.skipped}
         by_benchmark: dict[str, list[Cell]] = {}
         for cell in self._cells:
-            by_benchmark.setdefault(cell.benchmark, []).append(cell)
+            if cell.name in known:
+                by_benchmark.setdefault(cell.benchmark, []).append(cell)
         for name, cells in by_benchmark.items():
-            if any(cell.name in known for cell in cells):
-                self._put(self._benchmarks[name], cells, measured)
+            self._put(self._benchmarks[name], cells, measured)
         self._results.save(str(self._folder))
 
     def _put(self, benchmark: Mapping[str, Any], cells: Sequence[Cell], measured: Measured) -> None:

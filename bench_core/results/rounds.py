@@ -4,6 +4,7 @@ sampled in turn. Every line is one run."""
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -40,7 +41,12 @@ def _read(file: Path, number: int, line: bytes) -> Rounds:
         schema = content.get("schema") if isinstance(content, dict) else None
         if schema != SCHEMA:
             raise ValueError(f"its schema is {schema!r}, and this version reads {SCHEMA}")
-        return from_json(Rounds, content)
+        found = from_json(Rounds, content)
+        for visit in (visit for group in found.groups for visit in group.visits):
+            for name, seconds in visit.seconds.items():
+                if not 0 < seconds < math.inf:
+                    raise ValueError(f"{seconds:g} s is no time of {name}")
+        return found
     except (ValueError, RecursionError) as error:
         raise BenchCoreError(
             f"{file}, line {number}, cannot be used: {error}. Delete the line, or time that commit again."

@@ -28,6 +28,7 @@ from bench_core.timing.cells import Cell, SuiteDirectory
 from bench_core.workers import child
 from bench_core.workers.messages import (
     NURSERY,
+    CellBegun,
     CellFailed,
     CellLeft,
     CellRead,
@@ -87,7 +88,8 @@ def measuring(
     """How to measure these cells on this machine. The arguments are those of `Measuring`; without a seed, it is
     random."""
     cores = sorted(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else []
-    spawn = any(cell.params.get("device", "cpu").strip("'") not in ("cpu", "meta") for cell in cells)
+    devices = {cell.params.get("device", "cpu").strip("'") for cell in cells if cell.why_not is None}
+    spawn = not devices <= {"cpu", "meta"}
     memory = None if spawn else int(SHARE_OF_MEMORY * psutil.virtual_memory().available)
     drawn = random.SystemRandom().getrandbits(32) if seed is None else seed
     return Measuring(suite.path, budget, timeout, tuple(cores), memory, spawn, drawn)
@@ -136,13 +138,13 @@ class Measurement:
         self.readings: dict[str, float] = {}
         self.failed: dict[str, str] = {}
         self.skipped: dict[str, str] = {}
-        self._said: dict[str, None] = {}
         self._order_effects = OrderEffects()
-        self._doubts: dict[str, float] = {}
         self._shown = -SHOW_EVERY
         self.round = 0
         self.interrupted = False
-        self._unread = [Course(job, job.cells, alone=job.alone) for job in jobs if not job.timed]
+        self._unread = [Course(job, job.cells) for job in jobs if not job.timed]
+        self._doubt: dict[str, float] = {}
+        self._changes: dict[str, None] = {}
         self._how = how
         self._yardsticks = yardsticks
         self._order = random.Random(how.seed)
@@ -150,6 +152,7 @@ class Measurement:
         self._began = clock.host()
         self._pairs = 0
         self._faults = 0
+        self._taking: _Taking | None = None
 
     @property
     def seconds(self) -> float:
@@ -181,13 +184,17 @@ class Measurement:
             finally:
                 stay_off(None, self._how.cores)
 
+    def _over(self) -> bool:
+        """Whether the budget is used up. However small it is, something is found out, if only about one cell."""
+        known = self.readings or self.failed or self.skipped or any(course.visits for course in self.courses)
+        return self._left <= 0 and bool(known)
+
     def _todo(self, left: float) -> list[Course]:
-        unread = [course for course in self._unread if course.cells]
-        return [*self._chosen(left), *unread]
+        return [*self._chosen(left), *(course for course in self._unread if not course.closed)]
 
     def _chosen(self, left: float) -> list[Course]:
-        self._doubts = doubts(self.courses)
-        return chosen(self.courses, self._doubts, left, self._order)
+        self._doubt = doubts(self.courses)
+        return chosen(self.courses, self._doubt, left, self._order)
 
     def _take_round(self, todo: list[Course], watchdog: child.Watchdog, show: Callable[[Progress], None]) -> float:
         """Visit the jobs. Returns the seconds that the nursery took to start."""
@@ -196,6 +203,8 @@ class Measurement:
         core = idlest(self._how.cores)
         stay_off(core, self._how.cores)
         nursery = child.Child(NURSERY, self._order.getrandbits(32), watchdog)
+        starting = 0.0
+        self._taking = None
         try:
             nursery.tell(self._nursery_task(core, watchdog.folder / "caches"))
             nursery.answer()
@@ -208,12 +217,11 @@ class Measurement:
                 todo = self._chosen(self._left) if again else []
                 again = again and bool(todo)
         except child.LostError as error:
-            self._fault(error)
+            self._lose(f"its parent {error}")
             starting = 0.0
         finally:
             nursery.close()
-        if number == 0:
-            self._add_yardsticks()
+        self._add_yardsticks(number)
         return starting
 
     def _nursery_task(self, core: int | None, caches: Path) -> NurseryTask:
@@ -231,20 +239,25 @@ class Measurement:
     ) -> None:
         """Visit the jobs, chunk by chunk, until all are visited or the budget is used up."""
         waiting = list(todo)
-        while waiting and (self._left > 0 or not self._pairs):
+        while waiting and not self._over():
             chunk = chunks(waiting)[0]
-            waiting = [course for course in waiting if course not in chunk]
+            waiting = waiting[len(chunk) :]
             left_over: dict[str, Course] = {}
             for courses, groups in self._tasks(chunk):
                 unfinished = self._take_pair(courses, groups, nursery, number, show)
-                left_over.update((course.job.name, course) for course in unfinished if course.cells)
+                left_over.update((course.job.name, course) for course in unfinished)
+                if self._over():
+                    return
             waiting = [*left_over.values(), *waiting]
 
     def _tasks(self, chunk: Sequence[Course]) -> Iterator[tuple[list[Course], list[GroupTask]]]:
         """The work of each worker: all jobs of the chunk, or each cell of a job by itself."""
-        if len(chunk) == 1 and chunk[0].alone:
-            for cell in chunk[0].members:
-                yield [chunk[0]], [GroupTask((chunk[0].job.task(cell),), None, EFFORT)]
+        course = chunk[0]
+        if course.alone:
+            suspect = course.apart and course.apart[0]
+            for cell in sorted(course.members, key=lambda cell: cell != suspect):
+                if course.alone:  # otherwise the suspect has failed by itself
+                    yield [course], [GroupTask((course.job.task(cell),), None, EFFORT)]
         else:
             yield (
                 list(chunk),
@@ -264,94 +277,120 @@ class Measurement:
             self._pairs, self._how.seed, ROLE, {ROLE: ROLE}, tuple(groups), self._how.timeout, courses[0].job.free
         )
         self._pairs += 1
-        taking = _Taking(courses, groups)
+        taking = self._taking = _Taking(courses, groups)
         for answer in child.run_pair(nursery, pair):
             match answer:
                 case PairDone():
                     self._preload.update(dict.fromkeys(answer.imported))
                 case WorkerRefused():
                     raise BenchCoreError(answer.cause)
-                case WorkerBroken() | Lost():
-                    self._lose(taking, answer)
+                case WorkerBroken():
+                    self._lose(answer.cause)
+                case Lost():
+                    self._lose(answer.cause, answer.cell, hangs=answer.hangs)
                 case _:
                     self._enter(taking, answer, number)
                     if self.seconds - self._shown >= SHOW_EVERY:  # not for every cell, since it takes time
                         self._shown = self.seconds
                         show(self.progress())
-            if self._left <= 0 and self._enough():
+            if self._over():
                 break
         return [course for course in taking.unfinished if not course.closed]
 
-    def _enough(self) -> bool:
-        """Whether measuring may end in the middle of a round: something has been measured."""
-        return bool(self.readings) or any(course.visits for course in self.courses)
-
     def _enter(self, taking: _Taking, answer: NurseryAnswer, number: int) -> None:
         match answer:
+            case CellBegun():
+                taking.begin()
             case CellRead():
                 course = taking.finish(answer.cell)
                 course.leave_out(answer.cell)
                 if answer.nothing:
                     self.failed[answer.cell] = "it tracks nothing (None)"
+                elif math.isnan(answer.value):  # which asv calls not available
+                    self.skipped[answer.cell] = "its value is not a number (NaN)"
                 else:
                     self.readings[answer.cell] = answer.value
             case CellTimed():
-                course = taking.finish(answer.cell)
-                if answer.settled is not None and not course.alone:
-                    course.plan = answer.settled.plan
-                course.numbers[answer.cell] = answer.log.number
-                taking.logs.setdefault(course.job.name, {})[answer.cell] = answer.log
-                self._faults = 0
-                self._note(course, answer.cell, answer.log)
-                if not taking.expects(course):
-                    logs = taking.logs[course.job.name]
-                    self._order_effects.add(logs)
-                    course.enter(number, {name: lower_quartile(log) for name, log in logs.items()}, lost_share(logs))
-                    course.cost = taking.spent() * (len(course.members) if course.alone else 1)
+                self._enter_time(taking, answer, number)
             case CellFailed():
-                self._fail(taking.finish(answer.cell), answer.cell, answer.cause, answer.stage, skipped=answer.skipped)
-                taking.unfinish(answer.cell)
+                course = taking.finish(answer.cell)
+                self._fail(course, answer.cell, answer.cause, answer.stage, skipped=answer.skipped)
+                taking.take_again()
             case CellLeft():
-                taking.unfinish(answer.cell)
+                taking.finish(answer.cell)
+                taking.take_again()
 
-    def _lose(self, taking: _Taking, answer: Lost | WorkerBroken) -> None:
-        """Blame the cell that a lost worker was at."""
-        cell = answer.cell if isinstance(answer, Lost) else ""
-        course = taking.course_of(cell) if cell else None
-        if course is None:
-            self._fault(answer.cause)
+    def _enter_time(self, taking: _Taking, answer: CellTimed, number: int) -> None:
+        course = taking.finish(answer.cell)
+        seconds = lower_quartile(answer.log)
+        if 0 < seconds < math.inf:
+            taking.logs.setdefault(course.job.name, {})[answer.cell] = answer.log
+            course.numbers[answer.cell] = answer.log.number
+            self._faults = 0
+            self._note(answer.cell, answer.log)
+        else:
+            cause = f"its clock read {seconds:g} s for a sample, which is no time"
+            self._leave(course, answer.cell, cause, self.failed)
+        if answer.settled is not None and len(answer.settled.plan.places) == len(course.members):
+            course.plan = None if course.alone else answer.settled.plan
+        if not taking.expects(course) and (logs := taking.logs.get(course.job.name)):
+            self._order_effects.add(logs)
+            course.enter(number, {name: lower_quartile(log) for name, log in logs.items()}, lost_share(logs))
+            course.cost = taking.spent() * (len(course.members) if course.alone else 1)
+
+    def _lose(self, cause: str, cell: str = "", *, hangs: bool = False) -> None:
+        """Blame the cell that a lost worker or nursery was at, or else the job that it was at."""
+        course = None if self._taking is None else self._taking.course
+        if self._taking is None or course is None:
+            self._fault(cause)
             return
-        hangs = isinstance(answer, Lost) and answer.hangs
-        self._fail(course, cell, answer.cause, "hangs" if hangs else "dies")
+        known = [cell] if cell else self._taking.cells
+        self._fail(course, known[0] if len(known) == 1 else "", cause, "hangs" if hangs and cell else "dies")
 
     def _fail(self, course: Course, cell: str, cause: str, stage: str, *, skipped: bool = False) -> None:
         """Leave a cell out, unless it may have failed only because of the others beside it."""
+        said = cause if stage in ("hangs", "dies") else f"{stage}: {cause}"
         if skipped:
-            self.skipped[cell] = cause
+            self._leave(course, cell, cause, self.skipped)
         elif len(course.members) > 1 and not course.alone and stage not in ("check", "hangs", "import"):
-            course.alone, course.plan = True, None
-            said = f"{cell} fails beside its rivals ({cause}), so {course.job.name} is taken in turn by process."
-            self._said[said] = None
-            return
-        elif cell in course.cells:
-            self.failed[cell] = cause if stage in ("hangs", "dies") else f"{stage}: {cause}"
+            course.apart, course.plan = (cell, said), None
+        else:
+            self._leave(course, cell, said, self.failed)
+
+    def _leave(self, course: Course, cell: str, cause: str, causes: dict[str, str]) -> None:
+        if cell in course.cells:  # a yardstick is timed by itself too
+            causes[cell] = cause
         course.leave_out(cell)
 
-    def _note(self, course: Course, cell: str, log: Log) -> None:
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What makes a comparison doubtful, one sentence each."""
+        apart = [(course.job.name, *course.apart) for course in self.courses if course.apart is not None]
+        return (
+            *self._changes,
+            *self._order_effects.notes(),
+            *(
+                f"{cell or 'A cell'} fails beside its rivals ({cause}), so {job} is taken in turn by process."
+                for job, cell, cause in apart
+            ),
+        )
+
+    def _note(self, cell: str, log: Log) -> None:
         for changed in log.changed:
-            self._said[f"{cell} changes a setting for all cells after it ({changed})."] = None
+            self._changes[f"{cell} changes a setting for all cells after it ({changed})."] = None
 
     def _fault(self, error: object) -> None:
         self._faults += 1
         if self._faults > MOST_FAULTS:
             raise BenchCoreError(f"workers cannot be started: {error}")
 
-    def _add_yardsticks(self) -> None:
-        """Sample the cells that are near a limit in turn with its yardsticks from now on."""
-        held = self._yardsticks(self._times())
-        for course in self.courses:
+    def _add_yardsticks(self, number: int) -> None:
+        """Sample the cells that are near a limit in turn with its yardsticks, from the round after their first one."""
+        new = [course for course in self.courses if not course.alone and list(course.visits)[:1] == [number]]
+        held = self._yardsticks(self._times()) if new else {}
+        for course in new:
             wanted = {name for cell in course.cells for name in held.get(cell, ())} - set(course.cells)
-            if wanted and not course.alone:
+            if wanted:
                 course.yardsticks = tuple(sorted(wanted))
                 course.plan = None
 
@@ -360,11 +399,6 @@ class Measurement:
         return {
             cell: reading.time(cell).middle for group in self.groups for cell in group.cells if reading.seconds(cell)
         }
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What makes a comparison doubtful, one sentence each."""
-        return (*self._said, *self._order_effects.notes())
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -378,11 +412,14 @@ class Measurement:
 
     def progress(self) -> Progress:
         counts: dict[str, list[int]] = {}
-        for course in self.courses:
-            family = counts.setdefault(course.job.cells[0].split(".", 1)[0], [0, 0, 0])
-            family[0] += len(course.cells) if course.visits else 0
-            family[1] += len(course.cells) if self._doubts.get(course.job.name, math.inf) <= 1 else 0
-            family[2] += len(course.job.cells)
+        for course in (*self.courses, *self._unread):
+            timed = {cell for visit in course.visits.values() for cell in visit.seconds}
+            precise = timed if self._doubt.get(course.job.name, math.inf) <= 1 else set()
+            for cell in course.job.cells:
+                family = counts.setdefault(cell.split(".", 1)[0], [0, 0, 0])
+                family[0] += cell in timed or cell in self.readings
+                family[1] += cell in precise or cell in self.readings
+                family[2] += 1
         return Progress(
             round=self.round,
             read={name: (found[0], found[1], found[2]) for name, found in counts.items()},
@@ -410,36 +447,51 @@ def lost_share(logs: Mapping[str, Log]) -> float:
 
 
 class _Taking:
-    """The jobs that a running worker visits."""
+    """The jobs that a running worker visits, one after the other. Jobs may have a cell in common, such as a
+    yardstick."""
 
     def __init__(self, courses: Sequence[Course], groups: Sequence[GroupTask]) -> None:
-        self._courses = list(courses)
-        self._of = {
-            task.reported: course for course, group in zip(courses, groups, strict=True) for task in group.cells
-        }
-        self._open = set(self._of)
+        self._places = [
+            (course, task.reported) for course, group in zip(courses, groups, strict=True) for task in group.cells
+        ]
+        self._begun = 0
+        self._open = {(course.job.name, cell) for course, cell in self._places}
         self._again: set[str] = set()
         self._since = clock.host()
         self.logs: dict[str, dict[str, Log]] = {}
 
     @property
     def unfinished(self) -> list[Course]:
-        open_cells = self._open | self._again
-        return [one for one in self._courses if any(cell in open_cells and self._of[cell] is one for cell in self._of)]
+        """The jobs that must be visited again, and those that the worker did not finish."""
+        names = self._again | {name for name, _ in self._open}
+        return list({course.job.name: course for course, _ in self._places if course.job.name in names}.values())
 
-    def course_of(self, cell: str) -> Course:
-        return self._of[cell]
+    def begin(self) -> None:
+        """The worker begins with the next cell, or with a job that it belongs to."""
+        self._begun += 1
+
+    @property
+    def course(self) -> Course | None:
+        """The job that the worker is at; None before the first one."""
+        return self._places[self._begun - 1][0] if self._begun else None
+
+    @property
+    def cells(self) -> list[str]:
+        """The cells of the job that the worker is at."""
+        return [cell for course, cell in self._places if course is self.course]
 
     def expects(self, course: Course) -> bool:
-        return any(self._of[cell] is course for cell in self._open)
+        return any(name == course.job.name for name, _ in self._open)
 
     def finish(self, cell: str) -> Course:
-        self._open.discard(cell)
-        return self._of[cell]
+        """The worker has reported this cell of the job that it is at."""
+        course = self._places[self._begun - 1][0]
+        self._open.discard((course.job.name, cell))
+        return course
 
-    def unfinish(self, cell: str) -> None:
-        self._open.discard(cell)
-        self._again.add(cell)
+    def take_again(self) -> None:
+        """The job that the worker is at must be visited again."""
+        self._again.add(self._places[self._begun - 1][0].job.name)
 
     def spent(self) -> float:
         """The seconds since the last job was finished."""

@@ -34,20 +34,30 @@ class Course:
     Attributes:
         yardsticks: cells of the family of limits that the job is held to.
         plan: how it is sampled; None before its first visit, and after its composition has changed.
+        apart: the cell that failed beside the others, and the cause; None if none has. Its cells are then taken in turn
+            by process.
         visits: by round.
+        passes: the logarithms of the times that each pass of a round has read, by round and cell.
+        lost: the share of each pass of a round in which others had the core.
+        numbers: calls in a sample, by cell.
         cost: seconds that its last visit took.
-        failed: whether nothing of it can be timed.
     """
 
     job: Job
     cells: tuple[str, ...]
     yardsticks: tuple[str, ...] = ()
     plan: SamplingPlan | None = None
+    apart: tuple[str, str] | None = None
     visits: dict[int, Visit] = field(default_factory=dict)
     passes: dict[tuple[int, str], list[float]] = field(default_factory=dict)
+    lost: dict[int, list[float]] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
-    alone: bool = False
     cost: float = 0.0
+
+    @property
+    def alone(self) -> bool:
+        """Whether each cell is visited by a process of its own."""
+        return self.job.alone or self.apart is not None
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -65,18 +75,19 @@ class Course:
         )
 
     def enter(self, number: int, seconds: Mapping[str, float], lost: float) -> None:
-        """Add what a pass of a round has read. Passes of one round are averaged."""
+        """Add what a pass of a round has read, in seconds > 0. Passes of one round are averaged."""
         for cell, value in seconds.items():
             self.passes.setdefault((number, cell), []).append(math.log(value))
+        self.lost.setdefault(number, []).append(lost)
         merged = {cell: math.exp(statistics.fmean(logs)) for (at, cell), logs in self.passes.items() if at == number}
-        before = self.visits.get(number)
-        self.visits[number] = Visit(number, merged, lost if before is None else min(before.lost, lost))
+        self.visits[number] = Visit(number, merged, statistics.fmean(self.lost[number]))
 
     def leave_out(self, cell: str) -> None:
-        """Go on without a cell that failed."""
+        """Go on without a cell that failed. If it failed by itself, it did not fail because of the others: they are
+        visited side by side again."""
         self.cells = tuple(name for name in self.cells if name != cell)
         self.yardsticks = tuple(name for name in self.yardsticks if name != cell)
-        self.plan = None
+        self.plan = self.apart = None
 
 
 def doubts(courses: Sequence[Course]) -> dict[str, float]:

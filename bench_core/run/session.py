@@ -106,7 +106,7 @@ def run(request: Request, show: Callable[[Progress], None]) -> Finished:
 
     measurement.run(show, after_round=store)
     found = record()
-    if not found.groups and not found.readings and not found.failed and measurement.interrupted:
+    if measurement.interrupted and not (found.groups or found.readings or found.failed):
         raise BenchCoreError("interrupted before anything was timed; nothing is stored.")
     store()
     return Finished(stored.path, found)
@@ -125,7 +125,7 @@ def measured(found: Rounds) -> Measured:
         for cell in group.cells
         if reading.seconds(cell)
     }
-    return Measured(times, found.readings, found.failed)
+    return Measured(times, found.readings, found.failed, found.skipped)
 
 
 def held(request: Request, times: Mapping[str, float]) -> Mapping[str, Collection[str]]:

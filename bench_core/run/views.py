@@ -16,6 +16,8 @@ from bench_core.run.measure import Measurement, Measuring
 from bench_core.timing.cells import Cell, SkippedError, SuiteDirectory
 from bench_core.timing.sampling import time_sample
 
+NOT_REACHED = "the time did not reach it: a larger --budget would"
+
 
 def slowdowns(suite: SuiteDirectory, how: Measuring, show: Callable[[Progress], None]) -> list[Slowdown | LeftOut]:
     """Check and measure the slowdowns that the suite reports. The slow and the fast cell of each are sampled in turn.
@@ -23,6 +25,7 @@ def slowdowns(suite: SuiteDirectory, how: Measuring, show: Callable[[Progress], 
     Raises:
         BenchCoreError: if the suite reports none, if a report names no cell, or if the check of a cell fails, since the
             time of a wrong outcome has no meaning.
+        KeyboardInterrupt: after Ctrl-C, since a page is written whole or not at all.
     """
     reports = list(_reports(suite.cells))
     if not reports:
@@ -37,8 +40,7 @@ def slowdowns(suite: SuiteDirectory, how: Measuring, show: Callable[[Progress], 
         if not (slow.why_not or fast.why_not)
     }
     measurement = Measurement(list(jobs.values()), how)
-    measurement.run(show)
-    _refuse(measurement)
+    _run(measurement, show)
     groups = {group.job: group for group in measurement.groups}
     reading = Reading(measurement.groups)
     return [
@@ -54,7 +56,7 @@ def _slowdown(
     if reason:
         return LeftOut(report.source, reason)
     if group is None or not group.visits:
-        return LeftOut(report.source, "the time did not reach it")
+        return LeftOut(report.source, NOT_REACHED)
     return Slowdown(
         source=report.source,
         what=report.what,
@@ -68,7 +70,10 @@ def _slowdown(
     )
 
 
-def _refuse(measurement: Measurement) -> None:
+def _run(measurement: Measurement, show: Callable[[Progress], None]) -> None:
+    measurement.run(show)
+    if measurement.interrupted:
+        raise KeyboardInterrupt
     if measurement.failed:
         name, cause = next(iter(measurement.failed.items()))
         raise BenchCoreError(f"{name} failed: {cause}.")
@@ -89,7 +94,9 @@ def _cell(suite: SuiteDirectory, owner: type, report: Any, params: dict[str, str
     raise BenchCoreError(f"{owner.__name__} reports {report.source} with a cell that it does not have: {dict(params)}.")
 
 
-def agreement(cells: Sequence[Cell], timer: str, how: Measuring, show: Callable[[Progress], None]) -> list[Agreement]:
+def agreement(
+    cells: Sequence[Cell], timer: str, how: Measuring, show: Callable[[Progress], None]
+) -> list[Agreement | LeftOut]:
     """Time each cell with our sampling and with another tool's timer, in turn.
 
     Args:
@@ -97,18 +104,22 @@ def agreement(cells: Sequence[Cell], timer: str, how: Measuring, show: Callable[
 
     Raises:
         BenchCoreError: if a cell fails.
+        KeyboardInterrupt: as `slowdowns`.
     """
     jobs = [Job(cell.name, (cell.name, f"{cell.name} by {timer}"), timer=timer) for cell in cells]
     measurement = Measurement(jobs, how)
-    measurement.run(show)
-    _refuse(measurement)
+    _run(measurement, show)
     reading = Reading(measurement.groups)
-    return [
-        Agreement(group.job, reading.time(ours, group).middle, reading.ratio(ours, theirs, group))
-        for group in measurement.groups
-        if group.visits
-        for ours, theirs in [group.cells]
-    ]
+    return [_agreement(job, measurement, reading) for job in jobs]
+
+
+def _agreement(job: Job, measurement: Measurement, reading: Reading) -> Agreement | LeftOut:
+    ours, theirs = job.cells
+    skipped = measurement.skipped.get(ours) or measurement.skipped.get(theirs)
+    if skipped or ours in measurement.unreached:
+        return LeftOut(job.name, skipped or NOT_REACHED)
+    group = reading.group_of(ours)
+    return Agreement(job.name, reading.time(ours, group).middle, reading.ratio(ours, theirs, group))
 
 
 def spread_over_time(cells: Sequence[Cell], count: int, longest: float = 0.1) -> list[Cell]:

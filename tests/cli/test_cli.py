@@ -12,7 +12,7 @@ from bench_core.cli import main
 from bench_core.cli.terminal import write_page
 from bench_core.errors import BenchCoreError
 from bench_core.records.run import Interval, Slowdown
-from bench_core.timing import pairs
+from bench_core.run import views
 
 ROOT = Path(__file__).parents[2]
 ARRAYS = str(ROOT / "tests" / "suites" / "arrays" / "asv.conf.json")
@@ -48,7 +48,7 @@ def test_list_reads_a_suite_without_torch(invoke):
 def test_known_shows_each_slowdown_once_in_a_log_and_says_what_its_words_mean(invoke, monkeypatch):
     reported = ("pytorch/pytorch#1", "it is slow", "the other way", "usage", "a.B.time_c(slow)", "a.B.time_c(fast)")
     row = Slowdown(*reported, 2e-3, 1e-3, Interval(1.9, 2.0, 2.1, 0.95))
-    monkeypatch.setattr(pairs, "slowdowns", lambda suite: [row])
+    monkeypatch.setattr(views, "slowdowns", lambda suite, how, show: [row])
     said = invoke("known").stdout
     assert said.count("it is slow") == 1
     header, *_, legend, machine = said.splitlines()[2:]

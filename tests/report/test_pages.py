@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from bench_core.records.run import Agreement, Interval, Slowdown
@@ -43,7 +45,11 @@ def test_the_page_of_agreement_counts_who_agrees():
     rows = [
         Agreement("a", 1e-6, Interval(0.99, 1.0, 1.01, 0.95)),
         Agreement("b", 1e-6, Interval(1.0, 1.1, 1.2, 0.95)),
+        Agreement("c", 1e-6, Interval(1.02, 1.1, 1.2, 0.95)),
+        Agreement("d", 1e-6, Interval(-math.inf, 1.1, math.inf, 0.95)),
     ]
     page = pages.agreement_page(rows, "m")
-    assert "1 of 2 cells agree." in page
-    assert "| `b` | 1.00 µs | 1.1000 | 1.0000 to 1.2000 | differs |" in page
+    assert "1 of 4 cells agree." in page
+    assert "| `b` | 1.00 µs | 1.1000 | 1.0000 to 1.2000 | cannot be told |" in page
+    assert "| `c` | 1.00 µs | 1.1000 | 1.0200 to 1.2000 | differs |" in page
+    assert "| `d` | 1.00 µs | 1.1000 | ? | cannot be told |" in page

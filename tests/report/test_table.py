@@ -40,9 +40,13 @@ CELLS = (
 )
 
 
+def rows_of(cells):
+    return table.results(ResultFile(Path("x"), "f" * 40, {}, tuple(cells), ()))
+
+
 def shown(cells):
     console = Console(width=100, file=io.StringIO())
-    console.print(table.results(ResultFile(Path("x"), "f" * 40, {}, tuple(cells), ())))
+    console.print(table.printed(rows_of(cells)))
     return [line.rstrip() for line in console.file.getvalue().splitlines() if line.strip()]
 
 

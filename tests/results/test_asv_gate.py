@@ -12,6 +12,7 @@ from asv.results import Results
 from bench_core.asv_config import asv_config
 from bench_core.errors import BenchCoreError
 from bench_core.records.gate import CellEvidence, Effect, GateRecord, GateSettings
+from bench_core.records.run import Interval
 from bench_core.records.version import Commit, WorkingTree
 from bench_core.results import asv_gate, asv_run
 from bench_core.results.read import read
@@ -151,8 +152,10 @@ def test_the_machine_is_described_unless_it_is_already(project, commits):
 def test_asv_shows_the_results_apart_from_those_of_a_run(project, commits):
     suite, record = gate(project, commits, cell("as_is", "8x4", TIMES))
     cells = [known for known in suite.select("as_is.*8x4") if known.why_not is None]
-    fast = {"rounds": 1, "warmup_time": 0, "sample_time": 0.0005}
-    run = asv_run.run(project / "asv.conf.json", suite, cells, commit=commits[1], machine="tester", attributes=fast)
+    options = {"commit": commits[1], "machine": "tester"}
+    run = asv_run.ResultsOfRun(project / "asv.conf.json", suite.declared, cells, **options)
+    time = asv_run.StoredTime(Interval(1e-6, 2e-6, 3e-6, 0.99), (2e-6,), 100)
+    run.put(asv_run.Measured({cell.name: time for cell in cells}, {}, {}, {}))
     _, path = store(project, suite, record)
     assert run.path != path
     assert Results.load(str(path)).params["sampling"] == "gate"

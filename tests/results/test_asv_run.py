@@ -1,6 +1,8 @@
-"""asv's own runner, really run on a small suite."""
+"""What a run stores, as asv reads it."""
 
+import itertools
 import json
+import math
 import os
 import re
 import shutil
@@ -10,15 +12,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from asv.util import UserError
+from asv.results import Results
 
 from bench_core import git
 from bench_core.asv_config import asv_config
 from bench_core.errors import BenchCoreError
-from bench_core.records.results import Circumstances
+from bench_core.records.run import Interval
 from bench_core.results import asv_run
 from bench_core.results.read import read
-from bench_core.results.store import read_store
 from bench_core.timing.cells import SuiteDirectory
 
 FAST = {"rounds": 1, "warmup_time": 0, "sample_time": 0.0005}
@@ -27,103 +28,116 @@ FAST = {"rounds": 1, "warmup_time": 0, "sample_time": 0.0005}
 def head(project):
     return git.commit(project, "HEAD")
 
-
-def timed(project, pattern=None, **options):
+def storing(project, pattern=None, **options):
+    """The suite, its cells by name, and where the results of a run of these cells are stored."""
     suite = SuiteDirectory(asv_config(project / "asv.conf.json").suite)
     cells = [cell for cell in suite.select(pattern) if cell.why_not is None]
-    options = {"commit": head(project), "machine": "tester", "attributes": FAST, **options}
-    return suite, asv_run.run(project / "asv.conf.json", suite, cells, **options)
+    options = {"commit": head(project), "machine": "tester", **options}
+    return cells, asv_run.ResultsOfRun(project / "asv.conf.json", suite.declared, cells, **options)
+
+
+def time(seconds, *samples, number=1000):
+    return asv_run.StoredTime(Interval(0.9 * seconds, seconds, 1.1 * seconds, 0.99), samples or (seconds,), number)
+
+
+def put(project, pattern=None, *, times=None, values=None, failed=None, skipped=None, **options):
+    """Store this; without `times`, a microsecond for every cell. Returns the result file."""
+    cells, stored = storing(project, pattern, **options)
+    every = {cell.name: time(1e-6) for cell in cells}
+    stored.put(asv_run.Measured(every if times is None else times, values or {}, failed or {}, skipped or {}))
+    return stored.path
+
+
+def fill(idiom, size):
+    return f"fills.Fill.time_fill(cpu, {idiom}, {size})"
 
 
 def test_results_are_stored_under_the_commit_and_named_by_versions_and_not_by_paths(project):
-    _, outcome = timed(project)
-    assert outcome.timed == 5
-    assert outcome.path.parent == project / "results" / "tester"
-    assert re.fullmatch(rf"{head(project)[:8]}-installed-py3\.\d+-numpy[\w.]+-torch[\w.+]+\.json", outcome.path.name)
-    assert str(project) not in outcome.path.read_text()
-    assert read(outcome.path).machine["machine"] == "tester"
+    path = put(project)
+    assert path.parent == project / "results" / "tester"
+    assert re.fullmatch(rf"{head(project)[:8]}-installed-py3\.\d+-numpy[\w.]+-torch[\w.+]+\.json", path.name)
+    assert str(project) not in path.read_text()
+    assert read(path).machine["machine"] == "tester"
 
 
-def test_a_warm_cell_holds_many_calls_in_a_sample_although_it_has_a_setup(project):
-    _, outcome = timed(project, "as_is")
-    assert [cell.number > 1 for cell in read(outcome.path).cells] == [True, True]
-
-
-def test_every_timed_cell_is_read_back_with_its_samples_and_declarations(project):
-    _, outcome = timed(project)
-    cells = {cell.name: cell for cell in read(outcome.path).cells}
-    cell = cells["fills.Fill.time_fill(cpu, as_is, 64x64)"]
+def test_a_time_is_read_back_with_its_interval_its_samples_and_its_declarations(project):
+    found = time(2e-6, 1.9e-6, 2.2e-6, 2.4e-6)
+    cells = {cell.name: cell for cell in read(put(project, "as_is", times={fill("as_is", "64x64"): found})).cells}
+    assert list(cells) == [fill("as_is", "64x64")]
+    cell = cells[fill("as_is", "64x64")]
+    # ours, and not the median of the samples, which asv would store
+    assert (cell.value.low, cell.value.middle, cell.value.high) == pytest.approx((1.8e-6, 2e-6, 2.2e-6))
+    assert (cell.samples, cell.number) == (3, 1000)
     assert (cell.reads, cell.writes, cell.rivals, cell.moved_bytes) == (0, 1, "idiom", 64 * 64 * 4)
-    assert cell.value.low <= cell.value.middle <= cell.value.high
-    assert cell.bandwidth == pytest.approx(64 * 64 * 4 / cell.value.middle)
-    assert set(cells) == {
+
+
+def test_a_second_run_of_other_cells_adds_to_the_first(project):
+    put(project, "8x4")
+    path = put(project, "as_is|Later")
+    assert {cell.name for cell in read(path).cells} == {
         "fills.Later.time_sum",
-        *(f"fills.Fill.time_fill(cpu, {idiom}, {size})" for idiom in ("as_is", "twice") for size in ("8x4", "64x64")),
+        *(fill(idiom, "8x4") for idiom in ("as_is", "twice")),
+        fill("as_is", "64x64"),
     }
 
 
-def test_a_second_run_adds_to_the_first(project):
-    timed(project, "8x4")
-    _, outcome = timed(project, "Later")
-    assert {cell.benchmark for cell in read(outcome.path).cells} == {"fills.Fill.time_fill", "fills.Later.time_sum"}
+def test_what_a_run_did_not_reach_keeps_its_earlier_value(project):
+    put(project, "8x4")
+    path = put(project, "8x4", times={fill("twice", "8x4"): time(5e-6)})
+    values = {cell.name: cell.value.middle for cell in read(path).cells}
+    assert values == {fill("as_is", "8x4"): 1e-6, fill("twice", "8x4"): 5e-6}
 
 
-def test_the_machines_circumstances_are_kept_beside_its_results_a_line_a_run(project):
-    here = Circumstances("2026-01-02T03:04:05+00:00", head(project), {"L2": 1 << 20}, (("minor", "So.", "Do."),))
-    timed(project, "Later", circumstances=here)
-    timed(project, "Later")
-    timed(project, "Later", circumstances=here)
-    assert read_store(project / "results").circumstances == {"tester": (here, here)}
+def test_what_skips_itself_now_has_no_value_any_more(project):
+    put(project, "8x4")
+    file = read(put(project, "8x4", times={}, skipped={fill("twice", "8x4"): "not today"}))
+    assert ([cell.name for cell in file.cells], file.failed) == ([fill("as_is", "8x4")], ())
 
 
-@pytest.mark.parametrize("interruption", [KeyboardInterrupt(), UserError("Interrupted.")], ids=["python", "asv"])
-def test_what_was_timed_before_ctrl_c_is_stored(project, interruption):
-    def interrupt_after_the_first(name, share):
-        raise interruption
-
-    _, outcome = timed(project, progress=interrupt_after_the_first)
-    assert outcome.interrupted
-    assert outcome.timed == 4
-    assert {cell.benchmark for cell in read(outcome.path).cells} == {"fills.Fill.time_fill"}
+def test_what_failed_is_a_failure_for_asv_and_the_others_of_its_benchmark_keep_their_values(project):
+    path = put(project, "8x4", times={fill("as_is", "8x4"): time(1e-6)}, failed={fill("twice", "8x4"): "call: planted"})
+    assert [cell.name for cell in read(path).cells] == [fill("as_is", "8x4")]
+    assert read(path).failed == (fill("twice", "8x4"),)
 
 
-def test_progress_reaches_the_whole_over_all_rounds(project):
-    shares = []
-    timed(project, attributes={**FAST, "rounds": 2}, progress=lambda name, share: shares.append(share))
-    assert len(shares) == 4
-    assert sum(shares) == pytest.approx(1)
+def test_each_round_replaces_what_the_round_before_has_stored(project):
+    cells, stored = storing(project, "Later")
+    for seconds in (1e-6, 2e-6):
+        stored.put(asv_run.Measured({cells[0].name: time(seconds)}, {}, {}, {}))
+    assert [cell.value.middle for cell in read(stored.path).cells] == [2e-6]
+
+
+def test_a_time_with_unknown_ends_is_stored_and_read_as_such(project):
+    unknown = asv_run.StoredTime(Interval(-math.inf, 1e-6, math.inf, 0.99), (1e-6,), 1)
+    (cell,) = read(put(project, "Later", times={"fills.Later.time_sum": unknown})).cells
+    assert (cell.value.middle, cell.value.known) == (1e-6, False)
+
+
+def test_a_value_that_is_no_time_is_stored_as_it_is(project):
+    cases = asv_config(project / "asv.conf.json").suite / "fills.py"
+    cases.write_text(cases.read_text() + "\n\ndef track_norm():\n    return 1\n")
+    (cell,) = read(put(project, "track", times={}, values={"fills.track_norm": -3.5})).cells
+    assert (cell.kind, cell.value.middle) == ("track", -3.5)
 
 
 def test_without_a_commit_results_stay_out_of_the_history(project):
-    suite, outcome = timed(project, "8x4", commit=None)
-    assert outcome.path == project / ".asv" / asv_run.WITHOUT_COMMIT
+    path = put(project, "8x4", commit=None)
+    assert path == project / ".asv" / asv_run.WITHOUT_COMMIT
     assert not (project / "results").exists()
-    assert len(read(outcome.path, suite.declared).cells) == len(read(outcome.path).cells) == 2
+    assert len(read(path).cells) == 2
 
 
-def test_a_benchmark_that_fails_is_reported_with_what_it_printed_and_the_others_are_timed(project):
-    cases = asv_config(project / "asv.conf.json").suite / "fills.py"
-    cases.write_text(cases.read_text() + "\n\ndef time_broken():\n    raise ValueError('planted')\n")
-    _, outcome = timed(project, "8x4|broken")
-    assert set(outcome.failed) == {"fills.time_broken"}
-    assert read(outcome.path).failed == ("fills.time_broken",)
-    assert "ValueError: planted" in outcome.failed["fills.time_broken"]
-    assert outcome.timed == 2
-
-
-def test_a_cell_that_fails_is_named_and_the_others_of_its_benchmark_count(project):
-    cases = asv_config(project / "asv.conf.json").suite / "fills.py"
-    cases.write_text(cases.read_text().replace("[0] * 32", "[0] * {'as_is': 32}[idiom]"))
-    _, outcome = timed(project, "8x4", commit=None)
-    assert outcome.timed == 1
-    assert list(outcome.failed) == ["fills.Fill.time_fill"]
-
-
-def test_a_module_that_does_not_import_leaves_the_others_timed(project):
-    (asv_config(project / "asv.conf.json").suite / "broken.py").write_text("import no_such_module\n")
-    suite, outcome = timed(project, "8x4")
-    assert len(suite.broken) == 1
-    assert outcome.timed == 2
+def test_asv_loads_what_we_stored(project):
+    path = put(project, "8x4", times={fill("as_is", "8x4"): time(2e-6, 1e-6, 3e-6)})
+    loaded = Results.load(str(path))
+    (name,) = loaded.get_all_result_keys()
+    params = loaded.get_result_params(name)
+    at = list(itertools.product(*params)).index(("'cpu'", "'as_is'", "'8x4'")) if "'cpu'" in params[0] else None
+    values = loaded.get_result_value(name, params)
+    assert [value for value in values if value == value] == [2e-6]
+    samples = loaded.get_result_samples(name, params)
+    assert [found for found in samples if found is not None] == [[1e-6, 3e-6]]
+    assert at is None or values[at] == 2e-6
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
@@ -133,7 +147,7 @@ def test_an_unwritable_results_folder_is_one_clear_error(project, monkeypatch):
     if os.geteuid() == 0:  # root may write anywhere: let the system call answer as it does for others
         monkeypatch.setattr("pathlib.Path.touch", refuse)
     with pytest.raises(BenchCoreError, match="results cannot be stored in results: Permission denied"):
-        timed(project, "8x4")
+        put(project, "8x4")
 
 
 def refuse(*_):
@@ -159,8 +173,7 @@ def test_inside_a_hook_of_another_repository_results_are_stored_under_the_suites
     monkeypatch.setenv("GIT_WORK_TREE", str(other.root))
     commit, reason = asv_run.commit_to_pin(project / "asv.conf.json")
     assert (commit, reason) == (own, "")
-    _, outcome = timed(project, "8x4", commit=commit)
-    stored = json.loads(outcome.path.read_text())
+    stored = json.loads(put(project, "8x4", commit=commit).read_text())
     assert (stored["commit_hash"], stored["date"]) == (own, 1000 * git.author_date(project, own))
 
 
@@ -194,15 +207,16 @@ def test_a_suite_below_the_root_of_its_repository_is_pinned_to_its_commit(projec
 
 
 def test_plain_asv_shows_what_we_stored(project):
-    timed(project, "8x4")
-    timed_by_asv = subprocess.run(
+    put(project, "8x4")
+    shown = subprocess.run(
         [sys.executable, "-m", "asv", "show", "HEAD", "--machine", "tester"],
         cwd=project,
         capture_output=True,
         text=True,
     )
-    assert timed_by_asv.returncode == 0, timed_by_asv.stderr
-    assert "fills.Fill.time_fill" in timed_by_asv.stdout
+    assert shown.returncode == 0, shown.stderr
+    assert "fills.Fill.time_fill" in shown.stdout
+    assert re.search(r"as_is .*1\.00", shown.stdout)
 
 
 def test_plain_asv_runs_the_suite_with_many_calls_in_a_sample(project):
