@@ -73,7 +73,7 @@ def test_the_controls_are_those_of_the_machines_gates(make_cell, make_subject):
 def test_the_method_counts_the_samples(make_cell, make_subject):
     few, many = cells(make_cell, 0.01, 0.01)
     found = trust(make_subject([replace(few, samples=5), replace(many, samples=100)]), NOTHING)
-    assert "(5 to 100, median 52.5 a cell)" in found.method[0]
+    assert "(5 to 100 a cell, median 52.5)" in found.method[0]
 
 
 def test_the_method_says_nothing_of_what_was_not_measured(make_cell, make_subject):

@@ -113,7 +113,7 @@ def test_a_time_with_unknown_ends_is_stored_and_read_as_such(project):
     assert (cell.value.middle, cell.value.known) == (1e-6, False)
 
 
-def test_a_value_that_is_no_time_is_stored_as_it_is(project):
+def test_a_tracked_value_is_stored_as_it_is(project):
     cases = asv_config(project / "asv.conf.json").suite / "fills.py"
     cases.write_text(cases.read_text() + "\n\ndef track_norm():\n    return 1\n")
     (cell,) = read(put(project, "track", times={}, values={"fills.track_norm": -3.5})).cells
