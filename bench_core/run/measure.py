@@ -176,7 +176,7 @@ class Measurement:
         starting = 0.0
         with child.Watchdog() as watchdog:
             try:
-                while self._left > starting and (todo := self._todo(self._left - starting)):
+                while (self._left > starting or not self.round) and (todo := self._todo(self._left - starting)):
                     starting = self._take_round(todo, watchdog, show)
                     after_round()
             except KeyboardInterrupt:
@@ -352,7 +352,7 @@ class Measurement:
         said = cause if stage in ("hangs", "dies") else f"{stage}: {cause}"
         if skipped:
             self._leave(course, cell, cause, self.skipped)
-        elif len(course.members) > 1 and not course.alone and stage not in ("check", "hangs", "import"):
+        elif len(course.members) > 1 and not course.alone and stage != "hangs":
             course.apart, course.plan = (cell, said), None
         else:
             self._leave(course, cell, said, self.failed)

@@ -44,7 +44,11 @@ def table(cell):
     def made(*jobs):
         run = run_of(*jobs)
         return rows(
-            [cell(way, 1e-6 * value, run, str(8**at * 8)) for at, ways in enumerate(jobs) for way, value in ways.items()]
+            [
+                cell(way, 1e-6 * value, run, str(8**at * 8))
+                for at, ways in enumerate(jobs)
+                for way, value in ways.items()
+            ]
         )
 
     return made

@@ -28,6 +28,7 @@ FAST = {"rounds": 1, "warmup_time": 0, "sample_time": 0.0005}
 def head(project):
     return git.commit(project, "HEAD")
 
+
 def storing(project, pattern=None, **options):
     """The suite, its cells by name, and where the results of a run of these cells are stored."""
     suite = SuiteDirectory(asv_config(project / "asv.conf.json").suite)
