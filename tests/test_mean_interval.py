@@ -113,7 +113,6 @@ def test_claims_at_high_confidence_hold_too():
     for _ in range(20):
         everything = drawn(order, unlike(order, 100), 6)
         prior = prior_of(everything)
-        false += sum(
-            not found.low <= 0 <= found.high for found in (mean_interval(v, prior, 0.9995) for v in everything)
-        )
+        found = [mean_interval(values, prior, 0.9995) for values in everything]
+        false += sum(not one.low <= 0 <= one.high for one in found)
     assert false <= 5  # 1 is expected of 2,000

@@ -162,7 +162,7 @@ class Measurement:
     def _left(self) -> float:
         return self._how.budget - self.seconds
 
-    def run(self, show: Callable[[Progress], None], after_round: Callable[[], None] = lambda: None) -> None:
+    def run(self, show: Callable[[Progress], None], after_round: Callable[[], object] = lambda: None) -> None:
         """Measure. What was measured before Ctrl-C is kept.
 
         Args:
@@ -176,7 +176,7 @@ class Measurement:
         starting = 0.0
         with child.Watchdog() as watchdog:
             try:
-                while (self._left > starting or not self.round) and (todo := self._todo(self._left - starting)):
+                while not self._over(starting) and (todo := self._todo(self._left - starting)):
                     starting = self._take_round(todo, watchdog, show)
                     after_round()
             except KeyboardInterrupt:
@@ -184,10 +184,11 @@ class Measurement:
             finally:
                 stay_off(None, self._how.cores)
 
-    def _over(self) -> bool:
-        """Whether the budget is used up. However small it is, something is found out, if only about one cell."""
+    def _over(self, reserve: float = 0.0) -> bool:
+        """Whether the budget is used up, less some seconds. However small it is, something is found out, if only about
+        one cell."""
         known = self.readings or self.failed or self.skipped or any(course.visits for course in self.courses)
-        return self._left <= 0 and bool(known)
+        return self._left <= reserve and bool(known)
 
     def _todo(self, left: float) -> list[Course]:
         return [*self._chosen(left), *(course for course in self._unread if not course.closed)]
@@ -339,13 +340,21 @@ class Measurement:
             course.cost = taking.spent() * (len(course.members) if course.alone else 1)
 
     def _lose(self, cause: str, cell: str = "", *, hangs: bool = False) -> None:
-        """Blame the cell that a lost worker or nursery was at, or else the job that it was at."""
-        course = None if self._taking is None else self._taking.course
-        if self._taking is None or course is None:
+        """Blame the cell that a lost worker or nursery was at. If it is unknown, the jobs that were not finished are
+        visited one by one, and then cell by cell, until a single one is left to blame."""
+        taking = self._taking
+        if taking is None or not taking.unfinished:
             self._fault(cause)
-            return
-        known = [cell] if cell else self._taking.cells
-        self._fail(course, known[0] if len(known) == 1 else "", cause, "hangs" if hangs and cell else "dies")
+        elif cell and taking.course is not None:
+            self._fail(taking.course, cell, cause, "hangs" if hangs else "dies")
+        elif len(taking.unfinished) > 1:
+            self._fault(cause)
+            for course in taking.unfinished:
+                course.suspected = True
+        else:
+            (course,) = taking.unfinished
+            cells = taking.cells_of(course)
+            self._fail(course, cells[0] if len(cells) == 1 else "", cause, "dies")
 
     def _fail(self, course: Course, cell: str, cause: str, stage: str, *, skipped: bool = False) -> None:
         """Leave a cell out, unless it may have failed only because of the others beside it."""
@@ -475,10 +484,8 @@ class _Taking:
         """The job that the worker is at; None before the first one."""
         return self._places[self._begun - 1][0] if self._begun else None
 
-    @property
-    def cells(self) -> list[str]:
-        """The cells of the job that the worker is at."""
-        return [cell for course, cell in self._places if course is self.course]
+    def cells_of(self, course: Course) -> list[str]:
+        return [cell for other, cell in self._places if other is course]
 
     def expects(self, course: Course) -> bool:
         return any(name == course.job.name for name, _ in self._open)

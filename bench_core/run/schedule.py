@@ -36,6 +36,7 @@ class Course:
         plan: how it is sampled; None before its first visit, and after its composition has changed.
         apart: the cell that failed beside the others, and the cause; None if none has. Its cells are then taken in turn
             by process.
+        suspected: whether it may have ended a process that visited other jobs too. It is then visited by itself.
         visits: by round.
         passes: the logarithms of the times that each pass of a round has read, by round and cell.
         lost: the share of each pass of a round in which others had the core.
@@ -48,6 +49,7 @@ class Course:
     yardsticks: tuple[str, ...] = ()
     plan: SamplingPlan | None = None
     apart: tuple[str, str] | None = None
+    suspected: bool = False
     visits: dict[int, Visit] = field(default_factory=dict)
     passes: dict[tuple[int, str], list[float]] = field(default_factory=dict)
     lost: dict[int, list[float]] = field(default_factory=dict)
@@ -79,6 +81,7 @@ class Course:
         for cell, value in seconds.items():
             self.passes.setdefault((number, cell), []).append(math.log(value))
         self.lost.setdefault(number, []).append(lost)
+        self.suspected = False
         merged = {cell: math.exp(statistics.fmean(logs)) for (at, cell), logs in self.passes.items() if at == number}
         self.visits[number] = Visit(number, merged, statistics.fmean(self.lost[number]))
 
@@ -137,7 +140,7 @@ def chunks(courses: Iterable[Course], longest: float = CHUNK) -> list[list[Cours
     found: list[list[Course]] = []
     filled = math.inf
     for course in courses:
-        single = course.alone or course.job.free
+        single = course.alone or course.job.free or course.suspected
         cost = course.cost or 0.3
         if single or filled + cost > longest:
             found.append([])

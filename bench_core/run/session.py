@@ -99,17 +99,17 @@ def run(request: Request, show: Callable[[Progress], None]) -> Finished:
             interrupted=measurement.interrupted,
         )
 
-    def store() -> None:
+    def store() -> Rounds:
         found = record()
         stored.put(measured(found))
         write_rounds(stored.path, (*earlier, found))
+        return found
 
     measurement.run(show, after_round=store)
     found = record()
     if measurement.interrupted and not (found.groups or found.readings or found.failed):
         raise BenchCoreError("interrupted before anything was timed; nothing is stored.")
-    store()
-    return Finished(stored.path, found)
+    return Finished(stored.path, store())
 
 
 def measured(found: Rounds) -> Measured:

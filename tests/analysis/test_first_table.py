@@ -43,13 +43,8 @@ def cell(make_cell):
 def table(cell):
     def made(*jobs):
         run = run_of(*jobs)
-        return rows(
-            [
-                cell(way, 1e-6 * value, run, str(8**at * 8))
-                for at, ways in enumerate(jobs)
-                for way, value in ways.items()
-            ]
-        )
+        found = [(way, value, str(8**at * 8)) for at, ways in enumerate(jobs) for way, value in ways.items()]
+        return rows([cell(way, 1e-6 * value, run, size) for way, value, size in found])
 
     return made
 

@@ -100,7 +100,7 @@ def test_more_jobs_make_each_interval_wider_since_all_hold_together():
 
 
 def test_the_pairs_of_all_ways_of_a_job_are_counted():
-    assert Reading([group("j", dict.fromkeys("abcd", [1e-6]))]).comparisons == 6
+    assert Reading([group("j", {way: [1e-6] for way in "abcd"})]).comparisons == 6
 
 
 def test_only_rounds_that_have_read_both_count_for_a_ratio():

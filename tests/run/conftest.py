@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from bench_core.run import schedule
 from bench_core.run.jobs import jobs_of
 from bench_core.run.measure import Measurement, Measuring
 from bench_core.timing.cells import SuiteDirectory
@@ -47,10 +48,20 @@ def suite_of(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def measure():
-    """Measures the cells of a suite, for a second. Returns the `Measurement`."""
+def two_rounds():
+    """Measuring ends after two rounds in which everything was visited, however busy the machine is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schedule, "FEW", 2)
+        patch.setattr(schedule, "PRECISE", 1e6)
+        patch.setattr(schedule, "LOST", 1e6)
+        yield
 
-    def measured(suite, *, pattern=None, budget=1.0, timeout=10.0, memory=None, yardsticks=None, after=None, **more):
+
+@pytest.fixture(scope="module")
+def measure(two_rounds):
+    """Measures the cells of a suite. Returns the `Measurement`."""
+
+    def measured(suite, *, pattern=None, budget=60.0, timeout=20.0, memory=None, yardsticks=None, after=None, **more):
         how = Measuring(suite.path, budget, timeout, more.pop("cores", ()), memory, spawn=False, seed=1)
         jobs = more.pop("jobs", None) or jobs_of(suite.select(pattern))
         found = Measurement(jobs, how, *([yardsticks] if yardsticks else []))

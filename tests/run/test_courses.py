@@ -120,3 +120,11 @@ def test_jobs_that_need_a_worker_of_their_own_get_one_and_keep_their_place():
     apart.apart = ("apart(a)", "killed")
     jobs = [course("a", 1e-6, cost=0.1), apart, course("b", 1e-6, cost=0.1), course("free", free=True), course("c")]
     assert [names(chunk) for chunk in chunks(jobs)] == [["a"], ["apart"], ["b"], ["free"], ["c"]]
+
+
+def test_a_job_that_is_suspected_is_visited_by_itself_until_it_was_visited():
+    jobs = [course("a"), course("b"), course("c")]
+    jobs[1].suspected = True
+    assert len(chunks(jobs)) == 3
+    jobs[1].enter(0, {"b(a)": 1e-6}, 0.0)
+    assert len(chunks(jobs)) == 1
