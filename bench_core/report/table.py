@@ -165,7 +165,7 @@ def _today(run: Rounds) -> str:
         "" if math.isnan(today.noise) else f"a time differs by {units.percent(today.noise, 1)} from round to round"
     )
     lost = f"others had the core for {units.percent(today.lost, 1)} of the time"
-    disturbed = f"{today.disturbed} of {today.visits} visits were disturbed and left out" if today.disturbed else ""
+    disturbed = f"{today.disturbed} of {today.visits} visits were disturbed" if today.disturbed else ""
     return (
         f"The machine today: {units.joined(scatter, lost, disturbed)}; {units.plural(run.rounds, 'round')} in "
         f"{run.seconds:.0f} s."

@@ -1,0 +1,173 @@
+"""The table of a run in rounds, and what it says in sentences, JSON and CSV."""
+
+import csv
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from bench_core.records.results import CellResult, ResultFile
+from bench_core.records.rounds import Group, Progress, Rounds, Visit
+from bench_core.records.run import Interval
+from bench_core.report import table
+from bench_core.report.run_live import Live
+
+ODD = "'[red], \"a,b\" \\n [/] \u00fc'"
+
+
+def run_of(jobs, **changes):
+    """``run_of({"C.time_it": {"a": 1.0}})``: four rounds, in microseconds, with a noise of 0.1 %."""
+    groups = []
+    for job, ways in jobs.items():
+        names = [f"f.{job}({way})" for way in ways]
+        visits = tuple(
+            Visit(
+                number,
+                {
+                    name: 1e-6 * micro * (1 + 0.001 * ((number + place) % 3))
+                    for place, (name, micro) in enumerate(zip(names, ways.values(), strict=True))
+                },
+                0.01,
+            )
+            for number in range(changes.get("rounds", 4))
+        )
+        groups.append(Group(f"f.{job}", tuple(names), (), visits))
+    options = {"rounds": 4, "notes": ("a note",), "skipped": {"f.skipped": "not today"}, **changes}
+    return Rounds("box", "env", "c" * 40, "2026-01-02T03:04:05+00:00", 12.34567, 15.0, groups=tuple(groups), **options)
+
+
+def rows_of(run, *more):
+    unknown = Interval(0.0, 1.0, 2.0, 0.99)
+    cells = [
+        CellResult(*name.removesuffix(")").split("(", 1), "time", "seconds", unknown, 4, 10, 0, 0, "way", rounds=run)
+        for group in run.groups
+        for name in group.cells
+    ]
+    cells = [replace(cell, params={"way": cell.params}) for cell in cells]
+    return table.results(ResultFile(Path("x"), "c" * 40, {}, (*cells, *more), ()))
+
+
+def printed(found, *families):
+    console = Console(width=100, file=io.StringIO())
+    console.print(table.printed(found, families))
+    return console.file.getvalue()
+
+
+JOBS = {"C.time_it": {"a": 1.0, "b": 2.0, "c": 3.0}, "D.time_it": {"a": 1.0, "b": 1.0001}}
+TRACKED = CellResult("g.track_it", {}, "track", "unit", Interval(-1e309, 3.0, 1e309, 0.99), 1, 1, 0, 0, None)
+
+
+def test_a_way_has_its_place_and_an_interval_and_ties_are_never_ranked():
+    lines = printed(rows_of(run_of(JOBS))).splitlines()
+    ends = {line.split()[0]: line.rstrip() for line in lines if "µs" in line}
+    assert len(ends) == 3
+    assert ends["c"].endswith("3.00x (2.97 to 3.03)") or "3.00x (" in ends["c"]
+    assert [line.split()[-1] for line in lines if "µs" in line and "x" not in line] == ["1st", "1st=", "1st="]
+
+
+def test_lines_fit_100_columns():
+    assert max(len(line.rstrip()) for line in printed(rows_of(run_of(JOBS))).splitlines()) <= 100
+
+
+def test_families_that_are_not_named_are_a_line_each():
+    text = printed(rows_of(run_of(JOBS), TRACKED), "g")
+    assert "f: 5 cells, shown by --family f" in text
+    assert "track_it" in text
+    assert "time_it" not in text
+
+
+def test_names_with_markup_are_shown_as_they_are():
+    found = rows_of(run_of({"C.time_it": {ODD: 1.0, "b": 2.0}}))
+    assert "'[red], \"a,b\" \\n [/] ü'" in printed(found)
+    (row, _) = list(csv.DictReader(io.StringIO(table.as_csv(found))))
+    assert row["name"] == f"f.C.time_it({ODD})"
+    assert json.loads(table.as_json(found, run_of(JOBS)))["cells"][0]["name"] == f"f.C.time_it({ODD})"
+
+
+def test_what_is_certain_is_said_and_what_is_not():
+    run = run_of(JOBS)
+    certain, tied, today = table.taken_home(rows_of(run), run)
+    assert certain.startswith("f: `a` is ")
+    assert certain.endswith(" times as fast as `c`: C.time_it")
+    assert tied.startswith("In 1 of 2 jobs, the fastest way cannot be told")
+    assert tied.endswith(": f.D.time_it.")
+    assert today == (
+        "The machine today: a time differs by 0.1 % from round to round, others had the core for 1.0 % of the time; "
+        "4 rounds in 12 s."
+    )
+
+
+def test_after_one_round_nothing_is_claimed():
+    run = run_of(JOBS, rounds=1)
+    said = list(table.taken_home(rows_of(run), run))
+    assert said[0].startswith("Of 2 jobs, not all ways were timed in two rounds, so nothing is known about their order")
+    assert said[1].startswith("5 times of 5 may differ by over 10 % in another run")
+    assert "1st " not in printed(rows_of(run))
+
+
+def test_the_json_has_the_documented_keys():
+    run = run_of(JOBS, failed={"f.bad": "it raised"}, unreached=("f.late",))
+    content = json.loads(table.as_json(rows_of(run, TRACKED), run))
+    documented = (Path(__file__).parents[2] / "docs" / "run-json.md").read_text()
+    assert [key for key in (*content, *content["cells"][0]) if f"`{key}`" not in documented] == []
+    assert {key: content[key] for key in ("schema", "machine", "seconds", "rounds", "interrupted")} == {
+        "schema": 1,
+        "machine": "box",
+        "seconds": 12.346,
+        "rounds": 4,
+        "interrupted": False,
+    }
+    assert content["noise"] == pytest.approx(0.001, rel=0.2)
+    assert (content["failed"], content["unreached"]) == ({"f.bad": "it raised"}, ["f.late"])
+    best, second, *_, tracked = content["cells"]
+    assert (best["job"], best["ratio_to_best"], best["ratio_interval"], best["tied"]) == ("f.C.time_it", 1, [1, 1], True)
+    assert second["ratio_interval"][0] < second["ratio_to_best"] < second["ratio_interval"][1]
+    assert second["tied"] is False
+    assert (tracked["kind"], tracked["value"], tracked["interval"]) == ("track", 3, [None, None])
+    assert "job" not in tracked
+
+
+def test_unknown_numbers_are_null_in_json_and_empty_in_csv():
+    run = run_of(JOBS, rounds=1)
+    content = json.loads(table.as_json(rows_of(run), run))
+    assert content["noise"] is None
+    assert content["cells"][1]["ratio_interval"] == [None, None]
+    second = list(csv.DictReader(io.StringIO(table.as_csv(rows_of(run)))))[1]
+    assert (second["low"], second["ratio_low"], second["tied"]) == ("", "", "true")
+
+
+def test_the_csv_says_what_the_json_says():
+    run = run_of(JOBS)
+    found = rows_of(run, TRACKED)
+    lines = list(csv.DictReader(io.StringIO(table.as_csv(found))))
+    for line, cell in zip(lines, json.loads(table.as_json(found, run))["cells"], strict=True):
+        assert (line["name"], float(line["value"])) == (cell["name"], cell["value"])
+        assert line["ratio_to_best"] == ("" if "job" not in cell else str(cell["ratio_to_best"]))
+        assert line["tied"] == {True: "true", False: "false", None: ""}[cell.get("tied")]
+
+
+STATE = Progress(3, {"f": (5, 2, 6), "[red]": (1, 0, 4)}, 12.0, 48.0)
+
+
+@pytest.mark.parametrize("width", [40, 100])
+def test_the_live_table_shows_families_cells_and_the_time_left(width):
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, height=40)
+    with Live(console) as live:
+        live.update(STATE)
+    text = console.file.getvalue()
+    assert "[red]" in text
+    if width == 100:
+        assert "round 3; 12.0 s, at most 48.0 s left" in text
+
+
+def test_in_a_log_there_is_a_line_now_and_then():
+    console = Console(file=io.StringIO(), width=200)
+    with Live(console) as live:
+        for seconds in (0.0, 0.1, 12.0):
+            live.update(replace(STATE, seconds=seconds))
+    lines = console.file.getvalue().splitlines()
+    assert lines[-1] == "12 s: round 3, 6 of 10 cells have a time, 2 to within 2 %, at most 48 s left"
+    assert len(lines) == 2
