@@ -58,6 +58,7 @@ def run(
     Example:
       bench-core run NotebookNet --quick
     """
+    from bench_core import units
     from bench_core.asv_config import asv_config
     from bench_core.report import table
     from bench_core.report.run_live import Live
@@ -101,7 +102,7 @@ def run(
     write_page(json_file, table.as_json(rows, found))
     write_page(csv_file, table.as_csv(rows))
     for reason, count in (missing + Counter(found.skipped.values())).items():
-        out.print(f"n/a here: {count} cells, {reason}", markup=False)
+        out.print(f"n/a here: {units.plural(count, 'cell')}, {reason}", markup=False)
     for note in found.notes:
         click.echo(f"bench-core: {note}", err=True)
     for name, cause in found.failed.items():
@@ -114,7 +115,8 @@ def run(
         )
     timed = len(reached - set(found.failed))
     stored = "stored" if commit else f"kept, outside the history ({why_not}),"
-    out.print(f"{timed} cells {stored} in {relative(finished.path)}; `bench-core show` prints them.", markup=False)
+    count = units.plural(timed, "cell")
+    out.print(f"{count} {stored} in {relative(finished.path)}; `bench-core show` prints them.", markup=False)
     if found.interrupted:
         click.echo(f"bench-core: interrupted; {timed} of {len(cells)} cells were timed and are stored.", err=True)
         sys.exit(130)

@@ -128,7 +128,7 @@ def taken_home(found: Sequence[Row], run: Rounds | None) -> Iterator[str]:
     for family, members in _by(found, lambda row: row.cell.family):
         for finding in findings(members):
             yield f"{family}: {said(finding)}"
-    unknown = [row.job for row in found if row.ratio is not None and not row.ratio.known]
+    unknown = [row.job for row in found if row.tied is not None and row.ratio is not None and not row.ratio.known]
     if unknown:
         yield (
             f"Of {units.plural(len(set(unknown)), 'job')}, not all ways were timed in two rounds, so nothing is "

@@ -123,7 +123,12 @@ def test_the_json_has_the_documented_keys():
     assert content["noise"] == pytest.approx(0.001, rel=0.2)
     assert (content["failed"], content["unreached"]) == ({"f.bad": "it raised"}, ["f.late"])
     best, second, *_, tracked = content["cells"]
-    assert (best["job"], best["ratio_to_best"], best["ratio_interval"], best["tied"]) == ("f.C.time_it", 1, [1, 1], True)
+    assert (best["job"], best["ratio_to_best"], best["ratio_interval"], best["tied"]) == (
+        "f.C.time_it",
+        1,
+        [1, 1],
+        True,
+    )
     assert second["ratio_interval"][0] < second["ratio_to_best"] < second["ratio_interval"][1]
     assert second["tied"] is False
     assert (tracked["kind"], tracked["value"], tracked["interval"]) == ("track", 3, [None, None])
