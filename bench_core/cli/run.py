@@ -115,8 +115,8 @@ def run(
         )
     timed = len(reached - set(found.failed))
     stored = "stored" if commit else f"kept, outside the history ({why_not}),"
-    count = units.plural(timed, "cell")
-    out.print(f"{count} {stored} in {relative(finished.path)}; `bench-core show` prints them.", markup=False)
+    counted = units.plural(timed, "cell")
+    out.print(f"{counted} {stored} in {relative(finished.path)}; `bench-core show` prints them.", markup=False)
     if found.interrupted:
         click.echo(f"bench-core: interrupted; {timed} of {len(cells)} cells were timed and are stored.", err=True)
         sys.exit(130)
