@@ -19,7 +19,9 @@ from bench_core.errors import BenchCoreError
 @click.option("--budget", type=Duration(), default="60s", show_default=True, help="Seconds of timing.")
 @TIMEOUT
 @SEED
-def agree(config: Path, markdown: Path | None, count: int, budget: float, timeout: float, seed: int | None) -> None:
+def agree(
+    config: Path, markdown: Path | None, count: int, budget: float, timeout: float | None, seed: int | None
+) -> None:
     """Compare our times with those of torch.utils.benchmark, on cells from the fastest to over 10 ms.
 
     Both timers measure in turn, on one thread. The exit code is 1 if a cell certainly differs by more than 1 %.
@@ -37,7 +39,8 @@ def agree(config: Path, markdown: Path | None, count: int, budget: float, timeou
     from bench_core.timing.cells import SuiteDirectory
 
     out = console()
-    suite = SuiteDirectory(asv_config(config).suite)
+    settings = asv_config(config)
+    suite = SuiteDirectory(settings.suite, timeout=settings.timeout)
     cells = spread_over_time(suite.select(quick=True, params={"device": "cpu"}), count)
     with Live(out) as live:
         how = measuring(suite, cells, budget, timeout, seed)

@@ -16,7 +16,7 @@ from bench_core.cli.terminal import console, report_left_out, this_machine, writ
 @click.option("--budget", type=Duration(), default="90s", show_default=True, help="Seconds of timing.")
 @TIMEOUT
 @SEED
-def known(config: Path, markdown: Path | None, budget: float, timeout: float, seed: int | None) -> None:
+def known(config: Path, markdown: Path | None, budget: float, timeout: float | None, seed: int | None) -> None:
     """Measure known slowdowns, each in turn with a faster way to do the same job.
 
     \b
@@ -32,7 +32,8 @@ def known(config: Path, markdown: Path | None, budget: float, timeout: float, se
     from bench_core.timing.cells import SuiteDirectory
 
     out = console()
-    suite = SuiteDirectory(asv_config(config).suite)
+    settings = asv_config(config)
+    suite = SuiteDirectory(settings.suite, timeout=settings.timeout)
     out.print(f"Each slow cell is sampled in turn with its faster way, for up to {budget:.0f} s.")
     with Live(out) as live:
         found = slowdowns(suite, measuring(suite, suite.cells, budget, timeout, seed), live.update)

@@ -42,7 +42,7 @@ def run(
     json_file: Path | None,
     csv_file: Path | None,
     machine: str | None,
-    timeout: float,
+    timeout: float | None,
     seed: int | None,
 ) -> None:
     """Time the cells whose name matches PATTERN (a regular expression), in the installed environment.
@@ -72,7 +72,8 @@ def run(
         if path is not None:
             require_writable(path.parent)
     out = console()
-    suite = SuiteDirectory(asv_config(config).suite)
+    settings = asv_config(config)
+    suite = SuiteDirectory(settings.suite, timeout=settings.timeout)
     report_broken(suite.broken)
     reasons = [(cell, cell.why_not) for cell in suite.select(pattern, quick=quick, params=chosen(params))]
     missing = Counter(reason for _, reason in reasons if reason)

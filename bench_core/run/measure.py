@@ -10,7 +10,7 @@ import math
 import os
 import random
 import statistics
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from bench_core.records.rounds import Group, Progress
 from bench_core.run.jobs import Job
 from bench_core.run.order import OrderEffects
 from bench_core.run.schedule import EFFORT, Course, chosen, chunks, doubts
-from bench_core.timing.cells import Cell, SuiteDirectory
+from bench_core.timing.cells import TIMEOUT, Cell, SuiteDirectory
 from bench_core.workers import child
 from bench_core.workers.messages import (
     NURSERY,
@@ -83,16 +83,17 @@ SHARE_OF_MEMORY = 0.9
 
 
 def measuring(
-    suite: SuiteDirectory, cells: Iterable[Cell], budget: float, timeout: float, seed: int | None
+    suite: SuiteDirectory, cells: Collection[Cell], budget: float, timeout: float | None, seed: int | None
 ) -> Measuring:
     """How to measure these cells on this machine. The arguments are those of `Measuring`; without a seed, it is
-    random."""
+    random. Without a timeout, it is the longest of these cells' own, as the suite declares them."""
     cores = sorted(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else []
     devices = {cell.params.get("device", "cpu").strip("'") for cell in cells if cell.why_not is None}
     spawn = not devices <= {"cpu", "meta"}
     memory = None if spawn else int(SHARE_OF_MEMORY * psutil.virtual_memory().available)
     drawn = random.SystemRandom().getrandbits(32) if seed is None else seed
-    return Measuring(suite.path, budget, timeout, tuple(cores), memory, spawn, drawn)
+    longest = max((cell.timeout for cell in cells), default=TIMEOUT)
+    return Measuring(suite.path, budget, timeout or longest, tuple(cores), memory, spawn, drawn)
 
 
 LISTEN = 0.1

@@ -37,7 +37,7 @@ class Request:
         commit: the hash to store the results under; None to keep them out of the history.
         machine: asv's name for this machine; None for asv's default.
         budget: seconds of timing; None for a default that grows with the number of cells.
-        timeout: treat a worker as hung after this many seconds without a sample.
+        timeout: treat a worker as hung after this many seconds without a sample; None for what the suite allows.
         seed: all random orders are drawn from it; None for a random one.
     """
 
@@ -47,7 +47,7 @@ class Request:
     commit: str | None
     machine: str | None = None
     budget: float | None = None
-    timeout: float = 60.0
+    timeout: float | None = None
     seed: int | None = None
 
     @property

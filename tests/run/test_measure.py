@@ -9,6 +9,7 @@ import pytest
 from bench_core.analysis.rounds import Reading
 from bench_core.errors import BenchCoreError
 from bench_core.run.jobs import Job
+from bench_core.run.measure import measuring
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers are forked")
 
@@ -396,3 +397,9 @@ def test_the_same_cell_may_belong_to_several_jobs(suite_of, measure):
     for group in found.groups:
         assert all(set(visit.seconds) == set(group.cells) for visit in group.visits)
         assert group.visits
+
+
+def test_without_a_timeout_it_is_the_longest_that_the_suite_allows(suite_of):
+    suite = suite_of("def time_it(): pass\n\n\ntime_it.timeout = 90\n\n\ndef time_other(): pass\n")
+    assert measuring(suite, suite.cells, 10.0, None, 1).timeout == 90
+    assert measuring(suite, suite.cells, 10.0, 5.0, 1).timeout == 5
