@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,12 @@ from bench_core.errors import BenchCoreError
 
 USUAL = Path("asv.conf.json")
 """The default path of the configuration."""
+
+NAMES = (USUAL.name, "asv.conf.jsonc")
+"""The names of a configuration that asv finds by itself."""
+
+LAUNCH_METHODS = ("auto", "spawn", "forkserver")
+"""asv's ways to start the process of a benchmark."""
 
 WITHOUT_COMMIT = "no-commit.json"
 """The result file of a run that belongs to no commit."""
@@ -27,6 +36,10 @@ class AsvConfig:
         subdir: the folder with the build configuration, relative to the top of the repository.
         build_command: one command, or several (an empty list builds nothing); None for asv's default.
         commit_url: the address of a commit's page without the hash, as configured or asv's default.
+        variables: the environment variables of the matrix (`env` and `env_nobuild`), each with its values.
+        requirements: the packages of the matrix (`req`), each with its versions; "" is the newest.
+        launch_method: how asv starts the processes of benchmarks (``spawn``, ``forkserver``, ``auto``); None for asv's
+            choice.
         timeout: seconds for a benchmark without a `timeout` of its own (`default_benchmark_timeout`).
     """
 
@@ -40,6 +53,9 @@ class AsvConfig:
     subdir: str
     build_command: str | list[str] | None
     commit_url: str
+    variables: Mapping[str, tuple[str, ...]]
+    requirements: Mapping[str, tuple[str, ...]]
+    launch_method: str | None
     timeout: float
 
     @property
@@ -47,10 +63,71 @@ class AsvConfig:
         """The result file of the last run that belongs to no commit."""
         return self.environments.parent / WITHOUT_COMMIT
 
+    def explain(self, error: str) -> str:
+        """What to add to an error of the suite: the variable that it misses, if the matrix has it; or ""."""
+        missing = re.fullmatch(r"KeyError: '(\w+)'", error)
+        values = self.variables.get(missing[1], ()) if missing else ()
+        return f" ({missing[1]} is in the matrix: set it to {_either(values)})" if missing and values else ""
+
 
 def naming(config: Path) -> list[str]:
-    """The options that name the configuration in a command; none for the default one."""
-    return [] if config == USUAL else ["--suite", str(config)]
+    """The options that name the configuration in a command; none for one that is found without them."""
+    return [] if str(config) in NAMES else ["--suite", str(config)]
+
+
+def found_in(folder: Path) -> Path | None:
+    """The configuration in a folder, under one of the names that asv finds; None without one.
+
+    Raises:
+        BenchCoreError: if there are several.
+    """
+    found = [folder / name for name in NAMES if (folder / name).is_file()]
+    if len(found) > 1:
+        raise BenchCoreError(
+            f"multiple configurations are in {folder.resolve()}: {', '.join(NAMES)}. Remove one, or name one with "
+            "--suite."
+        )
+    return found[0] if found else None
+
+
+def enter(settings: AsvConfig) -> tuple[str, ...]:
+    """Set the variables that the matrix sets to one value, in this process and those that it starts. A relative
+    PYTHONPATH becomes absolute, since benchmarks run in other folders, and asv is told to keep it.
+
+    Returns:
+        How this environment differs from those of the matrix, a sentence each.
+    """
+    if path := os.environ.get("PYTHONPATH"):
+        whole = os.pathsep.join(str(Path(part).absolute()) for part in path.split(os.pathsep) if part)
+        os.environ["PYTHONPATH"] = whole
+        os.environ.setdefault("ASV_PYTHONPATH", whole)
+    notes = []
+    for name, values in settings.variables.items():
+        here = os.environ.get(name)
+        if len(values) == 1:
+            if here not in (None, values[0]):
+                notes.append(
+                    f"the matrix of asv.conf.json sets {name} to {values[0]!r}; its value here, {here!r}, is not used."
+                )
+            os.environ[name] = values[0]
+        elif values and here not in values:
+            now = "it is not set" if here is None else f"it is {here!r}"
+            notes.append(
+                f"the matrix of asv.conf.json gives {name} several values, and bench-core takes one at a time: set it "
+                f"to {_either(values)} ({now} here)."
+            )
+    for name, versions in settings.requirements.items():
+        if len(versions) > 1:
+            notes.append(
+                f"the matrix of asv.conf.json has several versions of {name.removeprefix('pip+')}: "
+                f"{_either(versions)}. bench-core uses the one that is installed."
+            )
+    return tuple(notes)
+
+
+def _either(values: Sequence[str]) -> str:
+    *rest, last = (repr(value) for value in values)
+    return f"{', '.join(rest)} or {last}" if rest else last
 
 
 def asv_config(config: Path) -> AsvConfig:
@@ -83,8 +160,50 @@ def asv_config(config: Path) -> AsvConfig:
         subdir=str(loaded.repo_subdir or "."),
         build_command=loaded.build_command,
         commit_url=str(loaded.show_commit_url or ""),
-        timeout=float(loaded.default_benchmark_timeout),
+        launch_method=_launch_method(config, loaded.launch_method),
+        timeout=_seconds(config, loaded.default_benchmark_timeout),
+        **_matrix(config, loaded.matrix),
     )
+
+
+def _seconds(config: Path, found: Any) -> float:
+    if isinstance(found, bool) or not isinstance(found, (int, float)) or not found > 0:
+        raise BenchCoreError(f"{config}: default_benchmark_timeout is {found!r}, not a number of seconds.")
+    return float(found)
+
+
+def _launch_method(config: Path, found: Any) -> str | None:
+    if found not in (None, *LAUNCH_METHODS):
+        raise BenchCoreError(f"{config}: launch_method is {found!r}, not one of {', '.join(LAUNCH_METHODS)}.")
+    return found if isinstance(found, str) else None
+
+
+def _matrix(config: Path, found: Any) -> dict[str, dict[str, tuple[str, ...]]]:
+    """The variables and the requirements of asv's `matrix`. In its old form, all of it is requirements."""
+    kinds = ("req", "env", "env_nobuild")
+    try:
+        parts = {kind: dict(found.get(kind) or {}) for kind in kinds}
+        if not any(kind in found for kind in kinds):
+            parts["req"] = dict(found)
+        elif unknown := [repr(name) for name in found if name not in kinds]:
+            raise BenchCoreError(
+                f"{config}: the matrix has {', '.join(unknown)} beside {', '.join(kinds)}. Move it into one of them."
+            )
+        return {
+            "requirements": {name: _values(value) for name, value in parts["req"].items()},
+            "variables": {
+                name: _values(value) for kind in ("env", "env_nobuild") for name, value in parts[kind].items()
+            },
+        }
+    except (AttributeError, TypeError, ValueError) as error:
+        raise BenchCoreError(
+            f"{config}: the matrix is not an object of objects, as asv documents: {found!r}."
+        ) from error
+
+
+def _values(found: Any) -> tuple[str, ...]:
+    """The values of one name in the matrix. asv leaves a name unset for null."""
+    return tuple(str(value) for value in (found if isinstance(found, list) else [found]) if value is not None)
 
 
 def _require_object(config: Path) -> None:

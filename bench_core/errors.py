@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -50,14 +52,26 @@ class UnknownNameError(BenchCoreError):
     """
 
     def __init__(self, kind: str, found: str, known: Iterable[str]) -> None:
-        names = sorted(set(known))
-        near = difflib.get_close_matches(found, names, n=3, cutoff=0.5)
-        super().__init__(f"unknown {kind} {found!r}.{did_you_mean(near)} Known: {shortened(names)}.")
+        names = sorted({brief(name) for name in known})
+        near = difflib.get_close_matches(brief(found), names, n=3, cutoff=0.5)
+        super().__init__(f"unknown {kind} {brief(found)!r}.{did_you_mean(near)} Known: {shortened(names)}.")
 
 
 def did_you_mean(near: Sequence[str]) -> str:
     """A space and a question with the similar names; "" without any."""
     return f" Did you mean {', '.join(repr(name) for name in near)}?" if near else ""
+
+
+LONGEST = 200
+"""The longest name, in characters, that is shown whole."""
+
+
+def brief(name: str) -> str:
+    """A name for a screen: a long one is cut, and ends in a part of its hash, which tells it from others. A pattern of
+    the command line that is such a name selects its cell."""
+    if len(name) <= LONGEST:
+        return name
+    return f"{name[: LONGEST // 2]}...{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}"
 
 
 def shortened(names: Sequence[str]) -> str:
@@ -66,21 +80,27 @@ def shortened(names: Sequence[str]) -> str:
 
 
 class NothingSelectedError(BenchCoreError):
-    """A pattern that selects no cell. The message lists words similar to those of the pattern."""
+    """A pattern that selects no cell. The message lists words similar to those of the pattern.
 
-    def __init__(self, pattern: str, names: Iterable[str]) -> None:
-        known = sorted(set(names))
+    Args:
+        names: the names of all cells.
+        config: the configuration of the suite, for the command that lists them; None for the default one.
+    """
+
+    def __init__(self, pattern: str, names: Iterable[str], config: Path | None = None) -> None:
+        known = sorted({brief(name) for name in names})
         words = sorted({word for name in known for word in _WORD.findall(name)})
         near = {
             f"{match!r} for {word!r}"
-            for word in _WORD.findall(pattern)
+            for word in _WORD.findall(brief(pattern))
             if word not in words
             for match in difflib.get_close_matches(word, words, n=1, cutoff=0.5)
         }
         hint = f" Did you mean {', '.join(sorted(near))}?" if near else ""
+        listing = shlex.join(["bench-core", "list", *(["--suite", str(config)] if config else [])])
         super().__init__(
-            f"no cell matches {pattern!r}.{hint} The pattern is a regular expression searched in names such as "
-            f"{known[0] if known else '(there are no cells)'}; `bench-core list` prints them all."
+            f"no cell matches {brief(pattern)!r}.{hint} The pattern is a regular expression searched in names such as "
+            f"{known[0] if known else '(there are no cells)'}; `{listing}` prints them all."
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -24,6 +25,10 @@ class GitError(BenchCoreError):
     """git failed."""
 
 
+class RefusedError(GitError):
+    """git refuses a repository because another user owns it."""
+
+
 class MissingError(BenchCoreError):
     """git cannot be started: most likely it is not installed."""
 
@@ -41,6 +46,7 @@ def output(root: Path, *arguments: str, given: str = "", variables: Mapping[str,
 
     Raises:
         GitError: if git fails. The text contains git's message.
+        RefusedError: if git refuses the repository because another user owns it.
         MissingError: if git cannot be started. All functions of this module may raise it.
     """
     options = [option for setting in SETTINGS for option in ("-c", setting)]
@@ -56,9 +62,15 @@ def output(root: Path, *arguments: str, given: str = "", variables: Mapping[str,
         )
     except OSError as error:
         raise MissingError(f"git cannot be started: {error.strerror}. Install git.") from error
+    if done.returncode and (refused := _REFUSED.search(done.stderr)):
+        raise RefusedError(f"git refuses {root}, since another user owns it; `{refused[0]}` allows it")
     if done.returncode:
         raise GitError(f"`git {shlex.join(arguments)}` failed in {root}: {done.stderr.strip()}")
     return done.stdout
+
+
+_REFUSED = re.compile(r"git config --global --add safe\.directory .*")
+"""What git advises for a repository that another user owns. It is not translated."""
 
 
 def without_hook(variables: Mapping[str, str]) -> dict[str, str]:

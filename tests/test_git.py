@@ -40,6 +40,12 @@ def test_what_git_says_of_a_failure_is_in_the_error(repository):
         git.commit(repository.root, "no")
 
 
+def test_a_repository_of_another_user_is_refused_with_gits_own_cure(repository, monkeypatch):
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own tests use it
+    with pytest.raises(git.RefusedError, match="another user owns it; `git config --global --add safe.directory /.*`"):
+        git.commit(repository.root, "HEAD")
+
+
 def test_without_git_the_error_is_another_one_and_says_what_to_do(repository, monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(BenchCoreError, match="Install git") as caught:

@@ -30,7 +30,6 @@ def agree(
     Example:
       bench-core agree --cells 6
     """
-    from bench_core.asv_config import asv_config
     from bench_core.records.run import LeftOut
     from bench_core.report import pages
     from bench_core.report.run_live import Live
@@ -39,8 +38,7 @@ def agree(
     from bench_core.timing.cells import SuiteDirectory
 
     out = console()
-    settings = asv_config(config)
-    suite = SuiteDirectory(settings.suite, timeout=settings.timeout)
+    suite = SuiteDirectory.configured(config)
     cells = spread_over_time(suite.select(quick=True, params={"device": "cpu"}), count)
     with Live(out) as live:
         how = measuring(suite, cells, budget, timeout, seed)

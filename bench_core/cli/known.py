@@ -23,7 +23,6 @@ def known(config: Path, markdown: Path | None, budget: float, timeout: float | N
     Example:
       bench-core known
     """
-    from bench_core.asv_config import asv_config
     from bench_core.records.run import LeftOut
     from bench_core.report import pages
     from bench_core.report.run_live import Live
@@ -32,8 +31,7 @@ def known(config: Path, markdown: Path | None, budget: float, timeout: float | N
     from bench_core.timing.cells import SuiteDirectory
 
     out = console()
-    settings = asv_config(config)
-    suite = SuiteDirectory(settings.suite, timeout=settings.timeout)
+    suite = SuiteDirectory.configured(config)
     out.print(f"Each slow cell is sampled in turn with its faster way, for up to {budget:.0f} s.")
     with Live(out) as live:
         found = slowdowns(suite, measuring(suite, suite.cells, budget, timeout, seed), live.update)

@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from bench_core.cli.options import CONFIG, PARAMS, PROFILE, chosen
-from bench_core.cli.terminal import report_broken
+from bench_core.cli.terminal import report_suite
+from bench_core.errors import brief
 
 
 @click.command("list", short_help="List the cells, and why some cannot run here.")
@@ -21,15 +22,17 @@ from bench_core.cli.terminal import report_broken
 def list_cells(pattern: str | None, config: Path, quick: bool, params: tuple[str, ...], runnable: bool) -> None:
     """List the cells whose name matches PATTERN (a regular expression), and why some cannot run here.
 
+    What cannot be used is named with its cause on standard error, and the exit code is then 1. A name of over 200
+    characters is cut; PATTERN may be such a name.
+
     \b
     Example:
       bench-core list 'InPlace.*normal_' --param device=cpu
     """
-    from bench_core.asv_config import asv_config
     from bench_core.timing.cells import SuiteDirectory
 
-    suite = SuiteDirectory(asv_config(config).suite)
-    report_broken(suite.broken)
+    suite = SuiteDirectory.configured(config)
+    report_suite(suite)
     reasons = Counter[str]()
     cells = suite.select(pattern, quick=quick, params=chosen(params))
     for cell in cells:
@@ -37,7 +40,8 @@ def list_cells(pattern: str | None, config: Path, quick: bool, params: tuple[str
         if reason:
             reasons[reason] += 1
         if not (reason and runnable):
-            click.echo(f"{cell.name}{f'  [n/a: {reason}]' if reason else ''}")
+            title = f"  ({brief(cell.title)})" if cell.title else ""
+            click.echo(f"{brief(cell.name)}{title}{f'  [n/a: {reason}]' if reason else ''}")
     running = len(cells) - reasons.total()
     click.echo(
         f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'}, {running} of them {'runs' if running == 1 else 'run'} "

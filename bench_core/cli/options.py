@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from bench_core.asv_config import USUAL
+from bench_core.asv_config import USUAL, found_in
 from bench_core.errors import BenchCoreError
 
 
@@ -44,12 +44,18 @@ class Duration(click.ParamType[float]):
 
 OUTPUT = click.Path(path_type=Path, dir_okay=False)
 
+
+def _config(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path:
+    """The configuration that is named, or the one in this folder, under either of its names."""
+    return value or found_in(Path()) or USUAL
+
+
 CONFIG = click.option(
     "--suite",
     "config",
     type=click.Path(path_type=Path, dir_okay=False),
-    default=USUAL,
-    show_default=True,
+    callback=_config,
+    show_default=USUAL.name,
     help="The asv configuration of the suite.",
 )
 

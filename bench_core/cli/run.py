@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections import Counter
 from datetime import UTC, datetime
@@ -10,9 +11,10 @@ from pathlib import Path
 import click
 from rich.markup import escape
 
+from bench_core.asv_config import naming
 from bench_core.cli.options import CONFIG, OUTPUT, PARAMS, PROFILE, SEED, TIMEOUT, Duration, chosen
-from bench_core.cli.terminal import console, relative, report_broken, show_file, write_page
-from bench_core.errors import BenchCoreError, UnknownNameError, require_writable
+from bench_core.cli.terminal import console, relative, report_suite, show_file, write_page
+from bench_core.errors import BenchCoreError, UnknownNameError, brief, require_writable
 from bench_core.records.results import Circumstances
 
 
@@ -59,7 +61,6 @@ def run(
       bench-core run NotebookNet --quick
     """
     from bench_core import units
-    from bench_core.asv_config import asv_config
     from bench_core.report import table
     from bench_core.report.run_live import Live
     from bench_core.results import asv_run
@@ -72,9 +73,8 @@ def run(
         if path is not None:
             require_writable(path.parent)
     out = console()
-    settings = asv_config(config)
-    suite = SuiteDirectory(settings.suite, timeout=settings.timeout)
-    report_broken(suite.broken)
+    suite = SuiteDirectory.configured(config)
+    report_suite(suite)
     reasons = [(cell, cell.why_not) for cell in suite.select(pattern, quick=quick, params=chosen(params))]
     missing = Counter(reason for _, reason in reasons if reason)
     cells = [cell for cell, reason in reasons if reason is None]
@@ -107,17 +107,17 @@ def run(
     for note in found.notes:
         click.echo(f"bench-core: {note}", err=True)
     for name, cause in found.failed.items():
-        click.echo(f"bench-core: {name} failed: {cause}", err=True)
+        click.echo(f"bench-core: {brief(name)} failed: {cause}", err=True)
     if found.unreached:
         click.echo(
-            f"bench-core: the time did not reach {len(found.unreached)} cells, such as {found.unreached[0]}: a larger "
+            f"bench-core: the time did not reach {len(found.unreached)} cells, such as {brief(found.unreached[0])}: a larger "
             "--budget would.",
             err=True,
         )
     timed = len(reached - set(found.failed))
     stored = "stored" if commit else f"kept, outside the history ({why_not}),"
-    counted = units.plural(timed, "cell")
-    out.print(f"{counted} {stored} in {relative(finished.path)}; `bench-core show` prints them.", markup=False)
+    counted, shown = units.plural(timed, "cell"), shlex.join(["bench-core", "show", *naming(config)])
+    out.print(f"{counted} {stored} in {relative(finished.path)}; `{shown}` prints them.", markup=False)
     if found.interrupted:
         click.echo(f"bench-core: interrupted; {timed} of {len(cells)} cells were timed and are stored.", err=True)
         sys.exit(130)

@@ -12,12 +12,13 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from bench_core.errors import BenchCoreError
+from bench_core.errors import BenchCoreError, brief
 from bench_core.files import write_whole
 from bench_core.records.run import LeftOut
 
 if TYPE_CHECKING:
     from bench_core.analysis.table import Row
+    from bench_core.timing.cells import SuiteDirectory
 
 
 IN_ASCII = {
@@ -64,7 +65,7 @@ def say_to(out: Console) -> Callable[[str], None]:
 
 def report_left_out(found: Iterable[LeftOut]) -> None:
     for one in found:
-        click.echo(f"bench-core: left out: {one.source}: {one.reason}", err=True)
+        click.echo(f"bench-core: left out: {brief(one.source)}: {one.reason}", err=True)
 
 
 def write_page(path: Path | None, text: str) -> None:
@@ -83,9 +84,13 @@ def write_page(path: Path | None, text: str) -> None:
         ) from error
 
 
-def report_broken(broken: Any) -> None:
-    for module in broken:
-        click.echo(f"bench-core: {module.name} does not import and is left out: {module.error}", err=True)
+def report_suite(suite: SuiteDirectory) -> None:
+    """Say what of a suite cannot be used, and how this environment differs from those of its configuration."""
+    for note in suite.notes:
+        click.echo(f"bench-core: {note}", err=True)
+    report_left_out(suite.left_out)
+    for broken in suite.broken:
+        click.echo(f"bench-core: {broken.name} is left out: it {broken.reason}", err=True)
 
 
 def show_file(
@@ -118,7 +123,8 @@ def show_file(
         out.print(sentence, markup=False, soft_wrap=True)
     for name in file.failed:
         if names is None or name in names:
-            out.print("[red]failed:[/]", Text(name))
+            kind = "[yellow]infinite, so left out:[/]" if name in file.infinite else "[red]failed:[/]"
+            out.print(kind, Text(brief(name)), soft_wrap=True)
     return rows
 
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench_core import clock, units
+from bench_core.asv_config import asv_config, enter
 from bench_core.errors import BenchCoreError
 from bench_core.gate.judge.rule import pairs_needed, sharing
 from bench_core.gate.measure.discover import Found, find_cells
@@ -167,6 +168,8 @@ def prepare(request: Request, machine: Mapping[str, str], say: Callable[[str], N
     if request.instructions:
         require_valgrind()
     project = read_project(request.config, request.written)
+    for note in enter(asv_config(request.config)):
+        say(f"note: {note}")
     store = VersionStore(project)
     revisions = _revisions(project, request, say)
     made = dict(zip(revisions, store.versions(revisions.values()), strict=True))

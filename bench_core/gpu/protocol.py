@@ -362,7 +362,7 @@ def run_gpu(
     path = results_dir / "gpu" / file_name(accelerator.name, date)
     require_writable(path.parent)
     for broken in suite.broken:
-        progress(f"{broken.name} is left out, since it does not import: {broken.error}")
+        progress(f"{broken.name} is left out: it {broken.reason}")
     try:
         cells = quick_cells(suite, accelerator.kind, pattern)
         others = other_timers(settings.agreement_span)

@@ -12,14 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from bench_core.asv_config import asv_config
+from bench_core.asv_config import asv_config, found_in
 from bench_core.errors import BenchCoreError
 from bench_core.pytest_plugin.items import NOTE, BenchmarkModule
 from bench_core.timing.cells import SuiteDirectory
 from bench_core.units import plural
-
-CONFIGURATIONS = ("asv.conf.json", "asv.conf.jsonc")
-"""The names that asv accepts for its configuration."""
 
 SHOWN = 3
 """The most cells that a line of the summary names."""
@@ -36,9 +33,9 @@ class _Suites:
         """The suite that contains `file`: the `benchmark_dir` of the nearest configuration above it, or None.
 
         Raises:
-            BenchCoreError: if that configuration cannot be read.
+            BenchCoreError: if that configuration cannot be read, or is one of two in its folder.
         """
-        config = next((found for folder in file.parents for found in _configurations(folder)), None)
+        config = next(filter(None, map(found_in, file.parents)), None)
         if config is None:
             return None
         if config not in self._roots:
@@ -47,7 +44,7 @@ class _Suites:
         if root not in file.resolve().parents or not (root / "__init__.py").is_file():
             return None
         if root not in self._suites:
-            self._suites[root] = SuiteDirectory(root)
+            self._suites[root] = SuiteDirectory.configured(config)
         return self._suites[root]
 
     def package(self, folder: Path) -> bool:
@@ -59,10 +56,6 @@ class _Suites:
     def close(self) -> None:
         for suite in self._suites.values():
             suite.close()
-
-
-def _configurations(folder: Path) -> list[Path]:
-    return [path for path in (folder / name for name in CONFIGURATIONS) if path.is_file()]
 
 
 _SUITES = pytest.StashKey[_Suites]()

@@ -37,7 +37,7 @@ class BenchmarkModule(pytest.File):
         own = self.path.resolve()
         for broken in self.suite.broken:
             if _file_of(broken.name, self.suite.path) == own:
-                yield BrokenItem.from_parent(self, name=broken.name, error=broken.error)
+                yield BrokenItem.from_parent(self, name=broken.name, error=broken.reason)
         quick = self.config.getoption("quick_profile")
         cells = (cell for cell in self.suite.cells if cell.module.resolve() == own)
         named = stable_names(cell for cell in cells if cell.in_quick_profile or not quick)
@@ -70,7 +70,7 @@ class BrokenItem(pytest.Item):
         self.error = error
 
     def setup(self) -> None:
-        pytest.fail(f"{self.name} cannot be collected: {self.error}", pytrace=False)
+        pytest.fail(f"{self.name} {self.error}", pytrace=False)
 
     def runtest(self) -> None:
         """Nothing: `setup` has failed."""

@@ -33,6 +33,7 @@ class CellResult:
         begun: when asv began to measure the benchmark, in milliseconds since 1970; 0 if asv did not store it.
         rounds: the run of `bench-core run` that has measured the cell in rounds; None if it was measured by another
             protocol, such as asv's.
+        title: the benchmark's `pretty_name`; "" without one.
     """
 
     benchmark: str
@@ -49,6 +50,7 @@ class CellResult:
     draws: float = 0
     begun: int = 0
     rounds: Rounds | None = field(default=None, repr=False)
+    title: str = ""
 
     @property
     def name(self) -> str:

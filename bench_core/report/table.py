@@ -17,6 +17,7 @@ from rich.text import Text
 
 from bench_core import tables, units
 from bench_core.analysis.table import Finding, Row, findings, mood, rows, undecided
+from bench_core.errors import brief
 from bench_core.records.results import ResultFile
 from bench_core.records.rounds import Rounds
 from bench_core.records.run import Interval
@@ -87,7 +88,8 @@ def described(machine: Mapping[str, str]) -> str:
 def _family(name: str, members: Sequence[Row], columns: Sequence[str]) -> Table:
     table = tables.terminal(f"l{'r' * len(columns)}", ["", *columns], title=name)
     for benchmark, group in _by(members, lambda row: row.cell.benchmark):
-        table.add_row(Text(benchmark.split(".", 1)[-1], style="cyan"))
+        title = f"  ({brief(group[0].cell.title)})" if group[0].cell.title else ""
+        table.add_row(Text(brief(benchmark.split(".", 1)[-1]) + title, style="cyan"))
         for row in group:
             fields = _fields(row)
             table.add_row(_label(row), *(fields[column] for column in columns))
@@ -95,7 +97,7 @@ def _family(name: str, members: Sequence[Row], columns: Sequence[str]) -> Table:
 
 
 def _label(row: Row) -> Text:
-    label = ", ".join(row.cell.params.values()) or row.cell.benchmark.rsplit(".", 1)[-1]
+    label = brief(", ".join(row.cell.params.values()) or row.cell.benchmark.rsplit(".", 1)[-1])
     return Text(f"  {label}{'  (unties)' if row.cell.unties else ''}")
 
 

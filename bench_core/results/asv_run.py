@@ -75,6 +75,8 @@ def commit_to_pin(config: Path) -> tuple[str | None, str]:
     folder, named = config.resolve().parent, asv_config(config)
     try:
         commit, root = git.commit(folder, "HEAD"), git.top(folder)
+    except git.RefusedError as error:
+        return None, str(error)
     except (git.GitError, git.MissingError):
         commit, root = None, None
     if root is None or root != (folder / named.repo).resolve():

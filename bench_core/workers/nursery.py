@@ -113,7 +113,7 @@ def _import_suite(task: NurseryTask) -> None:
     """Import the suite, if nothing is compared, so that workers inherit it."""
     if task.start == "fork" and len(task.sources) == 1 and not _compared(task):
         (source,) = task.sources.values()
-        _ = load(source, task.suite).broken
+        _ = load(source, task.suite).modules
 
 
 def _compared(task: NurseryTask) -> set[str]:

@@ -29,7 +29,7 @@ def probe(task: ProbeTask) -> Probed | ProbeFailed:
     source = task.source
     try:
         suite = load(source, task.suite, task.timeout)
-        broken = {module.name: module.error for module in suite.broken}
+        broken = {broken.name: broken.reason for broken in suite.broken}
         prove(source, suite.path)
     except (BenchCoreError, VersionError) as error:
         return ProbeFailed(str(error))

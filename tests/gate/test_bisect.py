@@ -194,7 +194,7 @@ def test_a_part_of_several_names_lists_them():
 def test_a_cell_whose_module_imports_at_neither_end_is_an_error_that_says_so(plain):
     plain.commit({**loop(10), "cases_thing/calls.py": "import nowhere\n", "cases_thing/more.py": "def time_it(): 0\n"})
     plain.commit(loop(20))
-    with pytest.raises(BenchCoreError, match=r"cases_thing\.calls does not import on either side: ModuleNotFoundError"):
+    with pytest.raises(BenchCoreError, match=r"cases_thing\.calls.* does not import: ModuleNotFoundError"):
         bisected(plain, "HEAD~", "HEAD")
 
 
@@ -340,7 +340,7 @@ class Call:
 @pytest.mark.parametrize(
     ("suite", "reason"),
     [
-        (NEEDS_IMPORT, "head: its module does not import: ImportError: cannot import name 'value'"),
+        (NEEDS_IMPORT, "head: cases_thing.calls does not import: ImportError: cannot import name 'value'"),
         (NEEDS_IN_SETUP, "head: setup: AttributeError: module 'thing' has no attribute 'value'"),
     ],
     ids=["import", "setup"],

@@ -199,6 +199,13 @@ def test_a_folder_inside_another_repository_is_not_taken_for_its_checkout(projec
     assert asv_run.commit_to_pin(Path(config)) == (None, "this folder is not a git checkout")
 
 
+def test_a_checkout_of_another_user_is_not_called_a_folder_without_one(project, monkeypatch):
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    commit, reason = asv_run.commit_to_pin(project / "asv.conf.json")
+    assert commit is None
+    assert "another user owns it" in reason
+
+
 def test_a_suite_below_the_root_of_its_repository_is_pinned_to_its_commit(project):
     (project / "suite").mkdir()
     config = json.loads((project / "asv.conf.json").read_text())

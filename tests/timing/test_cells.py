@@ -10,7 +10,7 @@ from asv.benchmarks import Benchmarks
 from asv.config import Config
 
 from bench_core.asv_config import asv_config
-from bench_core.errors import BenchCoreError, NothingSelectedError, UnknownNameError
+from bench_core.errors import BenchCoreError, NothingSelectedError, UnknownNameError, brief
 from bench_core.timing.cells import SkippedError, SuiteDirectory
 
 ARRAYS = Path(__file__).parent.parent / "suites" / "arrays"
@@ -40,8 +40,11 @@ def test_asv_itself_discovers_the_same_benchmarks(arrays, tmp_path):
     listing = tmp_path / "listing.json"
     code = f"from asv_runner.discovery import _discover; _discover(({str(arrays.path)!r}, {str(listing)!r}))"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
-    found = {benchmark["name"]: benchmark for benchmark in json.loads(listing.read_text())}
-    assert found == {benchmark["name"]: benchmark for benchmark in arrays.declared}
+    asv = {benchmark["name"]: benchmark for benchmark in json.loads(listing.read_text())}
+    ours = {benchmark["name"]: benchmark for benchmark in arrays.declared}
+    for benchmark in (*asv.values(), *ours.values()):  # ours also names the class
+        benchmark["setup_cache_key"] = (benchmark.get("setup_cache_key") or "").partition(" of ")[0]
+    assert ours == asv
 
 
 def test_a_decorated_skip_is_known_before_the_cell_is_opened(arrays):
@@ -110,9 +113,9 @@ def test_a_module_that_does_not_import_is_named_and_the_others_are_used(tmp_path
     (tmp_path / "broken_benchmarks" / "bench_new.py").write_text("import no_such_module\n")
     (tmp_path / "broken_benchmarks" / "bench_exit.py").write_text("raise SystemExit('tired')\n")
     suite = SuiteDirectory(tmp_path / "broken_benchmarks")
-    assert {(module.name, module.error) for module in suite.broken} == {
-        ("broken_benchmarks.bench_new", "ModuleNotFoundError: No module named 'no_such_module'"),
-        ("broken_benchmarks.bench_exit", "SystemExit: tired"),
+    assert {(broken.name, broken.reason) for broken in suite.broken} == {
+        ("broken_benchmarks.bench_new", "does not import: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("broken_benchmarks.bench_exit", "does not import: SystemExit: tired"),
     }
     assert suite.select("AddReduce")
 
@@ -164,6 +167,51 @@ def test_a_fresh_object_is_torn_down_once_before_the_next_and_at_the_end(arrays,
     with cell.open() as opened:
         opened.fresh()
     assert events == ["setup", "teardown"] * 2
+
+
+def test_the_name_of_a_long_cell_is_cut_and_still_selects_it(written):
+    suite = written(cases="def time_x(a): pass\ntime_x.params = ['a' * 3000, 'b' * 3000, 'a' * 3000 + 'b']\n")
+    shown = [brief(cell.name) for cell in suite.cells]
+    assert len(set(shown)) == 3
+    assert max(map(len, shown)) < 200
+    assert [suite.select(name) for name in shown] == [(cell,) for cell in suite.cells]
+    with pytest.raises(UnknownNameError) as caught:
+        suite.find("cases.time_x(c)")
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_name_that_is_no_regular_expression_selects_its_cell(written):
+    suite = written(cases="def time_x(a): pass\ntime_x.params = ['(', '[']\n")
+    assert [cell.name for cell in suite.select("cases.time_x('(')")] == ["cases.time_x('(')"]
+
+
+def test_a_suite_without_cells_says_why(written):
+    with pytest.raises(BenchCoreError, match=r"has no cells\. .*a does not import: KeyError: 'x'"):
+        written(a="{}['x']\n").select()
+    with pytest.raises(BenchCoreError, match=r"has no cells: no function or method in it has a name such as time_"):
+        written(a="").select()
+
+
+def test_a_cell_knows_the_timeout_that_asv_would_use(written):
+    suite = written(cases="def time_own(): pass\ntime_own.timeout = 300\ndef time_other(): pass\n")
+    assert {cell.name: cell.timeout for cell in suite.cells} == {"cases.time_own": 300, "cases.time_other": 60}
+    assert SuiteDirectory(suite.path, timeout=7).find("cases.time_other").timeout == 7
+
+
+def test_what_another_suite_means_by_our_attributes_does_no_harm(written):
+    suite = written(cases="class A:\n    quick = True\n    why_not = 'x'\n    def time_x(self): pass\n")
+    assert [(cell.in_quick_profile, cell.why_not) for cell in suite.cells] == [(True, None)]
+
+
+def test_an_attribute_that_is_no_json_is_left_out_of_the_declaration(written):
+    suite = written(cases="def time_x(): pass\ntime_x.lookup = {'a': object()}\ntime_x.label = 'b'\n")
+    (declared,) = suite.declared
+    assert (declared["label"], "lookup" in declared) == ("b", False)
+
+
+def test_parameters_of_one_name_are_both_kept(written):
+    suite = written(cases="def time_x(a, b): pass\ntime_x.params = [[1], [2]]\ntime_x.param_names = ['n', 'n']\n")
+    assert suite.cells[0].params == {"n": "1", "n (2)": "2"}
 
 
 def test_a_configuration_that_asv_cannot_read_is_one_clear_error(tmp_path):

@@ -224,7 +224,7 @@ def test_a_nursery_imports_the_suite_only_if_all_workers_would_import_the_same(
 ):
     """Two versions without a package of their own are two all the same."""
     loaded = []
-    monkeypatch.setattr(nurseries, "load", lambda source, suite: loaded.append(source) or SimpleNamespace(broken=()))
+    monkeypatch.setattr(nurseries, "load", lambda source, suite: loaded.append(source) or SimpleNamespace(modules=()))
     sources = {path: Source((path,), packages, "") for path in paths}
     nurseries._import_suite(NurseryTask(sources, "cases", (), core=None, start=how, memory=None))
     assert (loaded == list(sources.values())) is imports

@@ -127,7 +127,7 @@ def compare(base: Probed, head: Probed, *, older: VersionName = "base") -> Found
     """
     if not base.cells and not head.cells:
         broken = {**base.broken, **head.broken}
-        also = "".join(f" {module} does not import: {error}." for module, error in broken.items())
+        also = "".join(f" {name} {reason}." for name, reason in broken.items() if name not in head.none)
         raise NoCellError(head.none + also)
     declared = {entry["name"]: entry for entry in (*base.declared, *head.declared)}
     matched = match(base, head, older)
@@ -143,14 +143,13 @@ def compare(base: Probed, head: Probed, *, older: VersionName = "base") -> Found
             cells.append(evidence)
     for cell, side in matched.alone:
         there, answer = (older, head) if side == "base" else ("head", base)
-        broken = {module: error for module, error in answer.broken.items() if _declares(module, cell.benchmark)}
-        if broken:
-            reason = f"its module does not import: {next(iter(broken.values()))}"
-            failed.append(replace(_evidence(cell, declared), error=reason, error_side=other_side(side)))
+        reasons = [f"{name} {reason}" for name, reason in answer.broken.items() if _declares(name, cell.benchmark)]
+        if reasons:
+            failed.append(replace(_evidence(cell, declared), error=reasons[0], error_side=other_side(side)))
         else:
             left_out[cell.name] = f"only on {there}"
-    for module in base.broken.keys() & head.broken.keys():
-        left_out[module] = f"does not import on either side: {head.broken[module]}"
+    for name in base.broken.keys() & head.broken.keys():
+        left_out[name] = f"on both sides, it {head.broken[name]}"
     return Found(
         cells=tuple(cells),
         left_out=left_out,
@@ -172,6 +171,7 @@ def _asked(ours: ProbedCell, theirs: ProbedCell) -> CellTask:
     return CellTask(theirs.name, timeout=theirs.timeout, index=theirs.index if ours.name != theirs.name else None)
 
 
-def _declares(module: str, benchmark: str) -> bool:
-    """Whether the module (``benchmarks.a.b``) declares the benchmark (``a.b.Class.time_x``)."""
-    return benchmark.startswith(module.partition(".")[2] + ".")
+def _declares(broken: str, benchmark: str) -> bool:
+    """Whether what is broken (``benchmarks.a.b``, with the suite's package) declares a benchmark (``a.b.time_x``)."""
+    own = broken.partition(".")[2]
+    return not own or benchmark == own or benchmark.startswith(f"{own}.")

@@ -1,0 +1,60 @@
+"""The names of parameter values, the same in every process, and what cannot have such names."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+
+def names(values: Sequence[Sequence[Any]]) -> list[list[str]]:
+    """asv's names of the values of each parameter. Where asv's would change from process to process, they are stable:
+    see `text`. As in asv, values of one name are numbered."""
+    return [_numbered([text(value) for value in entry]) for entry in values]
+
+
+def text(value: Any) -> str:
+    """The `repr` of a value without addresses in memory, and with the elements of sets in order."""
+    shown = repr(value)
+    if isinstance(value, (str, bytes)) or ("{" not in shown and not _ADDRESS.search(shown)):
+        return shown
+    kind = type(value)
+    if kind in (set, frozenset) and value:
+        inner = f"{{{', '.join(sorted(map(text, value)))}}}"
+        return inner if kind is set else f"frozenset({inner})"
+    if kind is list:
+        return f"[{', '.join(map(text, value))}]"
+    if kind is tuple:
+        return f"({', '.join(map(text, value))}{',' if len(value) == 1 else ''})"
+    if kind is dict:
+        return f"{{{', '.join(f'{text(key)}: {text(one)}' for key, one in value.items())}}}"
+    return _ADDRESS.sub("", shown)
+
+
+def _numbered(found: list[str]) -> list[str]:
+    several = {name for name, count in Counter(found).items() if count > 1}
+    seen = Counter[str]()
+    numbered = []
+    for name in found:
+        numbered.append(f"{name} ({seen[name]})" if name in several else name)
+        seen[name] += 1
+    return numbered
+
+
+def without_order(declared: Any) -> str:
+    """Why the values of `params` have no order that another process would find again; "" if they have one. asv times a
+    value by its position, in another process."""
+    if isinstance(declared, (set, frozenset, Iterator)):
+        entries: Sequence[Any] = [declared]
+    else:
+        listed = list(declared)
+        entries = listed if listed and isinstance(listed[0], (tuple, list)) else ()
+    for entry in entries:
+        if isinstance(entry, (set, frozenset)):
+            return "params has a set, whose order is another one in every process: make it a list"
+        if isinstance(entry, Iterator):
+            return f"params has a {type(entry).__name__}, which can be read only once: make it a list"
+    return ""
