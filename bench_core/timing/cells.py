@@ -108,7 +108,8 @@ class SuiteDirectory:
         with self.importable():
             found = [one for module in self.modules for one in self._in(module)]
         rest = [one for one in found if not isinstance(one, Benchmark)]
-        benchmarks = list(discovery.distinct([one for one in found if isinstance(one, Benchmark)]))
+        broken = [one for one in rest if isinstance(one, Broken)]
+        benchmarks = list(discovery.distinct([one for one in found if isinstance(one, Benchmark)], broken))
         cells = [cell for one in benchmarks for cell in (self._cells(one) if isinstance(one, Benchmark) else (one,))]
         return (*rest, *cells)
 
@@ -150,7 +151,8 @@ class SuiteDirectory:
             with self.importable():
                 module = next(discovery.modules(".".join((self.path.name, *parts[:-depth]))))
                 found = self._in(module)
-                return next((one for one in found if isinstance(one, Benchmark) and one.place_name == name), None)
+                usable = (one for one in found if isinstance(one, Benchmark) and not one.fault)
+                return next((one for one in usable if one.place_name == one.name == name), None)
         return None
 
     def select(

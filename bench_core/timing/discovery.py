@@ -61,12 +61,14 @@ class Benchmark:
         module: the module in which it was found.
         owner: its class, or None for a function.
         place: where it is in the module, e.g. ``("InPlace", "time_initialize")``.
+        fault: why asv would time something else than is declared; "" if it would not.
     """
 
     declared: Any
     module: ModuleType
     owner: type | None
     place: tuple[str, ...]
+    fault: str = ""
 
     @property
     def name(self) -> str:
@@ -174,7 +176,7 @@ def _found(
                 yield LeftOut(path, reason)
             return
         if fault := _unusable(declared):
-            yield Broken(path, fault, "", file)
+            yield Benchmark(declared, module, owner, place, fault)
             return
         _adapted(declared)
     except BaseException as error:  # noqa: BLE001 - asv_runner runs the suite's constructors
@@ -234,17 +236,25 @@ def _deferred(declared: Any) -> str:
     return ""
 
 
-def distinct(found: Sequence[Benchmark]) -> Iterator[Benchmark | Broken]:
-    """One benchmark for each name: the one that asv_runner runs under that name. The others are broken."""
+def distinct(found: Sequence[Benchmark], broken: Sequence[Broken]) -> Iterator[Benchmark | Broken]:
+    """One benchmark for each name: the one that asv_runner runs under that name. The others are broken, and so is one
+    with a fault.
+
+    Args:
+        found: all benchmarks of the suite.
+        broken: what else the suite has. asv_runner looks a name up as a place first, and fails if that is broken.
+    """
     by_name: dict[str, list[Benchmark]] = {}
     for one in found:
         by_name.setdefault(one.name, []).append(one)
     for name, several in by_name.items():
         run = next((one for one in several if one.place_name == name), several[0])
-        yield run
+        there = [one.name for one in broken if one.declares(name) and run.place_name != name]
         for one in several:
-            if not _same(one, run):
-                other = f"has the name {name!r}, under which asv runs {run.path}: give it another name"
+            if one is run and not there:
+                yield Broken(one.path, one.fault, "", one.file) if one.fault else one
+            elif there or not _same(one, run):
+                other = f"has the name {name!r}, under which asv runs {[*there, run.path][0]}: give it another name"
                 yield Broken(one.path, other, "", one.file)
 
 
