@@ -14,7 +14,7 @@ VENV    ?= .venv
 BIN     := $(VENV)/bin
 PIP      = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: bench bench-full gpu test checks-of-all-sizes mutants check clean
+.PHONY: bench bench-full gpu test checks-of-all-sizes suites-of-all-kinds mutants check clean
 .DELETE_ON_ERROR:
 
 bench: $(VENV)/installed
@@ -49,6 +49,12 @@ test: $(VENV)/installed
 # pytest plugin, which takes some minutes and 2 GB.
 checks-of-all-sizes: $(VENV)/installed
 	$(BIN)/python -m pytest --quiet $(PARALLEL) --benchmark-disable benchmarks
+
+# `make test` draws a few suites and holds the doors against each other and against asv's discovery. This draws as many
+# as SUITES says, other ones each time, which takes about 15 minutes.
+SUITES ?= 500
+suites-of-all-kinds: $(VENV)/installed
+	DRAWN_SUITES=$(SUITES) $(BIN)/python -m pytest --quiet tests/test_doors.py
 
 # Counts how many planted bugs the tests catch. For options see `python -m trials mutants --help`.
 mutants: $(VENV)/checkers

@@ -41,6 +41,7 @@ TARGETS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "courses": ("bench_core/run/schedule.py", ("tests/run/test_courses.py",)),
     "sampling": ("bench_core/timing/sampling.py", ("tests/timing/test_sampling.py",)),
     "cells": ("bench_core/timing/cells.py", ("tests/timing/test_cells.py", "tests/pytest_plugin/test_collection.py")),
+    "discovery": ("bench_core/timing/discovery.py", ("tests/timing/test_discovery.py",)),
     "limits": ("bench_core/analysis/limits.py", ("tests/analysis/test_limits.py", "tests/analysis/test_build.py")),
     "growth": ("bench_core/analysis/growth.py", ("tests/analysis/test_growth.py", "tests/analysis/test_build.py")),
     "idioms": ("bench_core/analysis/idioms.py", ("tests/analysis/test_idioms.py", "tests/analysis/test_build.py")),

@@ -126,6 +126,7 @@ def _cells(benchmark: Mapping[str, Any], found: Mapping[str, Any], runs: Sequenc
             samples=int(_number(found, "stats_repeat", index, missing=1)),
             number=int(_number(found, "stats_number", index, missing=1)),
             begun=begun,
+            title=str(benchmark.get("pretty_name") or ""),
         )
         samples = _at(found, "samples", index) if runs else None
         cells.append(replace(cell, rounds=run_of(cell.name, samples, runs)) if samples else cell)
