@@ -149,17 +149,22 @@ def outcomes_of_asv(root):
     """The same from asv's own runner, which is given the names and the keys that `bench-core run` gives it.
 
     A benchmark that is not where its name says is looked for in the whole suite, and asv_runner's search ends at the
-    first part that is broken. Such cells are left out.
+    first part that is broken. What follows a dash in a name is a number to asv_runner, and the values of a set are in
+    another order in each process. Such cells are left out.
     """
     from asv_runner.discovery import get_benchmark_from_name
     from asv_runner.run import _run
 
     from bench_core.timing.cells import SuiteDirectory
+    from bench_core.timing.discovery import _declared_params
 
     suite, outcomes, folders = SuiteDirectory(Path(root)), {}, {}
     keys = {benchmark["name"]: benchmark.get("setup_cache_key") for benchmark in suite.declared}
     for cell in suite.cells:
-        if suite.broken and (cell.source.place_name != cell.benchmark or cell.module.name == "__init__.py"):
+        sought = cell.source.place_name != cell.benchmark or cell.module.name == "__init__.py"
+        made = _declared_params(cell.source.declared)
+        unordered = any(isinstance(one, set) for one in (made, *made))
+        if (sought and suite.broken) or "-" in cell.benchmark or unordered:
             continue
         key = keys[cell.benchmark]
         if key not in folders:

@@ -19,7 +19,7 @@ from bench_core.errors import brief
 COUNT = int(os.environ.get("DRAWN_SUITES", "8"))
 
 REFUSED = (
-    *("cannot be run by asv: in ", "params has a", "is an async function", "is a generator function", "has the name "),
+    *("params has a", "is an async function", "is a generator function", "has the name "),
     *("has parameters that cannot be compared", "its parameter "),
 )
 """Why a cell that asv lists may be no cell here."""

@@ -110,8 +110,8 @@ def run(
         click.echo(f"bench-core: {brief(name)} failed: {cause}", err=True)
     if found.unreached:
         click.echo(
-            f"bench-core: the time did not reach {len(found.unreached)} cells, such as {brief(found.unreached[0])}: a larger "
-            "--budget would.",
+            f"bench-core: the time did not reach {len(found.unreached)} cells, such as {brief(found.unreached[0])}: a "
+            "larger --budget would.",
             err=True,
         )
     timed = len(reached - set(found.failed))

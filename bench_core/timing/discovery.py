@@ -61,7 +61,7 @@ class Benchmark:
         module: the module in which it was found.
         owner: its class, or None for a function.
         place: where it is in the module, e.g. ``("InPlace", "time_initialize")``.
-        fault: why asv would time something else than is declared; "" if it would not.
+        fault: why it would be timed as something else than it is; "" if it would not.
     """
 
     declared: Any
@@ -195,7 +195,9 @@ def _broken(name: str, fault: str, error: BaseException, file: Path) -> Broken:
 
 
 def _adapted(declared: Any) -> Any:
-    """asv_runner's object with stable names of its parameters, and the key of its own `setup_cache`."""
+    """asv_runner's object with a stable order and stable names of its parameters, and the key of its own
+    `setup_cache`."""
+    declared._params = parameters.ordered(_declared_params(declared), declared._params)
     declared.params = parameters.names(declared._params)
     declared.setup_cache_key = cache_key(declared)
     return declared
@@ -213,13 +215,12 @@ def _hidden(name: str, function: Any) -> str:
 
 
 def _unusable(declared: Any) -> str:
-    """Why asv would time something else than is declared; "" if it would not."""
-    if "-" in declared.name:
-        return (
-            f"cannot be run by asv: in {declared.name!r}, asv takes what follows the dash for the number of a parameter"
-        )
-    sources = declared._attr_sources
-    return parameters.without_order(_get_first_attr(sources, "params", [])) or _deferred(declared)
+    """Why it would be timed as something else than it is; "" if it would not."""
+    return parameters.read_once(_declared_params(declared)) or _deferred(declared)
+
+
+def _declared_params(declared: Any) -> Any:
+    return _get_first_attr(declared._attr_sources, "params", [])
 
 
 def _deferred(declared: Any) -> str:

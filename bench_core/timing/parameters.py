@@ -1,4 +1,4 @@
-"""The names of parameter values, the same in every process, and what cannot have such names."""
+"""The names and the order of parameter values, the same in every process, and what cannot have them."""
 
 from __future__ import annotations
 
@@ -44,17 +44,28 @@ def _numbered(found: list[str]) -> list[str]:
     return numbered
 
 
-def without_order(declared: Any) -> str:
-    """Why the values of `params` have no order that another process would find again; "" if they have one. asv times a
-    value by its position, in another process."""
-    if isinstance(declared, (set, frozenset, Iterator)):
-        entries: Sequence[Any] = [declared]
-    else:
-        listed = list(declared)
-        entries = listed if listed and isinstance(listed[0], (tuple, list)) else ()
-    for entry in entries:
-        if isinstance(entry, (set, frozenset)):
-            return "params has a set, whose order is another one in every process: make it a list"
-        if isinstance(entry, Iterator):
-            return f"params has a {type(entry).__name__}, which can be read only once: make it a list"
-    return ""
+def ordered(declared: Any, values: Sequence[list[Any]]) -> list[list[Any]]:
+    """The values of each parameter in an order that every process finds again: asv's, and for a set that of the names.
+
+    Args:
+        declared: `params` as the suite declares it: a list, or a list of lists.
+        values: what asv_runner makes of it.
+    """
+    entries = [declared] if values and _is_one(declared) else declared
+    return [
+        sorted(found, key=text) if isinstance(entry, (set, frozenset)) else found
+        for entry, found in zip(entries, values, strict=True)
+    ]
+
+
+def _is_one(declared: Any) -> bool:
+    """Whether asv takes `params` for the values of one parameter."""
+    listed = list(declared)
+    return not listed or not isinstance(listed[0], (tuple, list))
+
+
+def read_once(declared: Any) -> str:
+    """Why `params` cannot be read again by the next instance of the class; "" if it can."""
+    entries = [declared] if isinstance(declared, Iterator) or _is_one(declared) else [*declared]
+    found = next((type(entry).__name__ for entry in entries if isinstance(entry, Iterator)), "")
+    return f"params has a {found}, which can be read only once: make it a list" if found else ""

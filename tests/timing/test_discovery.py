@@ -6,6 +6,7 @@ import re
 import pytest
 
 from bench_core.errors import BenchCoreError
+from bench_core.timing.cells import SuiteDirectory
 
 FINE = "def time_fine():\n    pass\n"
 
@@ -30,7 +31,6 @@ def found(suite):
          "cannot be read as a benchmark: OSError: no"),
         ("import functools\ndef time_a(r): pass\ntime_a.setup_cache = functools.partial(int)\n", "time_a",
          "cannot be read as a benchmark: TypeError"),
-        ("def time_a(r): pass\ntime_a.params = {'a', 'b'}\n", "time_a", "params has a set"),
         ("def time_a(r): pass\ntime_a.params = (x for x in 'ab')\n", "time_a", "params has a generator"),
         ("async def time_a(): pass\n", "time_a", "is an async function"),
         ("async def track_a(): yield 1\n", "track_a", "is an async function"),
@@ -38,9 +38,6 @@ def found(suite):
         ("class A:\n async def time_a(self): pass\n", "A.time_a", "is an async function"),
         ("from asv_runner.benchmarks.mark import *\n@timeout_at(3)\n@skip_for_params([(1,)])\n"
          "async def time_a(n): pass\n", "time_a", "is an async function"),
-        ("def time_a(): pass\ntime_a.benchmark_name = 'a-b.time_a'\n", "time_a",
-         "cannot be run by asv: in 'a-b.time_a'"),
-        ("def time_a(): pass\ntime_a.benchmark_name = 'cases.time_fine-1'\n", "time_a", "cannot be run by asv"),
         ("def time_a(): pass\ntime_a.benchmark_name = 'pretty.name'\n", "time_a", "asv ignores it.*'pretty.name'"),
         ("def time_a(): pass\ntime_a.benchmark_name = 'cases.time_fine'\n", "time_a",
          "has the name 'cases.time_fine', under which asv runs .*cases.time_fine: give it another name"),
@@ -98,10 +95,26 @@ def test_a_compiled_file_without_source_is_named_and_not_imported(written):
     assert broken["old"].startswith("is compiled and has no source, which asv reads: delete it")
 
 
-def test_a_dash_in_the_name_of_a_file_is_named(written):
-    names, broken = found(written(**{"group-by": FINE, "other": FINE}))
-    assert names == ["other.time_fine"]
-    assert "'group-by.time_fine'" in broken["group-by.time_fine"]
+def test_a_dash_in_a_name_is_no_number_of_a_parameter(written):
+    text = "class A:\n    params = [5, 6]\n    def track_a(self, n): return n\n"
+    text += "def track_b(): return 'b'\ntrack_b.benchmark_name = 'group-by.A.track_a-1'\n"
+    suite = written(**{"group-by": text})
+    names = ["group-by.A.track_a(5)", "group-by.A.track_a(6)", "group-by.A.track_a-1"]
+    assert found(suite) == (names, {})
+    values = {}
+    for name in names:
+        with SuiteDirectory(suite.path).find(name).open() as opened:
+            values[name] = opened.call()
+    assert values == dict(zip(names, [5, 6, "b"], strict=True))
+
+
+def test_each_value_of_a_set_is_called_by_its_name(written):
+    text = "def track_a(n): return n\ntrack_a.params = {'a', 'b', 'c', 'd', 'e'}\n"
+    suite = written(cases=text)
+    assert [cell.name for cell in suite.cells] == [f"cases.track_a('{letter}')" for letter in "abcde"]
+    for cell in suite.cells:
+        with cell.open() as opened:
+            assert cell.name == f"cases.track_a('{opened.call()}')"
 
 
 def test_one_class_under_two_names_in_a_module_is_found_once(written):
