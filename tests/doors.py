@@ -114,7 +114,8 @@ def collected(root):
 
     class Keep:
         def pytest_collection_finish(self, session):
-            items.extend((type(item).__name__, item.name) for item in session.items)
+            for item in session.items:
+                items.append((type(item).__name__, item.cell.name if hasattr(item, "cell") else item.name))
 
     plugins = ["-p", "pytest_benchmark.plugin", "-p", "bench_core.pytest_plugin", "-p", "no:cacheprovider"]
     with contextlib.redirect_stdout(io.StringIO()):

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 
 from bench_core.timing.cells import Cell
 
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
-"""Where an object is in memory, as in ``<bound method Op.twice of <case.Op object at 0x7f...>>``. asv leaves it out
-only where it ends a value's text."""
-
 
 def stable_names(cells: Iterable[Cell]) -> list[tuple[str, Cell]]:
-    """Each cell with its test's name: asv's name without addresses in memory. Cells that then have the same name are
+    """Each cell with its test's name: its own, so that it can be typed back. Cells that then have the same name are
     numbered."""
     named = [(_readable(cell.name), cell) for cell in cells]
     same = Counter(name for name, _ in named)
@@ -27,6 +22,6 @@ def stable_names(cells: Iterable[Cell]) -> list[tuple[str, Cell]]:
 
 
 def _readable(name: str) -> str:
-    """`name` without addresses, on one line, and without pytest's separator ``::``, so that it can be typed back."""
-    text = _ADDRESS.sub("", name).replace("::", ": :")
+    """`name` on one line, and without pytest's separator ``::``."""
+    text = name.replace("::", ": :")
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)

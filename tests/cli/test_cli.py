@@ -98,65 +98,6 @@ def test_a_module_that_does_not_import_is_named_the_others_are_listed_and_the_ex
     assert "cases_of_cli.bad is left out: it does not import: ModuleNotFoundError" in done.stderr
 
 
-def suite_of(folder, text, name="asv.conf.json"):
-    """The path of a configuration of a suite with one module, in a package of its own name."""
-    package = folder / f"cases_{folder.name}"
-    package.mkdir(exist_ok=True)
-    (package / "__init__.py").touch()
-    (package / "cases.py").write_text(text)
-    config = folder / name
-    config.write_text(json.dumps({"version": 1, "project": "x", "repo": ".", "benchmark_dir": package.name}))
-    return config
-
-
-def test_a_configuration_of_asvs_other_name_is_found(tmp_path, monkeypatch):
-    suite_of(tmp_path, "def time_it(): pass\n", name="asv.conf.jsonc")
-    monkeypatch.chdir(tmp_path)
-    assert CliRunner().invoke(main, ["list"]).stdout == "cases.time_it\n"
-    (tmp_path / "asv.conf.json").write_text("{}")
-    done = CliRunner().invoke(main, ["list"])
-    assert (done.exit_code, "multiple configurations" in done.stderr) == (2, True)
-
-
-def test_list_prints_pretty_names_and_cuts_long_ones(invoke, tmp_path):
-    text = "def time_it(n): pass\ntime_it.params = ['a' * 3000]\ntime_it.pretty_name = 'The thing'\n"
-    config = suite_of(tmp_path, text)
-    done = invoke("list", "--suite", str(config))
-    assert done.stdout.strip().endswith("  (The thing)")
-    assert len(done.stdout) < 200
-    name = done.stdout.removesuffix("  (The thing)\n")
-    assert invoke("list", name, "--suite", str(config)).stdout == done.stdout
-
-
-def test_a_hint_to_list_names_the_suite(invoke, tmp_path):
-    config = suite_of(tmp_path, "def time_it(): pass\n")
-    assert f"`bench-core list --suite {config}` prints" in invoke("list", "nothing", "--suite", str(config)).stderr
-
-
-def test_what_asv_ignores_is_named_and_is_no_failure(invoke, tmp_path):
-    text = "def time_it(): pass\ndef time_none(n): pass\ntime_none.params = [[]]\n"
-    done = invoke("list", "--suite", str(suite_of(tmp_path, text)))
-    assert (done.exit_code, done.stdout) == (0, "cases.time_it\n")
-    assert "left out: cases.time_none: its parameter param1 has no values" in done.stderr
-
-
-def test_run_counts_what_is_skipped_and_an_infinite_value_is_no_failure(tmp_path):
-    config = suite_of(
-        tmp_path,
-        "class A:\n"
-        "    params = [1, 2, 3]\n"
-        "    def setup(self, n):\n"
-        "        if n > 1: raise NotImplementedError('too large')\n"
-        "    def track_a(self, n): return float('inf') if n == 1 else n\n",
-    )
-    done = CliRunner().invoke(main, ["run", "--suite", str(config)])
-    assert done.exit_code == 0
-    assert "skipped by their suite when it was set up or called: 2 cells." in done.stdout
-    assert "infinite, so left out: cases.A.track_a(1)" in done.stdout
-    assert "failed" not in done.stdout
-    assert f"`bench-core show --suite {config}` prints them" in done.stdout.replace("\n", "")
-
-
 def test_a_cell_that_would_not_fit_is_not_applicable_with_the_two_numbers(invoke, monkeypatch):
     monkeypatch.setattr("bench_core.suite.base.available_bytes", lambda device: 100 << 20)
     done = invoke("list", r"Masked.*as_written, 4096x4096", "--param", "device=cpu")

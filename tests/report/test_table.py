@@ -50,18 +50,6 @@ def shown(cells):
     return [line.rstrip() for line in console.file.getvalue().splitlines() if line.strip()]
 
 
-def test_a_benchmark_has_its_pretty_name_beside_its_own_and_a_long_name_is_cut():
-    lines = shown([replace(NORM, title="depth of a signal", params={"depth": "x" * 3000})])
-    assert "Signal.track_norm  (depth of a signal)" in lines
-    assert max(map(len, lines)) < 300
-
-
-def test_cells_without_a_value_are_skipped_unless_they_failed():
-    file = ResultFile(Path("x"), None, {}, (NORM,), failed=("a.time_x", "a.time_y(1)"))
-    names = {NORM.name, "a.time_x(1)", "a.time_y(1)", "a.time_y(2)", "a.time_z"}
-    assert table.without_value(file, names) == 2
-
-
 def test_the_table_of_a_family():
     lines = shown(CELLS)
     assert lines[: lines.index("limits")] == [
