@@ -13,7 +13,11 @@ import tempfile
 import types
 from pathlib import Path
 
-ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+
+def stable(name):
+    """asv's name of a cell without addresses, and with sets in order."""
+    found = re.sub(r" at 0x[0-9a-f]+", "", name)
+    return re.sub(r"\{([^{}:]*)\}", lambda inner: f"{{{', '.join(sorted(inner[1].split(', ')))}}}", found)
 
 
 def discovered_by_asv(root):
@@ -137,7 +141,7 @@ def outcomes_of_ours(root):
                 raise SkippedError(cell.why_not)
             with cell.open() as opened:
                 value = opened.call()
-            outcomes[cell.name] = ["value", value] if cell.kind == "track" else ["runs"]
+            outcomes[cell.name] = ["value", json.loads(json.dumps(value))] if cell.kind == "track" else ["runs"]
         except SkippedError:
             outcomes[cell.name] = ["skipped"]
         except Exception as error:  # noqa: BLE001 - compared

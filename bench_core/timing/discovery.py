@@ -225,8 +225,6 @@ def _declared_params(declared: Any) -> Any:
 
 def _deferred(declared: Any) -> str:
     """Why calling the benchmark does not run it; "" if it does."""
-    if declared.type == "memory":  # the size of a generator may be what is meant
-        return ""
     function = declared.func
     while getattr(function, "__code__", None) is not None and function.__code__.co_filename == mark.__file__:
         function = function.__wrapped__  # by a decorator of asv_runner

@@ -281,7 +281,9 @@ def test_an_end_that_does_not_load_ends_the_search(plain):
     plain.commit({"thing/__init__.py": "value ="})
     with pytest.raises(BenchCoreError) as caught:
         bisected(plain, "HEAD~", "HEAD")
-    assert f"{CELL} cannot be compared between HEAD~ (base) and HEAD (head): head: cases_thing.calls does not" in str(caught.value)
+    assert f"{CELL} cannot be compared between HEAD~ (base) and HEAD (head): head: cases_thing.calls does not" in str(
+        caught.value
+    )
     assert "SyntaxError" in str(caught.value)
     assert "Choose two commits at which it runs." in str(caught.value)
 
