@@ -15,8 +15,8 @@ from pathlib import Path
 
 
 def stable(name):
-    """asv's name of a cell without addresses, and with sets in order."""
-    found = re.sub(r" at 0x[0-9a-f]+", "", name)
+    """A name without addresses, with sets in order, and without the numbers of values that are then alike."""
+    found = re.sub(r" \(\d+\)(?=[,)])", "", re.sub(r" at 0x[0-9a-f]+", "", name))
     return re.sub(r"\{([^{}:]*)\}", lambda inner: f"{{{', '.join(sorted(inner[1].split(', ')))}}}", found)
 
 
