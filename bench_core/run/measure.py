@@ -24,7 +24,8 @@ from bench_core.records.rounds import Group, Progress
 from bench_core.run.jobs import Job
 from bench_core.run.order import OrderEffects
 from bench_core.run.schedule import EFFORT, Course, chosen, chunks, doubts
-from bench_core.timing.cells import TIMEOUT, Cell, SuiteDirectory
+from bench_core.timing.cell import TIMEOUT, Cell
+from bench_core.timing.cells import SuiteDirectory
 from bench_core.workers import child
 from bench_core.workers.messages import (
     NURSERY,

@@ -9,7 +9,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from bench_core.errors import UnknownNameError
-from bench_core.timing.cells import TIMEOUT, Cell, SuiteDirectory
+from bench_core.timing.cell import TIMEOUT, Cell
+from bench_core.timing.cells import SuiteDirectory
 from bench_core.workers.messages import CellTask, PairTask, Source
 
 
