@@ -33,7 +33,7 @@ def agree(
     from bench_core.records.run import LeftOut
     from bench_core.report import pages
     from bench_core.report.run_live import Live
-    from bench_core.run.measure import measuring
+    from bench_core.run.parents import measuring
     from bench_core.run.views import agreement, spread_over_time
     from bench_core.timing.cells import SuiteDirectory
 

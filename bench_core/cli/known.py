@@ -26,7 +26,7 @@ def known(config: Path, markdown: Path | None, budget: float, timeout: float | N
     from bench_core.records.run import LeftOut
     from bench_core.report import pages
     from bench_core.report.run_live import Live
-    from bench_core.run.measure import measuring
+    from bench_core.run.parents import measuring
     from bench_core.run.views import slowdowns
     from bench_core.timing.cells import SuiteDirectory
 

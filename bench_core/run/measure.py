@@ -7,28 +7,20 @@ through some of the jobs.
 from __future__ import annotations
 
 import math
-import os
 import random
 import statistics
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-
-import psutil
 
 from bench_core import clock
 from bench_core.analysis.rounds import Reading
 from bench_core.errors import BenchCoreError
-from bench_core.records.gate import Side
 from bench_core.records.rounds import Group, Progress
 from bench_core.run.jobs import Job
 from bench_core.run.order import OrderEffects
+from bench_core.run.parents import ROLE, Measuring, Parents
 from bench_core.run.schedule import EFFORT, Course, chosen, chunks, doubts
-from bench_core.timing.cell import TIMEOUT, Cell
-from bench_core.timing.cells import SuiteDirectory
 from bench_core.workers import child
 from bench_core.workers.messages import (
-    NURSERY,
     CellBegun,
     CellFailed,
     CellLeft,
@@ -38,82 +30,17 @@ from bench_core.workers.messages import (
     Log,
     Lost,
     NurseryAnswer,
-    NurseryTask,
     PairDone,
     PairTask,
-    Source,
     WorkerBroken,
     WorkerRefused,
 )
-
-ROLE: Side = "head"
-"""The side of a worker that has no peer."""
 
 SHOW_EVERY = 0.25
 """The progress is shown at most every so many seconds."""
 
 MOST_FAULTS = 3
 """Measuring ends after more than this many lost processes without a cell to blame."""
-
-
-@dataclass(frozen=True)
-class Measuring:
-    """What is measured, and how.
-
-    Attributes:
-        suite: the folder of the suite.
-        budget: seconds for all rounds.
-        timeout: treat a worker as hung after this many seconds without a sample.
-        cores: the cores that may be used. Each round stays on the one that is idlest as it begins; empty for any.
-        memory: bytes that a worker may allocate beyond its imports; None for no limit.
-        spawn: whether each worker starts a new interpreter, as accelerators need it.
-        seed: all random orders are drawn from it.
-    """
-
-    suite: Path
-    budget: float
-    timeout: float
-    cores: tuple[int, ...]
-    memory: int | None
-    spawn: bool
-    seed: int
-
-
-SHARE_OF_MEMORY = 0.9
-"""The share of the free memory that a worker may allocate."""
-
-
-def measuring(
-    suite: SuiteDirectory, cells: Collection[Cell], budget: float, timeout: float | None, seed: int | None
-) -> Measuring:
-    """How to measure these cells on this machine. The arguments are those of `Measuring`; without a seed, it is
-    random. Without a timeout, it is the longest of these cells' own, as the suite declares them."""
-    cores = sorted(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else []
-    devices = {cell.params.get("device", "cpu").strip("'") for cell in cells if cell.why_not is None}
-    spawn = not devices <= {"cpu", "meta"}
-    memory = None if spawn else int(SHARE_OF_MEMORY * psutil.virtual_memory().available)
-    drawn = random.SystemRandom().getrandbits(32) if seed is None else seed
-    longest = max((cell.timeout for cell in cells), default=TIMEOUT)
-    return Measuring(suite.path, budget, timeout or longest, tuple(cores), memory, spawn, drawn)
-
-
-LISTEN = 0.1
-"""Before each round, the cores are watched for this many seconds."""
-
-
-def idlest(cores: Sequence[int]) -> int | None:
-    """The core that other processes use least; of several, the last. None if there is no choice."""
-    if len(cores) < 2:
-        return cores[0] if cores else None
-    busy = psutil.cpu_percent(interval=LISTEN, percpu=True)
-    return max(cores, key=lambda core: (-busy[core] if core < len(busy) else -math.inf, core))
-
-
-def stay_off(core: int | None, cores: Collection[int]) -> None:
-    """Keep this process and its later threads off a core that measures, if there is another one."""
-    others = set(cores) - {core}
-    if others and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, others)
 
 
 Yardsticks = Callable[[Mapping[str, float]], Mapping[str, Collection[str]]]
@@ -155,10 +82,13 @@ class Measurement:
         self._pairs = 0
         self._faults = 0
         self._taking: _Taking | None = None
+        self._untimed = False
+        self._took: float | None = None
 
     @property
     def seconds(self) -> float:
-        return clock.host() - self._began
+        """The seconds of timing so far."""
+        return clock.host() - self._began if self._took is None else self._took
 
     @property
     def _left(self) -> float:
@@ -175,67 +105,53 @@ class Measurement:
             BenchCoreError: if workers cannot be started.
         """
         self._began = clock.host()
-        starting = 0.0
         with child.Watchdog() as watchdog:
+            self._parents = Parents(self._how, watchdog, self._order, self._preload)
             try:
-                while not self._over(starting) and (todo := self._todo(self._left - starting)):
-                    starting = self._take_round(todo, watchdog, show)
+                while not self._over(self._parents.wait) and (todo := self._chosen(self._left - self._parents.wait)):
+                    self._take_round(todo, show)
                     after_round()
+                self._read_the_rest(show)
             except KeyboardInterrupt:
                 self.interrupted = True
             finally:
-                stay_off(None, self._how.cores)
+                self._parents.close()
 
     def _over(self, reserve: float = 0.0) -> bool:
         """Whether the budget is used up, less some seconds. However small it is, something is found out, if only about
         one cell."""
         known = self.readings or self.failed or self.skipped or any(course.visits for course in self.courses)
-        return self._left <= reserve and bool(known)
+        return self._left <= reserve and bool(known) and not self._untimed
 
-    def _todo(self, left: float) -> list[Course]:
-        return [*self._chosen(left), *(course for course in self._unread if not course.closed)]
+    def _read_the_rest(self, show: Callable[[Progress], None]) -> None:
+        """Read memory and tracked values, each once. This is no timing, so the budget does not count it."""
+        self._untimed, self._took = True, self.seconds
+        while todo := [course for course in self._unread if not course.closed]:
+            self._take_round(todo, show)
 
     def _chosen(self, left: float) -> list[Course]:
         self._doubt = doubts(self.courses)
         return chosen(self.courses, self._doubt, left, self._order)
 
-    def _take_round(self, todo: list[Course], watchdog: child.Watchdog, show: Callable[[Progress], None]) -> float:
-        """Visit the jobs. Returns the seconds that the nursery took to start."""
-        number, began = self.round, clock.host()
-        self.round += 1
-        core = idlest(self._how.cores)
-        stay_off(core, self._how.cores)
-        nursery = child.Child(NURSERY, self._order.getrandbits(32), watchdog)
-        starting = 0.0
+    def _take_round(self, todo: list[Course], show: Callable[[Progress], None]) -> None:
+        """Visit the jobs with a new parent."""
+        number = self.round
+        self.round += not self._untimed
         self._taking = None
+        nursery = self._parents.next()
         try:
-            nursery.tell(self._nursery_task(core, watchdog.folder / "caches"))
             nursery.answer()
-            starting = clock.host() - began
-            again = True
-            while again:
+            self._parents.is_ready(prepare_next=number > 0 and not self._untimed)
+            self._visit(todo, nursery, number, show)
+            # As long as the next parent is not ready, the same jobs are visited once more.
+            while self._parents.still_waits() and not self._over() and (todo := self._chosen(self._left)):
                 self._visit(todo, nursery, number, show)
-                # If the visits have taken less time than the start, the same jobs are visited once more.
-                again = clock.host() - began < 2 * starting and self._left > starting and number > 0
-                todo = self._chosen(self._left) if again else []
-                again = again and bool(todo)
         except child.LostError as error:
             self._lose(f"its parent {error}")
-            starting = 0.0
         finally:
             nursery.close()
+        self._parents.judge([course.visits[number].lost for course in self.courses if number in course.visits])
         self._add_yardsticks(number)
-        return starting
-
-    def _nursery_task(self, core: int | None, caches: Path) -> NurseryTask:
-        return NurseryTask(
-            sources={ROLE: Source(paths=(), packages=(), caches=str(caches))},
-            suite=str(self._how.suite),
-            preload=tuple(self._preload),
-            core=core,
-            start="spawn" if self._how.spawn else "fork",
-            memory=self._how.memory,
-        )
 
     def _visit(
         self, todo: Sequence[Course], nursery: child.Nursery, number: int, show: Callable[[Progress], None]

@@ -13,7 +13,7 @@ from bench_core.records.rounds import Group, Visit
 from bench_core.run.jobs import Job
 from bench_core.workers.messages import Effort, SamplingPlan
 
-EFFORT = Effort(alternations=16, fewest=2, blocks=2, span=0.02)
+EFFORT = Effort(alternations=8, fewest=2, blocks=1, span=0.012)
 """The effort for one visit of a group. Rounds differ by more than the samples of one visit, since each has its own
 process: so a round is short, and there are many (docs/accuracy.md has the figures)."""
 

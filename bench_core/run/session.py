@@ -17,7 +17,8 @@ from bench_core.results.asv_run import Measured, ResultsOfRun, StoredTime
 from bench_core.results.read import described
 from bench_core.results.rounds import read_rounds, write_rounds
 from bench_core.run.jobs import jobs_of
-from bench_core.run.measure import Measurement, measuring
+from bench_core.run.measure import Measurement
+from bench_core.run.parents import measuring
 from bench_core.timing.cells import Cell, SuiteDirectory
 
 SECONDS_A_CELL = 0.28

@@ -12,7 +12,8 @@ from bench_core.errors import BenchCoreError
 from bench_core.records.rounds import Group, Progress
 from bench_core.records.run import Agreement, LeftOut, Slowdown
 from bench_core.run.jobs import Job
-from bench_core.run.measure import Measurement, Measuring
+from bench_core.run.measure import Measurement
+from bench_core.run.parents import Measuring
 from bench_core.timing.cells import Cell, SkippedError, SuiteDirectory
 from bench_core.timing.sampling import time_sample
 

@@ -199,6 +199,11 @@ class Child(Generic[Task, Answer]):
         except MalformedError as error:
             raise LostError(f"({self._dialogue.process}) wrote a line that is no message: {error}") from None
 
+    @property
+    def has_answered(self) -> bool:
+        """Whether a message waits to be taken."""
+        return not self._lines.empty()
+
     def kill(self) -> None:
         """End the process and all that it or its workers have started. Any thread may call this."""
         with self._lock:

@@ -158,6 +158,7 @@ class NurseryTask:
         preload: modules to import before workers are forked.
         core: the core to stay on; None for any.
         memory: bytes that a worker may allocate beyond what its imports have taken; None for no limit.
+        elsewhere: whether the nursery itself imports on the other cores, since something is measured on `core`.
     """
 
     sources: Mapping[VersionName, Source]
@@ -166,6 +167,7 @@ class NurseryTask:
     core: int | None
     start: Literal["fork", "spawn"]
     memory: int | None
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True)

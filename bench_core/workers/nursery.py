@@ -79,10 +79,12 @@ def main() -> None:
     for line in sys.stdin:
         match read(NURSERY.tasks, line, "nursery"):
             case NurseryTask() as nursery:
-                stay_on(() if nursery.core is None else (nursery.core,))
+                own = () if nursery.core is None else (nursery.core,)
+                stay_on(tuple(set(CORES) - set(own)) if nursery.elsewhere else own)
                 _adopt_orphans()
                 _import_suite(nursery)
                 _import(nursery, nursery.preload)
+                stay_on(own)
                 pass_on(NURSERY.answers.line(Ready()))
             case PairTask() as pair if nursery is not None:
                 serve(nursery, pair, pass_on)

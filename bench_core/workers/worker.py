@@ -130,9 +130,12 @@ class _Group:
 
     def measured(self) -> list[CellTimed | CellRead]:
         lead = self._order.sample(self._places, len(self._places))
-        plan, seen = self._task.plan, {}
+        plan, seen, values = self._task.plan, {}, None
         try:
             self._turns.each(lead, "setup", self._open)
+            if all(opened.cell.kind == "peakmemory" for opened in self._opened.values()):
+                # Before the check, whose memory would be part of the peak of the process.
+                values = self._values(lead)
             if plan is None:
                 looks = self._turns.each(lead, "check", self._look)
                 found = {place: look for place, look in looks.items() if isinstance(look, FirstLook)}
@@ -141,7 +144,7 @@ class _Group:
                 seen = {index: Settled(plan, found[self._role, index].seen) for index in self._opened}
             else:
                 self._turns.each(lead, "call", self._warm_up)
-            reports = self._reports(lead, plan, seen)
+            reports = self._reports(lead, plan, seen, values)
             # In the reverse order, since each leaves its working directory for that of the one before.
             self._turns.each(lead[::-1], "teardown", self._close)
             return reports
@@ -160,18 +163,28 @@ class _Group:
             self._settings[index]()
         return opened
 
+    def _values(self, lead: Sequence[Place]) -> dict[int, float | None]:
+        found = self._turns.each(lead, "call", lambda index: _value(self._at(index)))
+        return {
+            index: value
+            for (side, index), value in found.items()
+            if side == self._role and not isinstance(value, FirstLook)
+        }
+
     def _reports(
-        self, lead: Sequence[Place], plan: SamplingPlan, seen: Mapping[int, Settled]
+        self,
+        lead: Sequence[Place],
+        plan: SamplingPlan,
+        seen: Mapping[int, Settled],
+        values: Mapping[int, float | None] | None,
     ) -> list[CellTimed | CellRead]:
         names = [task.reported for task in self._task.cells]
         if all(opened.cell.kind in ("time", "timeraw") for opened in self._opened.values()):
             logs = self._sampled(plan)
             return [CellTimed(self._role, names[index], seen.get(index), log) for index, log in logs.items()]
-        values = self._turns.each(lead, "call", lambda index: _value(self._at(index)))
         return [
             CellRead(self._role, names[index], seen.get(index), math.nan if value is None else value, value is None)
-            for (side, index), value in values.items()
-            if side == self._role and not isinstance(value, FirstLook)
+            for index, value in (self._values(lead) if values is None else values).items()
         ]
 
     def _open(self, index: int) -> None:
