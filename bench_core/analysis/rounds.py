@@ -27,6 +27,10 @@ from bench_core.statistics import Prior, mean_interval, variance_prior
 LOST = 0.05
 """A visit is disturbed if other processes had the core for more than this share of its time."""
 
+RUN_TO_RUN = 0.015
+"""By how much the time of a cell differs from run to run, beyond what its rounds show: the standard deviation of the
+logarithm. The rounds of a run are neighbours in time, and see one state of the machine (docs/accuracy.md)."""
+
 CONFIDENCE = 0.95
 """Of the interval of each time, and of all ratios of a run together."""
 
@@ -78,8 +82,17 @@ class Reading:
         Args:
             group: the group in which it was read; None for its own.
         """
-        logs = [math.log(seconds) for seconds in self.seconds(cell, group).values()]
-        return _exp(mean_interval(logs, self._prior_of_times, confidence, again=True))
+        found = mean_interval(self._times(cell, group), self._prior_of_times, confidence, again=True)
+        between = math.sqrt(2) * RUN_TO_RUN * statistics.NormalDist().inv_cdf((1 + confidence) / 2)
+        half = math.hypot(found.high - found.middle, between)
+        return _exp(Interval(found.middle - half, found.middle, found.middle + half, confidence))
+
+    def level(self, cell: str, group: Group | None = None) -> Interval:
+        """The time of a call, with the interval of its mean over the rounds of this run: how well the run knows it."""
+        return _exp(mean_interval(self._times(cell, group), self._prior_of_times, CONFIDENCE))
+
+    def _times(self, cell: str, group: Group | None) -> list[float]:
+        return [math.log(seconds) for seconds in self.seconds(cell, group).values()]
 
     def ratio(self, numerator: str, denominator: str, group: Group | None = None) -> Interval:
         """The ratio of two cells, from the rounds that have read both; NaN if none has. The intervals of all ways of

@@ -141,7 +141,7 @@ class Measurement:
         nursery = self._parents.next()
         try:
             nursery.answer()
-            self._parents.is_ready(prepare_next=number > 0 and not self._untimed)
+            self._parents.is_ready(0.0 if self._untimed or not number else math.fsum(one.cost for one in todo))
             self._visit(todo, nursery, number, show)
             # As long as the next parent is not ready, the same jobs are visited once more.
             while self._parents.still_waits() and not self._over() and (todo := self._chosen(self._left)):

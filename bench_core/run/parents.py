@@ -107,6 +107,7 @@ class Parents:
         self._began = 0.0  # when the newest one was started
         self._started = 0.0  # seconds that one takes, if nothing else is measured
         self._waited_for = False
+        self._elsewhere = 0.0  # seconds that one takes on another core
 
     @property
     def wait(self) -> float:
@@ -122,16 +123,25 @@ class Parents:
         self._next = None
         return nursery
 
-    def is_ready(self, *, prepare_next: bool) -> None:
-        """Record that the parent has answered, and start the next one if that disturbs nobody."""
+    def is_ready(self, visits: float) -> None:
+        """Record that the parent has answered, and start the next one already if that saves time: not if the other
+        cores are so busy that waiting for it takes longer than starting it later.
+
+        Args:
+            visits: seconds that the round will take; 0 if there is none after it.
+        """
         if self._waited_for:
             self._started = clock.host() - self._began
-        if prepare_next and len(self._how.cores) > 1:
+        saves = max(visits, self._elsewhere) < visits + self._started
+        if visits and saves and len(self._how.cores) > 1:
             self._next = self._start(elsewhere=True)
 
     def still_waits(self) -> bool:
         """Whether a next parent has been started that is not ready yet."""
-        return self._next is not None and not self._next.has_answered
+        if self._next is None:
+            return False
+        self._elsewhere = clock.host() - self._began
+        return not self._next.has_answered
 
     def judge(self, lost: Sequence[float]) -> None:
         """Choose another core for later parents if others had this one for too long. `lost` are the shares of the time

@@ -101,7 +101,7 @@ def doubts(courses: Sequence[Course]) -> dict[str, float]:
 
 
 def _doubt(reading: Reading, group: Group) -> float:
-    intervals = [reading.time(cell, group) for cell in group.cells if reading.seconds(cell, group)]
+    intervals = [reading.level(cell, group) for cell in group.cells if reading.seconds(cell, group)]
     if len(intervals) < len(group.cells):
         return math.inf
     intervals += [way.ratio for way in reading.ways(group)]
