@@ -23,8 +23,8 @@ from bench_core.timing.cells import Cell, SuiteDirectory
 
 SECONDS = 17.0
 SECONDS_A_CELL = 0.2
-"""The default budget, and what each cell adds to it: 60 s for the quick profile of our own suite. Starting a round takes
-2 s if it imports torch, and eight rounds are wanted."""
+"""The default budget, and what each cell adds to it: 60 s for the quick profile of our own suite. Starting a round
+takes 2 s if it imports torch, and eight rounds are wanted."""
 
 
 @dataclass(frozen=True)
