@@ -273,13 +273,16 @@ def variance_prior(variances: Sequence[tuple[float, int]]) -> Prior:
     return Prior(math.exp(middle + digamma(half) - math.log(half)), 2 * half)
 
 
-def mean_interval(values: Sequence[float], prior: Prior, confidence: float, *, again: bool = False) -> Interval:
+def mean_interval(
+    values: Sequence[float], prior: Prior, confidence: float, *, again: bool = False, shared: float = 0.0
+) -> Interval:
     """The mean with its interval from a moderated t-statistic (Smyth 2004): the variance of the values is averaged with
     that of the prior, each weighted by its degrees of freedom.
 
     Args:
         values: independent draws of about normal scatter.
         again: whether the interval is to cover the mean of as many further draws instead of the true mean.
+        shared: the variance that all draws of one mean have in common, as a share of the variance of a draw.
 
     Returns:
         The interval. Its ends are infinite without a prior if there are fewer than two values, and the middle is NaN
@@ -296,5 +299,5 @@ def mean_interval(values: Sequence[float], prior: Prior, confidence: float, *, a
         variance = (own * variance + prior.freedom * prior.variance) / freedom
     if freedom <= 0:
         return Interval(-math.inf, middle, math.inf, confidence)
-    half = student_t((1 + confidence) / 2, freedom) * math.sqrt(variance * (1 + again) / len(values))
+    half = student_t((1 + confidence) / 2, freedom) * math.sqrt(variance * (1 + again) * (1 / len(values) + shared))
     return Interval(middle - half, middle, middle + half, confidence)

@@ -27,7 +27,7 @@ OWN = (
 )
 """About sixty cells of this project's quick profile, of every family that has rivals."""
 
-RUNS = {"own": 10, "twins": 3, "quick": 2, "agree": 2}
+RUNS = {"own": 10, "twins": 2, "quick": 1, "agree": 1}
 """The runs of each kind, with the other core idle and as many with it busy."""
 
 TWINS = 50

@@ -27,9 +27,12 @@ from bench_core.statistics import Prior, mean_interval, variance_prior
 LOST = 0.05
 """A visit is disturbed if other processes had the core for more than this share of its time."""
 
+SHARED = 0.3
+"""The variance of a time that all rounds of a run have in common, as a share of that between its rounds: they are
+neighbours in time, and see one state of the machine (docs/decisions.md)."""
+
 RUN_TO_RUN = 0.015
-"""By how much the time of a cell differs from run to run, beyond what its rounds show: the standard deviation of the
-logarithm. The rounds of a run are neighbours in time, and see one state of the machine (docs/accuracy.md)."""
+"""By how much any time differs from run to run besides: the standard deviation of the logarithm."""
 
 CONFIDENCE = 0.95
 """Of the interval of each time, and of all ratios of a run together."""
@@ -82,7 +85,7 @@ class Reading:
         Args:
             group: the group in which it was read; None for its own.
         """
-        found = mean_interval(self._times(cell, group), self._prior_of_times, confidence, again=True)
+        found = mean_interval(self._times(cell, group), self._prior_of_times, confidence, again=True, shared=SHARED)
         between = math.sqrt(2) * RUN_TO_RUN * statistics.NormalDist().inv_cdf((1 + confidence) / 2)
         half = math.hypot(found.high - found.middle, between)
         return _exp(Interval(found.middle - half, found.middle, found.middle + half, confidence))
