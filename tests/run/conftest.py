@@ -6,7 +6,8 @@ import pytest
 
 from bench_core.run import schedule
 from bench_core.run.jobs import jobs_of
-from bench_core.run.measure import Measurement, Measuring
+from bench_core.run.measure import Measurement
+from bench_core.run.parents import Measuring
 from bench_core.timing.cells import SuiteDirectory
 
 RIVALS = """

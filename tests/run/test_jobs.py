@@ -1,7 +1,7 @@
 """Which cells are sampled in turn."""
 
 import dataclasses
-from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,7 +17,7 @@ class Rivals:
 def cell(benchmark, params=None, *, owner=None, kind="time"):
     params = params or {}
     name = f"{benchmark}({', '.join(params.values())})" if params else benchmark
-    return Cell(name, benchmark, kind, None, params, (), None, Path("f.py"), owner)
+    return Cell(name, benchmark, kind, None, params, (), suite=None, source=SimpleNamespace(owner=owner))
 
 
 def ways(*names, size="8", owner=Rivals, **options):

@@ -9,7 +9,7 @@ import pytest
 from bench_core.analysis.rounds import Reading
 from bench_core.errors import BenchCoreError
 from bench_core.run.jobs import Job
-from bench_core.run.measure import measuring
+from bench_core.run.parents import measuring
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers are forked")
 

@@ -6,7 +6,7 @@ import pytest
 
 from bench_core.errors import BenchCoreError
 from bench_core.records.run import LeftOut
-from bench_core.run.measure import Measuring
+from bench_core.run.parents import Measuring
 from bench_core.run.views import NOT_REACHED, agreement, slowdowns, spread_over_time
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers are forked")
