@@ -11,6 +11,7 @@ import psutil
 
 from bench_core import clock
 from bench_core.pytest_plugin.limits import CellFailedError, TooLongError, time_limit
+from bench_core.records.run import is_memoized
 from bench_core.timing.cells import OpenCell
 from bench_core.timing.sampling import time_sample
 
@@ -30,12 +31,6 @@ TOO_SHORT = (
     "not timed, since a call takes no longer than a reading of the clock, and the setup runs again before each call "
     "(docs/doors.md)"
 )
-MEMOIZED = 1000.0
-"""A first call that takes this many times as long as the others did what they do not do, as in the gate."""
-
-SHORTEST_FIRST = 1e-4
-"""First calls of fewer seconds are ignored, as in the gate: the loading of code and data takes as long."""
-
 SETUP_EACH = "timed with a setup before each of the calls that number asks for, as in asv (docs/doors.md)"
 FIRST_LEFT_OUT = (
     "timed without the first call, which took over 1,000 times as long as the others: they find what it has loaded or "
@@ -100,7 +95,7 @@ def by_pytest_benchmark(opened: OpenCell, benchmark: BenchmarkFixture, limit: fl
         benchmark.pedantic(take, rounds=rounds)
         assert benchmark.stats is not None
         benchmark.stats.iterations = _calls(opened)  # for the table; the times are already those of one call
-    if first >= max(SHORTEST_FIRST, MEMOIZED * float(benchmark.stats.stats.median)):
+    if is_memoized(first, float(benchmark.stats.stats.median)):
         return FIRST_LEFT_OUT
     return SETUP_EACH if opened.number == 1 < _calls(opened) else None
 

@@ -97,3 +97,16 @@ class Agreement:
         if abs(self.ratio.middle - 1) <= 0.01:
             return "agrees"
         return "differs" if self.ratio.low > 1.01 or self.ratio.high < 0.99 else "cannot be told"
+
+
+MEMOIZED = 1000.0
+"""A cache answers later calls if the first call takes at least this many times as long. A first call that only finds
+the processor's caches cold takes up to 100 times as long as one of 1 us."""
+
+SHORTEST_FIRST = 1e-4
+"""Ignore first calls of fewer seconds: the loading of code and data is as long."""
+
+
+def is_memoized(first: float, later: float) -> bool:
+    """Whether the first call of an operation does work that the later ones look up. Both are in seconds."""
+    return first >= SHORTEST_FIRST and first >= MEMOIZED * later > 0

@@ -15,6 +15,7 @@ from bench_core import clock
 from bench_core.analysis.rounds import Reading
 from bench_core.errors import BenchCoreError
 from bench_core.records.rounds import Group, Progress
+from bench_core.records.run import is_memoized
 from bench_core.run.jobs import Job
 from bench_core.run.order import OrderEffects
 from bench_core.run.parents import ROLE, Measuring, Parents
@@ -246,7 +247,7 @@ class Measurement:
             taking.logs.setdefault(course.job.name, {})[answer.cell] = answer.log
             course.numbers[answer.cell] = answer.log.number
             self._faults = 0
-            self._note(answer.cell, answer.log)
+            self._note(answer.cell, answer.log, seconds)
         else:
             cause = f"its clock read {seconds:g} s for a sample, which is no time"
             self._leave(course, answer.cell, cause, self.failed)
@@ -302,7 +303,12 @@ class Measurement:
             ),
         )
 
-    def _note(self, cell: str, log: Log) -> None:
+    def _note(self, cell: str, log: Log, seconds: float) -> None:
+        if is_memoized(log.first, seconds):
+            self._changes[
+                f"{cell}: a cache answers all calls but the first in a process, which takes over 1,000 times as long. "
+                "The time is that of a look-up."
+            ] = None
         for changed in log.changed:
             self._changes[f"{cell} changes a setting for all cells after it ({changed})."] = None
 

@@ -52,14 +52,21 @@ SHARE_OF_MEMORY = 0.9
 
 
 def measuring(
-    suite: SuiteDirectory, cells: Collection[Cell], budget: float, timeout: float | None, seed: int | None
+    suite: SuiteDirectory,
+    cells: Collection[Cell],
+    budget: float,
+    timeout: float | None,
+    seed: int | None,
+    launch_method: str | None = None,
 ) -> Measuring:
     """How to measure these cells on this machine. The arguments are those of `Measuring`; without a seed, it is
-    random. Without a timeout, it is the longest of these cells' own, as the suite declares them."""
+    random. Without a timeout, it is the longest of these cells' own, as the suite declares them. asv's `launch_method`
+    ``spawn`` is kept: a suite that starts threads when it is imported cannot be forked."""
     cores = sorted(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else []
     devices = {cell.params.get("device", "cpu").strip("'") for cell in cells if cell.why_not is None}
-    spawn = not devices <= {"cpu", "meta"}
-    memory = None if spawn else int(SHARE_OF_MEMORY * psutil.virtual_memory().available)
+    accelerated = not devices <= {"cpu", "meta"}
+    spawn = accelerated or launch_method == "spawn"
+    memory = None if accelerated else int(SHARE_OF_MEMORY * psutil.virtual_memory().available)
     drawn = random.SystemRandom().getrandbits(32) if seed is None else seed
     longest = max((cell.timeout for cell in cells), default=TIMEOUT)
     return Measuring(suite.path, budget, timeout or longest, tuple(cores), memory, spawn, drawn)

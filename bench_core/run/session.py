@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench_core.analysis.limits import yardsticks_of
 from bench_core.analysis.rounds import Reading
+from bench_core.asv_config import asv_config
 from bench_core.errors import BenchCoreError
 from bench_core.records.results import CellResult
 from bench_core.records.rounds import Progress, Rounds
@@ -78,7 +79,8 @@ def run(request: Request, show: Callable[[Progress], None]) -> Finished:
     )
     earlier = read_rounds(stored.path) if request.commit else ()
     date = datetime.now(UTC).isoformat(timespec="seconds")
-    how = measuring(request.suite, request.cells, request.seconds, request.timeout, request.seed)
+    launch = asv_config(request.config).launch_method
+    how = measuring(request.suite, request.cells, request.seconds, request.timeout, request.seed, launch)
     measurement = Measurement(jobs_of(request.cells), how, lambda times: held(request, times))
 
     def record() -> Rounds:

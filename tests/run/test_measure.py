@@ -403,3 +403,42 @@ def test_without_a_timeout_it_is_the_longest_that_the_suite_allows(suite_of):
     suite = suite_of("def time_it(): pass\n\n\ntime_it.timeout = 90\n\n\ndef time_other(): pass\n")
     assert measuring(suite, suite.cells, 10.0, None, 1).timeout == 90
     assert measuring(suite, suite.cells, 10.0, 5.0, 1).timeout == 5
+
+
+MEMOIZED = """
+import functools
+
+
+@functools.lru_cache
+def answer():
+    return sum(number * number for number in range(200_000))
+
+
+def time_answer():
+    answer()
+"""
+
+
+def test_a_time_of_looking_up_what_the_first_call_has_found_is_said_to_be_one(suite_of, measure):
+    (note,) = measure(suite_of(MEMOIZED, rivals=False)).notes
+    assert note.startswith("f.time_answer: a cache answers all calls but the first in a process")
+
+
+PEAK = """
+class Peak:
+    def peakmem_small(self):
+        return bytearray(1000)
+
+    def check_small(self):
+        bytearray(300_000_000).count(1)
+"""
+
+
+def test_the_peak_of_memory_is_not_that_of_the_check(suite_of, measure):
+    assert measure(suite_of(PEAK, rivals=False)).readings["f.Peak.peakmem_small"] < 200_000_000
+
+
+def test_a_suite_that_asks_asv_to_spawn_is_not_forked(suite_of):
+    suite = suite_of("")
+    assert measuring(suite, suite.cells, 10.0, None, 1, "spawn").spawn
+    assert not measuring(suite, suite.cells, 10.0, None, 1, "forkserver").spawn

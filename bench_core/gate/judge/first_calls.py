@@ -14,13 +14,7 @@ from dataclasses import replace
 from bench_core.gate.judge.rule import FIRST_SHARE, cell_rule
 from bench_core.gate.judge.sequence import judge_sequence
 from bench_core.records.gate import SIDES, Effect, GateSettings, Judgement
-
-MEMOIZED = 1000.0
-"""A cache answers later calls if the first call takes at least this many times as long. A first call that only finds
-the processor's caches cold takes up to 100 times as long as one of 1 us."""
-
-SHORTEST_FIRST = 1e-4
-"""Ignore first calls of fewer seconds: the loading of code and data is as long."""
+from bench_core.records.run import is_memoized
 
 FEWEST_FIRST = 2
 """The fewest first calls, on each side, from which a cell is taken for memoized."""
@@ -42,7 +36,7 @@ def memoized(effects: Sequence[Effect]) -> float:
     for side in SIDES:
         first = statistics.median(getattr(effect, f"first_{side}") for effect in timed)
         later = statistics.median(getattr(effect, side) for effect in timed)
-        if first >= SHORTEST_FIRST and first >= MEMOIZED * later > 0:
+        if is_memoized(first, later):
             times = max(times, first / later)
     return times
 
