@@ -19,7 +19,7 @@ from bench_core.records.run import is_memoized
 from bench_core.run.jobs import Job
 from bench_core.run.order import OrderEffects
 from bench_core.run.parents import ROLE, Measuring, Parents
-from bench_core.run.schedule import EFFORT, Course, chosen, chunks, doubts
+from bench_core.run.schedule import AGAINST_OTHERS, EFFORT, Course, chosen, chunks, doubts
 from bench_core.workers import child
 from bench_core.workers.messages import (
     CellBegun,
@@ -27,6 +27,7 @@ from bench_core.workers.messages import (
     CellLeft,
     CellRead,
     CellTimed,
+    Effort,
     GroupTask,
     Log,
     Lost,
@@ -177,11 +178,11 @@ class Measurement:
             suspect = course.apart and course.apart[0]
             for cell in sorted(course.members, key=lambda cell: cell != suspect):
                 if course.alone:  # otherwise the suspect has failed by itself
-                    yield [course], [GroupTask((course.job.task(cell),), None, EFFORT)]
+                    yield [course], [GroupTask((course.job.task(cell),), None, effort(course.job))]
         else:
             yield (
                 list(chunk),
-                [GroupTask(tuple(map(one.job.task, one.members)), one.plan, EFFORT) for one in chunk],
+                [GroupTask(tuple(map(one.job.task, one.members)), one.plan, effort(one.job)) for one in chunk],
             )
 
     def _take_pair(
@@ -359,6 +360,10 @@ class Measurement:
             seconds=self.seconds,
             left=max(0.0, self._left),
         )
+
+
+def effort(job: Job) -> Effort:
+    return AGAINST_OTHERS if job.timer else EFFORT
 
 
 def lower_quartile(log: Log) -> float:

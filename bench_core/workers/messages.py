@@ -52,12 +52,14 @@ class Effort:
         fewest: the fewest samples of each place, however slow the cell is.
         blocks: the most setups. Each gets an equal part of the alternations.
         span: the most seconds that the samples of one place take.
+        longer: by how many times a sample is longer than usual; above 1 only for calls that can be repeated.
     """
 
     alternations: int
     fewest: int
     blocks: int
     span: float
+    longer: int = 1
 
 
 @dataclass(frozen=True)

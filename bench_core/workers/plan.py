@@ -8,6 +8,7 @@ import random
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from bench_core import clock
@@ -88,8 +89,12 @@ def agreed(looks: Sequence[FirstLook], cells: int, effort: Effort) -> SamplingPl
         looks: in the order of places, see `GroupTask`.
         cells: the number of cells of the group.
     """
+    if effort.longer > 1:
+        looks = [replace(look, number=max(look.number, round(effort.longer * SPAN / look.call))) for look in looks]
     by_cell = [_samplings(looks[index::cells]) for index in range(cells)]
     places = tuple(by_cell[index % cells][index // cells] for index in range(len(looks)))
+    if effort.longer > 1:  # another tool's samples leave its own code in the caches
+        places = tuple(replace(place, warm=True) for place in places)
     alternation = math.fsum((place.number + place.warm) * look.call for place, look in zip(places, looks, strict=True))
     setup = math.fsum(look.setup for look in looks)
     # The samples take at least as long as one setup at each place, so that setups do not dominate.
