@@ -26,7 +26,7 @@ from bench_core.records.results import Circumstances
 @click.option(
     "--budget",
     type=Duration(),
-    help="Seconds of timing. [default: 17 s, and 0.2 s for each cell; 60 s for the quick profile of this project]",
+    help="Seconds of timing. [default: 17 s, and 0.2 s for each cell, but at least two rounds]",
 )
 @click.option("--family", "families", multiple=True, help="Print only this family's table in full. May be repeated.")
 @click.option("--json", "json_file", type=OUTPUT, help="Also write the table as JSON (docs/run-json.md).")

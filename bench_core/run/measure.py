@@ -123,7 +123,8 @@ class Measurement:
         """Whether the budget is used up, less some seconds. However small it is, something is found out, if only about
         one cell."""
         known = self.readings or self.failed or self.skipped or any(course.visits for course in self.courses)
-        return self._left <= reserve and bool(known) and not self._untimed
+        visited = min((len(one.visits) for one in self.courses if not one.closed), default=self._how.rounds)
+        return self._left <= reserve and bool(known) and not self._untimed and visited >= self._how.rounds
 
     def _read_the_rest(self, show: Callable[[Progress], None]) -> None:
         """Read memory and tracked values, each once. This is no timing, so the budget does not count it."""
@@ -133,7 +134,7 @@ class Measurement:
 
     def _chosen(self, left: float) -> list[Course]:
         self._doubt = doubts(self.courses)
-        return chosen(self.courses, self._doubt, left, self._order)
+        return chosen(self.courses, self._doubt, left, self._order, max(1, self._how.rounds))
 
     def _take_round(self, todo: list[Course], show: Callable[[Progress], None]) -> None:
         """Visit the jobs with a new parent."""

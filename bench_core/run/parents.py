@@ -36,6 +36,7 @@ class Measuring:
         memory: bytes that a worker may allocate beyond its imports; None for no limit.
         spawn: whether each worker starts a new interpreter, as accelerators need it.
         seed: all random orders are drawn from it.
+        rounds: every job is visited in this many rounds, even if that takes longer than the budget.
     """
 
     suite: Path
@@ -45,6 +46,7 @@ class Measuring:
     memory: int | None
     spawn: bool
     seed: int
+    rounds: int = 0
 
 
 SHARE_OF_MEMORY = 0.9

@@ -116,13 +116,16 @@ def _doubt(reading: Reading, group: Group) -> float:
     return max(widths) / PRECISE
 
 
-def chosen(courses: Sequence[Course], doubt: Mapping[str, float], left: float, order: random.Random) -> list[Course]:
+def chosen(
+    courses: Sequence[Course], doubt: Mapping[str, float], left: float, order: random.Random, least: int = 1
+) -> list[Course]:
     """The jobs of the next round, in drawn order: those that are not precise, as many as there is time for. If there is
     too little, those with the fewest visits come first, and then those in the greatest doubt.
 
     Args:
         doubt: see `doubts`.
         left: seconds for the round.
+        least: jobs with fewer visits are chosen even if there is no time left.
     """
 
     def calm(course: Course) -> int:
@@ -132,7 +135,7 @@ def chosen(courses: Sequence[Course], doubt: Mapping[str, float], left: float, o
     wanted.sort(key=lambda course: (min(calm(course), FEW), -doubt[course.job.name]))
     taken: list[Course] = []
     for course in wanted:
-        if not course.visits or course.cost <= left:
+        if len(course.visits) < least or course.cost <= left:
             taken.append(course)
             left -= course.cost
     order.shuffle(taken)

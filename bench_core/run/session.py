@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,6 +26,9 @@ SECONDS = 17.0
 SECONDS_A_CELL = 0.2
 """The default budget, and what each cell adds to it: 60 s for the quick profile of our own suite. Starting a round
 takes 2 s if it imports torch, and eight rounds are wanted."""
+
+ROUNDS = 2
+"""Without a budget, every cell is timed in this many rounds, however long it takes: a ratio needs two."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ def run(request: Request, show: Callable[[Progress], None]) -> Finished:
     date = datetime.now(UTC).isoformat(timespec="seconds")
     launch = asv_config(request.config).launch_method
     how = measuring(request.suite, request.cells, request.seconds, request.timeout, request.seed, launch)
+    if request.budget is None:
+        how = replace(how, rounds=ROUNDS)
     measurement = Measurement(jobs_of(request.cells), how, lambda times: held(request, times))
 
     def record() -> Rounds:

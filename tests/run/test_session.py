@@ -183,3 +183,11 @@ def test_a_damaged_file_of_earlier_runs_is_reported_before_anything_is_measured(
 def test_the_default_budget_grows_with_the_cells(request_for):
     assert request_for("track", budget=None).seconds == pytest.approx(17.2)
     assert Request(None, None, [None] * 1000, None).seconds == 217
+
+
+def test_without_a_budget_every_cell_is_timed_in_two_rounds_however_long_it_takes(request_for, monkeypatch):
+    monkeypatch.setattr("bench_core.run.session.SECONDS", 0.01)
+    monkeypatch.setattr("bench_core.run.session.SECONDS_A_CELL", 0.0)
+    found = run(request_for("'10', 'list'", budget=None, commit=False), nothing)
+    assert found.rounds.unreached == ()
+    assert all(len(group.visits) == 2 for group in found.rounds.groups)
