@@ -18,7 +18,7 @@ from bench_core import units
 from trials import repositories
 from trials.aa import other_core_busy
 from trials.figures import Figure, share, spread
-from trials.files import Line, Trial
+from trials.files import Line, Trial, today
 from trials.gates import TOOL
 
 OWN = (
@@ -73,7 +73,7 @@ def run(trial: Trial, kinds: Iterable[str], say: Callable[[str], None]) -> None:
                 continue
             with other_core_busy() if busy else contextlib.nullcontext():
                 found = agreement() if kind == "agree" else table(kind)
-            trial.add(kind=kind, busy=busy, index=index, **found)
+            trial.add(kind=kind, busy=busy, index=index, date=today(), **found)
             say(f"{kind} {index + 1} of {RUNS[kind]}{', other core busy' if busy else ''}: {found['wall']:.0f} s")
 
 
