@@ -24,6 +24,12 @@ class BenchCoreError(Exception):
     exit_code = 2
 
 
+class InterruptedBeforeError(BenchCoreError):
+    """Ctrl-C came before there was anything to keep."""
+
+    exit_code = 130
+
+
 def require_writable(folder: Path) -> None:
     """Make `folder`, and check that it can be written, before minutes of measuring.
 

@@ -13,7 +13,8 @@ from bench_core.cli.terminal import console, relative, show_file
 @click.command(short_help="Print the table of a stored result.")
 @click.argument("result", required=False)
 @CONFIG
-def show(result: str | None, config: Path) -> None:
+@click.option("--family", "families", multiple=True, help="Print only this family's table in full. May be repeated.")
+def show(result: str | None, config: Path, families: tuple[str, ...]) -> None:
     """Print the table of a stored RESULT: a result file, a folder of them, or a commit.
 
     Without RESULT, or if RESULT has several runs, the latest run is printed. A commit is the beginning of a hash, or a
@@ -25,7 +26,7 @@ def show(result: str | None, config: Path) -> None:
     """
     out = console()
     file = result_file(result, config)
-    show_file(out, file)
+    show_file(out, file, families=families)
     out.print(f"Stored in {relative(file)}", markup=False, soft_wrap=True)
 
 

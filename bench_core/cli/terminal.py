@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from bench_core.errors import BenchCoreError, brief
+from bench_core.errors import BenchCoreError, UnknownNameError, brief
 from bench_core.files import write_whole
 from bench_core.records.run import LeftOut
 
@@ -106,12 +106,18 @@ def show_file(
         declared: what asv stores about each benchmark; None to read it from beside the file.
         names: the cells to print; None for all.
         families: the families to print in full; empty for all.
+
+    Raises:
+        UnknownNameError: if no cell is of such a family.
     """
     from bench_core.report import table
     from bench_core.results.read import read
 
     file = read(path, declared)
     rows = table.results(file, names)
+    for family in families:
+        if family not in (known := {row.cell.family for row in rows}):
+            raise UnknownNameError("family", family, known)
     newest = max((row.cell.rounds for row in rows if row.cell.rounds), key=lambda run: run.date, default=None)
     out.print()
     out.print(table.printed(rows, families))

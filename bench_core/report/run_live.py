@@ -8,7 +8,7 @@ from rich import live
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from bench_core import tables, units
+from bench_core import tables
 from bench_core.records.rounds import Progress
 from bench_core.report.gate_live import EVERY, LINE_EVERY
 
@@ -56,7 +56,7 @@ def _table(state: Progress) -> RenderableType:
         table.add_row(Text(family), *(str(count) for count in counts))
     return Group(
         Text(
-            f"round {state.round}; {units.time(state.seconds)}, at most {units.time(state.left)} left. Each round "
+            f"round {state.round}; {state.seconds:.0f} s, at most {state.left:.0f} s left. Each round "
             "times every cell that is not yet known to within 2 %."
         ),
         table,

@@ -47,16 +47,17 @@ def printed(found: Sequence[Row], families: Collection[str] = ()) -> RenderableT
 def legend(found: Sequence[Row]) -> Text:
     """What the columns of these rows mean."""
     meanings = {
-        "±": "half the 95 % interval of what another run reads here",
+        "±": "another run on this machine reads a time within this range, with 95 %; ? with a single round",
         "GB/s": "the bytes that the job must move, divided by the time",
         "of limit": "the rate relative to the most that this machine reaches of what limits the job: bytes, random "
         "numbers, or turns of a Python loop (family limits); ~ without a known interval",
-        "vs best": "the time relative to the fastest way to do the same job, sampled in turn with it. All of these "
-        "intervals hold together with 95 %.  1st=: cannot be told from the fastest",
+        "vs best": "the time relative to the fastest way to do the same job, sampled in turn with it. The intervals "
+        "of this column hold together with 95 %.  1st: certainly the fastest.  1st=: cannot be told from the fastest.  "
+        "~: no interval, since not both were timed in two rounds of one run",
         "(unties)": "leaves tied parameters untied",
     }
     shown = [*_columns(found), *(["(unties)"] if any(row.cell.unties for row in found) else [])]
-    return Text("  ".join(f"{name}: {meanings[name]}." for name in shown if name in meanings), style="dim")
+    return Text("\n".join(f"{name}: {meanings[name]}." for name in shown if name in meanings), style="dim")
 
 
 def _columns(found: Sequence[Row]) -> list[str]:
@@ -209,6 +210,7 @@ def _cell(row: Row) -> dict[str, Any]:
             "ratio_to_best": _finite(row.ratio.middle),
             "ratio_interval": _ends(row.ratio),
             "tied": row.tied,
+            "fastest": row.alone,
         }
     if row.share is not None and math.isfinite(row.share.middle):
         content |= {"share_of_limit": _finite(row.share.middle), "share_interval": _ends(row.share)}

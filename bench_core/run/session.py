@@ -10,7 +10,7 @@ from pathlib import Path
 from bench_core.analysis.limits import yardsticks_of
 from bench_core.analysis.rounds import Reading
 from bench_core.asv_config import asv_config
-from bench_core.errors import BenchCoreError
+from bench_core.errors import InterruptedBeforeError
 from bench_core.records.results import CellResult
 from bench_core.records.rounds import Progress, Rounds
 from bench_core.records.run import Interval
@@ -74,8 +74,8 @@ def run(request: Request, show: Callable[[Progress], None]) -> Finished:
         show: takes the progress from time to time.
 
     Raises:
-        BenchCoreError: if the results cannot be stored, if workers cannot be started, or if nothing was measured before
-            Ctrl-C.
+        BenchCoreError: if the results cannot be stored, or if workers cannot be started.
+        InterruptedBeforeError: if nothing was measured before Ctrl-C.
     """
     stored = ResultsOfRun(
         request.config, request.suite.declared, request.cells, commit=request.commit, machine=request.machine
@@ -115,7 +115,7 @@ def run(request: Request, show: Callable[[Progress], None]) -> Finished:
     measurement.run(show, after_round=store)
     found = record()
     if measurement.interrupted and not (found.groups or found.readings or found.failed):
-        raise BenchCoreError("interrupted before anything was timed; nothing is stored.")
+        raise InterruptedBeforeError("interrupted before anything was timed; nothing is stored.")
     return Finished(stored.path, store())
 
 

@@ -165,7 +165,7 @@ def test_the_live_table_shows_families_cells_and_the_time_left(width):
     text = console.file.getvalue()
     assert "[red]" in text
     if width == 100:
-        assert "round 3; 12.0 s, at most 48.0 s left" in text
+        assert "round 3; 12 s, at most 48 s left" in text
 
 
 def test_in_a_log_there_is_a_line_now_and_then():
