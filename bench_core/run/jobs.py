@@ -52,7 +52,7 @@ def jobs_of(cells: Iterable[Cell]) -> list[Job]:
 def rivals_of(cell: Cell) -> str | None:
     """The parameter whose values are the ways to do the cell's job, if the suite names one."""
     named = getattr(cell.owner, "rivals", None)
-    return named if named in cell.params else None
+    return named if isinstance(named, str) and named in cell.params else None
 
 
 def _job(cells: Sequence[Cell]) -> Job:

@@ -51,6 +51,12 @@ def test_rivals_that_the_cell_does_not_have_as_a_parameter_make_no_job():
     assert [job.cells for job in found] == [("f.C.time_it(1)",), ("f.C.time_it(2)",)]
 
 
+@pytest.mark.parametrize("named", [["way"], {"way": 1}, ("way",), 3, None])
+def test_rivals_that_are_no_name_make_no_job(named):
+    found = jobs_of(ways("a", "b", owner=SimpleNamespace(rivals=named)))
+    assert [len(job.cells) for job in found] == [1, 1]
+
+
 def test_a_job_whose_only_parameter_is_its_rivals_is_named_after_its_benchmark():
     (job,) = jobs_of([cell("f.C.time_it", {"way": name}, owner=Rivals) for name in "ab"])
     assert job.name == "f.C.time_it"
