@@ -7,7 +7,10 @@ import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from bench_core.clock import Clock
+from bench_core.clock import Clock, host
+
+STANDS_STILL = 1.0
+"""A clock that reads no time for a sample of this many seconds does not measure the calls."""
 
 
 def time_sample(call: Callable[[], object], number: int, clock: Clock) -> float:
@@ -35,10 +38,20 @@ def no_garbage_collection() -> Iterator[None]:
 
 
 def choose_number(call: Callable[[], object], clock: Clock, span: float) -> int:
-    """The number of calls that take at least `span` seconds. The calls made to find it are the warm-up."""
+    """The number of calls that take at least `span` seconds. The calls made to find it are the warm-up.
+
+    Raises:
+        ValueError: if the clock stands still or runs backwards, since no number of calls would do.
+    """
     number = 1
     while True:
+        began = host()
         taken = time_sample(call, number, clock)
+        if taken <= 0 and host() - began >= STANDS_STILL:
+            raise ValueError(
+                f"its timer read {taken:g} s for {number} calls that took over {STANDS_STILL:g} s. Give it a timer in "
+                "seconds that only goes forward, such as time.perf_counter"
+            )
         if taken >= span:
             return number
         growth = 10.0 if taken <= 0 else min(10.0, max(1.2, 1.05 * span / taken))

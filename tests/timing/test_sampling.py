@@ -4,6 +4,7 @@ from collections import Counter
 import pytest
 
 from bench_core.testing import FakeClock
+from bench_core.timing import sampling
 from bench_core.timing.sampling import choose_number, no_garbage_collection, time_sample
 
 
@@ -45,6 +46,19 @@ def test_a_clock_that_reads_zero_still_ends_in_a_number():
             clock.advance(1.0)
 
     assert choose_number(too_short_to_see, clock, span=0.5) == 1000  # tenfold each time
+
+
+@pytest.mark.parametrize("step", [0.0, -1.0])
+def test_a_clock_that_stands_still_or_runs_backwards_is_refused(monkeypatch, step):
+    ours, theirs = FakeClock(), FakeClock()
+    monkeypatch.setattr(sampling, "host", ours)
+
+    def call():
+        ours.advance(0.01)
+        theirs.advance(step)
+
+    with pytest.raises(ValueError, match="its timer read .* for 100 calls"):
+        choose_number(call, theirs, span=0.5)
 
 
 def test_the_collector_is_off_inside_samples_and_back_on_after_an_error():
