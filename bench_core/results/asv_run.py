@@ -164,10 +164,11 @@ class ResultsOfRun:
             self._results = Results(described, env.requirements, commit or "", date, env.python, env.name, env.env_vars)
             if commit:
                 here.save(conf.results_dir)
-                self._results.load_data(conf.results_dir)
+                self._results.load_data(conf.results_dir)  # a damaged file is refused before anything is timed
             else:
                 self._results._filename = WITHOUT_COMMIT
             self._benchmarks.save()
+        self._shared = commit is not None
         self._folder = folder / where
         self.path = self._folder / self._results._filename
         self.machine: str = here.machine
@@ -180,6 +181,8 @@ class ResultsOfRun:
         for cell in self._cells:
             if cell.name in known:
                 by_benchmark.setdefault(cell.benchmark, []).append(cell)
+        if self._shared:  # another run of this commit may have stored its results meanwhile
+            self._results.load_data(str(self._folder))
         for name, cells in by_benchmark.items():
             self._put(self._benchmarks[name], cells, measured)
         self._results.save(str(self._folder))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -80,7 +81,8 @@ def run(request: Request, show: Callable[[Progress], None]) -> Finished:
     stored = ResultsOfRun(
         request.config, request.suite.declared, request.cells, commit=request.commit, machine=request.machine
     )
-    earlier = read_rounds(stored.path) if request.commit else ()
+    if request.commit:
+        read_rounds(stored.path)  # a damaged file is refused before anything is timed
     date = datetime.now(UTC).isoformat(timespec="seconds")
     launch = asv_config(request.config).launch_method
     how = measuring(request.suite, request.cells, request.seconds, request.timeout, request.seed, launch)
@@ -106,10 +108,16 @@ def run(request: Request, show: Callable[[Progress], None]) -> Finished:
             interrupted=measurement.interrupted,
         )
 
+    last: Rounds | None = None
+
     def store() -> Rounds:
+        nonlocal last
         found = record()
         stored.put(measured(found))
-        write_rounds(stored.path, (*earlier, found))
+        # Read anew, since another run of this commit may have stored its rounds meanwhile.
+        others = [each for each in read_rounds(stored.path) if each != last] if request.commit else []
+        write_rounds(stored.path, (*others, found))
+        last = deepcopy(found)  # the measurement goes on to fill its mappings
         return found
 
     measurement.run(show, after_round=store)

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+from dataclasses import replace
 
 import pytest
 from asv.results import Results
@@ -97,6 +98,19 @@ def test_what_a_run_has_found_out_lies_beside_asvs_results(first, repository):
     assert (stored.unreached, stored.interrupted) == ((), False)
     assert stored.rounds == 2
     assert 0 < stored.seconds < 60
+
+
+def test_runs_of_one_commit_at_once_keep_each_others_results(request_for):
+    others = []
+
+    def beside_it(progress):
+        if not others:
+            others.append(None)
+            others[0] = run(replace(request_for("track_three"), machine="both"), nothing)
+
+    found = run(replace(request_for("time_sum"), machine="both"), beside_it)
+    assert read_rounds(found.path) == (others[0].rounds, found.rounds)
+    assert {"f.track_three", "f.Sum.time_sum"} <= set(Results.load(str(found.path)).get_all_result_keys())
 
 
 def test_asv_reads_the_value_of_each_cell_and_one_sample_for_each_round(first):
