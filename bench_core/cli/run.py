@@ -69,6 +69,8 @@ def run(
     from bench_core.run.session import run as measure
     from bench_core.timing.cells import SuiteDirectory
 
+    if json_file is not None and json_file == csv_file:
+        raise BenchCoreError(f"--json and --csv both name {json_file}. Name two files.")
     for path in (json_file, csv_file):
         if path is not None:
             require_writable(path.parent)

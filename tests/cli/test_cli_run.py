@@ -231,3 +231,9 @@ def test_ctrl_c_leaves_a_page_as_it_was(invoke, tmp_path, monkeypatch):
     page.write_text("as it was")
     done = invoke("known", "--markdown", str(page))
     assert (done.exit_code, page.read_text()) == (130, "as it was")
+
+
+def test_json_and_csv_are_two_files(tmp_path):
+    result = CliRunner().invoke(main, ["run", "--json", "x", "--csv", "x"])
+    assert result.exit_code == 2
+    assert "--json and --csv both name x" in result.output
