@@ -371,7 +371,7 @@ def lower_quartile(log: Log) -> float:
     """The time of a call from the samples of a visit, in seconds.
 
     Disturbances only make a sample longer. Of the lowest sample, the lower decile, the lower quartile and the median,
-    the quartile differs least from run to run (docs/accuracy.md).
+    the quartile was chosen by trial (docs/decisions.md).
     """
     if len(log.spans) < 2:
         return log.spans[0] / log.number

@@ -15,11 +15,11 @@ from bench_core.workers.messages import Effort, SamplingPlan
 
 EFFORT = Effort(alternations=8, fewest=2, blocks=1, span=0.012)
 """The effort for one visit of a group. Rounds differ by more than the samples of one visit, since each has its own
-process: so a round is short, and there are many (docs/accuracy.md has the figures)."""
+process: so a round is short, and there are many (docs/decisions.md has the figures)."""
 
 AGAINST_OTHERS = Effort(alternations=8, fewest=4, blocks=1, span=0.1, longer=33)
-"""The effort beside another tool's timer, whose samples last 10 ms. In our first calls the caches still hold its code:
-samples of 0.3 ms read a fill of 4 MiB 14 % longer than it does."""
+"""The effort beside another tool's timer, whose samples last 10 ms. In our first calls the caches still hold its code,
+which shows in samples of 0.3 ms."""
 
 FEW = 4
 """Every group is visited in this many rounds before any gets more for its noise."""
