@@ -11,7 +11,7 @@ from bench_core import units
 from bench_core.analysis.ratios import by_at_least, where, within_run
 from bench_core.analysis.rounds import of_newest_run
 from bench_core.analysis.series import axes, quantity
-from bench_core.records.report import Job, Measured, Ranking, Rival, Subject
+from bench_core.records.report import Measured, RankedJob, Ranking, Rival, Subject
 from bench_core.records.results import CellResult
 from bench_core.records.run import Interval
 
@@ -23,7 +23,7 @@ CONTEXT = ("device", "dtype", "threads")
 """Parameters of a job's place, not its size. They are never the axis of a job."""
 
 
-def jobs(subject: Subject) -> tuple[Job, ...]:
+def jobs(subject: Subject) -> tuple[RankedJob, ...]:
     """Every job that has at least two ways with a value, benchmark by benchmark.
 
     The ways are compared with the way of the lowest estimate by `bench_core.analysis.ratios.within_run`. A way is tied
@@ -38,7 +38,7 @@ def jobs(subject: Subject) -> tuple[Job, ...]:
     return tuple(job for cells in by_benchmark.values() for job in _jobs(subject.name, cells))
 
 
-def _jobs(subject: str, cells: Sequence[Measured]) -> Iterator[Job]:
+def _jobs(subject: str, cells: Sequence[Measured]) -> Iterator[RankedJob]:
     first = cells[0].cell
     rivals = str(first.rivals)
     axis = _axis([measured.cell for measured in cells], rivals)
@@ -52,7 +52,7 @@ def _jobs(subject: str, cells: Sequence[Measured]) -> Iterator[Job]:
         if not places:
             continue
         ordered = bool(axis) and all(quantity(place.label) is not None for place in places)
-        yield Job(
+        yield RankedJob(
             subject=subject,
             benchmark=first.benchmark,
             rivals=rivals,

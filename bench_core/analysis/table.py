@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from bench_core.analysis.limits import limits_of
 from bench_core.analysis.ratios import ratio, unsure
 from bench_core.analysis.rounds import LOST, of_newest_run, reading_of
+from bench_core.analysis.trust import UNSURE_ABOVE
 from bench_core.records.results import CellResult
 from bench_core.records.rounds import Rounds
 from bench_core.records.run import Interval
-
-WIDE = 0.10
-"""A time is uncertain if half its interval is above this share of it."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,8 @@ class Row:
 
     @property
     def wide(self) -> bool:
-        return self.cell.kind == "time" and not self.value.high - self.value.low <= 2 * WIDE * self.value.middle
+        """Whether its time is uncertain."""
+        return self.cell.kind == "time" and not self.value.high - self.value.low <= 2 * UNSURE_ABOVE * self.value.middle
 
 
 def rows(cells: Sequence[CellResult]) -> tuple[Row, ...]:
@@ -79,7 +78,7 @@ def _row(cell: CellResult, ways: Mapping[str, CellResult], share: Interval | Non
 
 
 @dataclass(frozen=True)
-class Finding:
+class Lead:
     """What is certain about a job: one or several ways are the best, and another is slower.
 
     Attributes:
@@ -101,19 +100,19 @@ FINDINGS = 2
 """The most findings of a family."""
 
 
-def findings(found: Iterable[Row]) -> tuple[Finding, ...]:
+def findings(found: Iterable[Row]) -> tuple[Lead, ...]:
     """Of the jobs of a family, those with the largest certain ratio; of each benchmark at most one."""
     jobs: dict[str, list[Row]] = {}
     for row in found:
         if row.job is not None and row.tied is not None and not row.cell.unties:
             jobs.setdefault(row.job, []).append(row)
-    largest: dict[str, Finding] = {}
+    largest: dict[str, Lead] = {}
     for job, ways in jobs.items():
         slowest = max(ways, key=lambda row: row.ratio.middle if row.ratio else 0.0)
         best = [row for row in ways if row.tied]
         if not best or slowest.ratio is None or slowest.ratio.low < CLEAR:
             continue
-        finding = Finding(job, tuple(map(_way, best)), _way(slowest), slowest.ratio)
+        finding = Lead(job, tuple(map(_way, best)), _way(slowest), slowest.ratio)
         benchmark = slowest.cell.benchmark
         if benchmark not in largest or largest[benchmark].ratio.low < finding.ratio.low:
             largest[benchmark] = finding

@@ -32,7 +32,7 @@ def agree(
     """
     from bench_core.records.run import LeftOut
     from bench_core.report import pages
-    from bench_core.report.run_live import Live
+    from bench_core.report.run_live import RunLive
     from bench_core.run.parents import measuring
     from bench_core.run.views import agreement, spread_over_time
     from bench_core.timing.cells import SuiteDirectory
@@ -40,7 +40,7 @@ def agree(
     out = console()
     suite = SuiteDirectory.configured(config)
     cells = spread_over_time(suite.select(quick=True, params={"device": "cpu"}), count)
-    with Live(out) as live:
+    with RunLive(out) as live:
         how = measuring(suite, cells, budget, timeout, seed)
         found = agreement(cells, "torch.utils.benchmark", how, live.update)
     report_left_out(one for one in found if isinstance(one, LeftOut))

@@ -25,7 +25,7 @@ def known(config: Path, markdown: Path | None, budget: float, timeout: float | N
     """
     from bench_core.records.run import LeftOut
     from bench_core.report import pages
-    from bench_core.report.run_live import Live
+    from bench_core.report.run_live import RunLive
     from bench_core.run.parents import measuring
     from bench_core.run.views import slowdowns
     from bench_core.timing.cells import SuiteDirectory
@@ -33,7 +33,7 @@ def known(config: Path, markdown: Path | None, budget: float, timeout: float | N
     out = console()
     suite = SuiteDirectory.configured(config)
     out.print(f"Each slow cell is sampled in turn with its faster way, for up to {budget:.0f} s.")
-    with Live(out) as live:
+    with RunLive(out) as live:
         found = slowdowns(suite, measuring(suite, suite.cells, budget, timeout, seed), live.update)
     report_left_out(one for one in found if isinstance(one, LeftOut))
     rows = [one for one in found if not isinstance(one, LeftOut)]

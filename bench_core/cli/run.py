@@ -62,10 +62,10 @@ def run(
     """
     from bench_core import units
     from bench_core.report import table
-    from bench_core.report.run_live import Live
+    from bench_core.report.run_live import RunLive
     from bench_core.results import asv_run
     from bench_core.results.store import append_circumstances
-    from bench_core.run.session import Request
+    from bench_core.run.session import RunRequest
     from bench_core.run.session import run as measure
     from bench_core.timing.cells import SuiteDirectory
 
@@ -92,10 +92,10 @@ def run(
             f"[yellow]The results belong to no commit: {escape(why_not)}.[/] The cells are timed and shown, but asv "
             "publish and asv compare will not know them."
         )
-    request = Request(config, suite, cells, commit, machine, budget, timeout, seed)
+    request = RunRequest(config, suite, cells, commit, machine, budget, timeout, seed)
     out.print(f"Timing {len(cells)} cells ({'quick' if quick else 'full'} profile) for up to {request.seconds:.0f} s.")
     state = circumstances(commit) if commit else None
-    with Live(out) as live:
+    with RunLive(out) as live:
         finished = measure(request, live.update)
     if state is not None:
         append_circumstances(finished.path.parent, state)

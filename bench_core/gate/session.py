@@ -8,8 +8,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-import psutil
-
 from bench_core import clock
 from bench_core.gate.measure.discover import Found
 from bench_core.gate.measure.evidence import Evidence
@@ -20,9 +18,7 @@ from bench_core.gate.why.cause import meaning
 from bench_core.gate.why.explain import explain
 from bench_core.gate.why.instructions import count
 from bench_core.records.gate import GateRecord, Instructions, Progress
-
-SHARE_OF_MEMORY = 0.9
-"""The share of the free memory that all workers together may allocate."""
+from bench_core.workers.child import memory_for_each
 
 
 def measure(prepared: Prepared, show: Callable[[Progress], None]) -> GateRecord:
@@ -85,14 +81,13 @@ def _subjects(prepared: Prepared) -> Subjects:
 
 
 def _measured(prepared: Prepared, work: Work, show: Callable[[Progress], None]) -> GateRecord:
-    memory = SHARE_OF_MEMORY * psutil.virtual_memory().available
     gate = Gate(
         work.subjects,
         work.found,
         prepared.settings,
         work.journal,
         timeout=prepared.request.timeout,
-        memory=None if work.found.on_accelerator else int(memory / (2 * len(work.cores))),  # a lane has two workers
+        memory=None if work.found.on_accelerator else memory_for_each(2 * len(work.cores)),  # a lane has two workers
         cores=work.cores,
         plants=work.plants,
         past_journal=work.past_journal,

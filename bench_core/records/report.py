@@ -216,7 +216,7 @@ class Ranking:
 
 
 @dataclass(frozen=True)
-class Job:
+class RankedJob:
     """A job that can be done in several ways: one benchmark, one device, ..., at every size.
 
     Attributes:
@@ -396,7 +396,7 @@ class Answers:
     series: tuple[Series, ...]
     limits: tuple[Limit, ...]
     growths: tuple[Growth, ...]
-    jobs: tuple[Job, ...]
+    jobs: tuple[RankedJob, ...]
     crossings: tuple[Crossing, ...]
     histories: tuple[History, ...]
     trust: tuple[Trust, ...]

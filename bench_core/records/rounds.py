@@ -88,7 +88,7 @@ class Rounds:
 
 
 @dataclass(frozen=True)
-class Progress:
+class RoundsProgress:
     """A run that goes on, for the live display.
 
     Attributes:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
+from typing import Self
 
-from rich import live
 from rich.console import Console, Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -14,17 +13,11 @@ from rich.text import Text
 from bench_core import units
 from bench_core.records.gate import GateSettings, Progress
 from bench_core.records.run import Interval
+from bench_core.report.display import Display
 from bench_core.report.gate import effect
 
-EVERY = 0.25
-"""The seconds between two updates on a terminal. No thread draws in between, since it would take time from a core that
-measures."""
 
-LINE_EVERY = 10.0
-"""The seconds between two lines if the output is not a terminal."""
-
-
-class Live:
+class Live(Display):
     """A context in which `update` shows the progress of the gate.
 
     Args:
@@ -33,32 +26,22 @@ class Live:
     """
 
     def __init__(self, console: Console, families: Sequence[str], settings: GateSettings, total: int) -> None:
-        self._console = console
+        super().__init__(console)
         self._total = total
         self._title = (
             f"{total} cells of {', '.join(families)}: noise floor {units.percent(settings.noise_floor)}, limit "
             f"{units.percent(settings.limit)}, budget {settings.budget:g} s, seed {settings.seed}"
         )
-        self._live = live.Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
-        self._shown = -LINE_EVERY
         self._quarters = 0
 
-    def __enter__(self) -> Live:
+    def __enter__(self) -> Self:
         if self._live is None:
             self._say(self._title)
-        else:
-            self._live.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._live is not None:
-            self._live.__exit__(kind, error, trace)
+        return super().__enter__()
 
     def update(self, state: Progress) -> None:
         """Show `state`, unless the last update was too recent."""
-        due = state.seconds - self._shown >= (LINE_EVERY if self._live is None else EVERY)
+        due = self._is_due(state.seconds)
         quarters = 4 * state.decided // max(1, self._total)
         if not due and quarters == self._quarters:
             return
@@ -66,10 +49,7 @@ class Live:
         if self._live is None:
             self._say(self._line(state))
         else:
-            self._live.update(self._table(state), refresh=True)
-
-    def _say(self, text: str) -> None:
-        self._console.print(Text(text), soft_wrap=True)
+            self._draw(self._table(state))
 
     def _line(self, state: Progress) -> str:
         parts = [f"{state.seconds:.0f} s: {state.decided} of {self._total} cells decided", f"{state.pairs} pairs"]

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench_core import tables, units
-from bench_core.analysis.table import Finding, Row, findings, mood, rows, undecided
+from bench_core.analysis.table import Lead, Row, findings, mood, rows, undecided
 from bench_core.errors import brief
 from bench_core.records.results import ResultFile
 from bench_core.records.rounds import Rounds
@@ -145,17 +145,17 @@ def taken_home(found: Sequence[Row], run: Rounds | None) -> Iterator[str]:
             f"In {len(tied)} of {units.plural(len(jobs), 'job')}, the fastest way cannot be told, since the ways "
             f"differ by less than their intervals: {shown}."
         )
-    wide = [row.cell.name for row in found if row.wide]
+    wide = sum(row.wide for row in found)
     if wide:
         yield (
-            f"{units.plural(len(wide), 'time')} of {sum(row.cell.kind == 'time' for row in found)} may differ by over "
+            f"{units.plural(wide, 'time')} of {sum(row.cell.kind == 'time' for row in found)} may differ by over "
             "10 % in another run: `--budget` gives them more rounds, `bench-core doctor` lists what disturbs them."
         )
     if run is not None:
         yield _today(run)
 
 
-def said(finding: Finding) -> str:
+def said(finding: Lead) -> str:
     """`` `foreach` is 2.90 to 3.20 times as fast as `loop` (ManyParameters.time_zero, 100)``."""
     best = units.listed([f"`{name}`" for name in finding.best], "or")
     ends = " to ".join(units.ratio(end).removesuffix("x") for end in (finding.ratio.low, finding.ratio.high))

@@ -110,7 +110,7 @@ class StoredTime:
 
 
 @dataclass(frozen=True)
-class Measured:
+class StoredValues:
     """What a run has found out, by cell: times, other values, the causes of failures, and the reasons of cells that
     skipped themselves. Nothing is known about a cell in none of them."""
 
@@ -174,7 +174,7 @@ class ResultsOfRun:
         self.machine: str = here.machine
         self.environment: str = env.name
 
-    def put(self, measured: Measured) -> None:
+    def put(self, measured: StoredValues) -> None:
         """Store what has been measured so far. Earlier results of this run are replaced, those of other cells stay."""
         known = {*measured.times, *measured.values, *measured.failed, *measured.skipped}
         by_benchmark: dict[str, list[Cell]] = {}
@@ -187,7 +187,7 @@ class ResultsOfRun:
             self._put(self._benchmarks[name], cells, measured)
         self._results.save(str(self._folder))
 
-    def _put(self, benchmark: Mapping[str, Any], cells: Sequence[Cell], measured: Measured) -> None:
+    def _put(self, benchmark: Mapping[str, Any], cells: Sequence[Cell], measured: StoredValues) -> None:
         count = math.prod(map(len, benchmark["params"])) if benchmark["params"] else 1
         values: list[float | None] = [math.nan] * count
         samples: list[list[float] | None] = [None] * count
@@ -208,7 +208,7 @@ class ResultsOfRun:
         )
         self._correct(benchmark["name"], cells, measured)
 
-    def _correct(self, name: str, cells: Sequence[Cell], measured: Measured) -> None:
+    def _correct(self, name: str, cells: Sequence[Cell], measured: StoredValues) -> None:
         """Replace asv's own estimate, the median of the samples, by ours."""
         for cell in cells:
             if found := measured.times.get(cell.name):

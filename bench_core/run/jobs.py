@@ -43,10 +43,8 @@ def jobs_of(cells: Iterable[Cell]) -> list[Job]:
     """The jobs that these cells do, in the order of their first cells."""
     groups: dict[tuple[str, ...], list[Cell]] = {}
     for cell in cells:
-        rivals = rivals_of(cell)
-        shared = [value for name, value in cell.params.items() if name != rivals]
-        groups.setdefault((cell.benchmark, *shared) if rivals and cell.kind in TIMED else (cell.name,), []).append(cell)
-    return [_job(group) for group in groups.values()]
+        groups.setdefault(_shared(cell), []).append(cell)
+    return [_job(shared, group) for shared, group in groups.items()]
 
 
 def rivals_of(cell: Cell) -> str | None:
@@ -55,19 +53,21 @@ def rivals_of(cell: Cell) -> str | None:
     return named if isinstance(named, str) and named in cell.params else None
 
 
-def _job(cells: Sequence[Cell]) -> Job:
-    first = cells[0]
-    rivals = rivals_of(first)
-    shared = [value for name, value in first.params.items() if name != rivals]
-    alone = first.kind == "peakmemory"  # the peak is that of a process
+def _shared(cell: Cell) -> tuple[str, ...]:
+    """What all ways to do a job have in common: the benchmark, and the values of the other parameters. The name of a
+    cell that has no rivals, or is not timed."""
+    rivals = rivals_of(cell)
+    if rivals is None or cell.kind not in TIMED:
+        return (cell.name,)
+    return (cell.benchmark, *(value for name, value in cell.params.items() if name != rivals))
+
+
+def _job(shared: Sequence[str], cells: Sequence[Cell]) -> Job:
+    what, *values = shared
     return Job(
-        name=f"{first.benchmark}({', '.join(shared)})"
-        if rivals and first.kind in TIMED and shared
-        else first.benchmark
-        if rivals and first.kind in TIMED
-        else first.name,
+        name=f"{what}({', '.join(values)})" if values else what,
         cells=tuple(cell.name for cell in cells),
-        timed=first.kind in TIMED,
-        free=any(cell.params.get("threads", "1").strip("'") != "1" for cell in cells),
-        alone=alone,
+        timed=cells[0].kind in TIMED,
+        free=any(cell.threaded for cell in cells),
+        alone=cells[0].kind == "peakmemory",  # the peak is that of a process
     )

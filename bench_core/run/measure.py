@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from bench_core import clock
 from bench_core.analysis.rounds import Reading
 from bench_core.errors import BenchCoreError
-from bench_core.records.rounds import Group, Progress
+from bench_core.records.rounds import Group, RoundsProgress
 from bench_core.records.run import is_memoized
 from bench_core.run.jobs import Job
 from bench_core.run.order import OrderEffects
@@ -83,7 +83,7 @@ class Measurement:
         self._began = clock.host()
         self._pairs = 0
         self._faults = 0
-        self._taking: _Taking | None = None
+        self._taking: _Visiting | None = None
         self._untimed = False
         self._took: float | None = None
 
@@ -96,7 +96,7 @@ class Measurement:
     def _left(self) -> float:
         return self._how.budget - self.seconds
 
-    def run(self, show: Callable[[Progress], None], after_round: Callable[[], object] = lambda: None) -> None:
+    def run(self, show: Callable[[RoundsProgress], None], after_round: Callable[[], object] = lambda: None) -> None:
         """Measure. What was measured before Ctrl-C is kept.
 
         Args:
@@ -126,7 +126,7 @@ class Measurement:
         visited = min((len(one.visits) for one in self.courses if not one.closed), default=self._how.rounds)
         return self._left <= reserve and bool(known) and not self._untimed and visited >= self._how.rounds
 
-    def _read_the_rest(self, show: Callable[[Progress], None]) -> None:
+    def _read_the_rest(self, show: Callable[[RoundsProgress], None]) -> None:
         """Read memory and tracked values, each once. This is no timing, so the budget does not count it."""
         self._untimed, self._took = True, self.seconds
         while todo := [course for course in self._unread if not course.closed]:
@@ -136,7 +136,7 @@ class Measurement:
         self._doubt = doubts(self.courses)
         return chosen(self.courses, self._doubt, left, self._order, max(1, self._how.rounds))
 
-    def _take_round(self, todo: list[Course], show: Callable[[Progress], None]) -> None:
+    def _take_round(self, todo: list[Course], show: Callable[[RoundsProgress], None]) -> None:
         """Visit the jobs with a new parent."""
         number = self.round
         self.round += not self._untimed
@@ -157,7 +157,7 @@ class Measurement:
         self._add_yardsticks(number)
 
     def _visit(
-        self, todo: Sequence[Course], nursery: child.Nursery, number: int, show: Callable[[Progress], None]
+        self, todo: Sequence[Course], nursery: child.Nursery, number: int, show: Callable[[RoundsProgress], None]
     ) -> None:
         """Visit the jobs, chunk by chunk, until all are visited or the budget is used up."""
         waiting = list(todo)
@@ -192,14 +192,14 @@ class Measurement:
         groups: Sequence[GroupTask],
         nursery: child.Nursery,
         number: int,
-        show: Callable[[Progress], None],
+        show: Callable[[RoundsProgress], None],
     ) -> list[Course]:
         """Let one worker visit the jobs. Returns those that it did not come to, or did not finish."""
         pair = PairTask(
             self._pairs, self._how.seed, ROLE, {ROLE: ROLE}, tuple(groups), self._how.timeout, courses[0].job.free
         )
         self._pairs += 1
-        taking = self._taking = _Taking(courses, groups)
+        taking = self._taking = _Visiting(courses, groups)
         for answer in child.run_pair(nursery, pair):
             match answer:
                 case PairDone():
@@ -219,7 +219,7 @@ class Measurement:
                 break
         return [course for course in taking.unfinished if not course.closed]
 
-    def _enter(self, taking: _Taking, answer: NurseryAnswer, number: int) -> None:
+    def _enter(self, taking: _Visiting, answer: NurseryAnswer, number: int) -> None:
         match answer:
             case CellBegun():
                 taking.begin()
@@ -242,7 +242,7 @@ class Measurement:
                 taking.finish(answer.cell)
                 taking.take_again()
 
-    def _enter_time(self, taking: _Taking, answer: CellTimed, number: int) -> None:
+    def _enter_time(self, taking: _Visiting, answer: CellTimed, number: int) -> None:
         course = taking.finish(answer.cell)
         seconds = lower_quartile(answer.log)
         if 0 < seconds < math.inf:
@@ -345,7 +345,7 @@ class Measurement:
         timed = [cell for course in self.courses for cell in course.cells if cell not in times]
         return (*timed, *(cell for course in self._unread for cell in course.cells))
 
-    def progress(self) -> Progress:
+    def progress(self) -> RoundsProgress:
         counts: dict[str, list[int]] = {}
         for course in (*self.courses, *self._unread):
             timed = {cell for visit in course.visits.values() for cell in visit.seconds}
@@ -355,7 +355,7 @@ class Measurement:
                 family[0] += cell in timed or cell in self.readings
                 family[1] += cell in precise or cell in self.readings
                 family[2] += 1
-        return Progress(
+        return RoundsProgress(
             round=self.round,
             read={name: (found[0], found[1], found[2]) for name, found in counts.items()},
             seconds=self.seconds,
@@ -385,7 +385,7 @@ def lost_share(logs: Mapping[str, Log]) -> float:
     return math.fsum(first.lost) / lasted if lasted > 0 else 0.0
 
 
-class _Taking:
+class _Visiting:
     """The jobs that a running worker visits, one after the other. Jobs may have a cell in common, such as a
     yardstick."""
 

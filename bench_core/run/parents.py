@@ -49,10 +49,6 @@ class Measuring:
     rounds: int = 0
 
 
-SHARE_OF_MEMORY = 0.9
-"""The share of the free memory that a worker may allocate."""
-
-
 def measuring(
     suite: SuiteDirectory,
     cells: Collection[Cell],
@@ -65,10 +61,10 @@ def measuring(
     random. Without a timeout, it is the longest of these cells' own, as the suite declares them. asv's `launch_method`
     ``spawn`` is kept: a suite that starts threads when it is imported cannot be forked."""
     cores = sorted(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else []
-    devices = {cell.params.get("device", "cpu").strip("'") for cell in cells if cell.why_not is None}
+    devices = {cell.device for cell in cells if cell.why_not is None}
     accelerated = not devices <= {"cpu", "meta"}
     spawn = accelerated or launch_method == "spawn"
-    memory = None if accelerated else int(SHARE_OF_MEMORY * psutil.virtual_memory().available)
+    memory = None if accelerated else child.memory_for_each(1)
     drawn = random.SystemRandom().getrandbits(32) if seed is None else seed
     longest = max((cell.timeout for cell in cells), default=TIMEOUT)
     return Measuring(suite.path, budget, timeout or longest, tuple(cores), memory, spawn, drawn)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,9 +12,9 @@ from bench_core.analysis.rounds import Reading
 from bench_core.asv_config import asv_config
 from bench_core.errors import InterruptedBeforeError
 from bench_core.records.results import CellResult
-from bench_core.records.rounds import Progress, Rounds
+from bench_core.records.rounds import Rounds, RoundsProgress
 from bench_core.records.run import Interval
-from bench_core.results.asv_run import Measured, ResultsOfRun, StoredTime
+from bench_core.results.asv_run import ResultsOfRun, StoredTime, StoredValues
 from bench_core.results.read import described
 from bench_core.results.rounds import read_rounds, write_rounds
 from bench_core.run.jobs import jobs_of
@@ -33,7 +32,7 @@ ROUNDS = 2
 
 
 @dataclass(frozen=True)
-class Request:
+class RunRequest:
     """What is asked of a run.
 
     Attributes:
@@ -68,7 +67,7 @@ class Finished:
     rounds: Rounds
 
 
-def run(request: Request, show: Callable[[Progress], None]) -> Finished:
+def run(request: RunRequest, show: Callable[[RoundsProgress], None]) -> Finished:
     """Measure the cells. What was measured before Ctrl-C is stored.
 
     Args:
@@ -100,9 +99,9 @@ def run(request: Request, show: Callable[[Progress], None]) -> Finished:
             budget=request.seconds,
             rounds=measurement.round,
             groups=tuple(group for group in measurement.groups if group.visits),
-            readings=measurement.readings,
-            failed=measurement.failed,
-            skipped=measurement.skipped,
+            readings=dict(measurement.readings),  # copies, since the measurement goes on to fill them
+            failed=dict(measurement.failed),
+            skipped=dict(measurement.skipped),
             unreached=measurement.unreached,
             notes=measurement.notes,
             interrupted=measurement.interrupted,
@@ -117,7 +116,7 @@ def run(request: Request, show: Callable[[Progress], None]) -> Finished:
         # Read anew, since another run of this commit may have stored its rounds meanwhile.
         others = [each for each in read_rounds(stored.path) if each != last] if request.commit else []
         write_rounds(stored.path, (*others, found))
-        last = deepcopy(found)  # the measurement goes on to fill its mappings
+        last = found
         return found
 
     measurement.run(show, after_round=store)
@@ -127,7 +126,7 @@ def run(request: Request, show: Callable[[Progress], None]) -> Finished:
     return Finished(stored.path, store())
 
 
-def measured(found: Rounds) -> Measured:
+def measured(found: Rounds) -> StoredValues:
     """What asv stores of a run."""
     reading = Reading(found.groups)
     times = {
@@ -140,10 +139,10 @@ def measured(found: Rounds) -> Measured:
         for cell in group.cells
         if reading.seconds(cell)
     }
-    return Measured(times, found.readings, found.failed, found.skipped)
+    return StoredValues(times, found.readings, found.failed, found.skipped)
 
 
-def held(request: Request, times: Mapping[str, float]) -> Mapping[str, Collection[str]]:
+def held(request: RunRequest, times: Mapping[str, float]) -> Mapping[str, Collection[str]]:
     """The yardsticks that each cell is to be sampled in turn with (see `bench_core.analysis.limits.yardsticks_of`)."""
     declared = {entry["name"]: entry for entry in request.suite.declared}
     results = [

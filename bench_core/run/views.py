@@ -9,7 +9,7 @@ from typing import Any
 
 from bench_core.analysis.rounds import Reading
 from bench_core.errors import BenchCoreError
-from bench_core.records.rounds import Group, Progress
+from bench_core.records.rounds import Group, RoundsProgress
 from bench_core.records.run import Agreement, LeftOut, Slowdown
 from bench_core.run.jobs import Job
 from bench_core.run.measure import Measurement
@@ -20,7 +20,9 @@ from bench_core.timing.sampling import time_sample
 NOT_REACHED = "the time did not reach it: a larger --budget would"
 
 
-def slowdowns(suite: SuiteDirectory, how: Measuring, show: Callable[[Progress], None]) -> list[Slowdown | LeftOut]:
+def slowdowns(
+    suite: SuiteDirectory, how: Measuring, show: Callable[[RoundsProgress], None]
+) -> list[Slowdown | LeftOut]:
     """Check and measure the slowdowns that the suite reports. The slow and the fast cell of each are sampled in turn.
 
     Raises:
@@ -35,25 +37,29 @@ def slowdowns(suite: SuiteDirectory, how: Measuring, show: Callable[[Progress], 
         (_cell(suite, owner, report, report.slow), _cell(suite, owner, report, {**report.slow, **report.fast}))
         for owner, report in reports
     ]
-    jobs = {
-        f"{slow.name} against {fast.name}": Job(f"{slow.name} against {fast.name}", (slow.name, fast.name))
-        for slow, fast in pairs
-        if not (slow.why_not or fast.why_not)
-    }
+    jobs = {_name(*pair): Job(_name(*pair), tuple(cell.name for cell in pair)) for pair in pairs if not _why_not(*pair)}
     measurement = Measurement(list(jobs.values()), how)
     _run(measurement, show)
     groups = {group.job: group for group in measurement.groups}
     reading = Reading(measurement.groups)
     return [
-        _slowdown(report, slow, fast, groups.get(f"{slow.name} against {fast.name}"), reading, measurement)
+        _slowdown(report, slow, fast, groups.get(_name(slow, fast)), reading, measurement)
         for (_, report), (slow, fast) in zip(reports, pairs, strict=True)
     ]
+
+
+def _name(slow: Cell, fast: Cell) -> str:
+    return f"{slow.name} against {fast.name}"
+
+
+def _why_not(slow: Cell, fast: Cell) -> str | None:
+    return slow.why_not or fast.why_not
 
 
 def _slowdown(
     report: Any, slow: Cell, fast: Cell, group: Group | None, reading: Reading, measurement: Measurement
 ) -> Slowdown | LeftOut:
-    reason = slow.why_not or fast.why_not or measurement.skipped.get(slow.name) or measurement.skipped.get(fast.name)
+    reason = _why_not(slow, fast) or measurement.skipped.get(slow.name) or measurement.skipped.get(fast.name)
     if reason:
         return LeftOut(report.source, reason)
     if group is None or not group.visits:
@@ -71,7 +77,7 @@ def _slowdown(
     )
 
 
-def _run(measurement: Measurement, show: Callable[[Progress], None]) -> None:
+def _run(measurement: Measurement, show: Callable[[RoundsProgress], None]) -> None:
     measurement.run(show)
     if measurement.interrupted:
         raise KeyboardInterrupt
@@ -96,7 +102,7 @@ def _cell(suite: SuiteDirectory, owner: type, report: Any, params: dict[str, str
 
 
 def agreement(
-    cells: Sequence[Cell], timer: str, how: Measuring, show: Callable[[Progress], None]
+    cells: Sequence[Cell], timer: str, how: Measuring, show: Callable[[RoundsProgress], None]
 ) -> list[Agreement | LeftOut]:
     """Time each cell with our sampling and with another tool's timer, in turn.
 
@@ -134,7 +140,7 @@ def spread_over_time(cells: Sequence[Cell], count: int, longest: float = 0.1) ->
     """
     times: list[tuple[float, Cell]] = []
     for cell in cells:
-        if cell.kind != "time" or cell.why_not or cell.params.get("threads", "1").strip("'") != "1":
+        if cell.kind != "time" or cell.why_not or cell.threaded:
             continue
         with contextlib.suppress(SkippedError), cell.open() as opened:
             if opened.number == 0:

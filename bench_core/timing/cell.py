@@ -72,6 +72,16 @@ class Cell:
         return str(self.source.declared.pretty_name or "")
 
     @property
+    def device(self) -> str:
+        """The value of its parameter `device`; ``cpu`` without one."""
+        return self.params.get("device", "cpu").strip("'")
+
+    @property
+    def threaded(self) -> bool:
+        """Whether its parameter `threads` asks for more than one thread."""
+        return self.params.get("threads", "1").strip("'") != "1"
+
+    @property
     def operation(self) -> str:
         """The benchmark's own name, without the prefix: ``initialize`` for ``time_initialize``."""
         return self.benchmark.rsplit(".", 1)[-1].partition("_")[2]

@@ -37,6 +37,15 @@ GRACE = 30.0
 """A nursery that stays silent for this many seconds longer than the timeout of its workers counts as dead."""
 
 
+SHARE_OF_MEMORY = 0.9
+"""The share of the free memory that all workers together may allocate."""
+
+
+def memory_for_each(workers: int) -> int:
+    """The bytes that each of so many workers may allocate."""
+    return int(SHARE_OF_MEMORY * psutil.virtual_memory().available / workers)
+
+
 class LostError(Exception):
     """A process has died or does not answer. The text is the cause, with the last lines that the process wrote."""
 

@@ -52,7 +52,7 @@ def probe(task: ProbeTask) -> Probed | ProbeFailed:
                 cell.params,
                 cell.kind,
                 cell.why_not,
-                device=cell.params.get("device", "cpu").strip("'"),
+                device=cell.device,
                 index=cell.index,
                 timeout=cell.timeout,
             )

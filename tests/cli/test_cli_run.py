@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from bench_core.cli import main
-from bench_core.report.run_live import Live
+from bench_core.report.run_live import RunLive
 from bench_core.results.rounds import beside
 from bench_core.run import schedule
 
@@ -177,7 +177,7 @@ def test_ctrl_c_shows_what_was_timed_and_the_exit_code_is_130(ran, invoke, monke
         if state.round > 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Live, "update", update)
+    monkeypatch.setattr(RunLive, "update", update)
     done = invoke("run", "Sum", "--budget", "60", "--machine", "interrupted")
     assert done.exit_code == 130
     assert "interrupted; 4 of 4 cells were timed and are stored." in done.stderr
@@ -226,7 +226,7 @@ def test_ctrl_c_leaves_a_page_as_it_was(invoke, tmp_path, monkeypatch):
     def update(live, state):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Live, "update", update)
+    monkeypatch.setattr(RunLive, "update", update)
     page = tmp_path / "page.md"
     page.write_text("as it was")
     done = invoke("known", "--markdown", str(page))

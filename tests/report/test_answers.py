@@ -13,11 +13,11 @@ from bench_core.records.report import (
     Crossing,
     Growth,
     History,
-    Job,
     Limit,
     Measured,
     Moment,
     Point,
+    RankedJob,
     Ranking,
     Residual,
     Rival,
@@ -93,7 +93,7 @@ def report(*subjects, **changes):
             ),
         ),
         "jobs": (
-            Job(
+            RankedJob(
                 subject=name,
                 benchmark="edits.Edit.time_add",
                 rivals="way",

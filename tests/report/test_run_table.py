@@ -10,10 +10,10 @@ import pytest
 from rich.console import Console
 
 from bench_core.records.results import CellResult, ResultFile
-from bench_core.records.rounds import Group, Progress, Rounds, Visit
+from bench_core.records.rounds import Group, Rounds, RoundsProgress, Visit
 from bench_core.records.run import Interval
 from bench_core.report import table
-from bench_core.report.run_live import Live
+from bench_core.report.run_live import RunLive
 
 ODD = "'[red], \"a,b\" \\n [/] \u00fc'"
 
@@ -154,13 +154,13 @@ def test_the_csv_says_what_the_json_says():
         assert line["tied"] == {True: "true", False: "false", None: ""}[cell.get("tied")]
 
 
-STATE = Progress(3, {"f": (5, 2, 6), "[red]": (1, 0, 4)}, 12.0, 48.0)
+STATE = RoundsProgress(3, {"f": (5, 2, 6), "[red]": (1, 0, 4)}, 12.0, 48.0)
 
 
 @pytest.mark.parametrize("width", [40, 100])
 def test_the_live_table_shows_families_cells_and_the_time_left(width):
     console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, height=40)
-    with Live(console) as live:
+    with RunLive(console) as live:
         live.update(STATE)
     text = console.file.getvalue()
     assert "[red]" in text
@@ -170,7 +170,7 @@ def test_the_live_table_shows_families_cells_and_the_time_left(width):
 
 def test_in_a_log_there_is_a_line_now_and_then():
     console = Console(file=io.StringIO(), width=200)
-    with Live(console) as live:
+    with RunLive(console) as live:
         for seconds in (0.0, 0.1, 12.0):
             live.update(replace(STATE, seconds=seconds))
     lines = console.file.getvalue().splitlines()

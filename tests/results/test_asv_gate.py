@@ -155,7 +155,7 @@ def test_asv_shows_the_results_apart_from_those_of_a_run(project, commits):
     options = {"commit": commits[1], "machine": "tester"}
     run = asv_run.ResultsOfRun(project / "asv.conf.json", suite.declared, cells, **options)
     time = asv_run.StoredTime(Interval(1e-6, 2e-6, 3e-6, 0.99), (2e-6,), 100)
-    run.put(asv_run.Measured({cell.name: time for cell in cells}, {}, {}, {}))
+    run.put(asv_run.StoredValues({cell.name: time for cell in cells}, {}, {}, {}))
     _, path = store(project, suite, record)
     assert run.path != path
     assert Results.load(str(path)).params["sampling"] == "gate"

@@ -45,7 +45,7 @@ def put(project, pattern=None, *, times=None, values=None, failed=None, skipped=
     """Store this; without `times`, a microsecond for every cell. Returns the result file."""
     cells, stored = storing(project, pattern, **options)
     every = {cell.name: time(1e-6) for cell in cells}
-    stored.put(asv_run.Measured(every if times is None else times, values or {}, failed or {}, skipped or {}))
+    stored.put(asv_run.StoredValues(every if times is None else times, values or {}, failed or {}, skipped or {}))
     return stored.path
 
 
@@ -104,7 +104,7 @@ def test_what_failed_is_a_failure_for_asv_and_the_others_of_its_benchmark_keep_t
 def test_each_round_replaces_what_the_round_before_has_stored(project):
     cells, stored = storing(project, "Later")
     for seconds in (1e-6, 2e-6):
-        stored.put(asv_run.Measured({cells[0].name: time(seconds)}, {}, {}, {}))
+        stored.put(asv_run.StoredValues({cells[0].name: time(seconds)}, {}, {}, {}))
     assert [cell.value.middle for cell in read(stored.path).cells] == [2e-6]
 
 

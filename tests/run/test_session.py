@@ -15,7 +15,7 @@ from bench_core.errors import BenchCoreError
 from bench_core.report import table
 from bench_core.results.read import read
 from bench_core.results.rounds import beside, read_rounds
-from bench_core.run.session import Request, run
+from bench_core.run.session import RunRequest, run
 from bench_core.timing.cells import SuiteDirectory
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers are forked")
@@ -71,7 +71,7 @@ def request_for(repository, two_rounds):
     def made(pattern=None, *, commit=True, budget=60.0, **options):
         cells = suite.select(pattern)
         known = git.commit(repository.root, "HEAD") if commit else None
-        return Request(repository.config, suite, cells, known, "tester", budget, seed=1, **options)
+        return RunRequest(repository.config, suite, cells, known, "tester", budget, seed=1, **options)
 
     return made
 
@@ -196,7 +196,7 @@ def test_a_damaged_file_of_earlier_runs_is_reported_before_anything_is_measured(
 
 def test_the_default_budget_grows_with_the_cells(request_for):
     assert request_for("track", budget=None).seconds == pytest.approx(17.2)
-    assert Request(None, None, [None] * 1000, None).seconds == 217
+    assert RunRequest(None, None, [None] * 1000, None).seconds == 217
 
 
 def test_without_a_budget_every_cell_is_timed_in_two_rounds_however_long_it_takes(request_for, monkeypatch):

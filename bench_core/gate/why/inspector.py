@@ -182,7 +182,7 @@ def _warm_up(opened: OpenCell) -> None:
 
 
 def _device(cell: Cell) -> str:
-    return cell.params.get("device", "cpu").strip("'")
+    return cell.device
 
 
 def _prepare(opened: OpenCell) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench_core import units
-from bench_core.records.report import Bound, Crossing, Job, Limit, Series
+from bench_core.records.report import Bound, Crossing, Limit, RankedJob, Series
 from bench_core.records.run import Interval
 from bench_core.report.page import vega
 from bench_core.report.page.vega import COLOURS, DASHES, KNOWN, LEVEL, LOG, SHAPES, UPRIGHT, Spec, kept, shown, ticks
@@ -365,7 +365,7 @@ JOB_COLUMNS = {
 }
 
 
-def job(one: Job, unit: str, cells: Mapping[str, int], alt: str) -> Chart:
+def job(one: RankedJob, unit: str, cells: Mapping[str, int], alt: str) -> Chart:
     """The time of each way over that of the best way, with its interval, at every size."""
     names = list(dict.fromkeys(rival.name for ranking in one.rankings for rival in ranking.rivals))
     rows: list[list[Any]] = [
@@ -410,7 +410,7 @@ def job(one: Job, unit: str, cells: Mapping[str, int], alt: str) -> Chart:
     return Chart(spec, columns, rows, alt)
 
 
-def _ways(one: Job, told_apart: Spec) -> Spec:
+def _ways(one: RankedJob, told_apart: Spec) -> Spec:
     titles = {
         "rival": one.rivals,
         "label": one.axis or "at",

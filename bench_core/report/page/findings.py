@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from bench_core import units
 from bench_core.analysis.limits import FAMILY as LIMITS
-from bench_core.records.report import Answers, Job, Rival
+from bench_core.records.report import Answers, RankedJob, Rival
 
 Row = TypeVar("Row")
 
@@ -91,12 +91,12 @@ def _advice(report: Answers) -> Iterator[Highlight]:
         yield Highlight("slowest over fastest way", units.ratio(rival.ratio.middle), sentence, f"#job-{number}")
 
 
-def _is_shared(job: Job) -> bool:
+def _is_shared(job: RankedJob) -> bool:
     """Whether another way is tied with the best one at some size."""
     return any(sum(rival.tied for rival in ranking.rivals[1:]) for ranking in job.rankings)
 
 
-def _worst(job: Job) -> Rival | None:
+def _worst(job: RankedJob) -> Rival | None:
     rivals = [rival for ranking in job.rankings for rival in ranking.rivals if not rival.tied]
     return max(rivals, key=lambda rival: rival.ratio.low, default=None)
 

@@ -18,11 +18,11 @@ from bench_core.records.report import (
     Crossing,
     Growth,
     History,
-    Job,
     Limit,
     Measured,
     Moment,
     Point,
+    RankedJob,
     Ranking,
     Rival,
     Series,
@@ -261,7 +261,7 @@ class JobView:
     each ranking, or None."""
 
     number: int
-    job: Job
+    job: RankedJob
     title: str
     unit: str
     figure: Figure
@@ -280,7 +280,7 @@ def _places(ranking: Ranking) -> Iterator[tuple[str, tuple[str, Rival]]]:
         yield rival.name, (("1=" if shared else "1.") if first else f"{place}.", rival)
 
 
-def _job(number: int, job: Job, report: Answers, figures: Figures) -> JobView:
+def _job(number: int, job: RankedJob, report: Answers, figures: Figures) -> JobView:
     places = [dict(_places(ranking)) for ranking in job.rankings]
     names = list(dict.fromkeys(rival.name for ranking in reversed(job.rankings) for rival in ranking.rivals))
     rows = tuple((name, tuple(place.get(name) for place in places)) for name in names)

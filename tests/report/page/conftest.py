@@ -16,11 +16,11 @@ from bench_core.records.report import (
     Crossing,
     Growth,
     History,
-    Job,
     Limit,
     Measured,
     Moment,
     Point,
+    RankedJob,
     Ranking,
     Residual,
     Rival,
@@ -144,7 +144,7 @@ class Maker:
             )
         flips = tuple(f"`{ranking.rivals[0].name}` at {ranking.label}" for ranking in rankings)
         advice = f"`{rankings[-1].rivals[0].name}` is fastest at 4096x4096, by at least 3 %."
-        return Job(self.subject, benchmark, "way", {}, "size", tuple(rankings), flips, advice)
+        return RankedJob(self.subject, benchmark, "way", {}, "size", tuple(rankings), flips, advice)
 
     def job_in_bytes(self):
         best, *_ = cells = sorted(self.peaks, key=lambda cell: cell.value.middle)
@@ -162,7 +162,7 @@ class Maker:
             for cell in cells
         )
         advice = f"Each way was read once, so nothing says how sure it is: `{rivals[0].name}` reads least."
-        return Job(self.subject, best.benchmark, "way", {}, "", (Ranking("", rivals),), (), advice)
+        return RankedJob(self.subject, best.benchmark, "way", {}, "", (Ranking("", rivals),), (), advice)
 
     def limit(self, cell, number):
         n = self.sizes[cell.params["size"]]
