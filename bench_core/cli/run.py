@@ -5,10 +5,13 @@ from __future__ import annotations
 import shlex
 import sys
 from collections import Counter
+from collections.abc import Iterable, Set
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+from rich.console import Console
 from rich.markup import escape
 
 from bench_core.asv_config import naming
@@ -16,6 +19,10 @@ from bench_core.cli.options import CONFIG, OUTPUT, PARAMS, PROFILE, SEED, TIMEOU
 from bench_core.cli.terminal import console, relative, report_suite, show_file, write_page
 from bench_core.errors import BenchCoreError, UnknownNameError, brief, require_writable
 from bench_core.records.results import Circumstances
+
+if TYPE_CHECKING:
+    from bench_core.run.session import Finished, RunRequest
+    from bench_core.timing.cells import Cell
 
 
 @click.command(short_help="Time cells, the ways to do a job in turn.")
@@ -60,7 +67,6 @@ def run(
     Example:
       bench-core run NotebookNet --quick
     """
-    from bench_core import units
     from bench_core.report import table
     from bench_core.report.run_live import RunLive
     from bench_core.results import asv_run
@@ -77,11 +83,7 @@ def run(
     out = console()
     suite = SuiteDirectory.configured(config)
     report_suite(suite)
-    reasons = [(cell, cell.why_not) for cell in suite.select(pattern, quick=quick, params=chosen(params))]
-    missing = Counter(reason for _, reason in reasons if reason)
-    cells = [cell for cell, reason in reasons if reason is None]
-    if not cells:
-        raise BenchCoreError(f"none of the cells runs here: {'; '.join(missing)}.")
+    cells, missing = runnable(suite.select(pattern, quick=quick, params=chosen(params)))
     known = {cell.benchmark.partition(".")[0] for cell in cells}
     for family in families:
         if family not in known:
@@ -104,6 +106,40 @@ def run(
     rows = show_file(out, finished.path, suite.declared, reached, families)
     write_page(json_file, table.as_json(rows, found))
     write_page(csv_file, table.as_csv(rows))
+    tell(out, finished, request, reached, missing, "" if commit else why_not)
+    if found.interrupted:
+        sys.exit(130)
+    if found.failed or found.unreached or suite.broken:
+        sys.exit(1)
+
+
+def runnable(selected: Iterable[Cell]) -> tuple[list[Cell], Counter[str]]:
+    """The cells that run here, and how many do not, by the reason.
+
+    Raises:
+        BenchCoreError: if none runs here.
+    """
+    reasons = [(cell, cell.why_not) for cell in selected]
+    missing = Counter(reason for _, reason in reasons if reason)
+    cells = [cell for cell, reason in reasons if reason is None]
+    if not cells:
+        raise BenchCoreError(f"none of the cells runs here: {'; '.join(missing)}.")
+    return cells, missing
+
+
+def tell(
+    out: Console, finished: Finished, request: RunRequest, reached: Set[str], missing: Counter[str], why_not: str
+) -> None:
+    """Print what was not timed and why, what makes a comparison doubtful, and where the results are.
+
+    Args:
+        reached: the cells that were timed, or failed.
+        missing: how many cells do not run here, by the reason.
+        why_not: why the results belong to no commit, or "".
+    """
+    from bench_core import units
+
+    found = finished.rounds
     for reason, count in (missing + Counter(found.skipped.values())).items():
         out.print(f"n/a here: {units.plural(count, 'cell')}, {reason}", markup=False)
     for note in found.notes:
@@ -117,14 +153,12 @@ def run(
             err=True,
         )
     timed = len(reached - set(found.failed))
-    stored = "stored" if commit else f"kept, outside the history ({why_not}),"
-    counted, shown = units.plural(timed, "cell"), shlex.join(["bench-core", "show", *naming(config)])
+    stored = f"kept, outside the history ({why_not})," if why_not else "stored"
+    counted, shown = units.plural(timed, "cell"), shlex.join(["bench-core", "show", *naming(request.config)])
     out.print(f"{counted} {stored} in {relative(finished.path)}; `{shown}` prints them.", markup=False)
     if found.interrupted:
-        click.echo(f"bench-core: interrupted; {timed} of {len(cells)} cells were timed and are stored.", err=True)
-        sys.exit(130)
-    if found.failed or found.unreached or suite.broken:
-        sys.exit(1)
+        everything = len(request.cells)
+        click.echo(f"bench-core: interrupted; {timed} of {everything} cells were timed and are stored.", err=True)
 
 
 def circumstances(commit: str) -> Circumstances:
