@@ -4,6 +4,7 @@ import json
 import pytest
 
 from bench_core import git
+from bench_core.run import schedule
 
 pytest_plugins = ["pytester", "sides"]
 
@@ -70,3 +71,13 @@ class Repository:
 def repositories():
     """The class `Repository`: `new` makes one, and `repositories(root)` is one that is there."""
     return Repository
+
+
+@pytest.fixture(scope="module")
+def two_rounds():
+    """Measuring ends after two rounds in which everything was visited, however busy the machine is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schedule, "FEW", 2)
+        patch.setattr(schedule, "PRECISE", 1e6)
+        patch.setattr(schedule, "LOST", 1e6)
+        yield

@@ -10,7 +10,6 @@ from click.testing import CliRunner
 from bench_core.cli import main
 from bench_core.report.run_live import RunLive
 from bench_core.results.rounds import beside
-from bench_core.run import schedule
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="workers are forked")
 
@@ -43,15 +42,6 @@ class Other:
     def track_three(self):
         return 3
 """
-
-
-@pytest.fixture(scope="module")
-def two_rounds():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(schedule, "FEW", 2)
-        patch.setattr(schedule, "PRECISE", 1e6)
-        patch.setattr(schedule, "LOST", 1e6)
-        yield
 
 
 @pytest.fixture(scope="module")

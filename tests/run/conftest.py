@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from bench_core.run import schedule
 from bench_core.run.jobs import jobs_of
 from bench_core.run.measure import Measurement
 from bench_core.run.parents import Measuring
@@ -46,16 +45,6 @@ def suite_of(tmp_path_factory):
         return SuiteDirectory(folder)
 
     return made
-
-
-@pytest.fixture(scope="module")
-def two_rounds():
-    """Measuring ends after two rounds in which everything was visited, however busy the machine is."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(schedule, "FEW", 2)
-        patch.setattr(schedule, "PRECISE", 1e6)
-        patch.setattr(schedule, "LOST", 1e6)
-        yield
 
 
 @pytest.fixture(scope="module")
