@@ -94,6 +94,7 @@ def table(kind: str) -> dict[str, Any]:
         out = Path(folder, "table.json")
         ended = bench_core(root, "run", *arguments, "--json", str(out), "--machine", "trial")
         content = json.loads(out.read_text())
+        groups = visited(root)
     return {
         "wall": ended,
         **{name: content[name] for name in ("seconds", "rounds", "noise", "failed", "unreached")},
@@ -101,7 +102,25 @@ def table(kind: str) -> dict[str, Any]:
             {"params": _params(cell["name"])} | {key: value for key, value in cell.items() if key != "unit"}
             for cell in content["cells"]
         ],
+        "groups": groups,
     }
+
+
+def visited(root: Path) -> list[dict[str, Any]]:
+    """The groups of the run that the project has stored, with what each round has read of them."""
+    (file,) = Path(root, "results", "trial").glob("*.rounds.jsonl")
+    (run,) = map(json.loads, file.read_text().splitlines())
+    return [
+        {
+            "cells": group["cells"],
+            "yardsticks": group["yardsticks"],
+            "visits": [
+                {**visit, "seconds": {name: float(f"{value:.5g}") for name, value in visit["seconds"].items()}}
+                for visit in group["visits"]
+            ],
+        }
+        for group in run["groups"]
+    ]
 
 
 def _params(name: str) -> list[str]:
