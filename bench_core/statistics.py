@@ -273,16 +273,31 @@ def variance_prior(variances: Sequence[tuple[float, int]]) -> Prior:
     return Prior(math.exp(middle + digamma(half) - math.log(half)), 2 * half)
 
 
-def mean_interval(
+EFFICIENCY = 3 / math.pi
+"""The variance of a mean of many normal values, divided by that of their `hodges_lehmann` estimate."""
+
+
+def hodges_lehmann(values: Sequence[float]) -> float:
+    """The Hodges-Lehmann estimate of the location: the median of the means of all pairs of values, each value with
+    itself included. Up to 29 % of the values may be wild (Hodges & Lehmann, Ann. Math. Stat. 34, 1963).
+
+    Raises:
+        statistics.StatisticsError: without values.
+    """
+    return statistics.median((one + other) / 2 for one, other in itertools.combinations_with_replacement(values, 2))
+
+
+def location_interval(
     values: Sequence[float], prior: Prior, confidence: float, *, again: bool = False, shared: float = 0.0
 ) -> Interval:
-    """The mean with its interval from a moderated t-statistic (Smyth 2004): the variance of the values is averaged with
-    that of the prior, each weighted by its degrees of freedom.
+    """The `hodges_lehmann` estimate with its interval from a moderated t-statistic (Smyth 2004): the variance of the
+    values is averaged with that of the prior, each weighted by its degrees of freedom. Wild values make the interval
+    wider, and hardly move its middle.
 
     Args:
         values: independent draws of about normal scatter.
-        again: whether the interval is to cover the mean of as many further draws instead of the true mean.
-        shared: the variance that all draws of one mean have in common, as a share of the variance of a draw.
+        again: whether the interval is to cover the estimate from as many further draws instead of the true location.
+        shared: the variance that all draws of one run have in common, as a share of the variance of a draw.
 
     Returns:
         The interval. Its ends are infinite without a prior if there are fewer than two values, and the middle is NaN
@@ -290,7 +305,7 @@ def mean_interval(
     """
     if not values:
         return Interval(-math.inf, math.nan, math.inf, confidence)
-    middle, own = statistics.fmean(values), len(values) - 1
+    middle, own = hodges_lehmann(values), len(values) - 1
     variance = max(TINY, statistics.variance(values)) if own else 0.0
     if math.isnan(prior.variance):
         freedom: float = own
@@ -299,5 +314,6 @@ def mean_interval(
         variance = (own * variance + prior.freedom * prior.variance) / freedom
     if freedom <= 0:
         return Interval(-math.inf, middle, math.inf, confidence)
-    half = student_t((1 + confidence) / 2, freedom) * math.sqrt(variance * (1 + again) * (1 / len(values) + shared))
+    own_share = 1 / len(values) if len(values) < 3 else 1 / (EFFICIENCY * len(values))  # of two, it is the mean
+    half = student_t((1 + confidence) / 2, freedom) * math.sqrt(variance * (1 + again) * (own_share + shared))
     return Interval(middle - half, middle, middle + half, confidence)

@@ -34,7 +34,7 @@ from trials.files import Line, Raw
 from trials.gates import TOOL
 
 TARGETS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "statistics": ("bench_core/statistics.py", ("tests/test_statistics.py", "tests/test_mean_interval.py")),
+    "statistics": ("bench_core/statistics.py", ("tests/test_statistics.py", "tests/test_location_interval.py")),
     "special": ("bench_core/special.py", ("tests/test_special.py",)),
     "rounds": ("bench_core/analysis/rounds.py", ("tests/analysis/test_rounds.py",)),
     "jobs": ("bench_core/run/jobs.py", ("tests/run/test_jobs.py",)),

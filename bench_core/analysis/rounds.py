@@ -5,8 +5,9 @@ ratio for each pair of cells that is free of what happened to both. Rounds diffe
 addresses of code and objects, and the seed of hashes; and by the state of the machine. They are the independent draws
 of every interval here. Inside a round, samples are alike, and count once.
 
-All statistics are of logarithms. The variances of all cells together improve that of each (`variance_prior`), since a
-few rounds tell little about their own scatter.
+All statistics are of logarithms. The location is the Hodges-Lehmann estimate, since a round beside other work may be
+far off (docs/decisions.md has the figures). The variances of all cells together improve that of each
+(`variance_prior`), since a few rounds tell little about their own scatter.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import TypeVar
 from bench_core.records.results import CellResult
 from bench_core.records.rounds import Group, Rounds, Visit
 from bench_core.records.run import Interval
-from bench_core.statistics import Prior, mean_interval, variance_prior
+from bench_core.statistics import Prior, location_interval, variance_prior
 
 LOST = 0.05
 """A visit is disturbed if other processes had the core for more than this share of its time."""
@@ -85,34 +86,37 @@ class Reading:
         Args:
             group: the group in which it was read; None for its own.
         """
-        found = mean_interval(self._times(cell, group), self._prior_of_times, confidence, again=True, shared=SHARED)
+        found = location_interval(self._times(cell, group), self._prior_of_times, confidence, again=True, shared=SHARED)
         between = math.sqrt(2) * RUN_TO_RUN * statistics.NormalDist().inv_cdf((1 + confidence) / 2)
         half = math.hypot(found.high - found.middle, between)
         return _exp(Interval(found.middle - half, found.middle, found.middle + half, confidence))
 
     def level(self, cell: str, group: Group | None = None) -> Interval:
-        """The time of a call, with the interval of its mean over the rounds of this run: how well the run knows it."""
-        return _exp(mean_interval(self._times(cell, group), self._prior_of_times, CONFIDENCE))
+        """The time of a call, with the interval for its rounds alone: how well this run knows it."""
+        return _exp(location_interval(self._times(cell, group), self._prior_of_times, CONFIDENCE))
 
     def _times(self, cell: str, group: Group | None) -> list[float]:
         return [math.log(seconds) for seconds in self.seconds(cell, group).values()]
 
     def ratio(self, numerator: str, denominator: str, group: Group | None = None) -> Interval:
         """The ratio of two cells, from the rounds that have read both; NaN if none has. The intervals of all ways of
-        all jobs hold together.
+        all jobs hold together. Nothing is known about it if their group is in doubt (`Group.doubt`).
 
         Args:
             group: the group that has sampled both in turn; None if they are read in their own groups.
         """
         confidence = 1 - (1 - CONFIDENCE) / max(1, self.comparisons)
-        return self.product({numerator: 1.0, denominator: -1.0}, group, confidence)
+        found = self.product({numerator: 1.0, denominator: -1.0}, group, confidence)
+        if group is not None and group.doubt:
+            return Interval(-math.inf, found.middle, math.inf, confidence)
+        return found
 
     def product(
         self, powers: Mapping[str, float], group: Group | None = None, confidence: float = CONFIDENCE
     ) -> Interval:
         """The product of the cells' times, each to its power, from the rounds that have read all of them; NaN if none
         has. The powers add up to 0, so that it is a ratio. A cell that is not in `group` is read in its own group."""
-        return _exp(mean_interval(self._logs(powers, group), self._prior_of_ratios, confidence))
+        return _exp(location_interval(self._logs(powers, group), self._prior_of_ratios, confidence))
 
     def _logs(self, powers: Mapping[str, float], group: Group | None) -> list[float]:
         found = []

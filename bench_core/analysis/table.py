@@ -29,6 +29,7 @@ class Row:
         tied: whether it is the best way or cannot be told from it; None if that is unknown.
         alone: whether it is the best way, and all others are certainly slower.
         share: of the limit; None without one.
+        doubt: why nothing is known about `ratio` although it was measured; "" otherwise.
     """
 
     cell: CellResult
@@ -38,6 +39,7 @@ class Row:
     tied: bool | None = None
     alone: bool = False
     share: Interval | None = None
+    doubt: str = ""
 
     @property
     def wide(self) -> bool:
@@ -71,10 +73,11 @@ def _row(cell: CellResult, ways: Mapping[str, CellResult], share: Interval | Non
         best = min(ways.values(), key=lambda way: way.value.middle)
         return Row(cell, value, job, unsure(ratio(cell.value, best.value)), share=share)
     reading = reading_of(cell.rounds)
-    ranked = [way for way in reading.ways(reading.group_of(cell.name)) if way.cell in ways]
+    group = reading.group_of(cell.name)
+    ranked = [way for way in reading.ways(group) if way.cell in ways]
     own = next(way for way in ranked if way.cell == cell.name)
     alone = own is ranked[0] and not any(way.tied for way in ranked[1:])
-    return Row(cell, value, job, own.ratio, own.tied, alone and len(ranked) > 1, share)
+    return Row(cell, value, job, own.ratio, own.tied, alone and len(ranked) > 1, share, group.doubt)
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,8 @@ def _in_rounds(times: Sequence[CellResult]) -> Iterator[str]:
     yield (
         f"{units.plural(len(times), 'time')} measured in rounds ({_range([cell.samples for cell in times])}). "
         "Each round starts a new process, samples all ways to do a job in turn, and gives one time, the lower quartile "
-        "of its samples. The value is their geometric mean. Its 99 % interval covers what another run reads here."
+        "of its samples. The value is their Hodges-Lehmann estimate, a median of means. Its 99 % interval covers what "
+        "another run reads here."
     )
     yield (
         "Ratios of ways to do one job, and shares of a limit, come from rounds that have read both. The intervals of "

@@ -37,6 +37,7 @@ class Group:
         visits: one for each round that has visited the group.
         numbers: calls in a sample, by cell.
         samples: samples of each cell in a pass.
+        doubt: why the ratios of its cells are doubtful, a sentence; "" if nothing speaks against them.
     """
 
     job: str
@@ -45,6 +46,7 @@ class Group:
     visits: tuple[Visit, ...] = ()
     numbers: Mapping[str, int] = field(default_factory=dict)
     samples: int = 0
+    doubt: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class RoundsProgress:
     Attributes:
         round: the number of the round, from 1.
         read: by family, the numbers of cells that have a time, that are precise enough, and that there are.
-        seconds, left: seconds since the run began, and until its budget ends.
+        seconds, left: seconds since the run began, and until it ends at the latest, as far as it is known.
     """
 
     round: int

@@ -131,13 +131,21 @@ def taken_home(found: Sequence[Row], run: Rounds | None) -> Iterator[str]:
     for family, members in _by(found, lambda row: row.cell.family):
         for finding in findings(members):
             yield f"{family}: {said(finding)}"
-    unknown = [row.job for row in found if row.tied is not None and row.ratio is not None and not row.ratio.known]
+    doubts = {row.job: row.doubt for row in found if row.doubt}
+    if doubts:
+        first = next(iter(doubts.values()))
+        yield (
+            f"The ways of {units.plural(len(doubts), 'job')} are not ranked, since what ran before changes their time: "
+            f"{first}"
+        )
+    unknown = {row.job for row in found if row.tied is not None and row.ratio is not None and not row.ratio.known}
+    unknown -= doubts.keys()
     if unknown:
         yield (
-            f"Of {units.plural(len(set(unknown)), 'job')}, not all ways were timed in two rounds, so nothing is "
+            f"Of {units.plural(len(unknown), 'job')}, not all ways were timed in two rounds, so nothing is "
             "known about their order: a larger --budget gives more rounds."
         )
-    tied = [job for job in undecided(found) if job not in unknown]
+    tied = [job for job in undecided(found) if job not in unknown | doubts.keys()]
     jobs = {row.job for row in found if row.tied is not None}
     if tied:
         shown = f"{', '.join(tied[:3])}{f' and {len(tied) - 3} more' if len(tied) > 3 else ''}"

@@ -10,6 +10,7 @@ import math
 import random
 import statistics
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from bench_core import clock
 from bench_core.analysis.rounds import Reading
@@ -256,7 +257,7 @@ class Measurement:
         if answer.settled is not None and len(answer.settled.plan.places) == len(course.members):
             course.plan = None if course.alone else answer.settled.plan
         if not taking.expects(course) and (logs := taking.logs.get(course.job.name)):
-            self._order_effects.add(logs)
+            self._order_effects.add(course.job.name, logs)
             course.enter(number, {name: lower_quartile(log) for name, log in logs.items()}, lost_share(logs))
             course.cost = taking.spent() * (len(course.members) if course.alone else 1)
 
@@ -298,7 +299,7 @@ class Measurement:
         apart = [(course.job.name, *course.apart) for course in self.courses if course.apart is not None]
         return (
             *self._changes,
-            *self._order_effects.notes(),
+            *self._order_effects.doubts().values(),
             *(
                 f"{cell or 'A cell'} fails beside its rivals ({cause}), so {job} is taken in turn by process."
                 for job, cell, cause in apart
@@ -337,7 +338,9 @@ class Measurement:
 
     @property
     def groups(self) -> tuple[Group, ...]:
-        return tuple(course.group for course in self.courses)
+        """What was measured of each timed job, and why its ratios are doubtful."""
+        doubts = self._order_effects.doubts()
+        return tuple(replace(course.group, doubt=doubts.get(course.job.name, "")) for course in self.courses)
 
     @property
     def unreached(self) -> tuple[str, ...]:
@@ -359,7 +362,18 @@ class Measurement:
             round=self.round,
             read={name: (found[0], found[1], found[2]) for name, found in counts.items()},
             seconds=self.seconds,
-            left=max(0.0, self._left),
+            left=max(0.0, self._left, self._owed),
+        )
+
+    @property
+    def _owed(self) -> float:
+        """About how many seconds the rounds take that every job gets, however long they take."""
+        known = [course.cost for course in self.courses if course.cost]
+        usual = statistics.fmean(known) if known else 0.0
+        return math.fsum(
+            max(0, self._how.rounds - len(course.visits)) * (course.cost or usual)
+            for course in self.courses
+            if not course.closed
         )
 
 

@@ -45,7 +45,7 @@ def run_of(*groups, date="2026-01-01T00:00:00+00:00"):
     return Rounds("m", "e", None, date, 1.0, 1.0, 4, tuple(groups))
 
 
-def test_a_time_is_the_geometric_mean_of_its_rounds():
+def test_a_time_is_in_the_middle_of_its_rounds_on_a_scale_of_ratios():
     reading = Reading([group("a", {"a": [1e-6, 4e-6]})])
     assert reading.time("a").middle == pytest.approx(2e-6)
 
@@ -54,7 +54,7 @@ def test_a_disturbed_visit_is_left_out_if_two_others_are_left():
     times = {"a": [1e-6, 1e-6, 9e-6]}
     assert Reading([group("a", times, lost={2: 0.2})]).time("a").middle == pytest.approx(1e-6)
     both = Reading([group("a", times, lost={1: 0.2, 2: 0.2})])
-    assert both.time("a").middle == pytest.approx((1e-6 * 1e-6 * 9e-6) ** (1 / 3))
+    assert both.time("a").middle == pytest.approx(1e-6 * math.sqrt(3))
     assert good([]) == []
 
 
@@ -162,3 +162,12 @@ def test_ways_of_several_runs_and_protocols_are_not_ranked_together(timed):
     ways = {"asv": timed("asv"), "old": timed("old", old), "new": timed("new", new), "too": timed("too", new)}
     assert set(of_newest_run(ways)) == {"new", "too"}
     assert set(of_newest_run({"asv": ways["asv"]})) == {"asv"}
+
+
+def test_nothing_is_known_about_the_ratios_of_a_group_in_doubt():
+    found = group("j", {"j(a)": [1e-6, 1e-6], "j(b)": [2e-6, 2e-6]})
+    for doubt, tied in (("", [True, False]), ("b changes the time of a.", [True, True])):
+        doubted = replace(found, doubt=doubt)
+        ways = Reading([doubted]).ways(doubted)
+        assert [way.tied for way in ways] == tied
+        assert ways[1].ratio.middle == pytest.approx(2)

@@ -176,3 +176,14 @@ def test_in_a_log_there_is_a_line_now_and_then():
     lines = console.file.getvalue().splitlines()
     assert lines[-1] == "12 s: round 3, 6 of 10 cells have a time, 2 to within 2 %, at most 48 s left"
     assert len(lines) == 2
+
+
+def test_ways_that_change_the_time_of_each_other_are_not_ranked_and_the_table_says_why():
+    run = run_of(JOBS)
+    first, *others = run.groups
+    run = replace(run, groups=(replace(first, doubt="b changes what a works on."), *others))
+    found = rows_of(run)
+    assert [table.standing(row) for row in found][1:3] == ["~2.00x", "~3.00x"]
+    said = list(table.taken_home(found, run))
+    assert any("not ranked" in line and "b changes what a works on." in line for line in said)
+    assert not any("C.time_it" in line for line in said)
