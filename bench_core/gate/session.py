@@ -106,6 +106,7 @@ def _measured(prepared: Prepared, work: Work, show: Callable[[Progress], None]) 
             "interrupted": interrupted,
             "resumed": comparison.earlier.effects,
             "first_pair": gate.first_pair,
+            "spent": gate.spent.seconds,
             "settings": comparison.settings,
         }
 

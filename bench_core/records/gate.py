@@ -303,6 +303,7 @@ class GateRecord:
         interrupted: whether Ctrl-C ended the gate.
         resumed: the number of pairs that were taken over from earlier gates on the same versions.
         first_pair: the number of the first pair that this gate measured. Pairs with lower numbers were taken over.
+        spent: seconds of all lanes together, by what they were spent on (`bench_core.gate.measure.spent.Spent`).
         causes: with ``--explain``, why the cells that are regressions are slower. If only all cells together are a
             regression, the causes are those of the cells with the largest estimates.
         instructions: with ``--instructions``, the counts of all timed cells.
@@ -337,6 +338,7 @@ class GateRecord:
     past: GateRecord | None = field(default=None, metadata={LATER: True})
     faults: tuple[str, ...] = field(default=(), metadata={LATER: True})
     renamed: Mapping[str, str] = field(default_factory=dict, metadata={LATER: True})
+    spent: Mapping[str, float] = field(default_factory=dict, metadata={LATER: True})
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,7 @@ def _content(record: GateRecord, verdict: GateVerdict) -> dict[str, Any]:
         "interrupted": record.interrupted,
         "resumed": record.resumed,
         "first_pair": record.first_pair,
+        "spent": codec.to_json(record.spent),
         "suite": None if verdict.suite is None else _judgement(verdict.suite),
         "control": {"rejects": verdict.control_differs, "cells": [_cell(cell) for cell in verdict.controls]},
         "noise": {name: _finite(value) for name, value in vars(verdict.noise).items()},

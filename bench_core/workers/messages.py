@@ -263,10 +263,16 @@ class Lost:
 
 @dataclass(frozen=True)
 class PairDone:
-    """The pair has ended. Its workers have `imported` modules that nurseries of later pairs should import first."""
+    """The pair has ended.
+
+    Attributes:
+        imported: modules that its workers have imported, and that nurseries of later pairs should import first.
+        spent: the seconds of both workers together, by what they did (see `bench_core.workers.turns.Turns`).
+    """
 
     pair: int
     imported: tuple[str, ...]
+    spent: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -388,10 +394,12 @@ class WorkerBroken:
 
 @dataclass(frozen=True)
 class WorkerDone:
-    """A worker has finished all cells. They have `imported` these modules."""
+    """A worker has finished all cells. They have `imported` these modules, and it has `spent` these seconds, by what it
+    did."""
 
     role: Side
     imported: tuple[str, ...]
+    spent: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -179,7 +179,8 @@ def serve(task: NurseryTask, pair: PairTask, pass_on: Callable[[str], None]) -> 
     for end in ends.values():
         end.close()
     try:
-        imported = _Watch(task, pair, workers, reports, turns, pass_on).imported()
+        watch = _Watch(task, pair, workers, reports, turns, pass_on)
+        imported = watch.imported()
     finally:
         for process in workers.values():
             process.end()
@@ -187,7 +188,7 @@ def serve(task: NurseryTask, pair: PairTask, pass_on: Callable[[str], None]) -> 
             end.close()
         _end_orphans()
     _import(task, imported)
-    pass_on(NURSERY.answers.line(PairDone(pair.pair, imported)))
+    pass_on(NURSERY.answers.line(PairDone(pair.pair, imported, watch.spent)))
 
 
 class _Forked:
@@ -250,7 +251,11 @@ class _Spawned:
 
 class _Watch:
     """Passes reports on (by `pass_on`) until both workers are done, or one of them cannot go on. `turns` are the counts
-    of `turns.Turns`."""
+    of `turns.Turns`.
+
+    Attributes:
+        spent: the seconds of the workers that are done, by what they did.
+    """
 
     def __init__(
         self,
@@ -271,6 +276,7 @@ class _Watch:
         self._gone: list[Side] = []
         self._last_words: list[WorkerBroken | WorkerRefused] = []
         self._imported: dict[str, None] = {}
+        self.spent: dict[str, float] = {}
 
     def imported(self) -> tuple[str, ...]:
         """Watch until the end of the pair. Returns the modules that the cells have imported and that belong to neither
@@ -335,7 +341,10 @@ class _Watch:
             del self._waiting[role]
             return
         match report:
-            case WorkerDone(_, imported):
+            case WorkerDone(_, imported, spent):
+                self.spent = {
+                    name: self.spent.get(name, 0.0) + spent.get(name, 0.0) for name in {**self.spent, **spent}
+                }
                 self._imported.update((name, None) for name in imported if name.partition(".")[0] not in self._own)
                 del self._waiting[role]
             case WorkerBroken() | WorkerRefused():

@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NoReturn
 
+from bench_core import clock
 from bench_core.records.gate import SIDES, Side
 from bench_core.workers.loading import VersionError, find, load, prove
 from bench_core.workers.messages import (
@@ -77,13 +78,15 @@ def perform(
     turns = Turns(role, peer, counts)
     try:
         try:
+            began = clock.host()
             source = task.sources[pair.versions[role]]
             opened = load(source, task.suite)
             known = find(opened, pair)
             _limit_memory(task.memory)
+            turns.spent["import"] = clock.host() - began
             imported = work(source, opened, known, pair, turns, report)
             prove(source, opened.path)  # benchmarks may import more of the version as they run
-            report(WorkerDone(role, imported))
+            report(WorkerDone(role, imported, turns.spent))
         except PeerLostError:
             os._exit(PEER_LOST)
         except VersionError as error:

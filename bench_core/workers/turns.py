@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeVar
 
+from bench_core import clock
 from bench_core.records.gate import SIDES, Side
 from bench_core.timing.cells import SkippedError
 from bench_core.workers.messages import TURNS, FirstLook, TurnDone, TurnFailed
@@ -57,6 +58,9 @@ class Turns:
         counts: shared numbers, which the nursery reads: for each side, how often it began or ended a wait for its turn
             or finished a step, and then for each side, the number of the cell that it is at, from 1. A side
             whose first number is odd waits. They show the nursery that workers go on, or which one hangs, and where.
+
+    Attributes:
+        spent: seconds of its own turns, by stage (see `CellError`). Samples are ``sampling``.
     """
 
     def __init__(self, role: Side, peer: Connection | None, counts: memoryview) -> None:
@@ -65,6 +69,7 @@ class Turns:
         self._counts = counts
         self._own = SIDES.index(role)
         self._before = 0
+        self.spent: dict[str, float] = {}
 
     @property
     def sides(self) -> tuple[Side, ...]:
@@ -151,7 +156,7 @@ class Turns:
                 self.take()
             if failure is None:
                 try:
-                    self.attempt(index, "call", lambda: take(index, position))  # noqa: B023 - called at once
+                    self.attempt(index, "call", lambda: take(index, position), "sampling")  # noqa: B023 - called at once
                 except CellError as error:
                     failure = error
             if self._peer is not None and step + 1 < len(sequence) and sequence[step + 1][0][0] != side:
@@ -162,15 +167,21 @@ class Turns:
         """Show the nursery a sign of life."""
         self._counts[self._own] += 2  # an even number stays even: it does not wait
 
-    def attempt(self, index: int, stage: str, action: Callable[[], T]) -> T:
-        """`attempt` at the cell of this index."""
+    def attempt(self, index: int, stage: str, action: Callable[[], T], what: str = "") -> T:
+        """`attempt` at the cell of this index.
+
+        Args:
+            what: what the time is spent on, if it is not the stage.
+        """
         self._at(index)
+        began = clock.host()
         try:
             return attempt(stage, action)
         except CellError as error:
             error.index = index
             raise
         finally:
+            self.spent[what or stage] = self.spent.get(what or stage, 0.0) + clock.host() - began
             self.alive()
 
 

@@ -13,6 +13,7 @@ from bench_core.gate.measure.discover import Found
 from bench_core.gate.measure.evidence import Dossier, Journal, Known
 from bench_core.gate.measure.schedule import Schedule, is_enough
 from bench_core.gate.measure.settle import CellReport, settle
+from bench_core.gate.measure.spent import OVERHEAD, PARENTS, RETRIES, Spent
 from bench_core.gate.versions.subjects import Subjects, source
 from bench_core.records.gate import SIDES, GateSettings, Progress, Side, other_side
 from bench_core.records.version import VersionName
@@ -58,6 +59,7 @@ class Gate:
         settings: those of `main`.
         preload: modules that nurseries import before they fork.
         first_pair: the number of this gate's first pair.
+        spent: where the time went.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class Gate:
         self._had = known.effects
         self._nurseries: dict[int, child.Nursery] = {}
         self._taking: dict[int, _Taking] = {}
+        self.spent = Spent()
 
     def run(self, show: Callable[[Progress], None], every: float = 0.25) -> None:
         """Measure. However it ends, no process is left behind.
@@ -181,8 +184,9 @@ class Gate:
             try:
                 if self._stop.is_set():  # `run` may have ended all nurseries before this one was among them
                     return
-                nursery.tell(self._task(lane, watchdog))
-                nursery.answer()
+                with self.spent.on(PARENTS):
+                    nursery.tell(self._task(lane, watchdog))
+                    nursery.answer()
                 self._confirm(lane, nursery)
                 self._take_pairs(lane, nursery, parent, clock.host() - began)
             except child.LostError as error:
@@ -237,21 +241,25 @@ class Gate:
         self._doing[lane] = f"pair {pair.pair} of parent {parent}: {len(pair.groups)} cells"
         taking = self._taking[lane] = _Taking(pair, parent, self._known, self._blame)
         try:
-            for answer in child.run_pair(nursery, pair):
-                if isinstance(answer, PairDone):
-                    with self._known.lock:
-                        self.preload.update(dict.fromkeys(answer.imported))
-                elif isinstance(answer, WorkerRefused):
-                    version = pair.versions[answer.role]
-                    raise BenchCoreError(f"{version} ({self.subjects.named[version].name}): {answer.cause}")
-                elif taking.enter(answer) and (
-                    self._stop.is_set() or clock.host() - self._began > self.settings.budget
-                ):
-                    return False
+            with self.spent.on(OVERHEAD):
+                return self._follow(nursery, pair, taking)
         except child.LostError as error:
             if not self._stop.is_set():
                 self._blame.lost(taking.unfinished, f"its parent {error}", None)
             return False
+
+    def _follow(self, nursery: child.Nursery, pair: PairTask, taking: _Taking) -> bool:
+        """Take in the answers on a pair. Returns whether there is time left."""
+        for answer in child.run_pair(nursery, pair):
+            if isinstance(answer, PairDone):
+                with self._known.lock:
+                    self.preload.update(dict.fromkeys(answer.imported))
+                self.spent.stages(answer.spent)
+            elif isinstance(answer, WorkerRefused):
+                version = pair.versions[answer.role]
+                raise BenchCoreError(f"{version} ({self.subjects.named[version].name}): {answer.cause}")
+            elif taking.enter(answer) and (self._stop.is_set() or clock.host() - self._began > self.settings.budget):
+                return False
         return True
 
     def _confirm(self, lane: int, nursery: child.Nursery) -> None:
@@ -259,7 +267,8 @@ class Gate:
         suspect = None if self._stop.is_set() else self._blame.next_suspect()
         if suspect is not None:
             self._doing[lane] = f"retries {suspect.dossier.cell.name}, one version at a time"
-            self._blame.confirm(suspect, lambda version: self._survives(nursery, suspect, version))
+            with self.spent.on(RETRIES):
+                self._blame.confirm(suspect, lambda version: self._survives(nursery, suspect, version))
 
     def _survives(self, nursery: child.Nursery, suspect: FailedCell, version: VersionName) -> bool:
         pair = self._schedule.pair_of([suspect.dossier], suspect.side, (version, version))
