@@ -342,9 +342,8 @@ class _Watch:
             return
         match report:
             case WorkerDone(_, imported, spent):
-                self.spent = {
-                    name: self.spent.get(name, 0.0) + spent.get(name, 0.0) for name in {**self.spent, **spent}
-                }
+                for what, seconds in spent.items():
+                    self.spent[what] = self.spent.get(what, 0.0) + seconds
                 self._imported.update((name, None) for name in imported if name.partition(".")[0] not in self._own)
                 del self._waiting[role]
             case WorkerBroken() | WorkerRefused():

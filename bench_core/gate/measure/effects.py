@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -81,7 +82,17 @@ def effect(base: Log, head: Log, *, pair: int, parent: int, first: Side) -> Effe
         first_base=base.first,
         first_head=head.first,
         wall=_by_the_wall(base, head),
+        setups=_by_setup(logs, len(base.by_host)),
     )
+
+
+def _by_setup(logs: Sequence[float], blocks: int) -> float:
+    """What the scatter from setup to setup adds to the effect: the standard error of the mean of their medians."""
+    if not 1 < blocks <= len(logs):
+        return math.nan
+    ends = [block * len(logs) // blocks for block in range(blocks + 1)]
+    medians = [statistics.median(logs[start:end]) for start, end in itertools.pairwise(ends)]
+    return statistics.stdev(medians) / math.sqrt(blocks)
 
 
 def _by_the_wall(base: Log, head: Log) -> float:

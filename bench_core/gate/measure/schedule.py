@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from bench_core.gate.judge.rule import pairs_needed
+from bench_core.gate.measure.adapt import FEWEST, adapted
 from bench_core.gate.measure.evidence import PAST, Dossier, Known
 from bench_core.records.gate import SIDES, GateSettings, Side
 from bench_core.records.version import VersionName
@@ -22,17 +22,6 @@ taken as long as the imports of the next parent would."""
 
 TIMEOUT = 60.0
 """Treat a worker as hung after this many seconds without a sign of life, if it is at no cell."""
-
-FEW_CELLS = 12
-"""Noisy cells get more samples if at most this many cells are open. With so few, starting a pair takes as long as
-sampling it."""
-
-MORE_SAMPLES = 3
-"""A noisy cell, which is undecided after the fewest pairs that could decide it, gets this many times the samples in
-each pair if at most `FEW_CELLS` are open."""
-
-LONG_PAIR = 1.0
-"""A cell that takes more than this many seconds of a pair gets no more samples."""
 
 PAST_SHARE = 2
 """Pairs of past and head take 1/`PAST_SHARE` of the usual samples, and so half the time. As many pairs are needed,
@@ -111,18 +100,17 @@ class Schedule:
         """A pair over these cells, in an order drawn for it."""
         with self._known.lock:
             pair, self.pairs = self.pairs, self.pairs + 1
-            few = sum(not dossier.closed for dossier in self._known.dossiers) <= FEW_CELLS
             order = list(dossiers)
             random.Random(f"{self._settings.seed} pair {pair}").shuffle(order)
-            groups = tuple(self._group(one, versions, few=few) for one in order)
+            groups = tuple(self._group(one, versions) for one in order)
         both = dict(zip(SIDES, versions, strict=True))
         longest = max((cell.timeout for group in groups for cell in group.cells), default=0.0)
         return PairTask(pair, self._settings.seed, first, both, groups, self._timeout or max(TIMEOUT, longest))
 
-    def _group(self, dossier: Dossier, versions: tuple[VersionName, VersionName], *, few: bool) -> GroupTask:
+    def _group(self, dossier: Dossier, versions: tuple[VersionName, VersionName]) -> GroupTask:
         name = dossier.cell.name
         plant = 0.0 if dossier.control else self._plants.get(name, 0.0)
-        plan = self._plan(dossier, few=few)
+        plan = self._plan(dossier)
         if plan is not None:  # a pair that retries a failed cell has one version on both sides
             places = tuple(plan.places[dossier.versions.index(version)] for version in versions)
             plan = replace(plan, places=places)
@@ -130,16 +118,12 @@ class Schedule:
         task = replace(asked, plant=plant, timeout=asked.timeout if self._timeout is None else 0.0)
         return GroupTask((task,), plan, PAIR)
 
-    def _plan(self, dossier: Dossier, *, few: bool) -> SamplingPlan | None:
-        """How a cell is sampled in its next pair. `few` means that at most `FEW_CELLS` are open."""
-        plan, settings = dossier.plan, self._known.evidence_of(dossier).settings
-        if plan is None:
+    def _plan(self, dossier: Dossier) -> SamplingPlan | None:
+        """How a cell is sampled in its next pair."""
+        if dossier.plan is None:
             return None
+        plan = adapted(dossier.plan, dossier.effects, dossier.spent)
         if dossier.versions == PAST:
-            alternations = max(PAIR.fewest, plan.alternations // PAST_SHARE // 2 * 2)
+            alternations = max(FEWEST, plan.alternations // PAST_SHARE // 2 * 2)
             plan = replace(plan, alternations=alternations, blocks=max(1, plan.blocks // PAST_SHARE))
-        pairs = len(dossier.effects)
-        noisy = pairs >= pairs_needed(settings.family, settings) and not dossier.control
-        if not few or not noisy or dossier.spent / pairs > LONG_PAIR:
-            return plan
-        return replace(plan, alternations=MORE_SAMPLES * plan.alternations, blocks=MORE_SAMPLES * plan.blocks)
+        return plan

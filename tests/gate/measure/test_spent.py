@@ -23,7 +23,7 @@ def test_what_workers_do_in_a_pair_is_no_overhead(now):
             now[0] += 1.0
             spent.stages({"setup": 0.2, "sampling": 0.5})
     assert spent.seconds == pytest.approx({PARENTS: 2.0, "setup": 0.4, "sampling": 1.0, OVERHEAD: 0.6})
-    assert list(spent.seconds)[0] == PARENTS
+    assert next(iter(spent.seconds)) == PARENTS
 
 
 def test_time_counts_even_if_the_work_fails(now):

@@ -1,0 +1,68 @@
+"""Adapts how a cell is sampled to the noise that its pairs have shown.
+
+What a pair costs beyond its samples (setups, and its share of the processes) is spent anyway. So it samples at least
+as long, up to the plan of the first pair, and longer if its samples scatter much. A noisy cell then needs as many
+pairs as a quiet one. The choice depends on earlier pairs alone, so each pair is as fair as before.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bench_core.records.gate import SIDES, Effect
+from bench_core.workers.messages import SamplingPlan
+
+SCATTER = 0.008
+"""What the samples inside a pair may add to the scatter of its effect: a standard deviation of log ratios. It is below
+the noise floor: of nine pairs that scatter by 1 %, the median of an unchanged cell is rarely above the floor."""
+
+FEWEST = 4
+"""The fewest alternations, so that each side is first twice."""
+
+MOST = 4
+"""At most this many times the alternations of the first pair."""
+
+LONGEST = 0.3
+"""More alternations than those of the first pair take at most this many seconds, on both sides together."""
+
+MATTERS = 1.5
+"""Setups matter if what they read scatters by more than this many times what samples alone explain."""
+
+
+def adapted(plan: SamplingPlan, effects: Sequence[Effect], spent: float) -> SamplingPlan:
+    """How a timed cell is sampled in its next pair.
+
+    Args:
+        plan: that of the first pair.
+        effects: of the pairs so far.
+        spent: seconds that these pairs took for the cell.
+    """
+    known = [effect for effect in effects if effect.within >= 0]
+    if not known:
+        return plan
+    noise = statistics.median(effect.within**2 * effect.samples for effect in known)
+    alternation = statistics.median(
+        math.fsum(
+            (place.number + place.warm) * getattr(effect, side) for place, side in zip(plan.places, SIDES, strict=True)
+        )
+        for effect in known
+    )
+    if not alternation > 0:
+        return plan
+    taken = math.fsum(effect.samples for effect in effects) * alternation
+    besides = max(0.0, spent - taken) / len(effects)
+    wanted = max(noise / SCATTER**2, min(plan.alternations, besides / alternation))
+    most = max(plan.alternations, min(MOST * plan.alternations, LONGEST / alternation))
+    alternations = max(FEWEST, 2 * math.ceil(min(wanted, most) / 2))  # each side is first equally often
+    blocks = plan.blocks if setups_matter(known) else max(1, plan.blocks // 2)
+    return replace(plan, alternations=alternations, blocks=min(blocks, alternations // 2))
+
+
+def setups_matter(effects: Sequence[Effect]) -> bool:
+    """Whether the place of a cell's objects in memory, which each setup draws anew, changes its time: what one setup
+    reads scatters by more than samples explain. Unknown counts as yes."""
+    ratios = [one.setups / one.within for one in effects if one.within > 0 and not math.isnan(one.setups)]
+    return not ratios or statistics.median(ratios) > MATTERS

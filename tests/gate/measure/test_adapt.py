@@ -1,0 +1,73 @@
+"""How the noise of earlier pairs decides how the next one samples a cell, on numbers that are made up."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from bench_core.gate.measure.adapt import FEWEST, LONGEST, MATTERS, MOST, SCATTER, adapted
+from bench_core.records.gate import Effect
+from bench_core.workers.messages import Sampling, SamplingPlan
+
+PLAN = SamplingPlan(alternations=32, blocks=4, places=(Sampling(300, warm=True), Sampling(300, warm=True)))
+CALL = 1e-6
+ALTERNATION = 2 * 301 * CALL
+
+
+def pairs(within, count=3, samples=32, call=CALL, **more):
+    return [Effect(pair, pair, 0.0, call, call, samples, within=within, **more) for pair in range(count)]
+
+
+def found(effects, besides=0.0, plan=PLAN, call=CALL):
+    """The plan after pairs that took, each, the time of their samples and these seconds besides."""
+    sampled = sum(effect.samples for effect in effects) * ALTERNATION * call / CALL
+    return adapted(plan, effects, sampled + besides * len(effects))
+
+
+def test_before_the_first_pair_and_without_times_it_is_the_plan_itself():
+    assert adapted(PLAN, [], 0.0) == PLAN
+    assert adapted(PLAN, pairs(math.nan), 1.0) == PLAN
+
+
+@pytest.mark.parametrize("times", [0.5, 1.5])
+def test_the_samples_of_a_pair_may_add_a_certain_scatter(times):
+    """`times` the scatter that is allowed takes its square times the samples."""
+    assert found(pairs(times * SCATTER)).alternations == pytest.approx(32 * times**2, abs=1)
+
+
+def test_the_noise_is_that_of_a_sample_however_many_the_pairs_took():
+    few = pairs(2 * SCATTER, samples=8)
+    assert found(few).alternations == 32
+
+
+def test_a_pair_samples_as_long_as_what_it_costs_besides_but_no_longer_than_the_first():
+    assert found(pairs(0.0), besides=16 * ALTERNATION).alternations == 16
+    assert found(pairs(0.0), besides=1.0).alternations == 32
+
+
+def test_there_are_never_too_few_samples_and_never_too_many():
+    assert found(pairs(0.0)).alternations == FEWEST
+    assert found(pairs(1.0)).alternations == MOST * 32
+
+
+def test_more_samples_than_in_the_first_pair_take_no_more_than_a_certain_time():
+    call = LONGEST / 40 / 602
+    assert found(pairs(1.0, call=call), call=call).alternations == 40
+    assert found(pairs(1.0, call=call * 100), call=call * 100).alternations == 32
+
+
+def test_each_side_is_first_equally_often():
+    for noise in range(1, 40):
+        assert found(pairs(SCATTER * noise / 20)).alternations % 2 == 0
+
+
+def test_setups_are_repeated_less_where_they_do_not_matter():
+    noisy = pairs(SCATTER)
+    assert found(noisy).blocks == 4, "nothing is known"
+    alike, unlike = ([replace(one, setups=factor * MATTERS * one.within) for one in noisy] for factor in (0.9, 1.1))
+    assert (found(alike).blocks, found(unlike).blocks) == (2, 4)
+
+
+def test_each_setup_has_two_samples_at_least():
+    plan = found(pairs(0.0))
+    assert plan.blocks <= plan.alternations // 2
