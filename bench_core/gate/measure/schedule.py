@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import random
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from bench_core.gate.judge.cell import MIN_READINGS
+from bench_core.gate.judge.rule import TIMED, pairs_needed
 from bench_core.gate.measure.adapt import FEWEST, adapted
 from bench_core.gate.measure.evidence import PAST, Dossier, Known
 from bench_core.records.gate import SIDES, GateSettings, Side
@@ -19,6 +23,15 @@ PAIRS_OF_A_PARENT = 4
 MOST_PAIRS_OF_A_PARENT = 8
 """The most pairs that are forked from one parent. Between the two numbers, a parent continues until its pairs have
 taken as long as the imports of the next parent would."""
+
+USUAL_COST = 0.1
+"""Seconds of a lane that a pair takes for a cell, as long as none has been measured."""
+
+BESIDES = 1.25
+"""By how much starting parents and pairs makes a cell more expensive than its own turns."""
+
+MORE_PAIRS = 3
+"""A cell that the fewest pairs have not decided is expected to need so many more."""
 
 TIMEOUT = 60.0
 """Treat a worker as hung after this many seconds without a sign of life, if it is at no cell."""
@@ -77,18 +90,41 @@ class Schedule:
         """The side that is started first in the parent's first pair. Later pairs alternate."""
         return random.Random(f"{self._settings.seed} parent {parent}").choice(SIDES)
 
-    def pairs_of(self, lane: int, first: Side) -> list[PairTask]:
+    def pairs_of(self, lane: int, first: Side, left: float = math.inf) -> list[PairTask]:
         """The next pairs of a lane, with the side that is started first: one over the open cells of base and head, one
         over those of past and head, and one over the controls. Each cell of peak memory gets its own pair, since
-        the peak is that of a process."""
+        the peak is that of a process.
+
+        Args:
+            left: seconds of all lanes together until the budget ends. Cells that it does not suffice for have to wait.
+        """
         with self._known.lock:
             groups: list[list[Dossier]] = []
             for evidence in self._known.compared:
-                wanted = self._wanted(evidence.dossiers, lane)
+                within = self._in_time(evidence.dossiers, left / len(self._known.compared))
+                wanted = [one for one in self._wanted(evidence.dossiers, lane) if one.cell.name in within]
                 alone = [dossier for dossier in wanted if dossier.cell.kind == "peakmemory"]
                 groups += [[dossier for dossier in wanted if dossier not in alone], *([one] for one in alone)]
             groups.append(self._wanted(self._known.controls, lane))
             return [self.pair_of(group, first, group[0].versions) for group in groups if group]
+
+    def _in_time(self, dossiers: Sequence[Dossier], left: float) -> set[str]:
+        """The names of the open cells that can be decided in the time that is left, at least one. Cells with many pairs
+        come first, and then a drawn order decides."""
+        waiting = [one for one in dossiers if not one.closed]
+        random.Random(f"{self._settings.seed} in time").shuffle(waiting)
+        waiting.sort(key=lambda one: -len(one.effects))
+        costs = [one.spent / len(one.effects) for one in dossiers if one.effects]
+        usual = statistics.median(costs) if costs else USUAL_COST
+        chosen: set[str] = set()
+        for one in waiting:
+            cost = one.spent / len(one.effects) if one.effects else usual
+            fewest = pairs_needed(1, self._settings) if one.cell.kind in TIMED else MIN_READINGS
+            need = BESIDES * cost * max(MORE_PAIRS, fewest - len(one.effects))
+            if need <= left or not chosen:
+                chosen.add(one.cell.name)
+                left -= need
+        return chosen
 
     def _wanted(self, dossiers: Sequence[Dossier], lane: int) -> list[Dossier]:
         """The open cells. One lane alone measures the first pair of a cell, which takes as long as several others."""

@@ -162,7 +162,7 @@ class Gate:
                 errors=errors,
                 worst=tuple((name, ratio.middle, ratio.low, ratio.high) for name, ratio in slowest),
                 seconds=spent,
-                left=max(0.0, self.settings.budget - spent),
+                left=self._left,
                 lanes=tuple(self._doing),
             )
 
@@ -216,13 +216,18 @@ class Gate:
             in_time = clock.host() - self._began < self.settings.budget or self._known.effects == self._had
         return is_open and in_time and not self._stop.is_set()
 
+    @property
+    def _left(self) -> float:
+        """Seconds until the budget ends."""
+        return max(0.0, self.settings.budget - (clock.host() - self._began))
+
     def _take_pairs(self, lane: int, nursery: child.Nursery, parent: int, starting: float) -> None:
         """Run the pairs of one parent, which took `starting` seconds to get ready."""
         started = clock.host()
         first = self._schedule.first_of(parent)
         taken = 0
         while self._wanted():
-            pairs = self._schedule.pairs_of(lane, first)
+            pairs = self._schedule.pairs_of(lane, first, self._left * len(self.cores))
             if not pairs:  # other lanes run the first pairs of the remaining cells
                 self._stop.wait(0.05)
                 continue

@@ -1,13 +1,17 @@
 """Which pair comes next, without a process."""
 
+import math
 from dataclasses import replace
 
 import pytest
 
+from bench_core.gate.judge.rule import pairs_needed
 from bench_core.gate.measure.adapt import MOST
 from bench_core.gate.measure.discover import Found
 from bench_core.gate.measure.evidence import CONTROL, PAST, Journal, Known
 from bench_core.gate.measure.schedule import (
+    BESIDES,
+    MORE_PAIRS,
     MOST_PAIRS_OF_A_PARENT,
     PAIRS_OF_A_PARENT,
     Schedule,
@@ -156,3 +160,44 @@ def test_a_cell_that_is_retried_with_one_version_on_both_sides_is_sampled_as_tha
     assert retry.groups[0].plan.places == (PLAN.places[place],) * 2
     usual = schedule.pair_of([dossier], "base", dossier.versions)
     assert usual.groups[0].plan == PLAN
+
+
+def with_pairs(dossier, count, cost=0.1):
+    dossier.plan = PLAN
+    dossier.effects = [Effect(pair, pair, 0.0, 1e-6, 1e-6, 16) for pair in range(count)]
+    dossier.spent = count * cost
+    return dossier
+
+
+def reached(schedule, left):
+    found = schedule.pairs_of(0, "base", left)
+    return {cell.name for cell in cells(found[0]) if found[0].versions["head"] == "head"}
+
+
+def test_cells_that_the_time_does_not_suffice_for_wait(make):
+    known, schedule = make(*(f"x{number}.time_x" for number in range(10)))
+    for dossier in known.dossiers:
+        with_pairs(dossier, 1)
+    needed = (pairs_needed(1, known.main.settings) - 1) * 0.1 * BESIDES
+    assert len(reached(schedule, math.inf)) == 10
+    assert len(reached(schedule, 4.5 * needed)) == 4
+    assert reached(schedule, 4.5 * needed) == reached(schedule, 4.5 * needed), "the order is drawn once"
+
+
+def test_however_little_time_is_left_one_cell_is_measured(make):
+    _, schedule = make("a.time_a", "b.time_b")
+    assert len(reached(schedule, 0.0)) == 1
+
+
+def test_cells_that_have_begun_are_decided_before_others_begin(make):
+    known, schedule = make(*(f"x{number}.time_x" for number in range(10)))
+    for dossier in known.dossiers:
+        with_pairs(dossier, 6 if dossier.cell.name in ("x3.time_x", "x7.time_x") else 1)
+    assert reached(schedule, 2 * MORE_PAIRS * 0.1 * BESIDES * 1.01) == {"x3.time_x", "x7.time_x"}
+
+
+def test_a_slow_cell_does_not_hold_up_the_others(make):
+    known, schedule = make(*(f"x{number}.time_x" for number in range(10)))
+    for dossier in known.dossiers:
+        with_pairs(dossier, 4, cost=10.0 if dossier.cell.name == "x3.time_x" else 0.1)
+    assert reached(schedule, 20.0) == {f"x{number}.time_x" for number in range(10)} - {"x3.time_x"}
