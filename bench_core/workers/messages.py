@@ -183,6 +183,8 @@ class CellTask:
         index: its position among the cells of its benchmark, by which a version finds it in which it has another name;
             None if it has the same name everywhere.
         timeout: the seconds that the suite allows; 0 for the `PairTask`'s.
+        patience: treat a worker as hung at the cell after this many seconds without a sign of life, if that is less
+            than the timeout; 0 for no such limit.
     """
 
     name: str
@@ -191,6 +193,7 @@ class CellTask:
     label: str = ""
     index: int | None = None
     timeout: float = 0.0
+    patience: float = 0.0
 
     @property
     def reported(self) -> str:

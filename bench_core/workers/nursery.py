@@ -315,8 +315,12 @@ class _Watch:
         role = busy[0] if len(busy) == 1 else None
         at = self._cell_at(role)
         allowed = at.timeout if at is not None else 0.0
-        if not self._waiting or silent <= (allowed or self._timeout):
+        longest = allowed or self._timeout
+        patience = at.patience if at is not None else 0.0
+        if not self._waiting or silent <= min(patience or longest, longest):
             return None
+        if 0 < patience < longest:
+            return self._lost(role, f"hangs: no answer within {patience:.3g} s", hangs=True)
         if allowed:
             cause = f"longer than the suite's timeout of {allowed:g} s"
             return replace(self._lost(role, cause, hangs=True), timeout=allowed)

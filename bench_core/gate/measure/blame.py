@@ -42,8 +42,7 @@ class FailedCell:
     @property
     def try_again(self) -> bool:
         """Whether its side is tried again. A version that hangs is not, unless that is quick, or it worked before."""
-        quick = 0 < self.timeout <= SHORT_TIMEOUT or (self.timeout > 0 and bool(self.dossier.effects))
-        return quick or not self.hangs
+        return not self.hangs or 0 < self.timeout <= SHORT_TIMEOUT or bool(self.dossier.effects)
 
 
 class Blame:

@@ -33,6 +33,14 @@ BESIDES = 1.25
 MORE_PAIRS = 3
 """A cell that the fewest pairs have not decided is expected to need so many more."""
 
+LEAST_PATIENCE = 5.0
+PATIENCE = 20.0
+"""A cell is taken for hung if it gives no sign of life for `LEAST_PATIENCE` seconds and `PATIENCE` times as long as its
+pairs have taken so far."""
+
+FIRST_PATIENCE = 0.2
+"""The share of the budget after which a cell is taken for hung in its first pair."""
+
 TIMEOUT = 60.0
 """Treat a worker as hung after this many seconds without a sign of life, if it is at no cell."""
 
@@ -151,8 +159,17 @@ class Schedule:
             places = tuple(plan.places[dossier.versions.index(version)] for version in versions)
             plan = replace(plan, places=places)
         asked = dossier.asked or CellTask(name)
-        task = replace(asked, plant=plant, timeout=asked.timeout if self._timeout is None else 0.0)
+        task = replace(asked, plant=plant, timeout=0.0)
+        if self._timeout is None:
+            task = replace(task, timeout=asked.timeout, patience=self._patience(dossier, asked.timeout))
         return GroupTask((task,), plan, PAIR)
+
+    def _patience(self, dossier: Dossier, timeout: float) -> float:
+        """Seconds after which the cell is taken for hung: a multiple of how long its pairs take, once that is known.
+        Before, one hanging cell must not use up the budget, unless the suite allows for long calls."""
+        if dossier.effects:
+            return max(LEAST_PATIENCE, PATIENCE * dossier.spent / len(dossier.effects))
+        return max(LEAST_PATIENCE, FIRST_PATIENCE * self._settings.budget) if timeout <= TIMEOUT else 0.0
 
     def _plan(self, dossier: Dossier) -> SamplingPlan | None:
         """How a cell is sampled in its next pair."""

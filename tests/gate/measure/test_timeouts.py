@@ -6,11 +6,11 @@ import pytest
 
 from bench_core.gate.judge.exit_code import exit_code
 from bench_core.gate.judge.gate import judge
-from bench_core.gate.measure import supervise
+from bench_core.gate.measure import schedule, supervise
 from bench_core.gate.measure.discover import Found
 from bench_core.gate.measure.evidence import Journal, Known
-from bench_core.gate.measure.schedule import Schedule
-from bench_core.records.gate import CellEvidence, Exceeded, GateRecord, GateSettings
+from bench_core.gate.measure.schedule import FIRST_PATIENCE, LEAST_PATIENCE, PATIENCE, Schedule
+from bench_core.records.gate import CellEvidence, Effect, Exceeded, GateRecord, GateSettings
 from bench_core.records.version import Commit
 from bench_core.workers.messages import CellTask
 
@@ -71,6 +71,28 @@ def test_workers_are_given_the_time_that_the_suite_allows_unless_the_command_lin
     assert (task.timeout, task.groups[0].cells[0].timeout) == (pair, cell)
 
 
+def patience(tmp_path, settings, *, own=60.0, asked=None, pairs=0, spent=0.0):
+    found = Found((CELL,), {}, (), (), [], on_accelerator=False, asked={"a": CellTask("a", timeout=own)})
+    known = Known(found, settings, Journal(tmp_path / "journal"), None)
+    known.dossiers[0].effects = [Effect(pair, pair, 0.0, 1.0, 1.0, 4) for pair in range(pairs)]
+    known.dossiers[0].spent = spent
+    (task, *_) = Schedule(known, asked, 1, {}).pairs_of(0, "base")
+    return task.groups[0].cells[0].patience
+
+
+def test_a_cell_that_worked_before_is_taken_for_hung_after_a_multiple_of_what_its_pairs_took(tmp_path):
+    settings = GateSettings(budget=50.0)
+    assert patience(tmp_path, settings, pairs=2, spent=0.1) == LEAST_PATIENCE
+    assert patience(tmp_path, settings, pairs=2, spent=20.0) == PATIENCE * 10
+    assert patience(tmp_path, settings, pairs=2, spent=20.0, asked=3.0) == 0.0, "the command line decides"
+
+
+def test_a_cell_that_hangs_in_its_first_pair_leaves_time_for_the_others_unless_the_suite_allows_for_it(tmp_path):
+    settings = GateSettings(budget=100.0)
+    assert patience(tmp_path, settings) == FIRST_PATIENCE * 100
+    assert patience(tmp_path, settings, own=300.0) == 0.0
+
+
 def judged(side):
     version = Commit("main", "0" * 40, "", "")
     slow = CellEvidence("a", "a", {}, "time", "seconds", exceeded=Exceeded(side, 2.0, 0.01))
@@ -96,3 +118,29 @@ def test_a_pair_that_is_still_running_long_after_the_budget_is_given_up_and_says
     monkeypatch.setattr(supervise, "OVERRUN", 0.0)
     (found,) = sides(NAPS.replace("0.3", "300"), "NAP = 60\n").measure(timeout=None, budget=4.0).main.cells
     assert "needs a larger --budget" in found.error
+
+
+HANGS = """
+import select
+
+import thing
+
+
+class Calls:
+    def time_hang(self):
+        select.select([], [], [], thing.NAP)
+
+    def time_sum(self):
+        sum(range(100))
+"""
+
+
+def test_a_cell_that_hangs_on_head_is_an_error_there_and_the_others_are_measured(sides, monkeypatch):
+    monkeypatch.setattr(schedule, "LEAST_PATIENCE", 0.3)
+    monkeypatch.setattr(schedule, "FIRST_PATIENCE", 0.0)
+    gate = sides(HANGS, "NAP = 0.001\n", "NAP = 30\n").measure(
+        timeout=None, until=lambda gate: gate.dossiers[0].error_side and gate.dossiers[1].effects
+    )
+    hung, sound = gate.main.cells
+    assert (hung.error, hung.error_side) == ("hangs: no answer within 0.3 s", "head")
+    assert sound.effects
