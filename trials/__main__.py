@@ -17,6 +17,7 @@ from trials import creep as creep_trial
 from trials import detect as detect_trial
 from trials import growth as growth_trial
 from trials import mutants as mutants_trial
+from trials import plain as plain_trial
 from trials import replay as replay_trial
 from trials import report as report_trial
 from trials import sidebyside as sidebyside_trial
@@ -64,9 +65,11 @@ def say(line: str) -> None:
 @BUDGET
 @click.option("--runs", default=60, show_default=True, type=click.IntRange(1))
 @click.option("--bench", help="The cells. [default: forty, of every family]")
-def aa(out: Path, machine: str, dirty: bool, budget: str | None, runs: int, bench: str | None) -> None:
+@click.option("--noisy", is_flag=True, help="Beside two processes that wander over all cores.")
+def aa(out: Path, machine: str, dirty: bool, budget: str | None, runs: int, bench: str | None, noisy: bool) -> None:
     """Compare two commits that differ by a comment."""
-    aa_trial.run(begun(out, machine, "aa", dirty, bench=bench, budget=budget), runs, say)
+    name = "aa-noisy" if noisy else "aa"
+    aa_trial.run(begun(out, machine, name, dirty, bench=bench, budget=budget), runs, say, beside_noise=noisy)
 
 
 @main.command()
@@ -195,6 +198,16 @@ def sidebyside(out: Path, machine: str, dirty: bool, rounds: int, bench: str | N
 def growth(out: Path, machine: str, dirty: bool, budget: str | None, counts: tuple[int, ...]) -> None:
     """Measure a gate's time and memory by the number of cells."""
     growth_trial.run(begun(out, machine, "growth", dirty, budget=budget), counts, say)
+
+
+@main.command()
+@common
+@DIRTY
+@BUDGET
+@click.option("--cells", "counts", multiple=True, type=click.IntRange(40), default=plain_trial.COUNTS)
+def plain(out: Path, machine: str, dirty: bool, budget: str | None, counts: tuple[int, ...]) -> None:
+    """Time gates on generated suites of many plain cells."""
+    plain_trial.run(begun(out, machine, "plain", dirty, budget=budget), counts, say)
 
 
 @main.command()

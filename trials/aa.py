@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from trials import repositories
 from trials.files import Trial
 from trials.gates import gate
+from trials.neighbours import noisy, other_core_busy
 
 SELECTION = (
     r"InPlace\.time_initialize\(cpu, zeros_, (8x4|256x256|1024x1024|4096x4096), float32",
@@ -30,8 +28,9 @@ COMMENTED = "bench_core/suite/base.py"
 """The file to which the comment is added."""
 
 
-def run(trial: Trial, runs: int, say: Callable[[str], None]) -> None:
-    """Continue up to `runs` gates. During every second one, another process keeps the last core busy.
+def run(trial: Trial, runs: int, say: Callable[[str], None], *, beside_noise: bool = False) -> None:
+    """Continue up to `runs` gates. During every second one, another process keeps the last core busy. With
+    `beside_noise`, all of them run on a noisy machine instead (see `noisy`).
 
     Every head has another comment, so that each gate compares another pair of folders: the effect of a file's address
     in
@@ -47,29 +46,8 @@ def run(trial: Trial, runs: int, say: Callable[[str], None]) -> None:
         text = (clone.root / COMMENTED).read_text()
         for index in range(done, runs):
             head = clone.commit({COMMENTED: f"{text}\n# A/A gate {index:03d} differs by this line.\n"}, f"A/A {index}")
-            busy = bool(index % 2)
-            with other_core_busy() if busy else contextlib.nullcontext():
+            busy = bool(index % 2) and not beside_noise
+            with noisy() if beside_noise else other_core_busy() if busy else contextlib.nullcontext():
                 found = gate(clone.root, base, head, *cells, *trial.arguments, seed=1000 + index)
             trial.add(gate=index, busy=busy, **found)
             say(f"A/A {index + 1} of {runs}: {found['verdict']}, {found['counts']}, {found['wall']:.0f} s")
-
-
-@contextlib.contextmanager
-def other_core_busy() -> Iterator[None]:
-    """Keep the last core busy with passes over an array that is larger than the caches."""
-    process = subprocess.Popen([sys.executable, "-P", "-c", _BUSY, str(max(os.sched_getaffinity(0)))])
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait()
-
-
-_BUSY = """
-import os, sys
-import numpy as np
-os.sched_setaffinity(0, {int(sys.argv[1])})
-large = np.ones(2**24, np.float32)
-while True:
-    np.add(large, 1, out=large)
-"""

@@ -19,8 +19,8 @@ from bench_core.gate.versions.subjects import Subjects
 from bench_core.gate.why.explain import explain
 from bench_core.gate.why.instructions import count
 from trials import plants, repositories
-from trials.aa import other_core_busy
 from trials.files import Trial, today
+from trials.neighbours import other_core_busy
 
 TEMPLATE = Path(__file__).parent / "causes_template"
 

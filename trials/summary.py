@@ -20,6 +20,7 @@ from trials import causes, plants, versus
 from trials.figures import Figure, share, spread
 from trials.files import Line, of_one_protocol, raw, write_json
 from trials.gates import covers
+from trials.plain import of_plain
 from trials.sidebyside import asvs_own
 from trials.table import of_table
 
@@ -313,10 +314,12 @@ def _count_red(cells: Sequence[Line]) -> int:
 
 OF: Mapping[str, Callable[[Sequence[Line]], list[Figure]]] = {
     "aa": of_aa,
+    "aa-noisy": of_aa,
     "detect": of_detect,
     "truncnormal": of_truncnormal,
     "sidebyside": of_sidebyside,
     "growth": of_growth,
+    "plain": of_plain,
     "causes": of_causes,
     "bisect": of_bisect,
     "creep": of_creep,
@@ -327,11 +330,13 @@ OF: Mapping[str, Callable[[Sequence[Line]], list[Figure]]] = {
 
 TITLES = {
     "aa": "A/A gates on this project: two commits that differ by a comment",
+    "aa-noisy": "The same beside two processes that wander over all cores",
     "simulate": "Gates drawn from the pairs of the A/A gates",
     "detect": "Known slowdowns",
     "truncnormal": "A real slowdown: two ways to `trunc_normal_`",
     "sidebyside": "Three tools in turn on the same plants",
     "growth": "By the number of cells",
+    "plain": "Generated suites of plain cells of a few microseconds",
     "causes": "Why it is slower, and instructions",
     "bisect": "Which of 32 commits added 5 % to a cell",
     "creep": "Ten commits of +1 % each, and what they add up to",

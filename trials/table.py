@@ -16,10 +16,10 @@ from typing import Any
 
 from bench_core import units
 from trials import repositories
-from trials.aa import other_core_busy
 from trials.figures import Figure, share, spread
 from trials.files import Line, Trial, today
 from trials.gates import TOOL
+from trials.neighbours import other_core_busy
 
 OWN = (
     r"Masked\.|ManyParameters|DirectEdit|LoadByModules|WarmFile|OptimizerStep|SharedLayer\.time_(backward|forward)\(|"
