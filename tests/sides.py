@@ -56,7 +56,15 @@ class Sides:
 
     def gate(self, *, timeout=10.0, memory=None, lanes=1, evidence="evidence", **settings):
         """A gate that tells only large effects apart, from few pairs: what is tested with it is not statistics."""
-        usual = {"noise_floor": 0.3, "limit": 0.6, "error_rate": 0.4, "seed": 1, "budget": 20.0, "lanes": lanes}
+        usual = {
+            "noise_floor": 0.3,
+            "limit": 0.6,
+            "error_rate": 0.4,
+            "pass_error": 0.4,
+            "seed": 1,
+            "budget": 20.0,
+            "lanes": lanes,
+        }
         return Gate(
             self.subjects,
             self.find(),

@@ -24,6 +24,9 @@ TRIED = ("asv.conf.json", "bench_core", "benchmarks", "pyproject.toml", "trials"
 """The files that a figure depends on: not the results, which trials write, nor the documentation, which repeats
 them."""
 
+SETTINGS = ("budget", "lanes", "noise_floor", "limit", "pass_error")
+"""The settings that are kept. Gates before `pass_error` have none."""
+
 Watch = Callable[[subprocess.Popen[str]], None]
 """A function that is called with the running gate, and returns at the latest when the gate has ended."""
 
@@ -108,7 +111,7 @@ def kept(result: dict[str, Any]) -> dict[str, Any]:
     return {
         "date": result["date"],
         "seconds": round(result["seconds"], 2),
-        "settings": {name: result["settings"][name] for name in ("budget", "lanes", "noise_floor", "limit")},
+        "settings": {name: result["settings"][name] for name in SETTINGS if name in result["settings"]},
         "verdict": result["verdict"],
         "reason": result["reason"],
         "exit_code": result["exit_code"],
@@ -129,6 +132,7 @@ def _judged(judged: dict[str, Any]) -> dict[str, Any]:
         "reason": judged["reason"],
         "ratio": _rounded(judged["ratio"]),
         "interval": [_rounded(end) for end in judged["interval"]],
+        **({"at_most": _rounded(judged["at_most"])} if "at_most" in judged else {}),  # not in older files
         "unit": judged["decided_by"],
     }
 

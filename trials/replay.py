@@ -2,6 +2,10 @@
 
 Trials keep effects to six digits, and without the numbers of their pairs. So an end of an interval may differ in its
 sixth digit, and the verdict on all cells together cannot be computed again.
+
+Gates without `pass_error` were recorded when a pass shared the error rate with all cells of its gate, and when all
+cells together had a larger share of it. The intervals, regressions and improvements of their cells must be the same
+today. A cell that was inconclusive may pass, and the other way around: these are counted.
 """
 
 from __future__ import annotations
@@ -9,22 +13,28 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench_core import units
 from bench_core.errors import BenchCoreError
 from bench_core.gate.judge.gate import judge
 from bench_core.records.gate import CellEvidence, Effect, GateRecord, GateSettings
 from bench_core.records.version import Commit
 from bench_core.results import gate_file
-from trials.files import Line, Raw
+from trials import looks, ranks
+from trials.files import Line, Raw, of_one_protocol
 from trials.gates import kept
 
 ROUNDING = 1.1e-6
 """The largest absolute and relative difference between two ends of an interval that rounding can cause: ratios and log
 ratios are kept to 1e-6."""
+
+OPEN = {"pass", "inconclusive"}
+"""The verdicts between which the rule of a pass decides."""
 
 ALONE = "no cell alone"
 """The beginning of the reason of a gate that was decided by all its cells together."""
@@ -42,6 +52,8 @@ class Replay:
         skipped: the number of gates that were decided by all cells together and cannot be judged again.
         reworded: the number of reasons with the same numbers in other words.
         differences: a line for each verdict that differs.
+        moved: the cells that were recorded with another rule for a pass and have another verdict by today's, counted by
+            both.
     """
 
     gates: int
@@ -49,10 +61,12 @@ class Replay:
     skipped: int
     reworded: int
     differences: tuple[str, ...]
+    moved: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
 def run(folder: Path, say: Callable[[str], None]) -> bool:
-    """Replay all trials of a machine.
+    """Replay all trials of a machine. Of A/A gates and of gates with known slowdowns, also tell after how many pairs
+    their cells would have been decided, and what a second statistic says.
 
     Returns:
         Whether all verdicts equal the recorded ones.
@@ -69,18 +83,36 @@ def run(folder: Path, say: Callable[[str], None]) -> bool:
             f"{name}: {one.gates} gates and {one.cells} cells judged again, {len(one.differences)} differ; "
             f"{one.skipped} gates decided by all cells together left out; {one.reworded} reasons in other words"
         )
+        for (before, now), count in sorted(one.moved.items()):
+            say(f"  {units.plural(count, 'cell')} with another rule for a pass: {before} then, {now} now")
         for difference in one.differences:
             say(f"  {difference}")
+    for name in ("aa.jsonl", "detect.jsonl"):
+        if name in found:
+            say(f"{name}, decided after every pair, and by a second statistic:")
+            for line in again(of_one_protocol(Raw(folder / name).read())):
+                say(line)
     return not any(one.differences for one in found.values())
+
+
+def again(lines: Sequence[Line]) -> Iterator[str]:
+    """What two rules for a pass, and a second statistic, say of the effects of these gates."""
+    groups = looks.groups(lines)
+    for what, cells in sorted(groups.items()):
+        yield from looks.told(what, cells)
+        yield ranks.told(what, cells)
+    yield from ranks.pooled(cell for cells in groups.values() for cell in cells if not cell.planted)
 
 
 def replayed(path: Path) -> Replay:
     """Judge every gate of a file again."""
     gates = cells = skipped = reworded = 0
+    moved: Counter[tuple[str, str]] = Counter()
     differences: list[str] = []
     for number, line in enumerate(Raw(path).read(), 1):
         for recorded, again, is_whole in _both(path, line):
             alone = not is_whole and recorded["reason"].startswith(ALONE)
+            other_rule = "pass_error" not in recorded["settings"]
             skipped += alone
             gates += not alone
             pairs = [] if alone else [("the gate", recorded, again)]
@@ -90,10 +122,17 @@ def replayed(path: Path) -> Replay:
             if is_whole and recorded["suite"]:
                 pairs.append(("all cells together", recorded["suite"], again["suite"]))
             for what, old, new in pairs:
-                reworded += old["reason"] != new["reason"]
-                if difference := _difference(old, new):
+                is_cell = what not in ("the gate", "all cells together")
+                if other_rule and (not is_cell or {old["verdict"], new["verdict"]} <= OPEN):
+                    difference = _difference_of_bounds(old, new, is_cell)
+                    if is_cell and old["verdict"] != new["verdict"]:
+                        moved[old["verdict"], new["verdict"]] += 1
+                else:
+                    reworded += old["reason"] != new["reason"]
+                    difference = _difference(old, new)
+                if difference:
                     differences.append(f"line {number}, {what}: {difference}")
-    return Replay(gates, cells, skipped, reworded, tuple(differences))
+    return Replay(gates, cells, skipped, reworded, tuple(differences), moved)
 
 
 def _both(path: Path, line: Line) -> Iterator[tuple[Line, Line, bool]]:
@@ -120,7 +159,10 @@ def _record(line: Line, comparisons: int = 1) -> GateRecord:
     comparisons = 2 if past else comparisons
     asked = line["settings"]
     settings = GateSettings(
-        noise_floor=asked["noise_floor"], limit=asked["limit"], error_rate=GateSettings.error_rate / comparisons
+        noise_floor=asked["noise_floor"],
+        limit=asked["limit"],
+        error_rate=GateSettings.error_rate / comparisons,
+        pass_error=asked.get("pass_error", GateSettings.pass_error),
     )
     named = re.match("since (.+?), ", line["reason"])  # the only place where the past version's name is kept
     sides = [Commit(name, "", "", "") for name in (named[1] if named else "base", "head")]
@@ -164,6 +206,18 @@ def _difference(old: Line, new: Line) -> str:
         return f"{old['verdict']} ({old['reason']}), now {new['verdict']} ({new['reason']})"
     if DECIMALS.findall(old["reason"]) != DECIMALS.findall(new["reason"]):
         return f"{old['reason']!r}, now {new['reason']!r}"
+    return _difference_of_intervals(old, new)
+
+
+def _difference_of_bounds(old: Line, new: Line, is_cell: bool) -> str:
+    """The difference between two kept judgements that another rule for a pass does not explain; "" without one. A cell
+    that passes by one of the rules may be judged by its parents, and have their interval."""
+    if (old["verdict"] == "regression") != (new["verdict"] == "regression"):
+        return f"{old['verdict']} ({old['reason']}), now {new['verdict']} ({new['reason']})"
+    return _difference_of_intervals(old, new) if is_cell and old["unit"] == new["unit"] else ""
+
+
+def _difference_of_intervals(old: Line, new: Line) -> str:
     if not all(map(_same, old.get("interval", ()), new.get("interval", ()))):
         return f"interval {old['interval']}, now {new['interval']}"
     return ""

@@ -36,6 +36,12 @@ from trials.files import of_one_protocol, raw, today, write_json
 PLANTS = (0.02, 0.03, 0.05, 0.10)
 """The simulated slowdowns."""
 
+SCATTERS = (0.01, 0.03)
+"""The scatters of pairs, as standard deviations of log ratios, at which cells without a change are simulated."""
+
+PAIRS = (9, 14, 20, 30)
+"""The numbers of pairs that those cells get at most."""
+
 SEED = 1
 
 PERMUTATIONS = 1000
@@ -57,23 +63,24 @@ class Pool:
 
 @dataclass(frozen=True)
 class End:
-    """The result of a cell: its verdict, the number of its pairs, its interval as log ratios, and whether it was
-    decided."""
+    """The result of a cell: its verdict, the number of its pairs, its interval and the bound of a pass as log ratios,
+    and whether it was decided."""
 
     verdict: str
     pairs: int
     low: float
     high: float
+    at_most: float
     closed: bool = True
 
 
-def outcome(low: float, middle: float, high: float, parents: int, rule: Rule) -> str:
-    """The verdict on an interval by the rule of `judge_cell`. The ends must be in order."""
+def outcome(low: float, middle: float, high: float, at_most: float, parents: int, rule: Rule) -> str:
+    """The verdict on an interval and the bound of a pass by the rule of `judge_cell`. The ends must be in order."""
     if low > rule.floor:
         return "regression" if parents >= rules.MIN_PARENTS else "inconclusive"
     if high < -rule.floor:
         return "improvement"
-    return "pass" if high < rule.limit and middle <= rule.floor else "inconclusive"
+    return "pass" if at_most < rule.limit and middle <= rule.floor else "inconclusive"
 
 
 def sequences(logs: NDArray[np.float64], parents: NDArray[np.int64], rule: Rule) -> list[End]:
@@ -84,17 +91,21 @@ def sequences(logs: NDArray[np.float64], parents: NDArray[np.int64], rule: Rule)
         parents: the number of each pair's parent, which never decreases in a row.
     """
     rows, most = logs.shape
-    low, high = np.full(rows, -np.inf), np.full(rows, np.inf)
+    low, high, at_most = np.full(rows, -np.inf), np.full(rows, np.inf), np.full(rows, np.inf)
     begun = 1 + np.cumsum(np.diff(parents, axis=1, prepend=parents[:, :1]) != 0, axis=1)
     ends: list[End | None] = [None] * rows
     open_rows = np.arange(rows)
     for n in range(1, most + 1):
-        successes = least_successes(n, 1 / rule.error)
-        if successes is None:
+        successes, of_a_pass = least_successes(n, 1 / rule.error), least_successes(n, 1 / rule.pass_error)
+        if successes is None and of_a_pass is None:
             continue
         ordered = np.sort(logs[open_rows, :n], axis=1)
-        low[open_rows] = np.maximum(low[open_rows], ordered[:, n - successes])
-        high[open_rows] = np.minimum(high[open_rows], ordered[:, successes - 1])
+        if successes is not None:
+            low[open_rows] = np.maximum(low[open_rows], ordered[:, n - successes])
+            high[open_rows] = np.minimum(high[open_rows], ordered[:, successes - 1])
+        if of_a_pass is not None:
+            at_most[open_rows] = np.minimum(at_most[open_rows], ordered[:, of_a_pass - 1])
+        bounds_of_passes = np.maximum(at_most[open_rows], low[open_rows])
         middles = (ordered[:, (n - 1) // 2] + ordered[:, n // 2]) / 2
         bottom, top = bounds = np.sort(
             [low[open_rows], high[open_rows]], axis=0
@@ -102,10 +113,13 @@ def sequences(logs: NDArray[np.float64], parents: NDArray[np.int64], rule: Rule)
         decided = (
             ((bottom > rule.floor) & (begun[open_rows, n - 1] >= rules.MIN_PARENTS))
             | (top < -rule.floor)
-            | ((top < rule.limit) & (np.abs(middles) <= rule.floor))
+            | ((bounds_of_passes < rule.limit) & (np.abs(middles) <= rule.floor))
         )
-        for row, middle, (least, greatest) in zip(open_rows[decided], middles[decided], bounds.T[decided], strict=True):
-            found = End(outcome(least, middle, greatest, begun[row, n - 1], rule), n, least, greatest)
+        for row, middle, (least, greatest), bound in zip(
+            open_rows[decided], middles[decided], bounds.T[decided], bounds_of_passes[decided], strict=True
+        ):
+            verdict = outcome(least, middle, greatest, bound, begun[row, n - 1], rule)
+            found = End(verdict, n, least, greatest, bound)
             ends[row] = _by_parents(found, logs[row, :n], parents[row, :n], rule)
         closed = np.array([_closed(ends[row]) for row in open_rows], bool)
         open_rows = open_rows[~closed]
@@ -113,7 +127,8 @@ def sequences(logs: NDArray[np.float64], parents: NDArray[np.int64], rule: Rule)
             break
     middle = np.median(logs, axis=1)
     return [
-        _unfinished(end, most, low[row], middle[row], high[row], begun[row, -1], rule) for row, end in enumerate(ends)
+        _unfinished(end, most, low[row], middle[row], high[row], at_most[row], begun[row, -1], rule)
+        for row, end in enumerate(ends)
     ]
 
 
@@ -121,13 +136,16 @@ def _closed(end: End | None) -> bool:
     return end is not None and end.closed
 
 
-def _unfinished(end: End | None, most: int, low: float, middle: float, high: float, parents: int, rule: Rule) -> End:
+def _unfinished(
+    end: End | None, most: int, low: float, middle: float, high: float, at_most: float, parents: int, rule: Rule
+) -> End:
     """The result of a cell without further pairs. If the parents' medians left it open at the last pair, it keeps their
     interval."""
     if end is not None and (end.closed or end.pairs == most):
         return end
+    at_most = max(at_most, low)
     low, high = sorted((low, high))
-    return End(outcome(low, middle, high, parents, rule), most, low, high)
+    return End(outcome(low, middle, high, at_most, parents, rule), most, low, high, at_most)
 
 
 def _by_parents(found: End, logs: NDArray[np.float64], parents: NDArray[np.int64], rule: Rule) -> End:
@@ -140,11 +158,13 @@ def _by_parents(found: End, logs: NDArray[np.float64], parents: NDArray[np.int64
     chance = sequence.ALIKE_P_OF_REGRESSION if found.verdict == "regression" else sequence.ALIKE_P
     if not (likeness > sequence.ALIKE and likeness_p(groups, sequence.PERMUTATION_SEED) < chance):
         return found
-    medians = confidence_sequence([statistics.median(group) for group in groups], rule.error)
+    units = [statistics.median(group) for group in groups]
+    medians = confidence_sequence(units, rule.error)
+    at_most = max(confidence_sequence(units, rule.pass_error).high, medians.low)
     low, high = sorted((medians.low, medians.high))
-    verdict = outcome(low, medians.middle, high, len(groups), rule)
+    verdict = outcome(low, medians.middle, high, at_most, len(groups), rule)
     closed = verdict != "inconclusive" and not (verdict == "pass" and medians.middle < -rule.floor)
-    return End(verdict, found.pairs, low, high, closed)
+    return End(verdict, found.pairs, low, high, at_most, closed)
 
 
 def likeness_p(groups: Sequence[Sequence[float]], seed: int) -> float:
@@ -254,6 +274,9 @@ def run(folder: Path, tool: str, gates: int, planted_gates: int, say: Callable[[
         count = planted_gates if shift else gates
         found.append(simulated(cells, shift, count, fewest, most, rule))
         say(f"{shift:+.0%}: {json.dumps({k: v for k, v in found[-1].items() if k != 'by_cell'})}")
+    drawn = [unchanged(scatter, 10 * planted_gates, rule) for scatter in SCATTERS]
+    for one in drawn:
+        say(json.dumps(one))
     write_json(
         folder / "simulate.jsonl",
         {
@@ -268,6 +291,7 @@ def run(folder: Path, tool: str, gates: int, planted_gates: int, say: Callable[[
             "most_pairs": most,
             "rule": asdict(rule),
             "simulated": found,
+            "unchanged": drawn,
         },
     )
 
@@ -279,7 +303,7 @@ def simulated(
     truth = math.log1p(shift)
     red = np.zeros(gates, int)
     verdicts: Counter[str] = Counter()
-    known = covered = pairs = 0
+    known = covered = pairs = too_low = 0
     by_cell = {}
     for place, (name, pool) in enumerate(cells.items()):
         logs, parents = resampled(pool, gates, fewest, most, np.random.default_rng([SEED, place]))
@@ -291,6 +315,7 @@ def simulated(
         known += len(bounded)
         covered += sum(bool(end.low <= truth <= end.high) for end in bounded)
         pairs += sum(end.pairs for end in ends)
+        too_low += sum(end.verdict == "pass" and bool(end.at_most < truth) for end in ends)
     return {
         "shift": shift,
         "gates": gates,
@@ -299,6 +324,24 @@ def simulated(
         "verdicts": dict(verdicts),
         "intervals": known,
         "covered": covered,
+        "passes_below_truth": too_low,
         "mean_pairs": round(pairs / (gates * len(cells)), 2),
         "by_cell": by_cell,
     }
+
+
+def unchanged(scatter: float, cells: int, rule: Rule) -> dict[str, Any]:
+    """Simulate cells without a change whose pairs scatter normally, four pairs a parent: the share that is not decided
+    as a pass by so many pairs, and the share that only its estimate keeps open, above the noise floor."""
+    most = max(PAIRS)
+    logs = np.random.default_rng(SEED).normal(0.0, scatter, (cells, most))
+    parents = np.tile(np.arange(most) // 4, (cells, 1))
+    found = {}
+    for pairs in PAIRS:
+        ends = sequences(logs[:, :pairs], parents[:, :pairs], rule)
+        left = [end for end in ends if end.verdict == "inconclusive"]
+        found[str(pairs)] = {
+            "open": round(len(left) / cells, 4),
+            "looks_slower": round(sum(bool(end.at_most < rule.limit) for end in left) / cells, 4),
+        }
+    return {"scatter": scatter, "cells": cells, "by_pairs": found}

@@ -89,11 +89,10 @@ def bisect(
     assert compared.settings is not None
     steps = len(candidates(project, [good.hash], bad.hash, set())).bit_length()
     middle = math.sqrt(ends.ratio.middle) - 1
-    settings = replace(
-        compared.settings, noise_floor=middle, limit=middle, error_rate=request.settings.error_rate / max(1, steps)
-    )
+    share = request.settings.error_rate / max(1, steps)  # of calling a commit bad, and of calling it good
+    settings = replace(compared.settings, noise_floor=middle, limit=middle, error_rate=share, pass_error=share)
     each = replace(
-        request.settings, noise_floor=middle, limit=middle, error_rate=settings.error_rate, seed=settings.seed
+        request.settings, noise_floor=middle, limit=middle, error_rate=share, pass_error=share, seed=settings.seed
     )
     found, tested = search(project, good.hash, bad, lambda commit: tests.test(commit, each), say)
     return Bisection(

@@ -54,6 +54,7 @@ class Choices:
     noise_floor: float = GateSettings.noise_floor
     limit: float = GateSettings.limit
     error_rate: float = GateSettings.error_rate
+    pass_error: float = GateSettings.pass_error
     seed: int | None = None
     budget: float | None = None
     lanes: int | None = None
@@ -290,6 +291,7 @@ def _chosen(request: Request) -> GateSettings:
         noise_floor=asked.noise_floor,
         limit=asked.limit,
         error_rate=asked.error_rate,
+        pass_error=asked.pass_error,
         seed=asked.seed or 0,
         budget=asked.budget or 0.0,
         lanes=asked.lanes or 0,

@@ -30,9 +30,9 @@ class GateSettings:
     Attributes:
         noise_floor: relative effects up to this size are ignored; 0.01 is 1 %.
         limit: a relative slowdown of this size must not pass.
-        error_rate: the largest probability of any false regression in the gate. The probability of a false pass is at
-            most as large, so all intervals hold together with a confidence of 1 - 2 `error_rate`. A gate with a past
-            version makes two comparisons, and each has half of the rate.
+        error_rate: the largest probability of any false regression in the gate, and of any false improvement. So all
+            intervals hold together with a confidence of 1 - 2 `error_rate`. A gate with a past version makes two
+            comparisons, and each has half of the rate.
         seed: the seed of every random order.
         budget: the seconds that measuring may take.
         lanes: the number of cores that measure at once.
@@ -41,6 +41,8 @@ class GateSettings:
         start: how workers start: ``"fork"`` or ``"spawn"``.
         family: the number of timed cells that share the error rate: the largest number in any gate that measured a part
             of this evidence. 0 stands for the number of timed cells in the record.
+        pass_error: the largest probability that a timed cell passes although head is slower by `limit` or more. It is
+            that of each cell by itself, however many there are, and in each of two comparisons.
     """
 
     noise_floor: float = 0.01
@@ -53,6 +55,7 @@ class GateSettings:
     profile: str = "full"
     start: str = "fork"
     family: int = 0
+    pass_error: float = field(default=0.01, metadata={LATER: True})
 
 
 @dataclass(frozen=True)
@@ -153,12 +156,25 @@ class CellEvidence:
 
 
 @dataclass(frozen=True)
+class Bound:
+    """An upper bound of a ratio.
+
+    Attributes:
+        value: the bound; inf if there is none.
+        confidence: the bound holds with at least this probability, by itself; 0 if it claims no coverage.
+    """
+
+    value: float = math.inf
+    confidence: float = 0.0
+
+
+@dataclass(frozen=True)
 class Judgement:
     """The verdict on one cell, or on all timed cells together.
 
     Attributes:
         ratio: head over base: the median of the effects with its interval. All intervals of the gate hold together
-            with the confidence.
+            with the confidence. Regressions and improvements follow from them.
         reason: the reason in words; "" if the verdict needs none.
         detectable: the smallest slowdown that would have been a regression, as a ratio less 1; inf if none would.
         unit: ``pair``, or ``parent`` if the pairs of one parent process are too alike to count separately.
@@ -168,6 +184,7 @@ class Judgement:
         of: what `ratio` compares: the ``calls``, or the ``first call`` of each process, if that is what decides.
         memoized: how many times as long as the others the first call takes, on the side where that is more; 0 if it is
             not known, or not so long that a cache must answer the others.
+        at_most: the bound of `ratio` that a pass follows from. It is that of this cell by itself.
     """
 
     ratio: Interval
@@ -179,6 +196,7 @@ class Judgement:
     decided: bool = False
     of: Literal["calls", "first call"] = "calls"
     memoized: float = 0.0
+    at_most: Bound = Bound()
 
     @property
     def differs(self) -> bool:

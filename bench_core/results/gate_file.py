@@ -296,6 +296,8 @@ def _judgement(judged: Judgement) -> dict[str, Any]:
         "ratio": _finite(judged.ratio.middle),
         "interval": [_finite(end) for end in ends],
         "confidence": _finite(judged.ratio.confidence),
+        "at_most": _finite(judged.at_most.value),
+        "at_most_confidence": judged.at_most.confidence,
         "detectable": _finite(judged.detectable),
         "decided_by": judged.unit,
         "likeness": _finite(judged.likeness),

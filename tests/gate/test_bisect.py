@@ -113,6 +113,9 @@ def test_the_commit_that_made_a_cell_slower_is_found_and_one_that_breaks_is_name
     stored = json.loads((plain.root / "found.log").read_text(), parse_constant=pytest.fail)
     assert [commit["hash"] for commit in stored["culprits"]] == [broken, slow]
     assert 1.3 < 1 + stored["settings"]["noise_floor"] < 2.2  # the root of 3, about
+    assert (
+        stored["settings"]["pass_error"] == stored["settings"]["error_rate"]
+    )  # a wrong "good" is as bad as a wrong "bad"
 
 
 def test_ends_that_do_not_differ_are_no_search(plain):

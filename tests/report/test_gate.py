@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from bench_core.records.gate import (
+    Bound,
     Cause,
     CellEvidence,
     Change,
@@ -37,7 +38,8 @@ def cell(name, base=1e-6, head=1e-6, pairs=12, unit="seconds", **named):
 
 
 def judged(verdict, low, middle, high, reason="", detectable=0.031, unit="pair"):
-    return Judgement(Interval(low, middle, high, 0.98), verdict, reason, detectable, unit)
+    at_most = Bound(high, 0.99)
+    return Judgement(Interval(low, middle, high, 0.98), verdict, reason, detectable, unit, at_most=at_most)
 
 
 SLOWER = (cell("fills.Fill.time_fill(cpu, 8x4)", 1.234e-6, 1.298e-6), judged("regression", 1.041, 1.052, 1.063))
@@ -346,7 +348,9 @@ def test_a_cell_that_fails_with_head_only_counts_among_those_that_cannot_be_comp
 
 def test_what_small_steps_add_up_to_is_shown_although_everything_passes():
     shown = text(*with_past(PASSED, "pass"), SINCE)
-    assert "since v1.2 1a2b3c4d: 2 pass, each at most +2.9 %\n  all cells together: +0.4 % (-0.5 … +1.2 %)" in shown
+    assert (
+        "since v1.2 1a2b3c4d: 2 pass, each at most +2.9 % (99 %)\n  all cells together: +0.4 % (-0.5 … +1.2 %)" in shown
+    )
 
 
 def test_a_regression_since_the_past_version_is_in_every_form():

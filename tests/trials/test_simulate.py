@@ -39,8 +39,8 @@ def as_the_gate_does(effects):
         judgement = judge_cell(found[:taken], SETTINGS, FAMILY, "time")
         if judgement.decided:
             break
-    low, high = (np.log(end) if end > 0 else -np.inf for end in (judgement.ratio.low, judgement.ratio.high))
-    return judgement.verdict, taken, low, high
+    ends = (judgement.ratio.low, judgement.ratio.high, judgement.at_most.value)
+    return judgement.verdict, taken, *(np.log(end) if end > 0 else -np.inf for end in ends)
 
 
 @pytest.mark.parametrize("of_parents", [0.0, 0.02], ids=["independent pairs", "pairs of a parent alike"])
@@ -51,9 +51,9 @@ def test_a_cell_ends_as_the_gate_ends_it(middle, of_parents):
     parents = np.array([[parent for parent, _ in cell] for cell in cells])
     ends = simulate.sequences(logs, parents, RULE)
     for cell, end in zip(cells, ends, strict=True):
-        verdict, taken, low, high = as_the_gate_does(cell)
+        verdict, taken, *numbers = as_the_gate_does(cell)
         assert (end.verdict, end.pairs) == (verdict, taken)
-        assert (end.low, end.high) == pytest.approx((low, high))
+        assert (end.low, end.high, end.at_most) == pytest.approx(numbers)
 
 
 def test_a_cell_that_moves_while_it_is_open_ends_as_the_gate_ends_it():
@@ -62,7 +62,7 @@ def test_a_cell_that_moves_while_it_is_open_ends_as_the_gate_ends_it():
     parents = [min(pair // 100, 3) for pair in range(len(logs))]
     cell = list(zip(parents, logs, strict=True))
     (end,) = simulate.sequences(np.array([logs]), np.array([parents]), RULE)
-    verdict, taken, low, high = as_the_gate_does(cell)
+    verdict, taken, low, high, _ = as_the_gate_does(cell)
     assert (verdict, low < high) == ("regression", True)
     assert (end.verdict, end.pairs) == (verdict, taken)
     assert (end.low, end.high) == pytest.approx((low, high))

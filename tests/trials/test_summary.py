@@ -199,12 +199,19 @@ def test_a_part_of_the_cells_is_taken_from_everywhere():
 
 def test_of_a_gate_every_effect_is_kept():
     effect = {"log_ratio": 0.01234567, "parent": 3, "forked_first": "head", "pair": 1, "samples": 12}
-    judged = {"verdict": "pass", "reason": "", "ratio": 1.0, "interval": [0.99, None], "decided_by": "pair"}
+    judged = {
+        "verdict": "pass",
+        "reason": "",
+        "ratio": 1.0,
+        "interval": [0.99, None],
+        "at_most": 1.01,
+        "decided_by": "pair",
+    }
     one = {**judged, "name": "a", "kind": "time", "error": None, "seconds": {"base": 1.2345e-6}, "effects": [effect]}
     result = {
         "date": "2026-01-01T00:00:00Z",
         "seconds": 1.0,
-        "settings": {"budget": 45.0, "lanes": 2, "noise_floor": 0.01, "limit": 0.05},
+        "settings": {"budget": 45.0, "lanes": 2, "noise_floor": 0.01, "limit": 0.05, "pass_error": 0.01},
         "verdict": "pass",
         "reason": "",
         "exit_code": 0,

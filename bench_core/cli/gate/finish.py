@@ -142,10 +142,10 @@ def outcome(record: GateRecord, verdict: GateVerdict, *, strict: bool) -> tuple[
     """The exit code; and an error if the budget was too small to decide any cell, else ""."""
     from bench_core.gate.judge.cell import MIN_READINGS
     from bench_core.gate.judge.exit_code import exit_code
-    from bench_core.gate.judge.rule import TIMED, pairs_needed, sharing
+    from bench_core.gate.judge.rule import TIMED, cell_rule, sharing
 
     code = exit_code(verdict, record, strict)
-    timed = pairs_needed(max(record.settings.family, sharing(record.cells)), record.settings)
+    timed = cell_rule(record.settings, max(record.settings.family, sharing(record.cells))).fewest
 
     def missing(cell: CellEvidence) -> int:
         return (timed if cell.kind in TIMED else MIN_READINGS) - len(cell.effects)

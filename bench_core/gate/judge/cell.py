@@ -2,8 +2,8 @@
 
 Times are judged by a `confidence_sequence`. Each effect is the log ratio of one pair, and only its sign relative to a
 bound counts. The intervals of all cells hold together at every look, so a gate may look after every pair and stop at
-any time. Memory and tracked values hardly scatter. A plain rule judges them (see `judge_cell`), and the error rate does
-not apply to it.
+any time. A pass follows from a bound of the cell by itself, which holds at every look too. Memory and tracked values
+hardly scatter. A plain rule judges them (see `judge_cell`), and the error rate does not apply to it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bench_core.gate.judge.first_calls import with_first_calls
 from bench_core.gate.judge.parents import by_parent, in_order
 from bench_core.gate.judge.rule import MIN_PARENTS, TIMED, Rule, cell_rule
 from bench_core.gate.judge.sequence import judge_sequence, judgement, less, percent, slower
-from bench_core.records.gate import CellEvidence, Effect, Exceeded, GateSettings, Judgement, VerdictName
+from bench_core.records.gate import Bound, CellEvidence, Effect, Exceeded, GateSettings, Judgement, VerdictName
 from bench_core.records.run import Interval
 from bench_core.statistics import intraclass_correlation
 
@@ -32,8 +32,8 @@ def judge_cell(effects: Sequence[Effect], settings: GateSettings, family: int, k
 
     Times: the interval is a confidence sequence. If its ends exclude each other because the effect moved, the interval
     is everything between them. Above the noise floor the cell is a regression, below minus the noise floor an
-    improvement. Below the limit it is a pass, unless the estimate is above the noise floor: such a cell looks slower,
-    and gets more pairs. A cell that looks faster is a pass, and gets more pairs until that is proven.
+    improvement. With a bound below the limit it is a pass, unless the estimate is above the noise floor: such a cell
+    looks slower, and gets more pairs. A cell that looks faster is a pass, and gets more pairs until that is proven.
 
     If pairs of one parent are alike, they do not count separately. The sequence is then made of the parents' medians,
     in the order in which the parents began. The error rate covers neither the median of the last parent, which may
@@ -51,7 +51,7 @@ def judge_cell(effects: Sequence[Effect], settings: GateSettings, family: int, k
 
     Args:
         effects: in the order of their arrival.
-        family: the number of cells that share the error rate, see `sharing`.
+        family: the number of cells that share the error rate, see `sharing`. Passes do not share it.
     """
     rule = cell_rule(settings, family)
     if kind in TIMED:
@@ -97,7 +97,8 @@ def _judge_readings(effects: Sequence[Effect], rule: Rule) -> Judgement:
     # nor within the limit cannot become either.
     is_too_wide = len(changes) >= MIN_READINGS and found.low <= rule.floor and _farthest(found) > rule.limit
     decided = verdict != "inconclusive" or is_too_wide
-    return replace(judged, likeness=intraclass_correlation(parents), decided=decided)
+    bound = Bound(judged.ratio.high)
+    return replace(judged, likeness=intraclass_correlation(parents), decided=decided, at_most=bound)
 
 
 def _outcome_of_readings(

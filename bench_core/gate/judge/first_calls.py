@@ -48,7 +48,9 @@ def with_first_calls(judged: Judgement, effects: Sequence[Effect], settings: Gat
     if not times or judged.verdict == "regression":
         return replace(judged, memoized=times)
     rule = cell_rule(settings, family)
-    rule = replace(rule, error=FIRST_SHARE * settings.error_rate / family, floor=FIRST_FLOOR, limit=FIRST_LIMIT, sure=0)
+    rule = replace(
+        rule, error=FIRST_SHARE * settings.error_rate / family, floor=FIRST_FLOOR, limit=FIRST_LIMIT, sure=()
+    )
     drawn = [(one.parent, one.first_log_ratio) for one in effects if not math.isnan(one.first_log_ratio)]
     first = replace(judge_sequence(drawn, rule), of="first call", memoized=times)
     said = f"a cache answers all calls but the first, which takes {times:,.0f} times as long"

@@ -1,7 +1,7 @@
 """The verdict on a sequence of log ratios, by a `confidence_sequence` and by what no noise explains.
 
 Only the sign of a ratio relative to a bound counts. The intervals of all cells hold together at every look, so a gate
-may look after every pair and stop at any time.
+may look after every pair and stop at any time. So does the bound of a pass, but for each cell by itself.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Literal
 
 from bench_core import units
 from bench_core.gate.judge.parents import by_parent
-from bench_core.gate.judge.rule import MIN_PARENTS, NOISE, Rule, fewest
-from bench_core.records.gate import Judgement, VerdictName
+from bench_core.gate.judge.rule import MIN_PARENTS, Rule, fewest
+from bench_core.records.gate import Bound, Judgement, VerdictName
 from bench_core.records.run import Interval
 from bench_core.statistics import DEVIATION, confidence_sequence, intraclass_correlation, likeness_p
 
@@ -53,45 +53,57 @@ def _are_alike(parents: Sequence[Sequence[float]], likeness: float, chance: floa
 
 def _judge_units(values: Sequence[float], unit: Literal["pair", "parent"], parents: int, rule: Rule) -> Judgement:
     found = replace(confidence_sequence(values, rule.error), confidence=rule.confidence)
-    low, high = _sure(values, rule)
-    if low > rule.floor or high < -rule.floor:  # no verdict comes from the wide interval of a smaller effect
-        found = replace(found, low=max(found.low, low), high=min(found.high, high))
-        parents = max(parents, MIN_PARENTS)  # the memory layout of one parent makes no such factor
+    at_most = confidence_sequence(values, rule.pass_error).high
+    sure = _sure(values, parents, rule)
+    if sure is not None:
+        found = replace(found, low=max(found.low, sure.low), high=min(found.high, sure.high))
+        at_most = min(at_most, sure.high)
+        parents = max(parents, MIN_PARENTS)
+    at_most = max(at_most, found.low)  # nothing passes by a bound that the interval excludes
     if found.low > found.high:
-        found, verdict, reason = _moved(found, values, unit, parents, rule)
+        found, verdict, reason = _moved(found, at_most, values, unit, parents, rule)
     else:
-        verdict, reason = _outcome(found, values, unit, parents, rule)
+        verdict, reason = _outcome(found, at_most, values, unit, parents, rule)
     if math.isnan(found.low):
-        found = replace(found, low=-math.inf, high=math.inf)
+        found, at_most = replace(found, low=-math.inf, high=math.inf), math.inf
     judged = judgement(found, verdict, reason, rule, may_regress=parents >= MIN_PARENTS)
-    return replace(judged, unit=unit)
+    return replace(judged, unit=unit, at_most=Bound(_ratio(at_most), 1 - rule.pass_error))
 
 
-def _sure(values: Sequence[float], rule: Rule) -> tuple[float, float]:
-    """The ends of an interval outside of which the effect is only if noise of at least `NOISE` has hit every one of the
-    first `rule.sure` values; infinite if there are fewer values. They are those of a test martingale: each such value
-    multiplies the evidence by 1 / `NOISE_PROBABILITY`, and any other one ends it."""
-    first = values[: rule.sure]
-    if not rule.sure or len(first) < rule.sure:
-        return -math.inf, math.inf
-    return min(first) - NOISE, max(first) + NOISE
+def _sure(values: Sequence[float], parents: int, rule: Rule) -> Interval | None:
+    """The interval of an effect that no noise explains; None if noise may explain it. The effect is outside only if
+    noise beyond a tail hit every one of the first values. The evidence is a test martingale: each such value multiplies
+    it by 1 / `Tail.probability`, and any other one ends it. Intervals that decide nothing are left out: they are wide.
+    """
+    ends = [
+        (min(values[:count]) - tail.factor, max(values[:count]) + tail.factor)
+        for count, tail in rule.sure
+        if len(values) >= count and parents >= tail.parents
+    ]
+    deciding = [(low, high) for low, high in ends if low > rule.floor or high < -rule.floor]
+    if not deciding:
+        return None
+    lows, highs = zip(*deciding, strict=True)
+    return Interval(max(lows), statistics.median(values), min(highs), rule.confidence)
 
 
 def _moved(
-    claims: Interval, values: Sequence[float], unit: str, parents: int, rule: Rule
+    claims: Interval, at_most: float, values: Sequence[float], unit: str, parents: int, rule: Rule
 ) -> tuple[Interval, VerdictName, str]:
     """The verdict if no single ratio fits, because the effect moved while it was measured. A verdict stands if it holds
     for both of the claims that exclude each other and for everything between them."""
     both = replace(claims, low=claims.high, high=claims.low)
-    verdict, reason = _outcome(both, values, unit, parents, rule)
+    verdict, reason = _outcome(both, at_most, values, unit, parents, rule)
     if verdict == "inconclusive":
         moved = f"at least {percent(claims.low)} by some {unit}s, at most {percent(claims.high)} by others"
         reason = f"drift: the effect moved while it was measured: {moved}"
     return both, verdict, reason
 
 
-def _outcome(found: Interval, values: Sequence[float], unit: str, parents: int, rule: Rule) -> tuple[VerdictName, str]:
-    """The verdict on an interval, and its reason."""
+def _outcome(
+    found: Interval, at_most: float, values: Sequence[float], unit: str, parents: int, rule: Rule
+) -> tuple[VerdictName, str]:
+    """The verdict on an interval and the bound of a pass, and its reason."""
     if not values:
         return "inconclusive", "budget: never measured"
     if math.isnan(found.low):
@@ -100,16 +112,20 @@ def _outcome(found: Interval, values: Sequence[float], unit: str, parents: int, 
         return slower(found.low, parents)
     if found.high < -rule.floor:
         return "improvement", faster(found.high)
-    if found.high < rule.limit and found.middle <= rule.floor:
-        return "pass", f"at most {percent(found.high)}"
-    if len(values) < fewest(rule.error):
-        return "inconclusive", f"budget: {units.plural(len(values), unit)}, at least {fewest(rule.error)} are needed"
+    if at_most < rule.limit and found.middle <= rule.floor:
+        return "pass", f"at most {percent(at_most)} ({units.percent(1 - rule.pass_error)})"
+    counted = units.plural(len(values), unit)
+    if len(values) < rule.fewest:
+        return "inconclusive", f"budget: {counted}, at least {rule.fewest} are needed"
     if found.middle > rule.floor:
-        estimate, floor = units.percent(math.expm1(found.middle), 1), units.percent(math.expm1(rule.floor))
+        estimate, floor = units.percent(_ratio(found.middle) - 1, 1), units.percent(math.expm1(rule.floor))
+        if len(values) < fewest(rule.error):
+            needed = f"at least {fewest(rule.error)} are needed to prove it"
+            return "inconclusive", f"budget: slower by about {estimate} in {counted}, {needed}"
         return "inconclusive", f"slower by about {estimate}, not proven to exceed the noise floor of {floor}"
     scatter = DEVIATION * statistics.median(abs(value - found.middle) for value in values)
     spread = units.percent(_ratio(scatter) - 1, 1)
-    return "inconclusive", f"noise: {unit}s scatter by {spread}, {units.plural(len(values), unit)}"
+    return "inconclusive", f"noise: {unit}s scatter by {spread}, {counted}"
 
 
 def slower(low: float, parents: int) -> tuple[VerdictName, str]:
@@ -138,8 +154,8 @@ def _ratio(logarithm: float) -> float:
 
 
 def percent(logarithm: float) -> str:
-    """A log ratio as a relative change: ``+5.2 %``."""
-    return units.signed_percent(_ratio(logarithm) - 1)
+    """A log ratio as a relative change: ``+5.2 %``, ``3017x``."""
+    return units.change(_ratio(logarithm))
 
 
 def faster(logarithm: float) -> str:

@@ -29,7 +29,7 @@ def suite_shift(cells: Sequence[CellEvidence], settings: GateSettings) -> Judgem
 
     Each pair of workers gives one value: the median log ratio over the cells that it sampled. These values are judged
     like those of a cell, with their own share of the error rate (`SUITE_SHARE`), and with `SUITE_FLOOR` of the cells'
-    noise floor as both noise floor and limit.
+    noise floor as both noise floor and limit. Their pass has the error of a cell's.
 
     Returns:
         The judgement; None if fewer than `MIN_CELLS` timed cells have no error.
@@ -46,4 +46,4 @@ def suite_shift(cells: Sequence[CellEvidence], settings: GateSettings) -> Judgem
     ]
     floor = math.log1p(SUITE_FLOOR * settings.noise_floor)
     error = SUITE_SHARE * settings.error_rate
-    return judge_sequence(shifts, replace(cell_rule(settings, 1), error=error, floor=floor, limit=floor, sure=0))
+    return judge_sequence(shifts, replace(cell_rule(settings, 1), error=error, floor=floor, limit=floor, sure=()))

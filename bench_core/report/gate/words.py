@@ -76,7 +76,7 @@ def grouped(cells: Iterable[JudgedCell]) -> Groups:
         slower=those("regression", order),
         unknown=those("inconclusive", order),
         faster=those("improvement", lambda cell: cell.judgement.ratio.middle),
-        passed=those("pass", lambda cell: -cell.judgement.ratio.high),
+        passed=those("pass", lambda cell: -cell.judgement.at_most.value),
         failed=tuple(cell for cell in errors if cell.evidence.error_side != "head"),
     )
 
@@ -98,8 +98,11 @@ def effect(ratio: Interval) -> str:
 
 
 def change(cell: JudgedCell) -> str:
-    of = "first call: " if cell.judgement.of == "first call" else ""
-    return of + effect(cell.judgement.ratio)
+    """The estimate with its interval, or that of a pass with the bound that it follows from."""
+    judged = cell.judgement
+    if judged.verdict == "pass":
+        return f"{units.change(judged.ratio.middle)} (at most {units.change(judged.at_most.value)})"
+    return ("first call: " if judged.of == "first call" else "") + effect(judged.ratio)
 
 
 def times(cell: JudgedCell) -> tuple[str, str]:
@@ -179,7 +182,11 @@ def explained_alone(found: Groups, record: GateRecord) -> tuple[JudgedCell, ...]
 
 
 def passed(found: Groups) -> str:
-    return f"{len(found.passed)} pass, each at most {units.change(found.passed[0].judgement.ratio.high)}"
+    """``34 pass, each at most +2.9 % (99 %)``. The confidence is that of each bound by itself."""
+    largest = found.passed[0].judgement.at_most
+    confidence = max(cell.judgement.at_most.confidence for cell in found.passed)
+    held = f" ({units.percent(confidence)})" if confidence else ""  # memory and tracked values claim none
+    return f"{len(found.passed)} pass, each at most {units.change(largest.value)}{held}"
 
 
 def since(record: GateRecord) -> str:

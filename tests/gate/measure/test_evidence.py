@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bench_core.errors import BenchCoreError
-from bench_core.gate.judge.rule import pairs_needed
+from bench_core.gate.judge.rule import fewest
 from bench_core.gate.measure.discover import Found
 from bench_core.gate.measure.evidence import COMPARED, CONTROL, PAST, Dossier, Journal, Known, sentinels
 from bench_core.records.gate import CellEvidence, Effect, GateSettings
@@ -201,7 +201,7 @@ def test_controls_are_the_sentinels_of_today_and_those_of_earlier_gates_which_ar
 
 
 def test_a_cell_that_earlier_gates_have_decided_is_closed_from_the_start(known):
-    enough = pairs_needed(1, GateSettings())
+    enough = fewest(GateSettings.pass_error)
     one = known(CELL)
     add(one.main, one.dossiers[0], range(enough - 1))
     assert [(dossier.closed, dossier.judgement.decided) for dossier in known(CELL).dossiers] == [(False, False)]

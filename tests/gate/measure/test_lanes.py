@@ -39,7 +39,7 @@ from bench_core.workers.messages import (
 )
 
 PLAN = SamplingPlan(alternations=4, blocks=1, places=(Sampling(1, warm=True),) * 2)
-SETTINGS = GateSettings(noise_floor=0.3, limit=0.6, error_rate=0.4, seed=1, budget=1000.0)
+SETTINGS = GateSettings(noise_floor=0.3, limit=0.6, error_rate=0.4, pass_error=0.4, seed=1, budget=1000.0)
 IMPORTING = 4.0
 """Seconds until a nursery is ready."""
 
@@ -161,7 +161,7 @@ def test_a_nursery_is_told_the_versions_the_suite_and_how_workers_start(make, nu
 
 
 def test_what_workers_have_imported_late_the_next_nursery_imports_beforehand(make, nurseries):
-    gate = make("a.time_a", error_rate=0.01)
+    gate = make("a.time_a", pass_error=0.01)
     run(gate)
     assert nurseries.tasks[1].preload == ("json", "found_late")
 
@@ -183,7 +183,7 @@ def test_a_parent_gets_an_even_number_of_pairs_that_alternate_in_which_side_is_f
     make, nurseries, monkeypatch, importing, pairs
 ):
     monkeypatch.setattr(f"{__name__}.IMPORTING", 10 * importing)
-    run(make("a.time_a", error_rate=0.01))
+    run(make("a.time_a", pass_error=0.01))
     first = [pair.first for parent, pair in own(nurseries, "base", "head") if parent == 1]
     assert len(first) == pairs
     assert all(one != other for one, other in itertools.pairwise(first))
