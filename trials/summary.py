@@ -88,6 +88,11 @@ def of_simulation(content: Line) -> list[Figure]:
         ]
         missed = one["intervals"] - one["covered"]
         found.append(share("simulate", f"intervals without the truth, {what}", missed, one["intervals"]))
+        if "passes_below_truth" in one:  # not in older simulations
+            passes = one["verdicts"].get("pass", 0)
+            found.append(
+                share("simulate", f"passes with a bound below the truth, {what}", one["passes_below_truth"], passes)
+            )
         found.append(Figure("simulate", f"pairs of a cell, {what}", f"{one['mean_pairs']} (mean)"))
     return found
 

@@ -135,7 +135,7 @@ def test_a_slower_working_tree_is_a_regression(project):
     assert "1 file changed: thing/__init__.py" in done.output
     stored = project.stored()
     assert (stored["verdict"], stored["exit_code"]) == ("regression", 1)
-    assert len({effect["parent"] for effect in stored["cells"][0]["effects"]}) >= 4
+    assert len({effect["parent"] for effect in stored["cells"][0]["effects"]}) >= 2  # more than 1.5 times the time
 
 
 def test_a_faster_commit_is_an_improvement_and_can_be_judged_again_without_torch(project):

@@ -151,7 +151,8 @@ def outcome(record: GateRecord, verdict: GateVerdict, *, strict: bool) -> tuple[
         return (timed if cell.kind in TIMED else MIN_READINGS) - len(cell.effects)
 
     judged = [cell for cell in record.cells if cell.error is None]
-    if code or record.identical or not judged or min(map(missing, judged)) <= 0:
+    is_decided = any(cell.judgement.decided and cell.verdict != "error" for cell in verdict.cells)  # by a large effect
+    if code or record.identical or not judged or is_decided or min(map(missing, judged)) <= 0:
         return code, ""
     new = sum(len(cell.effects) for cell in (*record.cells, *record.controls)) - record.resumed
     more = record.seconds / max(1, new) * sum(map(missing, judged))
