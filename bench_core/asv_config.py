@@ -29,12 +29,13 @@ class AsvConfig:
     """The settings of an ``asv.conf.json``. As in asv, paths are relative to the file's folder.
 
     Attributes:
+        config: the file.
         project: asv's name of the project.
         suite, environments, results, html: folders.
         repo: the repository: an address, or a path relative to the file's folder.
         dvcs: the kind of the repository, or None.
         subdir: the folder with the build configuration, relative to the top of the repository.
-        build_command: one command, or several (an empty list builds nothing); None for asv's default.
+        build_command, install_command: one command, or several (an empty list does nothing); None for asv's default.
         commit_url: the address of a commit's page without the hash, as configured or asv's default.
         variables: the environment variables of the matrix (`env` and `env_nobuild`), each with its values.
         requirements: the packages of the matrix (`req`), each with its versions; "" is the newest.
@@ -43,6 +44,7 @@ class AsvConfig:
         timeout: seconds for a benchmark without a `timeout` of its own (`default_benchmark_timeout`).
     """
 
+    config: Path
     project: str
     suite: Path
     environments: Path
@@ -52,6 +54,7 @@ class AsvConfig:
     dvcs: str | None
     subdir: str
     build_command: str | list[str] | None
+    install_command: str | list[str] | None
     commit_url: str
     variables: Mapping[str, tuple[str, ...]]
     requirements: Mapping[str, tuple[str, ...]]
@@ -64,10 +67,24 @@ class AsvConfig:
         return self.environments.parent / WITHOUT_COMMIT
 
     def explain(self, error: str) -> str:
-        """What to add to an error of the suite: the variable that it misses, if the matrix has it; or ""."""
+        """What to add to an error of the suite: the variable that it misses, if the matrix has it; how to install what
+        it cannot import; or ""."""
         missing = re.fullmatch(r"KeyError: '(\w+)'", error)
-        values = self.variables.get(missing[1], ()) if missing else ()
-        return f" ({missing[1]} is in the matrix: set it to {_either(values)})" if missing and values else ""
+        if missing and (values := self.variables.get(missing[1], ())):
+            return f"{missing[1]} is in the matrix: set it to {_either(values)}"
+        absent = re.search(r"ModuleNotFoundError: No module named '(\w+)'", error)
+        return self._how_to_install(absent[1]) if absent else ""
+
+    def _how_to_install(self, module: str) -> str:
+        """How to install the package with this module: this project, or another one."""
+        project = (self.config.parent / self.repo / self.subdir).resolve()
+        own = any((project / folder / name).exists() for folder in ("", "src") for name in (module, f"{module}.py"))
+        if not own:
+            return f"{module} is not installed in this environment: `pip install {module}`, or the package that has it"
+        folder = os.path.relpath(project)
+        commands = [f"`{command}`" for command in (*_listed(self.build_command), *_listed(self.install_command))]
+        configured = f"; {self.config.name} names {', '.join(commands)}" if commands else ""
+        return f"{module} is this project, and not installed in this environment: `pip install -e {folder}`{configured}"
 
 
 def naming(config: Path) -> list[str]:
@@ -150,6 +167,7 @@ def asv_config(config: Path) -> AsvConfig:
             "name one with --suite."
         ) from error
     return AsvConfig(
+        config=config,
         project=str(loaded.project),
         suite=config.parent / loaded.benchmark_dir,
         environments=config.parent / loaded.env_dir,
@@ -159,6 +177,7 @@ def asv_config(config: Path) -> AsvConfig:
         dvcs=loaded.dvcs,
         subdir=str(loaded.repo_subdir or "."),
         build_command=loaded.build_command,
+        install_command=loaded.install_command,
         commit_url=str(loaded.show_commit_url or ""),
         launch_method=_launch_method(config, loaded.launch_method),
         timeout=_seconds(config, loaded.default_benchmark_timeout),
@@ -225,7 +244,14 @@ def _require_types(loaded: Any) -> None:
         value = getattr(loaded, name)
         if value is not None and not isinstance(value, str):
             raise ValueError(f"{name} is {value!r}, not a text.")
-    command = loaded.build_command
-    listed = command if isinstance(command, list) else [command or ""]
-    if not all(isinstance(one, str) for one in listed):
-        raise ValueError(f"build_command is {command!r}, not a command or a list of commands.")
+    for name in ("build_command", "install_command"):
+        command = getattr(loaded, name)
+        if not all(isinstance(one, str) for one in _listed(command)):
+            raise ValueError(f"{name} is {command!r}, not a command or a list of commands.")
+
+
+def _listed(command: Any) -> list[Any]:
+    """The commands of a setting that is one command, several, or None."""
+    if command is None:
+        return []
+    return command if isinstance(command, list) else [command]

@@ -2,27 +2,58 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import tempfile
 from pathlib import Path
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file, whole or not at all. A pipe or a terminal is written to, not replaced.
 
     Raises:
         OSError: if it cannot be written. An existing file is then unchanged.
     """
-    if path.exists() and not path.is_file() and not path.is_dir():
-        path.write_text(text, encoding="utf-8", newline="\n")
+    data = content.encode() if isinstance(content, str) else content
+    if _is_stream(path):
+        path.write_bytes(data)
         return
     target = path.resolve()  # a link stays a link
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        beside.write_text(text, encoding="utf-8", newline="\n")
+        beside.write_bytes(data)
         beside.replace(target)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def try_write(path: Path) -> None:
+    """Find out whether `write_whole` could write this file. An existing file is left as it is.
+
+    Raises:
+        OSError: if it could not, or if its folder does not exist.
+    """
+    if _is_stream(path):
+        if path.is_char_device():
+            with path.open("wb", buffering=0) as device:
+                device.write(b"")  # a full device refuses even that
+        return  # opening a pipe and closing it again would end its reader's input
+    target = path.resolve()
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not target.parent.exists():
+        raise FileNotFoundError(errno.ENOENT, f"there is no folder {path.parent}")
+    if target.exists():
+        with target.open("ab"):
+            pass
+    with tempfile.TemporaryFile(dir=target.parent):
+        pass
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether it is a pipe, a terminal or another device."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def append_line(path: Path, line: str) -> None:

@@ -51,7 +51,7 @@ def test_a_variable_with_several_values_is_left_to_the_user_who_is_told_which(co
 
 def test_an_error_that_names_a_variable_of_the_matrix_says_where_it_would_have_come_from(configured):
     settings = configured(matrix={"env": {"CASE_SIZE": ["10", "1000"]}})
-    assert settings.explain("KeyError: 'CASE_SIZE'") == " (CASE_SIZE is in the matrix: set it to '10' or '1000')"
+    assert settings.explain("KeyError: 'CASE_SIZE'") == "CASE_SIZE is in the matrix: set it to '10' or '1000'"
     assert settings.explain("KeyError: 'OTHER'") == settings.explain("ValueError: CASE_SIZE") == ""
 
 

@@ -36,6 +36,8 @@ class Commands(click.Group):
     def make_context(self, *args: Any, **options: Any) -> click.Context:
         try:
             return super().make_context(*args, **options)  # prints the help
+        except KeyboardInterrupt:
+            _interrupted()
         except BrokenPipeError:
             _reader_gone()
 
@@ -45,9 +47,8 @@ class Commands(click.Group):
         except BenchCoreError as error:
             click.echo(f"bench-core: {error}", err=True)
             ctx.exit(error.exit_code)
-        except KeyboardInterrupt:  # click would exit 1, which means a regression
-            click.echo("bench-core: interrupted.", err=True)
-            ctx.exit(130)
+        except KeyboardInterrupt:
+            _interrupted()
         except BrokenPipeError:
             _reader_gone()
         except (click.ClickException, click.exceptions.Exit):
@@ -56,6 +57,12 @@ class Commands(click.Group):
             click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
             click.echo("bench-core: this is a bug in bench-core: please report it with the lines above.", err=True)
             ctx.exit(BUG)
+
+
+def _interrupted() -> NoReturn:
+    """End after Ctrl-C. click would exit 1, which means a regression."""
+    click.echo("bench-core: interrupted.", err=True)
+    raise SystemExit(130)
 
 
 def _reader_gone() -> NoReturn:

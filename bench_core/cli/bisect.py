@@ -15,7 +15,7 @@ from bench_core.asv_config import naming
 from bench_core.cli.gate import measured
 from bench_core.cli.options import CONFIG, LANES, OUTPUT, SEED, TIMEOUT, Duration
 from bench_core.cli.terminal import console, say_to, write_page
-from bench_core.errors import BenchCoreError, require_writable
+from bench_core.errors import BenchCoreError
 from bench_core.records.gate import GateRecord
 
 if TYPE_CHECKING:
@@ -52,8 +52,6 @@ def bisect(
     from bench_core.results.asv_run import description
     from bench_core.workers.interrupt import interruptible
 
-    if json_file is not None:
-        require_writable(json_file.absolute().parent)
     click.get_current_context().with_resource(interruptible())
     out = console()
     request = Request(

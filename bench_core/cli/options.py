@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from bench_core.asv_config import USUAL, found_in
-from bench_core.errors import BenchCoreError
+from bench_core.errors import BenchCoreError, UnknownNameError
+from bench_core.files import try_write
 
 
 class Percent(click.ParamType[float]):
@@ -29,20 +31,37 @@ class Percent(click.ParamType[float]):
 
 
 class Duration(click.ParamType[float]):
-    """``90``, ``90s`` or ``2m``."""
+    """``90``, ``90s``, ``2m`` or ``1h``."""
 
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         text = str(value).strip()
-        parts = re.fullmatch(r"(\d+(?:\.\d+)?)([sm]?)", text)
-        found = float(parts[1]) * (60 if parts[2] == "m" else 1) if parts else -1.0
+        parts = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
+        if not parts:
+            self.fail(f"{value!r} is not a time such as 90s, 2m or 1h.", param, ctx)
+        found = float(parts[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[parts[2]]
         if not 0 < found < 1e6:
-            self.fail(f"{value!r} is not a time such as 90s or 2m.", param, ctx)
+            self.fail(f"{value!r} is not a time between 0 and 1,000,000 s.", param, ctx)
         return found
 
 
-OUTPUT = click.Path(path_type=Path, dir_okay=False)
+class Output(click.Path):
+    """A file to write. What cannot be written is refused before anything is measured, and nothing is changed yet."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, dir_okay=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(str(super().convert(value, param, ctx)))
+        try:
+            try_write(path)
+        except OSError as error:
+            self.fail(f"{path} cannot be written: {error.strerror}. Name a file in a writable folder.", param, ctx)
+        return path
+
+
+OUTPUT = Output()
 
 
 def _config(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path:
@@ -78,6 +97,54 @@ PARAMS = click.option(
 )
 
 PROFILE = click.option("--quick/--full", default=False, help="Only the quick profile, or all cells (default).")
+
+JSON_TABLE = click.option("--json", "json_file", type=OUTPUT, help="Also write the table as JSON (docs/run-json.md).")
+
+CSV_TABLE = click.option("--csv", "csv_file", type=OUTPUT, help="Also write the table as CSV.")
+
+
+def refuse_same(json_file: Path | None, csv_file: Path | None) -> None:
+    """Raises BenchCoreError if both are one file."""
+    if json_file is not None and csv_file is not None and json_file.resolve() == csv_file.resolve():
+        raise BenchCoreError(f"--json and --csv both name {json_file}. Name two files.")
+
+
+class Family(click.Option):
+    """`--family`. Its help names the families of the suite in this folder, if there is one."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        found = super().get_help_record(ctx)
+        families = _families_here()
+        return (found[0], f"{found[1]} [modules here: {', '.join(families)}]") if found and families else found
+
+
+def _families_here() -> list[str]:
+    """The families of the suite in this folder: its modules. The suite is not imported."""
+    from bench_core.asv_config import asv_config
+
+    try:
+        config = found_in(Path())
+        files = asv_config(config).suite.iterdir() if config else ()
+        modules = (path.stem for path in files if path.suffix == ".py" or (path / "__init__.py").is_file())
+        return sorted(name for name in modules if not name.startswith("_"))
+    except (BenchCoreError, OSError):
+        return []
+
+
+def require_families(families: Iterable[str], known: Collection[str]) -> None:
+    """Raises UnknownNameError if a family is not among the known ones."""
+    for family in families:
+        if family not in known:
+            raise UnknownNameError("family", family, known)
+
+
+FAMILY = click.option(
+    "--family",
+    "families",
+    cls=Family,
+    multiple=True,
+    help="Print only this family's table in full. A family is a module of the suite. May be repeated.",
+)
 
 MARKDOWN = click.option("--markdown", type=OUTPUT, help="Also write the results as a page of the documentation.")
 

@@ -14,13 +14,28 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
+from bench_core import units
 from bench_core.asv_config import naming
-from bench_core.cli.options import CONFIG, OUTPUT, PARAMS, PROFILE, SEED, TIMEOUT, Duration, chosen
-from bench_core.cli.terminal import console, relative, report_suite, show_file, write_page
-from bench_core.errors import BenchCoreError, UnknownNameError, brief, require_writable
+from bench_core.cli.options import (
+    CONFIG,
+    CSV_TABLE,
+    FAMILY,
+    JSON_TABLE,
+    PARAMS,
+    PROFILE,
+    SEED,
+    TIMEOUT,
+    Duration,
+    chosen,
+    refuse_same,
+    require_families,
+)
+from bench_core.cli.terminal import console, relative, report_suite, show_results, write_tables
+from bench_core.errors import BenchCoreError, brief
 from bench_core.records.results import Circumstances
 
 if TYPE_CHECKING:
+    from bench_core.analysis.table import Row
     from bench_core.run.session import Finished, RunRequest
     from bench_core.timing.cells import Cell
 
@@ -33,11 +48,11 @@ if TYPE_CHECKING:
 @click.option(
     "--budget",
     type=Duration(),
-    help="Seconds of timing. [default: 17 s, and 0.2 s for each cell, but at least two rounds]",
+    help="Time for timing, e.g. 90s, 2m or 1h. [default: 17 s, and 0.2 s for each cell, but at least two rounds]",
 )
-@click.option("--family", "families", multiple=True, help="Print only this family's table in full. May be repeated.")
-@click.option("--json", "json_file", type=OUTPUT, help="Also write the table as JSON (docs/run-json.md).")
-@click.option("--csv", "csv_file", type=OUTPUT, help="Also write the table as CSV.")
+@FAMILY
+@JSON_TABLE
+@CSV_TABLE
 @click.option("--machine", help="asv's name for this machine. [default: the host name]")
 @TIMEOUT
 @SEED
@@ -61,33 +76,26 @@ def run(
     results folder, under the current commit.
 
     The exit code is 1 if a benchmark failed or was not reached, and 130 after Ctrl-C. What was timed before Ctrl-C is
-    stored and shown.
+    stored and shown. If no cell has a value, nothing is stored.
 
     \b
     Example:
       bench-core run NotebookNet --quick
     """
-    from bench_core.report import table
     from bench_core.report.run_live import RunLive
     from bench_core.results import asv_run
+    from bench_core.results.read import read
     from bench_core.results.store import append_circumstances
     from bench_core.run.session import RunRequest
     from bench_core.run.session import run as measure
     from bench_core.timing.cells import SuiteDirectory
 
-    if json_file is not None and json_file == csv_file:
-        raise BenchCoreError(f"--json and --csv both name {json_file}. Name two files.")
-    for path in (json_file, csv_file):
-        if path is not None:
-            require_writable(path.parent)
+    refuse_same(json_file, csv_file)
     out = console()
     suite = SuiteDirectory.configured(config)
     report_suite(suite)
     cells, missing = runnable(suite.select(pattern, quick=quick, params=chosen(params)))
-    known = {cell.benchmark.partition(".")[0] for cell in cells}
-    for family in families:
-        if family not in known:
-            raise UnknownNameError("family", family, known)
+    require_families(families, {cell.benchmark.partition(".")[0] for cell in cells})
     commit, why_not = asv_run.commit_to_pin(config)
     if commit is None:
         out.print(
@@ -95,21 +103,23 @@ def run(
             "publish and asv compare will not know them."
         )
     request = RunRequest(config, suite, cells, commit, machine, budget, timeout, seed)
-    out.print(f"Timing {len(cells)} cells ({'quick' if quick else 'full'} profile) for up to {request.seconds:.0f} s.")
+    profile = f" ({'quick' if quick else 'full'} profile)" if suite.has_profiles else ""
+    out.print(f"Timing {units.plural(len(cells), 'cell')}{profile} for up to {request.seconds:.0f} s.")
     state = circumstances(commit) if commit else None
     with RunLive(out) as live:
         finished = measure(request, live.update)
-    if state is not None:
-        append_circumstances(finished.path.parent, state)
     found = finished.rounds
     reached = {cell.name for cell in cells} - {*found.unreached, *found.skipped}
-    rows = show_file(out, finished.path, suite.declared, reached, families)
-    write_page(json_file, table.as_json(rows, found))
-    write_page(csv_file, table.as_csv(rows))
+    rows: tuple[Row, ...] = ()
+    if finished.path is not None:
+        rows = show_results(out, read(finished.path, suite.declared), reached, families)
+        if state is not None:
+            append_circumstances(finished.path.parent, state)
     tell(out, finished, request, reached, missing, "" if commit else why_not)
+    write_tables(rows, found, json_file, csv_file)
     if found.interrupted:
         sys.exit(130)
-    if found.failed or found.unreached or suite.broken:
+    if found.failed or found.unreached or suite.broken or finished.path is None:
         sys.exit(1)
 
 
@@ -137,8 +147,6 @@ def tell(
         missing: how many cells do not run here, by the reason.
         why_not: why the results belong to no commit, or "".
     """
-    from bench_core import units
-
     found = finished.rounds
     for reason, count in (missing + Counter(found.skipped.values())).items():
         out.print(f"n/a here: {units.plural(count, 'cell')}, {reason}", markup=False)
@@ -152,6 +160,12 @@ def tell(
             "larger --budget would.",
             err=True,
         )
+    for advice in dict.fromkeys(map(request.suite.explain, found.failed.values())):
+        if advice:
+            click.echo(f"bench-core: {advice}.", err=True)
+    if finished.path is None:
+        click.echo("bench-core: no cell has a value, so nothing is stored.", err=True)
+        return
     timed = len(reached - set(found.failed))
     stored = f"kept, outside the history ({why_not})," if why_not else "stored"
     counted, shown = units.plural(timed, "cell"), shlex.join(["bench-core", "show", *naming(request.config)])

@@ -6,28 +6,61 @@ from pathlib import Path
 
 import click
 
-from bench_core.cli.options import CONFIG
-from bench_core.cli.terminal import console, relative, show_file
+from bench_core.cli.options import CONFIG, CSV_TABLE, FAMILY, JSON_TABLE, refuse_same, require_families
+from bench_core.cli.terminal import console, relative, report_damage, show_results, write_tables
+from bench_core.errors import BenchCoreError
 
 
 @click.command(short_help="Print the table of a stored result.")
 @click.argument("result", required=False)
 @CONFIG
-@click.option("--family", "families", multiple=True, help="Print only this family's table in full. May be repeated.")
-def show(result: str | None, config: Path, families: tuple[str, ...]) -> None:
+@click.option("--list", "listed", is_flag=True, help="List the runs that are stored in RESULT, and print no table.")
+@click.option("--run", "which", metavar="RUN", help="Print only this run: its number in --list, or when it began.")
+@FAMILY
+@JSON_TABLE
+@CSV_TABLE
+def show(
+    result: str | None,
+    config: Path,
+    listed: bool,
+    which: str | None,
+    families: tuple[str, ...],
+    json_file: Path | None,
+    csv_file: Path | None,
+) -> None:
     """Print the table of a stored RESULT: a result file, a folder of them, or a commit.
 
-    Without RESULT, or if RESULT has several runs, the latest run is printed. A commit is the beginning of a hash, or a
-    name that git knows.
+    Without RESULT, the result that was measured last is printed. A commit is the beginning of a hash, or a name that
+    git knows.
+
+    A result may have several runs of `bench-core run`. The table then has the newest value of each cell, and says of
+    which runs they are.
 
     \b
     Example:
       bench-core show 3677fb64
+      bench-core show --list
+      bench-core show --run 2
     """
+    from bench_core.analysis import runs
+    from bench_core.report import table
+    from bench_core.results.read import read
+
+    refuse_same(json_file, csv_file)
+    if listed and (which or families or json_file or csv_file):
+        raise BenchCoreError("--list prints no table: leave out --run, --family, --json and --csv.")
     out = console()
-    file = result_file(result, config)
-    show_file(out, file, families=families)
-    out.print(f"Stored in {relative(file)}", markup=False, soft_wrap=True)
+    file = read(result_file(result, config))
+    if listed:
+        report_damage(file)
+        out.print(table.listing(file.runs) if file.runs else "It has no run of `bench-core run`.")
+    else:
+        run = runs.chosen(file, which) if which else None
+        file = runs.of_run(file, run) if run else file
+        require_families(families, {cell.family for cell in file.cells})
+        rows = show_results(out, file, families=families)
+        write_tables(rows, run or table.single(rows) or file, json_file, csv_file)
+    out.print(f"Stored in {relative(file.path)}", markup=False, soft_wrap=True)
 
 
 def result_file(name: str | None, config: Path) -> Path:

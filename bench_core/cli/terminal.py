@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import codecs
 import io
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 from rich.console import Console
 from rich.text import Text
 
-from bench_core.errors import BenchCoreError, UnknownNameError, brief
+from bench_core.errors import BenchCoreError, brief
 from bench_core.files import write_whole
 from bench_core.records.run import LeftOut
 
 if TYPE_CHECKING:
     from bench_core.analysis.table import Row
+    from bench_core.records.results import ResultFile
+    from bench_core.records.rounds import Rounds
     from bench_core.timing.cells import SuiteDirectory
 
 
@@ -93,37 +95,53 @@ def report_suite(suite: SuiteDirectory) -> None:
         click.echo(f"bench-core: {broken.name} is left out: it {broken.reason}", err=True)
 
 
-def show_file(
+def report_damage(file: ResultFile) -> None:
+    """Say what of the file beside a result file cannot be used."""
+    from bench_core.results.rounds import beside
+
+    report_left_out(LeftOut(str(relative(beside(file.path))), fault) for fault in file.damaged)
+
+
+def write_pages(*pages: tuple[Path | None, str]) -> None:
+    """Write pages as `write_page` does. One that cannot be written does not keep the others from being written.
+
+    Raises:
+        BenchCoreError: if any cannot be written.
+    """
+    errors = []
+    for path, text in pages:
+        try:
+            write_page(path, text)
+        except BenchCoreError as error:
+            errors.append(str(error))
+    if errors:
+        raise BenchCoreError(" ".join(errors))
+
+
+def show_results(
     out: Console,
-    path: Path,
-    declared: Any = None,
+    file: ResultFile,
     names: Collection[str] | None = None,
     families: Collection[str] = (),
 ) -> tuple[Row, ...]:
     """Print the table of a result file, and return its rows.
 
     Args:
-        declared: what asv stores about each benchmark; None to read it from beside the file.
         names: the cells to print; None for all.
         families: the families to print in full; empty for all.
-
-    Raises:
-        UnknownNameError: if no cell is of such a family.
     """
     from bench_core.report import table
-    from bench_core.results.read import read
 
-    file = read(path, declared)
+    report_damage(file)
     rows = table.results(file, names)
-    for family in families:
-        if family not in (known := {row.cell.family for row in rows}):
-            raise UnknownNameError("family", family, known)
     newest = max((row.cell.rounds for row in rows if row.cell.rounds), key=lambda run: run.date, default=None)
     out.print()
     out.print(table.printed(rows, families))
     out.print()
     out.print(table.legend(rows))
-    out.print(f"On {table.described(file.machine)}; commit {(file.commit or 'none')[:10]}.")
+    out.print(f"On {table.described(file.machine)}; commit {(file.commit or 'none')[:10]}.", markup=False)
+    if origin := table.origin(rows, file.runs):
+        out.print(origin, markup=False)
     out.print()
     for sentence in table.taken_home(rows, newest):
         out.print(sentence, markup=False, soft_wrap=True)
@@ -132,6 +150,17 @@ def show_file(
             kind = "[yellow]infinite, so left out:[/]" if name in file.infinite else "[red]failed:[/]"
             out.print(kind, Text(brief(name)), soft_wrap=True)
     return rows
+
+
+def write_tables(rows: Sequence[Row], of: Rounds | ResultFile, json_file: Path | None, csv_file: Path | None) -> None:
+    """Write a table as JSON and CSV.
+
+    Raises:
+        BenchCoreError: if one cannot be written.
+    """
+    from bench_core.report import table
+
+    write_pages((json_file, table.as_json(rows, of)), (csv_file, table.as_csv(rows)))
 
 
 def this_machine() -> str:

@@ -105,6 +105,8 @@ class ResultFile:
         outdated: benchmarks that the suite does not have any more, or has in another version. Their values are not
             read.
         infinite: the cells of `failed` with an infinite value, which cannot be compared.
+        runs: the runs of `bench-core run` that are stored beside it.
+        damaged: what of the file with these runs cannot be used, a sentence each.
     """
 
     path: Path
@@ -116,6 +118,8 @@ class ResultFile:
     environment: str = ""
     outdated: tuple[str, ...] = ()
     infinite: tuple[str, ...] = ()
+    runs: tuple[Rounds, ...] = ()
+    damaged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

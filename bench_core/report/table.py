@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench_core import tables, units
+from bench_core.analysis.rounds import LOST
 from bench_core.analysis.table import Lead, Row, findings, mood, rows, undecided
 from bench_core.errors import brief
 from bench_core.records.results import ResultFile
@@ -47,17 +48,38 @@ def printed(found: Sequence[Row], families: Collection[str] = ()) -> RenderableT
 def legend(found: Sequence[Row]) -> Text:
     """What the columns of these rows mean."""
     meanings = {
-        "±": "another run on this machine reads a time within this range, with 95 %; ? with a single round",
+        "±": "another run on this machine reads a time within this range, with 95 %",
         "GB/s": "the bytes that the job must move, divided by the time",
         "of limit": "the rate relative to the most that this machine reaches of what limits the job: bytes, random "
-        "numbers, or turns of a Python loop (family limits); ~ without a known interval",
+        "numbers, or turns of a Python loop (family limits)",
         "vs best": "the time relative to the fastest way to do the same job, sampled in turn with it. The intervals "
-        "of this column hold together with 95 %.  1st: certainly the fastest.  1st=: cannot be told from the fastest.  "
-        "~: no interval, since not both were timed in two rounds of one run",
+        "of this column hold together with 95 %",
         "(unties)": "leaves tied parameters untied",
     }
-    shown = [*_columns(found), *(["(unties)"] if any(row.cell.unties for row in found) else [])]
-    return Text("\n".join(f"{name}: {meanings[name]}." for name in shown if name in meanings), style="dim")
+    lines = []
+    for name in (*_columns(found), *(["(unties)"] if any(row.cell.unties for row in found) else [])):
+        if name in meanings:
+            marks = (f"  {mark}: {means}." for mark, means in _MARKS.get(name, {}).items() if _has(found, name, mark))
+            lines.append(f"{name}: {meanings[name]}.{''.join(marks)}")
+    return Text("\n".join(lines), style="dim")
+
+
+_MARKS = {
+    "±": {"?": "cannot be told from so few rounds"},
+    "of limit": {"~": "no interval, since the limit was timed in another run or at another size, or in one round"},
+    "vs best": {
+        "1st": "certainly the fastest",
+        "1st=": "cannot be told from the fastest",
+        "~": "no interval, since not both were timed in two rounds of one run",
+    },
+}
+"""What marks in a column mean."""
+
+
+def _has(found: Iterable[Row], column: str, mark: str) -> bool:
+    """Whether a mark is in a column: as the whole text, or before or after a number."""
+    texts = [_fields(row)[column].plain for row in found]
+    return any(text == mark or (mark in "~?" and mark in text) for text in texts)
 
 
 def _columns(found: Sequence[Row]) -> list[str]:
@@ -175,32 +197,96 @@ def _today(run: Rounds) -> str:
     scatter = (
         "" if math.isnan(today.noise) else f"a time differs by {units.percent(today.noise, 1)} from round to round"
     )
-    lost = f"others had the core for {units.percent(today.lost, 1)} of the time"
-    disturbed = f"{today.disturbed} of {today.visits} visits were disturbed" if today.disturbed else ""
+    lost = f"other processes had the core for {units.percent(today.lost, 1)} of the time"
+    if 0 < today.disturbed < today.visits:  # if it is all of them, the mean says it
+        lost += f" (for over {units.percent(LOST)} in {today.disturbed} of {today.visits} timings of a job)"
     return (
-        f"The machine today: {units.joined(scatter, lost, disturbed)}; {units.plural(run.rounds, 'round')} in "
+        f"The machine during the run: {units.joined(scatter, lost)}; {units.plural(run.rounds, 'round')} in "
         f"{run.seconds:.0f} s."
     )
 
 
-def as_json(found: Sequence[Row], run: Rounds) -> str:
-    """The table for scripts: see docs/run-json.md."""
-    content = {
-        "schema": SCHEMA,
-        "machine": run.machine,
-        "environment": run.environment,
-        "commit": run.commit,
-        "date": run.date,
-        "seconds": round(run.seconds, 3),
-        "rounds": run.rounds,
-        "noise": _finite(mood(run).noise),
-        "interrupted": run.interrupted,
-        "cells": [_cell(row) for row in found],
-        "failed": dict(run.failed),
-        "skipped": dict(run.skipped),
-        "unreached": list(run.unreached),
-        "notes": list(run.notes),
+def origin(found: Sequence[Row], runs: Sequence[Rounds]) -> str:
+    """Which of several stored runs these rows are of; "" without a choice."""
+    timed = [row.cell for row in found if row.cell.kind == "time"]
+    if len(runs) < 2 or not timed:
+        return ""
+    counts = {
+        f"run {number} ({_when(run)}{', interrupted' if run.interrupted else ''})": sum(
+            cell.rounds == run for cell in timed
+        )
+        for number, run in enumerate(runs, 1)
     }
+    counts["other tools, such as asv"] = sum(cell.rounds is None for cell in timed)
+    parts = [f"{units.plural(count, 'time')} of {name}" for name, count in reversed(counts.items()) if count]
+    if len(parts) == 1 and timed[0].rounds is not None:
+        (name,) = (name for name, count in counts.items() if count)
+        return f"{name[0].upper()}{name[1:]} of {len(runs)} that are stored."
+    return f"{len(runs)} runs are stored. The newest time of each cell is shown: {', '.join(parts)}."
+
+
+def single(found: Sequence[Row]) -> Rounds | None:
+    """The run that has measured all these times; None if there are several, or other tools."""
+    runs = [row.cell.rounds for row in found if row.cell.kind == "time"]
+    return runs[0] if runs and all(run is not None and run is runs[0] for run in runs) else None
+
+
+def listing(runs: Sequence[Rounds]) -> Table:
+    """The runs that are stored beside a result file."""
+    table = tables.terminal("rlrrrrl", ["run", "began (UTC)", "rounds", "seconds", "cells", "noise", ""])
+    for number, run in enumerate(runs, 1):
+        cells = len(run.readings) + sum(len({*visit.seconds}) for group in run.groups for visit in group.visits[:1])
+        noise = mood(run).noise
+        table.add_row(
+            str(number),
+            _when(run),
+            str(run.rounds),
+            f"{run.seconds:.0f}",
+            str(cells),
+            "" if math.isnan(noise) else units.percent(noise, 1),
+            "interrupted" if run.interrupted else "",
+        )
+    return table
+
+
+def _when(run: Rounds) -> str:
+    return run.date[:16].replace("T", " ")
+
+
+def as_json(found: Sequence[Row], of: Rounds | ResultFile) -> str:
+    """The table for scripts: see docs/run-json.md.
+
+    Args:
+        of: the run that has measured all rows, or the file that has them from several.
+    """
+    about: dict[str, Any]
+    if isinstance(of, Rounds):
+        about = {
+            "machine": of.machine,
+            "environment": of.environment,
+            "commit": of.commit,
+            "date": of.date,
+            "seconds": round(of.seconds, 3),
+            "rounds": of.rounds,
+            "noise": _finite(mood(of).noise),
+            "interrupted": of.interrupted,
+            "failed": dict(of.failed),
+            "skipped": dict(of.skipped),
+            "unreached": list(of.unreached),
+            "notes": list(of.notes),
+        }
+    else:
+        about = {
+            "machine": of.machine.get("machine"),
+            "environment": of.environment,
+            "commit": of.commit,
+            **dict.fromkeys(("date", "seconds", "rounds", "noise", "interrupted")),
+            "failed": dict.fromkeys(of.failed),
+            "skipped": {},
+            "unreached": [],
+            "notes": [],
+        }
+    content = {"schema": SCHEMA, **about, "cells": [_cell(row) for row in found]}
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 

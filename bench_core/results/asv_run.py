@@ -121,7 +121,7 @@ class StoredValues:
 
 
 class ResultsOfRun:
-    """asv's results of one run, in asv's format, and written by asv.
+    """asv's results of one run, in asv's format, and written by asv. Nothing is written before `put`.
 
     Args:
         config: the ``asv.conf.json``.
@@ -163,13 +163,14 @@ class ResultsOfRun:
             date = 1000 * git.author_date(Path(conf.repo), commit) if commit else 0  # milliseconds, as in asv's files
             self._results = Results(described, env.requirements, commit or "", date, env.python, env.name, env.env_vars)
             if commit:
-                here.save(conf.results_dir)
                 self._results.load_data(conf.results_dir)  # a damaged file is refused before anything is timed
             else:
                 self._results._filename = WITHOUT_COMMIT
-            self._benchmarks.save()
         self._shared = commit is not None
+        self._here = here
+        self._begun = False
         self._folder = folder / where
+        conf.results_dir = str(self._folder)
         self.path = self._folder / self._results._filename
         self.machine: str = here.machine
         self.environment: str = env.name
@@ -181,6 +182,11 @@ class ResultsOfRun:
         for cell in self._cells:
             if cell.name in known:
                 by_benchmark.setdefault(cell.benchmark, []).append(cell)
+        if not self._begun:
+            self._begun = True
+            self._benchmarks.save()
+            if self._shared:
+                self._here.save(str(self._folder))
         if self._shared:  # another run of this commit may have stored its results meanwhile
             self._results.load_data(str(self._folder))
         for name, cells in by_benchmark.items():

@@ -14,7 +14,7 @@ from bench_core.errors import BenchCoreError
 from bench_core.records.results import CellResult, ResultFile
 from bench_core.records.rounds import Rounds
 from bench_core.records.run import Interval
-from bench_core.results.rounds import read_rounds, run_of
+from bench_core.results.rounds import RoundsFile, read_rounds, run_of
 
 YEAR_9999 = 253_370_764_800_000
 """The last date that Python supports, in asv's milliseconds since 1970."""
@@ -50,13 +50,11 @@ def declarations(path: Path) -> list[dict[str, Any]]:
     return [value for name, value in listing.items() if name != "version"]
 
 
-def parsed(
-    path: Path, content: Mapping[str, Any], declared: list[dict[str, Any]], runs: Sequence[Rounds] = ()
-) -> ResultFile:
+def parsed(path: Path, content: Mapping[str, Any], declared: list[dict[str, Any]], rounds: RoundsFile) -> ResultFile:
     """Read the content of a result file.
 
     Args:
-        runs: the runs that are stored beside it.
+        rounds: what lies beside it.
 
     Raises:
         BenchCoreError: if it is not a valid file of asv.
@@ -77,7 +75,7 @@ def parsed(
             if found.get("result") is None:
                 failed.append(name)
                 continue
-            every = _cells(by_name[name], found, runs)
+            every = _cells(by_name[name], found, rounds.runs)
             cells += [cell for cell in every if math.isfinite(cell.value.middle)]
             infinite += [cell.name for cell in every if math.isinf(cell.value.middle)]
             failed += _failed(by_name[name], found)
@@ -92,6 +90,8 @@ def parsed(
             environment=_text(content.get("env_name")),
             outdated=tuple(outdated),
             infinite=tuple(infinite),
+            runs=rounds.runs,
+            damaged=rounds.damaged,
         )
     except (KeyError, TypeError, AttributeError, IndexError, ValueError, ArithmeticError) as error:
         raise BenchCoreError(f"{path} is not a result file that asv 0.6 writes: {error!r}.") from error

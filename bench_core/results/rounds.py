@@ -5,13 +5,27 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench_core.codec import from_json, to_json
 from bench_core.errors import BenchCoreError
-from bench_core.files import write_whole
+from bench_core.files import try_write, write_whole
 from bench_core.records.rounds import SCHEMA, Rounds
+
+
+@dataclass(frozen=True)
+class RoundsFile:
+    """What lies beside a result file.
+
+    Attributes:
+        runs: the runs, in order.
+        damaged: what cannot be used, and how to mend it, a sentence each.
+    """
+
+    runs: tuple[Rounds, ...] = ()
+    damaged: tuple[str, ...] = ()
 
 
 def beside(path: Path) -> Path:
@@ -19,44 +33,89 @@ def beside(path: Path) -> Path:
     return path.with_name(f"{path.name.removesuffix('.json')}.rounds.jsonl")
 
 
-def read_rounds(path: Path) -> tuple[Rounds, ...]:
-    """The runs beside the result file `path`, in order. A last line that was cut off is left out.
+def read_rounds(path: Path) -> RoundsFile:
+    """The runs beside the result file `path`. What cannot be used is named, and everything else is read."""
+    runs: list[Rounds] = []
+    damaged: list[str] = []
+    try:
+        lines = _lines(path)
+    except OSError as error:
+        return RoundsFile(damaged=(f"it cannot be read: {error.strerror}. Make it a readable file, or remove it.",))
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            runs.append(_run(line))
+        except (ValueError, RecursionError) as error:
+            damaged.append(f"line {number} cannot be used: {error}. Restore the line from a copy, or delete it.")
+    return RoundsFile(tuple(runs), tuple(damaged))
+
+
+def _lines(path: Path) -> list[bytes]:
+    """The lines beside the result file `path`, without their ends. Raises OSError if the file cannot be read."""
+    try:
+        return beside(path).read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+
+
+def _run(line: bytes) -> Rounds:
+    """The run of a line. Raises ValueError or RecursionError if it is damaged, or of another schema."""
+    content = json.loads(line)
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if schema != SCHEMA:
+        raise ValueError(f"its schema is {schema!r}, and this version of bench_core reads {SCHEMA}")
+    found = from_json(Rounds, content)
+    for visit in (visit for group in found.groups for visit in group.visits):
+        for name, seconds in visit.seconds.items():
+            if not 0 < seconds < math.inf:
+                raise ValueError(f"{seconds:g} s is no time of {name}")
+    return found
+
+
+def write_rounds(path: Path, run: Rounds, instead: Rounds | None = None, *, alone: bool = False) -> None:
+    """Add a run beside the result file `path`. All other lines stay as they are, also those that cannot be used.
+
+    Args:
+        instead: the run that it replaces; None to add it.
+        alone: replace everything.
 
     Raises:
-        BenchCoreError: if another line is damaged, or of a newer schema.
+        BenchCoreError: if the file cannot be read or written. It is then unchanged.
     """
-    file = beside(path)
     try:
-        lines = file.read_bytes().splitlines(keepends=True)
-    except FileNotFoundError:
-        return ()
+        others = [] if alone else [line for line in _lines(path) if instead is None or not _holds(line, instead)]
+        lines = [*others, json.dumps(to_json(run), allow_nan=False).encode()]
+        write_whole(beside(path), b"".join(line + b"\n" for line in lines))
     except OSError as error:
-        raise BenchCoreError(f"{file} cannot be read: {error.strerror}.") from error
-    return tuple(_read(file, number, line) for number, line in enumerate(lines, 1) if line.endswith(b"\n"))
+        raise _unusable(path, error) from error
 
 
-def _read(file: Path, number: int, line: bytes) -> Rounds:
+def require_rounds(path: Path) -> None:
+    """Check that `write_rounds` will work, before minutes of measuring.
+
+    Raises:
+        BenchCoreError: if it will not.
+    """
     try:
-        content = json.loads(line)
-        schema = content.get("schema") if isinstance(content, dict) else None
-        if schema != SCHEMA:
-            raise ValueError(f"its schema is {schema!r}, and this version reads {SCHEMA}")
-        found = from_json(Rounds, content)
-        for visit in (visit for group in found.groups for visit in group.visits):
-            for name, seconds in visit.seconds.items():
-                if not 0 < seconds < math.inf:
-                    raise ValueError(f"{seconds:g} s is no time of {name}")
-        return found
-    except (ValueError, RecursionError) as error:
-        raise BenchCoreError(
-            f"{file}, line {number}, cannot be used: {error}. Delete the line, or time that commit again."
-        ) from error
+        _lines(path)
+        if beside(path).exists():
+            try_write(beside(path))
+    except OSError as error:
+        raise _unusable(path, error) from error
 
 
-def write_rounds(path: Path, runs: Iterable[Rounds]) -> None:
-    """Replace the runs beside the result file `path`."""
-    lines = [json.dumps(to_json(run), allow_nan=False) + "\n" for run in runs]
-    write_whole(beside(path), "".join(lines))
+def _unusable(path: Path, error: OSError) -> BenchCoreError:
+    return BenchCoreError(
+        f"{beside(path)} cannot be read and written: {error.strerror}. Make it a writable file, or remove it."
+    )
+
+
+def _holds(line: bytes, run: Rounds) -> bool:
+    try:
+        return _run(line) == run
+    except (ValueError, RecursionError):
+        return False
 
 
 def run_of(name: str, samples: Sequence[float], runs: Sequence[Rounds]) -> Rounds | None:

@@ -18,7 +18,7 @@ from bench_core.records.results import Circumstances, Run, Store, StoredGate, Ta
 from bench_core.records.run import LeftOut
 from bench_core.results import gate_file
 from bench_core.results.read import declarations, load, parsed
-from bench_core.results.rounds import read_rounds
+from bench_core.results.rounds import beside, read_rounds
 from bench_core.results.trials import SUMMARY, read_trials
 
 CIRCUMSTANCES = "doctor.jsonl"
@@ -121,6 +121,8 @@ class _Reader:
         if path.parent not in self._declared:
             self._declared[path.parent] = declarations(path)
         file = parsed(path, content, self._declared[path.parent], read_rounds(path))
+        for fault in file.damaged:
+            self._leave_out(beside(path), fault)
         self._unused.update((name, OUTDATED) for name in file.outdated)
         self._unused.update((name, INFINITE) for name in file.infinite)
         self.runs.append(

@@ -16,7 +16,7 @@ from bench_core.records.rounds import Rounds, RoundsProgress
 from bench_core.records.run import Interval
 from bench_core.results.asv_run import ResultsOfRun, StoredTime, StoredValues
 from bench_core.results.read import described
-from bench_core.results.rounds import read_rounds, write_rounds
+from bench_core.results.rounds import require_rounds, write_rounds
 from bench_core.run.jobs import jobs_of
 from bench_core.run.measure import Measurement
 from bench_core.run.parents import measuring
@@ -61,9 +61,13 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class Finished:
-    """A run that has ended, and the result file that it is stored in."""
+    """A run that has ended.
 
-    path: Path
+    Attributes:
+        path: the result file; None if no cell has a value, so that nothing is stored.
+    """
+
+    path: Path | None
     rounds: Rounds
 
 
@@ -80,8 +84,7 @@ def run(request: RunRequest, show: Callable[[RoundsProgress], None]) -> Finished
     stored = ResultsOfRun(
         request.config, request.suite.declared, request.cells, commit=request.commit, machine=request.machine
     )
-    if request.commit:
-        read_rounds(stored.path)  # a damaged file is refused before anything is timed
+    require_rounds(stored.path)
     date = datetime.now(UTC).isoformat(timespec="seconds")
     launch = asv_config(request.config).launch_method
     how = measuring(request.suite, request.cells, request.seconds, request.timeout, request.seed, launch)
@@ -112,18 +115,18 @@ def run(request: RunRequest, show: Callable[[RoundsProgress], None]) -> Finished
     def store() -> Rounds:
         nonlocal last
         found = record()
-        stored.put(measured(found))
-        # Read anew, since another run of this commit may have stored its rounds meanwhile.
-        others = [each for each in read_rounds(stored.path) if each != last] if request.commit else []
-        write_rounds(stored.path, (*others, found))
-        last = found
+        if found.groups or found.readings:
+            stored.put(measured(found))
+            write_rounds(stored.path, found, last, alone=request.commit is None)
+            last = found
         return found
 
     measurement.run(show, after_round=store)
     found = record()
     if measurement.interrupted and not (found.groups or found.readings or found.failed):
         raise InterruptedBeforeError("interrupted before anything was timed; nothing is stored.")
-    return Finished(stored.path, store())
+    found = store()
+    return Finished(stored.path if last else None, found)
 
 
 def measured(found: Rounds) -> StoredValues:

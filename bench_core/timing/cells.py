@@ -47,6 +47,7 @@ class SuiteDirectory:
         caches: the values of `setup_cache`.
         config: the configuration that names the suite, or None.
         notes: sentences on how this environment differs from those of the configuration.
+        explain: what the configuration says about an error (`AsvConfig.explain`).
 
     Raises:
         BenchCoreError: if the folder does not exist or is not a package, or (when it is imported) if a package of the
@@ -61,7 +62,7 @@ class SuiteDirectory:
         self.timeout = timeout
         self.config: Path | None = None
         self.notes: tuple[str, ...] = ()
-        self._explain: Callable[[str], str] = lambda error: ""
+        self.explain: Callable[[str], str] = lambda error: ""
         self._by_benchmark: dict[str, dict[str, Cell]] = {}  # for each benchmark that `find` has looked up
 
     @classmethod
@@ -75,7 +76,7 @@ class SuiteDirectory:
         settings = asv_config(config)
         suite = cls(settings.suite, timeout=settings.timeout)
         suite.config, suite.notes = config, enter(settings)
-        suite._explain = settings.explain
+        suite.explain = settings.explain
         return suite
 
     @property
@@ -89,6 +90,11 @@ class SuiteDirectory:
     @property
     def cells(self) -> tuple[Cell, ...]:
         return tuple(found for found in self._found if isinstance(found, Cell))
+
+    @property
+    def has_profiles(self) -> bool:
+        """Whether the quick profile leaves out any cell."""
+        return not all(cell.in_quick_profile for cell in self.cells)
 
     @functools.cached_property
     def declared(self) -> list[dict[str, Any]]:
@@ -121,7 +127,8 @@ class SuiteDirectory:
             yield self._explained(one) if isinstance(one, Broken) else one
 
     def _explained(self, broken: Broken) -> Broken:
-        return replace(broken, error=broken.error + self._explain(broken.error))
+        advice = self.explain(broken.error)
+        return replace(broken, error=f"{broken.error} ({advice})") if advice else broken
 
     def find(self, name: str) -> Cell:
         """The cell of that name. Only the module that declares it is imported.

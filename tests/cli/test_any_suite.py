@@ -16,7 +16,7 @@ def invoke():
 def suite_of(folder, text, name="asv.conf.json"):
     """The path of a configuration of a suite with one module, in a package of its own name."""
     package = folder / f"cases_{folder.name}"
-    package.mkdir(exist_ok=True)
+    package.mkdir(parents=True, exist_ok=True)
     (package / "__init__.py").touch()
     (package / "cases.py").write_text(text)
     config = folder / name
@@ -70,3 +70,44 @@ def test_run_counts_what_is_skipped_and_an_infinite_value_is_no_failure(tmp_path
     assert "infinite, so left out: cases.A.track_a(1)" in done.stdout
     assert "failed" not in done.stdout
     assert f"`bench-core show --suite {config}` prints them" in done.stdout.replace("\n", "")
+
+
+INSTALL = "absent_demo is this project, and not installed in this environment: `pip install -e "
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("import absent_demo\ndef time_it(): pass\n", 2),
+        ("def time_it(): pass\ndef setup(): import absent_demo\ntime_it.setup = setup\n", 1),
+    ],
+)
+def test_run_says_how_to_install_the_package_of_the_suite_and_stores_nothing(tmp_path, monkeypatch, text, code):
+    config = suite_of(tmp_path, text)
+    (tmp_path / "absent_demo").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, ["run", "--suite", str(config)])
+    assert done.exit_code == code
+    assert "ModuleNotFoundError: No module named 'absent_demo'" in done.stderr
+    assert INSTALL in done.stderr
+    assert [path for path in tmp_path.rglob("*.json*") if path not in before] == []
+
+
+def test_a_profile_is_named_only_where_the_suite_has_one(tmp_path):
+    plain = suite_of(tmp_path / "plain", "def track_a(): return 1\n")
+    other = suite_of(
+        tmp_path / "other",
+        "class A:\n    quick = {'n': ['1']}\n    params = [1, 2]\n"
+        "    param_names = ['n']\n    def track_a(self, n): return n\n",
+    )
+    said = [
+        CliRunner().invoke(main, ["run", "--suite", str(config), *more]).stdout
+        for config, more in ((plain, ()), (plain, ("--quick",)), (other, ()), (other, ("--quick",)))
+    ]
+    assert [one.splitlines()[1].split(" for ")[0] for one in said] == [
+        "Timing 1 cell",
+        "Timing 1 cell",
+        "Timing 2 cells (full profile)",
+        "Timing 1 cell (quick profile)",
+    ]

@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -81,11 +82,11 @@ def results_of(repository):
 
 def test_a_run_shows_its_table_its_findings_and_what_failed(ran):
     assert ran.exit_code == 1  # a benchmark failed
-    assert "Timing 6 cells (full profile) for up to 60 s." in ran.stdout
+    assert "Timing 6 cells for up to 60 s." in ran.stdout
     lines = [line for line in ran.stdout.splitlines() if "µs" in line]
     assert [line.split()[0] for line in lines] == ["'list',", "'list',", "'generator',", "'generator',"]
     assert "'[red]'" in lines[0]
-    assert "The machine today: " in ran.stdout
+    assert "The machine during the run: " in ran.stdout
     assert "bench-core: f.Other.time_fails failed: " in ran.stderr
     assert "ValueError: planted" in ran.stderr
     assert "5 cells stored in results/tester/" in ran.stdout
@@ -139,17 +140,92 @@ def test_times_without_rounds_are_estimates_without_ranks(ran, invoke, repositor
     assert "nothing is known about their order" not in shown
 
 
-def test_a_damaged_line_beside_the_results_is_one_clear_error(ran, invoke, repository):
+def test_a_damaged_line_beside_the_results_is_one_warning_and_everything_else_is_shown(ran, invoke, repository):
     rounds = beside(results_of(repository))
     text = rounds.read_text()
+    first = [line.rstrip() for line in ran.stdout.splitlines() if "µs" in line]
     rounds.write_text("damaged\n" + text)
     try:
-        done = invoke("run", "--machine", "tester")
+        done, listed = invoke("show"), invoke("show", "--list")
+        report = invoke("report", "--format", "csv")
     finally:
         rounds.write_text(text)
-    assert done.exit_code == 2
+    assert [line.rstrip() for line in done.stdout.splitlines() if "µs" in line] == first
     (line,) = done.stderr.splitlines()
-    assert "rounds.jsonl, line 1, cannot be used" in line
+    assert line.startswith(
+        f"bench-core: left out: results/tester/{rounds.name}: line 1 cannot be used: Expecting value"
+    )
+    assert line.endswith("Restore the line from a copy, or delete it.")
+    assert (done.exit_code, listed.stderr, report.exit_code) == (0, done.stderr, 0)
+    assert f"tester/{rounds.name}: line 1 cannot be used" in report.stderr
+    assert "f.Sum.time_sum" in report.stdout
+
+
+def test_show_lists_the_runs_and_prints_one(ran, invoke, repository, tmp_path):
+    path = results_of(repository)
+    before = {file: file.read_bytes() for file in (path, beside(path))}
+    try:
+        assert invoke("run", "Sum.*list", "--budget", "60", "--machine", "tester").exit_code == 0
+        listed, newest = invoke("show", "--list"), invoke("show")
+        files = [str(tmp_path / name) for name in ("run.json", "run.csv")]
+        one = invoke("show", "--run", "1", "--json", files[0], "--csv", files[1])
+        date = invoke("show", "--run", json.loads(repository.files[0])["date"])
+        unknown = [invoke("show", "--run", which) for which in ("3", "0", "x", "2001-01-01")]
+    finally:
+        for file, content in before.items():
+            file.write_bytes(content)
+    assert [line.split()[0] for line in listed.stdout.splitlines()[1:3]] == ["1", "2"]
+    assert "2 runs are stored. The newest time of each cell is shown: 2 times of run 2 (" in newest.stdout
+    first = [line.rstrip() for line in ran.stdout.splitlines() if "µs" in line]
+    for shown in (one, date):
+        assert [line.rstrip() for line in shown.stdout.splitlines() if "µs" in line] == first
+        assert "of 2 that are stored." in shown.stdout
+        assert "failed: f.Other.time_fails" in shown.stdout
+    contents, expected = json.loads(Path(files[0]).read_text()), json.loads(repository.files[0])
+    by_name = [sorted(each.pop("cells"), key=lambda cell: cell["name"]) for each in (contents, expected)]
+    assert by_name[0] == by_name[1]
+    assert contents == expected
+    assert sorted(Path(files[1]).read_text()) == sorted(repository.files[1])
+    for done in unknown:
+        assert done.exit_code == 2
+        assert "It has the runs 1 to 2; --list shows their dates." in done.stderr
+
+
+def test_a_list_of_runs_is_no_table(invoke):
+    done = invoke("show", "--list", "--run", "1")
+    assert (done.exit_code, done.stderr) == (
+        2,
+        "bench-core: --list prints no table: leave out --run, --family, --json and --csv.\n",
+    )
+
+
+def test_a_table_that_cannot_be_written_at_the_end_is_shown_and_stored(ran, invoke, tmp_path, monkeypatch):
+    other = tmp_path / "run.csv"
+
+    def full(path, content):
+        if path != other:
+            raise OSError(28, "No space left on device")
+        path.write_text(content)
+
+    monkeypatch.setattr("bench_core.cli.terminal.write_whole", full)
+    target = tmp_path / "run.json"
+    options = ("--budget", "60", "--machine", "full", "--json", str(target), "--csv", str(other))
+    done = invoke("run", "track", *options)
+    assert done.exit_code == 2
+    assert f"bench-core: {target} cannot be written: No space left on device." in done.stderr
+    assert "track_three" in done.stdout
+    assert "1 cell stored in results/full/" in done.stdout
+    assert "track_three" in other.read_text()
+
+
+def test_a_run_without_a_value_stores_nothing_and_says_so(invoke, repository, tmp_path):
+    out = tmp_path / "run.json"
+    done = invoke("run", "fails", "--budget", "60", "--machine", "empty", "--json", str(out))
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1] == "bench-core: no cell has a value, so nothing is stored."
+    assert "stored in" not in done.stdout
+    assert not (repository.root / "results" / "empty").exists()
+    assert list(json.loads(out.read_text())["failed"]) == ["f.Other.time_fails"]
 
 
 def test_a_budget_that_does_not_reach_every_cell_names_one_and_the_exit_code_is_1(ran, invoke, tmp_path):
@@ -192,8 +268,12 @@ def test_outside_a_commit_a_run_says_so_and_can_be_shown(ran, invoke, repository
     ("arguments", "complaint"),
     [
         (["--family", "g"], "unknown family 'g'."),
-        (["--budget", "soon"], "'soon' is not a time such as 90s or 2m."),
-        (["--json", "/dev/null/run.json"], "results cannot be stored in /dev/null"),
+        (["--budget", "soon"], "'soon' is not a time such as 90s, 2m or 1h."),
+        (["--budget", "0"], "'0' is not a time between 0 and 1,000,000 s."),
+        (["--json", "/dev/null/run.json"], "/dev/null/run.json cannot be written: Not a directory."),
+        (["--json", "/dev/full"], "/dev/full cannot be written: No space left on device."),
+        (["--csv", "no/such/x"], "no/such/x cannot be written: there is no folder no/such."),
+        (["--csv", "."], "File '.' is a directory."),
         (["nothing_like_it"], "no cell matches 'nothing_like_it'."),
     ],
 )
@@ -223,7 +303,17 @@ def test_ctrl_c_leaves_a_page_as_it_was(invoke, tmp_path, monkeypatch):
     assert (done.exit_code, page.read_text()) == (130, "as it was")
 
 
-def test_json_and_csv_are_two_files(tmp_path):
-    result = CliRunner().invoke(main, ["run", "--json", "x", "--csv", "x"])
+@pytest.mark.parametrize("command", ["run", "show"])
+def test_json_and_csv_are_two_files(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, [command, "--json", "x", "--csv", "./x"])
     assert result.exit_code == 2
     assert "--json and --csv both name x" in result.output
+
+
+@pytest.mark.parametrize("command", ["run", "show"])
+def test_help_names_the_families_of_the_suite_in_this_folder(command, invoke, tmp_path, monkeypatch):
+    assert "[modules here: f]" in " ".join(invoke(command, "--help").stdout.split())
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, [command, "--help"])
+    assert (done.exit_code, "modules here" in done.stdout) == (0, False)

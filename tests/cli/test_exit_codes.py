@@ -4,6 +4,8 @@ import io
 import os
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -33,6 +35,51 @@ def test_a_bug_of_ours_does_not_end_with_the_code_of_a_regression(broken, name):
     assert done.exit_code == BUG not in (0, 1, 2, 3, 130)
     assert "AttributeError: no such thing" in done.stderr
     assert done.stderr.splitlines()[-1].startswith("bench-core: this is a bug in bench-core")
+
+
+INTERRUPTED_WHILE_IMPORTING = """
+import sys
+
+
+class Interrupt:
+    def find_spec(name, path=None, target=None):
+        if name == "click":
+            raise KeyboardInterrupt
+
+
+sys.meta_path.insert(0, Interrupt)
+sys.argv[1:] = ["list"]
+from {module} import {function}
+{function}()
+"""
+
+
+def test_ctrl_c_while_modules_are_imported_ends_with_one_line_and_130():
+    settings = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    module, function = settings["project"]["scripts"]["bench-core"].split(":")
+    code = INTERRUPTED_WHILE_IMPORTING.format(module=module, function=function)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "bench-core: interrupted.\n")
+
+
+@pytest.mark.parametrize("place", ["make_context", "invoke"])
+@pytest.mark.parametrize("name", NAMES)
+def test_ctrl_c_in_any_command_ends_with_one_line_and_130(name, place, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main.commands[name], place, interrupt)
+    done = CliRunner().invoke(main, [name, *ARGUMENTS.get(name, ())])
+    assert (done.exit_code, done.stderr) == (130, "bench-core: interrupted.\n")
+
+
+def test_ctrl_c_while_the_options_of_bench_core_are_read_ends_with_one_line_and_130(monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main, "parse_args", interrupt)
+    done = CliRunner().invoke(main, ["list"])
+    assert (done.exit_code, done.stderr) == (130, "bench-core: interrupted.\n")
 
 
 def test_a_reader_who_leaves_is_no_regression():

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -95,9 +96,76 @@ def test_what_is_certain_is_said_and_what_is_not():
     assert tied.startswith("In 1 of 2 jobs, the fastest way cannot be told")
     assert tied.endswith(": f.D.time_it.")
     assert today == (
-        "The machine today: a time differs by 0.1 % from round to round, others had the core for 1.0 % of the time; "
-        "4 rounds in 12 s."
+        "The machine during the run: a time differs by 0.1 % from round to round, other processes had the core for "
+        "1.0 % of the time; 4 rounds in 12 s."
     )
+
+
+def disturbed(run, *lost):
+    """The run, with these shares of lost time in the visits of its first group."""
+    group = run.groups[0]
+    visits = tuple(replace(visit, lost=share) for visit, share in zip(group.visits, lost, strict=True))
+    return replace(run, groups=(replace(group, visits=visits), *run.groups[1:]))
+
+
+def test_disturbances_are_counted_unless_the_mean_says_it():
+    some, every = disturbed(run_of(JOBS), 0.2, 0.0, 0.0, 0.0), disturbed(run_of({"C.time_it": {"a": 1.0}}), *[0.2] * 4)
+    (*_, said) = table.taken_home(rows_of(some), some)
+    assert "the core for 3.0 % of the time (for over 5 % in 1 of 8 timings of a job); " in said
+    (*_, said) = table.taken_home(rows_of(every), every)
+    assert "the core for 20.0 % of the time; " in said
+
+
+def test_a_mark_is_explained_only_where_it_is_shown():
+    many, once = rows_of(run_of(JOBS)), rows_of(run_of(JOBS, rounds=1))
+    certain, alone = table.legend(many).plain, table.legend(once).plain
+    assert "1st: certainly the fastest.  1st=: cannot be told from the fastest." in certain
+    assert "~" not in certain
+    assert "?" not in certain
+    assert "reads a time within this range, with 95 %.  ?: cannot be told from so few rounds." in alone
+    assert "~: no interval, since not both were timed in two rounds of one run." in alone
+    assert "1st:" not in alone
+    limited = [replace(many[0], share=Interval(0.4, 0.5, 0.6, 0.95))]
+    assert "of limit" in table.legend(limited).plain
+    assert "~" not in table.legend(limited).plain
+    unknown = [replace(many[0], share=Interval(-math.inf, 0.5, math.inf, 0.95))]
+    assert "~: no interval, since the limit was timed in another run" in table.legend(unknown).plain
+
+
+LATER = "2026-01-03T04:05:06+00:00"
+
+
+def test_of_several_runs_it_is_said_which_are_shown():
+    first, second = run_of(JOBS), run_of(JOBS, interrupted=True)
+    second = replace(second, date=LATER)
+    assert table.origin(rows_of(first), [first]) == ""
+    assert table.origin(rows_of(first), [first, second]) == "Run 1 (2026-01-02 03:04) of 2 that are stored."
+    assert table.origin(rows_of(second), [first, second]) == (
+        "Run 2 (2026-01-03 04:05, interrupted) of 2 that are stored."
+    )
+    mixed = (*rows_of(first)[:2], *rows_of(second)[2:])
+    assert table.origin(mixed, [first, second]) == (
+        "2 runs are stored. The newest time of each cell is shown: 3 times of run 2 (2026-01-03 04:05, interrupted), "
+        "2 times of run 1 (2026-01-02 03:04)."
+    )
+
+
+def test_runs_are_listed_with_what_tells_a_better_one():
+    console = Console(width=100, file=io.StringIO())
+    console.print(table.listing([run_of(JOBS), replace(run_of(JOBS, rounds=1, interrupted=True), date=LATER)]))
+    _, first, second = console.file.getvalue().splitlines()
+    assert first.split() == ["1", "2026-01-02", "03:04", "4", "12", "5", "0.1", "%"]
+    assert second.split() == ["2", "2026-01-03", "04:05", "1", "12", "5", "interrupted"]
+
+
+def test_a_table_of_several_runs_has_no_date_and_no_rounds():
+    run = run_of(JOBS)
+    file = ResultFile(Path("x"), "c" * 40, {"machine": "box"}, (), ("f.bad",), environment="env")
+    content, other = json.loads(table.as_json(rows_of(run), file)), json.loads(table.as_json(rows_of(run), run))
+    assert content.keys() == other.keys()
+    same = ("machine", "environment", "commit", "cells")
+    assert [content[key] for key in same] == [other[key] for key in same]
+    assert (content["date"], content["rounds"], content["failed"]) == (None, None, {"f.bad": None})
 
 
 def test_after_one_round_nothing_is_claimed():

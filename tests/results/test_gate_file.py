@@ -172,13 +172,13 @@ def test_the_file_is_replaced_whole_and_nothing_is_left_beside_it(tmp_path):
 def test_a_failed_write_leaves_the_older_file(tmp_path, monkeypatch):
     path = stored(tmp_path)
 
-    def half(self, text, **options):
-        with self.open("w") as file:
-            file.write(text[:100])
+    def half(self, data):
+        with self.open("wb") as file:
+            file.write(data[:100])
         raise OSError(28, "No space left on device")
 
     before = path.read_text()
-    monkeypatch.setattr(Path, "write_text", half)
+    monkeypatch.setattr(Path, "write_bytes", half)
     with pytest.raises(BenchCoreError, match="cannot be written to .*No space left on device"):
         stored(tmp_path)
     assert path.read_text() == before

@@ -89,7 +89,7 @@ def first(request_for):
 
 def test_what_a_run_has_found_out_lies_beside_asvs_results(first, repository):
     found, _ = first
-    assert read_rounds(found.path)[0] == found.rounds
+    assert read_rounds(found.path).runs[0] == found.rounds
     stored = found.rounds
     assert (stored.machine, stored.commit) == ("tester", git.commit(repository.root, "HEAD"))
     assert stored.readings == {"f.track_three": 3}
@@ -109,7 +109,7 @@ def test_runs_of_one_commit_at_once_keep_each_others_results(request_for):
             others[0] = run(replace(request_for("track_three"), machine="both"), nothing)
 
     found = run(replace(request_for("time_sum"), machine="both"), beside_it)
-    assert read_rounds(found.path) == (others[0].rounds, found.rounds)
+    assert read_rounds(found.path).runs == (others[0].rounds, found.rounds)
     assert {"f.track_three", "f.Sum.time_sum"} <= set(Results.load(str(found.path)).get_all_result_keys())
 
 
@@ -140,7 +140,7 @@ def test_a_later_run_of_some_cells_leaves_the_others_with_their_run(first, reque
     earlier, _ = first
     later = run(request_for("'10', '(list|generator)'"), nothing)
     assert later.path == earlier.path
-    assert read_rounds(later.path)[-1] == later.rounds
+    assert read_rounds(later.path).runs[-1] == later.rounds
     runs = {cell.name: cell.rounds for cell in read(later.path).cells}
     assert runs[name("10", "list")] == runs[name("10", "generator")] == later.rounds
     assert runs[name("300", "list")] == earlier.rounds
@@ -150,7 +150,7 @@ def test_without_a_commit_only_the_last_run_is_kept(request_for, repository):
     for _ in range(2):
         found = run(request_for("'10', 'list'", commit=False), nothing)
     assert found.path.is_relative_to(repository.root / ".asv")
-    assert read_rounds(found.path) == (found.rounds,)
+    assert read_rounds(found.path).runs == (found.rounds,)
     assert found.rounds.commit is None
 
 
@@ -169,7 +169,7 @@ def test_each_round_is_stored_before_the_next_begins(request_for, repository, mo
     found = run(request_for("'10', 'list'", commit=False), interrupt_after_the_second)
     assert seen == [(-1, [-1])]
     assert found.rounds.interrupted
-    assert read_rounds(found.path) == (found.rounds,)
+    assert read_rounds(found.path).runs == (found.rounds,)
     assert len(found.rounds.groups[0].visits) >= 2
 
 
@@ -183,15 +183,36 @@ def test_an_interruption_before_anything_was_timed_says_so(request_for, monkeypa
         run(request_for(), nothing)
 
 
-def test_a_damaged_file_of_earlier_runs_is_reported_before_anything_is_measured(first, request_for):
+def test_a_run_keeps_a_damaged_line_of_an_earlier_one(first, request_for):
     found, _ = first
     text = beside(found.path).read_text()
     beside(found.path).write_text("damaged\n" + text)
     try:
-        with pytest.raises(BenchCoreError, match="line 1, cannot be used"):
-            run(request_for(budget=600.0), nothing)
+        later = run(request_for("track_three"), nothing)
+        assert beside(found.path).read_text().startswith("damaged\n" + text)
+        assert read_rounds(found.path).runs[-1] == later.rounds
     finally:
         beside(found.path).write_text(text)
+
+
+def test_what_cannot_be_written_is_refused_before_anything_is_measured(first, request_for):
+    found, _ = first
+    text = beside(found.path).read_text()
+    beside(found.path).unlink()
+    beside(found.path).mkdir()
+    try:
+        with pytest.raises(BenchCoreError, match="cannot be read and written: Is a directory"):
+            run(request_for(budget=600.0), nothing)
+    finally:
+        beside(found.path).rmdir()
+        beside(found.path).write_text(text)
+
+
+def test_without_a_value_nothing_is_stored(request_for, repository):
+    found = run(replace(request_for("fails"), machine="empty"), nothing)
+    assert found.path is None
+    assert set(found.rounds.failed) == {name(size, "fails") for size in ("10", "300")}
+    assert not (repository.root / "results" / "empty").exists()
 
 
 def test_the_default_budget_grows_with_the_cells(request_for):

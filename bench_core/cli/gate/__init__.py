@@ -13,7 +13,7 @@ from bench_core.cli.gate.finish import Wanted, finished, replayed, self_tested
 from bench_core.cli.gate.request import refuse_contradictions, refuse_others, requested
 from bench_core.cli.options import CONFIG, LANES, OUTPUT, SEED, TIMEOUT, Duration, Percent
 from bench_core.cli.terminal import console, say_to
-from bench_core.errors import BenchCoreError, require_writable
+from bench_core.errors import BenchCoreError
 from bench_core.records.gate import GateRecord
 
 if TYPE_CHECKING:
@@ -81,8 +81,6 @@ def gate(
     """
     names = {"explain", "instructions", "strict", "verbose", "json_file", "markdown", "junit", "config"}
     wanted = Wanted(**{name: options[name] for name in names})
-    for path in wanted.outputs:
-        require_writable(path.parent)
     if replay is not None:
         refuse_others(ctx, "--replay")
         sys.exit(replayed(replay, wanted))
