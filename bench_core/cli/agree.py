@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from bench_core.cli.options import CONFIG, MARKDOWN, SEED, TIMEOUT, Duration
+from bench_core.cli.options import CONFIG, MARKDOWN, SEED, TIMEOUT, Count, Duration
 from bench_core.cli.terminal import console, report_left_out, this_machine, write_page
 from bench_core.errors import BenchCoreError
 
@@ -15,7 +15,7 @@ from bench_core.errors import BenchCoreError
 @click.command(short_help="Compare our times with torch's own timer.")
 @CONFIG
 @MARKDOWN
-@click.option("--cells", "count", default=12, show_default=True, type=click.IntRange(2), help="The number of cells.")
+@click.option("--cells", "count", default=12, show_default=True, type=Count(2), help="The number of cells.")
 @click.option("--budget", type=Duration(), default="60s", show_default=True, help="Seconds of timing.")
 @TIMEOUT
 @SEED

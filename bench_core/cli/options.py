@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -78,9 +79,27 @@ CONFIG = click.option(
     help="The asv configuration of the suite.",
 )
 
-LANES = click.option("--lanes", type=click.IntRange(1), help="Cores that measure at once. [default: at most 2]")
 
-SEED = click.option("--seed", type=click.IntRange(1), help="Seed of every random order. [default: random]")
+class Count(click.IntRange):
+    """A whole number, from a least one on."""
+
+    name = "integer"  # click says "integer range" in its messages
+
+
+class FolderName(click.ParamType[str]):
+    """A name that a folder can have."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value in (".", "..") or {os.sep, os.altsep} & set(value):
+            self.fail(f"{value!r} is not a name, but a path.", param, ctx)
+        return str(value)
+
+
+LANES = click.option("--lanes", type=Count(1), help="Cores that measure at once. [default: at most 2]")
+
+SEED = click.option("--seed", type=Count(1), help="Seed of every random order. [default: random]")
 
 TIMEOUT = click.option(
     "--timeout",

@@ -26,6 +26,7 @@ from bench_core.cli.options import (
     SEED,
     TIMEOUT,
     Duration,
+    FolderName,
     chosen,
     refuse_same,
     require_families,
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
 @FAMILY
 @JSON_TABLE
 @CSV_TABLE
-@click.option("--machine", help="asv's name for this machine. [default: the host name]")
+@click.option("--machine", type=FolderName(), help="asv's name for this machine. [default: the host name]")
 @TIMEOUT
 @SEED
 def run(

@@ -90,6 +90,8 @@ def report_suite(suite: SuiteDirectory) -> None:
     """Say what of a suite cannot be used, and how this environment differs from those of its configuration."""
     for note in suite.notes:
         click.echo(f"bench-core: {note}", err=True)
+    if not suite.cells and len(suite.broken) + len(suite.left_out) == 1:
+        return  # selecting cells fails, and that error names it
     report_left_out(suite.left_out)
     for broken in suite.broken:
         click.echo(f"bench-core: {broken.name} is left out: it {broken.reason}", err=True)
@@ -138,13 +140,13 @@ def show_results(
     out.print()
     out.print(table.printed(rows, families))
     out.print()
-    out.print(table.legend(rows))
+    out.print(table.legend(table.in_full(rows, families)))
     out.print(f"On {table.described(file.machine)}; commit {(file.commit or 'none')[:10]}.", markup=False)
     if origin := table.origin(rows, file.runs):
         out.print(origin, markup=False)
     out.print()
     for sentence in table.taken_home(rows, newest):
-        out.print(sentence, markup=False, soft_wrap=True)
+        out.print(sentence, markup=False, soft_wrap=not out.is_terminal)
     for name in file.failed:
         if names is None or name in names:
             kind = "[yellow]infinite, so left out:[/]" if name in file.infinite else "[red]failed:[/]"

@@ -11,7 +11,8 @@ import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -35,14 +36,69 @@ def results(file: ResultFile, names: Collection[str] | None = None) -> tuple[Row
 
 def printed(found: Sequence[Row], families: Collection[str] = ()) -> RenderableType:
     """A table for each family; for the others, if `families` are named, only a line."""
-    parts: list[RenderableType] = []
-    columns = _columns(found)
-    for name, members in _by(found, lambda row: row.cell.family):
-        if families and name not in families:
-            parts.append(Text(f"{name}: {units.plural(len(members), 'cell')}, shown by --family {name}", style="dim"))
-        else:
-            parts.append(_family(name, members, columns))
-    return Group(*parts)
+    return _Printed(found, families)
+
+
+def in_full(found: Sequence[Row], families: Collection[str]) -> Sequence[Row]:
+    """The rows that `printed` shows, and not only counts."""
+    return [row for row in found if row.cell.family in families] if families else found
+
+
+LEAST_LABEL = 24
+"""The fewest characters for the labels of rows. A narrower window loses the columns of `LEFT_OUT`, in this order."""
+
+LEFT_OUT = ("GB/s", "of limit")
+
+
+class _Printed:
+    """The tables, as wide as the window allows."""
+
+    def __init__(self, found: Sequence[Row], families: Collection[str]) -> None:
+        self._found, self._families = found, families
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        shown = in_full(self._found, self._families)
+        fields = {row.cell.name: _fields(row) for row in shown}
+        widths = {
+            column: max([len(column), *(each[column].cell_len for each in fields.values())])
+            for column in _columns(shown)
+        }
+        wanted = max((_label(row).cell_len + INDENT for row in shown), default=0)
+        needed = sum(width + GAP for width in widths.values()) + min(wanted, LEAST_LABEL)
+        room, left_out = options.max_width - needed, []
+        for column in LEFT_OUT:
+            if room < 0 and column in widths:
+                room += widths.pop(column) + GAP
+                left_out.append(column)
+        label = min(wanted, max(LEAST_LABEL // 2, room + min(wanted, LEAST_LABEL)))
+        for name, members in _by(self._found, lambda row: row.cell.family):
+            if self._families and name not in self._families:
+                cells = units.plural(len(members), "cell")
+                yield Text(f"{name}: {cells}, shown by --family {name}", style="dim")
+                continue
+            yield Text(name, style="bold italic")
+            yield _lines(label, widths, [("", {column: Text(column, style="dim") for column in widths})])
+            for benchmark, group in _by(members, lambda row: row.cell.benchmark):
+                title = f"  ({brief(group[0].cell.title)})" if group[0].cell.title else ""
+                yield Text(brief(benchmark.split(".", 1)[-1]) + title, style="cyan", overflow="fold")
+                yield _lines(label, widths, [(_label(row), fields[row.cell.name]) for row in group])
+        if left_out:
+            yield Text(f"A window of {needed} columns also has {units.listed(left_out)}.", style="dim")
+
+
+INDENT = GAP = 2
+"""The spaces before a row, and between two columns."""
+
+
+def _lines(label: int, widths: Mapping[str, int], lines: Iterable[tuple[Text | str, Mapping[str, Text]]]) -> Table:
+    """Lines of fields with fixed widths. A long label is continued below, indented."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(width=label, overflow="fold")
+    for width in widths.values():
+        table.add_column(width=width, justify="right", no_wrap=True)
+    for text, fields in lines:
+        table.add_row(Padding(text, (0, 0, 0, INDENT)), *(fields[column] for column in widths))
+    return table
 
 
 def legend(found: Sequence[Row]) -> Text:
@@ -108,20 +164,9 @@ def described(machine: Mapping[str, str]) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _family(name: str, members: Sequence[Row], columns: Sequence[str]) -> Table:
-    table = tables.terminal(f"l{'r' * len(columns)}", ["", *columns], title=name)
-    for benchmark, group in _by(members, lambda row: row.cell.benchmark):
-        title = f"  ({brief(group[0].cell.title)})" if group[0].cell.title else ""
-        table.add_row(Text(brief(benchmark.split(".", 1)[-1]) + title, style="cyan"))
-        for row in group:
-            fields = _fields(row)
-            table.add_row(_label(row), *(fields[column] for column in columns))
-    return table
-
-
 def _label(row: Row) -> Text:
     label = brief(", ".join(row.cell.params.values()) or row.cell.benchmark.rsplit(".", 1)[-1])
-    return Text(f"  {label}{'  (unties)' if row.cell.unties else ''}")
+    return Text(f"{label}{'  (unties)' if row.cell.unties else ''}")
 
 
 def _fields(row: Row) -> dict[str, Text]:

@@ -19,7 +19,7 @@ from typing import Any
 
 from asv_runner._aux import update_sys_path
 
-from bench_core.asv_config import asv_config, enter
+from bench_core.asv_config import asv_config, enter, naming
 from bench_core.errors import BenchCoreError, NothingSelectedError, UnknownNameError, brief
 from bench_core.records.run import LeftOut
 from bench_core.timing import discovery
@@ -206,7 +206,8 @@ class SuiteDirectory:
         exact = {cell.name for cell in named}
         cells = tuple(cell for cell in self.cells if cell.name in exact or found.search(cell.name))
         if not cells:
-            raise NothingSelectedError(pattern, {cell.name for cell in self.cells}, self.config)
+            hint = self.config if self.config and naming(self.config) else None
+            raise NothingSelectedError(pattern, {cell.name for cell in self.cells}, hint)
         return cells
 
     def _why_empty(self) -> str:

@@ -274,6 +274,9 @@ def test_outside_a_commit_a_run_says_so_and_can_be_shown(ran, invoke, repository
         (["--json", "/dev/full"], "/dev/full cannot be written: No space left on device."),
         (["--csv", "no/such/x"], "no/such/x cannot be written: there is no folder no/such."),
         (["--csv", "."], "File '.' is a directory."),
+        (["--seed", "x"], "'x' is not a valid integer."),
+        (["--machine", "../x"], "'../x' is not a name, but a path."),
+        (["nothing_like_it"], "`bench-core list` prints them all."),
         (["nothing_like_it"], "no cell matches 'nothing_like_it'."),
     ],
 )

@@ -51,8 +51,8 @@ def rows_of(run, *more):
     return table.results(ResultFile(Path("x"), "c" * 40, {}, (*cells, *more), ()))
 
 
-def printed(found, *families):
-    console = Console(width=100, file=io.StringIO())
+def printed(found, *families, width=100):
+    console = Console(width=width, file=io.StringIO())
     console.print(table.printed(found, families))
     return console.file.getvalue()
 
@@ -71,6 +71,29 @@ def test_a_way_has_its_place_and_an_interval_and_ties_are_never_ranked():
 
 def test_lines_fit_100_columns():
     assert max(len(line.rstrip()) for line in printed(rows_of(run_of(JOBS))).splitlines()) <= 100
+
+
+def test_a_narrow_window_has_whole_words_and_loses_columns_and_says_so():
+    job = "ManyParameters.time_zero_every_parameter_once"
+    found = rows_of(run_of({job: {"the first way to do it": 1.0, "the other way to do it": 2.0}}))
+    found = [replace(row, share=Interval(0.4, 0.5, 0.6, 0.95)) for row in found]
+    wide, narrow = printed(found, width=100), printed(found, width=58)
+    assert "of limit" in wide
+    assert "of limit" not in narrow.split("A window of ")[0]
+    assert "A window of 73 columns also has of limit." in narrow
+    assert ["A window" in printed(found, width=width) for width in (72, 73)] == [True, False]
+    lines = [line.rstrip() for line in narrow.splitlines()]
+    assert max(map(len, lines)) <= 58
+    assert job in lines
+    assert next(line for line in lines if line.startswith("  the ")).startswith("  the first way to  ")
+    assert "  do it" in lines
+
+
+def test_columns_and_marks_are_those_of_the_families_that_are_shown():
+    found = (*rows_of(run_of(JOBS)), *rows_of(run_of({}), TRACKED))
+    assert "vs best" in printed(found, "f")
+    assert "vs best" not in printed(found, "g")
+    assert table.legend(table.in_full(found, ["g"])).plain == ""
 
 
 def test_families_that_are_not_named_are_a_line_each():
