@@ -217,17 +217,24 @@ def taken_home(found: Sequence[Row], run: Rounds | None) -> Iterator[str]:
     if tied:
         shown = f"{', '.join(tied[:3])}{f' and {len(tied) - 3} more' if len(tied) > 3 else ''}"
         yield (
-            f"In {len(tied)} of {units.plural(len(jobs), 'job')}, the fastest way cannot be told, since the ways "
-            f"differ by less than their intervals: {shown}."
+            f"In {_part(len(tied), len(jobs), 'job')}, the fastest way cannot be told, since the ways differ by less "
+            f"than their intervals: {shown}."
         )
     wide = sum(row.wide for row in found)
     if wide:
         yield (
-            f"{units.plural(wide, 'time')} of {sum(row.cell.kind == 'time' for row in found)} may differ by over "
-            "10 % in another run: `--budget` gives them more rounds, `bench-core doctor` lists what disturbs them."
+            f"In another run, {_part(wide, sum(row.cell.kind == 'time' for row in found), 'time')} may differ by over "
+            "10 %: `--budget` gives more rounds, `bench-core doctor` lists what disturbs the machine."
         )
     if run is not None:
         yield _today(run)
+
+
+def _part(count: int, everything: int, noun: str) -> str:
+    """``1 of 2 jobs``, ``all 2 jobs`` or ``the only job``."""
+    if count < everything:
+        return f"{count} of {units.plural(everything, noun)}"
+    return f"the only {noun}" if count == 1 else f"all {units.plural(count, noun)}"
 
 
 def said(finding: Lead) -> str:

@@ -191,11 +191,16 @@ def test_a_table_of_several_runs_has_no_date_and_no_rounds():
     assert (content["date"], content["rounds"], content["failed"]) == (None, None, {"f.bad": None})
 
 
+def test_one_of_one_is_the_only_one():
+    run = run_of({"D.time_it": {"a": 1.0, "b": 1.0001}})
+    assert next(table.taken_home(rows_of(run), run)).startswith("In the only job, the fastest way cannot be told")
+
+
 def test_after_one_round_nothing_is_claimed():
     run = run_of(JOBS, rounds=1)
     said = list(table.taken_home(rows_of(run), run))
     assert said[0].startswith("Of 2 jobs, not all ways were timed in two rounds, so nothing is known about their order")
-    assert said[1].startswith("5 times of 5 may differ by over 10 % in another run")
+    assert said[1].startswith("In another run, all 5 times may differ by over 10 %: ")
     assert "1st " not in printed(rows_of(run))
 
 
