@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import click
 
 from bench_core.cli.options import CONFIG
-from bench_core.cli.terminal import console, relative
+from bench_core.cli.terminal import console, relative, report_suite
 
 
 @click.command(short_help="Time the quick profile on an accelerator.")
@@ -28,21 +29,23 @@ def gpu(pattern: str | None, config: Path, device: str | None) -> None:
     from bench_core.asv_config import asv_config
     from bench_core.gpu import table as gpu_report
     from bench_core.gpu.protocol import run_gpu
+    from bench_core.timing.cells import SuiteDirectory
 
     out = console()
-    settings = asv_config(config)
-    record, path = run_gpu(
-        settings.suite,
-        settings.results,
-        date=datetime.now(UTC).strftime("%Y-%m-%dT%H%M"),
-        device=device,
-        pattern=pattern,
-        progress=lambda line: click.echo(line, err=True),
-    )
+    with contextlib.closing(SuiteDirectory.configured(config)) as suite:
+        report_suite(suite)
+        record, path = run_gpu(
+            suite,
+            asv_config(config).results,
+            date=datetime.now(UTC).strftime("%Y-%m-%dT%H%M"),
+            device=device,
+            pattern=pattern,
+            progress=lambda line: click.echo(line, err=True),
+        )
     out.print(gpu_report.report(record))
     out.print(f"Stored in {relative(path)}")
     if not record.finished:
         click.echo("bench-core: interrupted; what was measured before is stored.", err=True)
         sys.exit(130)
-    if any(cell.failed for cell in record.not_timed):
+    if suite.broken or any(cell.failed for cell in record.not_timed):
         sys.exit(1)

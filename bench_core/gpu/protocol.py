@@ -330,7 +330,7 @@ def traffic_of(cell: Cell) -> tuple[int | None, str | None]:
 
 
 def run_gpu(
-    suite_path: Path,
+    suite: SuiteDirectory,
     results_dir: Path,
     *,
     date: str,
@@ -342,7 +342,7 @@ def run_gpu(
     """Time the quick profile's cells on this machine's accelerator and store the record after every step.
 
     Args:
-        suite_path: the folder of benchmarks.
+        suite: the benchmarks.
         results_dir: asv's results folder. The record goes to its ``gpu/``.
         date: for the record and the file's name, e.g. ``2026-01-31T1405``.
         device: the kind of accelerator; None for any.
@@ -357,12 +357,9 @@ def run_gpu(
             before anything was measured.
     """
     accelerator = open_accelerator(device)
-    suite = SuiteDirectory(suite_path)
     run: GpuRun | None = None
     path = results_dir / "gpu" / file_name(accelerator.name, date)
     require_writable(path.parent)
-    for broken in suite.broken:
-        progress(f"{broken.name} is left out: it {broken.reason}")
     try:
         cells = quick_cells(suite, accelerator.kind, pattern)
         others = other_timers(settings.agreement_span)
@@ -371,7 +368,5 @@ def run_gpu(
     except KeyboardInterrupt:
         if run is None:
             raise BenchCoreError("interrupted before anything was measured, so nothing is stored.") from None
-    finally:
-        suite.close()
     assert run is not None
     return run, path

@@ -1,13 +1,16 @@
 import dataclasses
 import gc
 import io
+import json
 import sys
 import textwrap
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
+from bench_core.cli import main
 from bench_core.errors import BenchCoreError, require_writable
 from bench_core.gpu import protocol, record
 from bench_core.gpu import table as report
@@ -458,7 +461,7 @@ def device_at_hand(device, monkeypatch):
 @pytest.mark.usefixtures("device_at_hand")
 def test_the_command_stores_the_finished_run_and_says_what_it_does(suite, tmp_path):
     said = []
-    run, path = protocol.run_gpu(suite.path, tmp_path, date="d", settings=SHORT, pattern="Once", progress=said.append)
+    run, path = protocol.run_gpu(suite, tmp_path, date="d", settings=SHORT, pattern="Once", progress=said.append)
     assert run.finished
     assert path == tmp_path / "gpu" / "gpu-fake-accelerator-d.jsonl"
     assert record.read(path) == run
@@ -472,7 +475,7 @@ def test_an_interrupted_run_keeps_what_it_has(suite, tmp_path):
             raise KeyboardInterrupt
 
     run, path = protocol.run_gpu(
-        suite.path, tmp_path, date="d", settings=SHORT, pattern="Work.time_fill", progress=interrupt
+        suite, tmp_path, date="d", settings=SHORT, pattern="Work.time_fill", progress=interrupt
     )
     assert (len(run.cells), run.finished, run.after) == (1, False, None)
     assert record.read(path) == run
@@ -484,7 +487,7 @@ def test_a_run_interrupted_before_the_first_figure_says_that_nothing_is_stored(s
         raise KeyboardInterrupt
 
     with pytest.raises(BenchCoreError, match="nothing is stored"):
-        protocol.run_gpu(suite.path, tmp_path, date="d", settings=SHORT, progress=interrupt)
+        protocol.run_gpu(suite, tmp_path, date="d", settings=SHORT, progress=interrupt)
     assert list((tmp_path / "gpu").iterdir()) == []
 
 
@@ -493,7 +496,7 @@ def test_results_that_cannot_be_stored_are_known_before_anything_is_measured(sui
     (tmp_path / "gpu").write_text("a file where the folder should be")
     said = []
     with pytest.raises(BenchCoreError, match=r"results cannot be stored in .*gpu"):
-        protocol.run_gpu(suite.path, tmp_path, date="d", settings=SHORT, progress=said.append)
+        protocol.run_gpu(suite, tmp_path, date="d", settings=SHORT, progress=said.append)
     assert said == []
 
 
@@ -601,3 +604,25 @@ def test_a_whole_report_of_a_measured_run_renders(suite, device):
     assert "6 of 6 agree" in text
     assert "launch" in text
     assert "1 cell failed" in text
+
+
+def test_the_command_sets_the_variables_of_the_matrix_and_says_what_it_leaves_open(tmp_path, monkeypatch):
+    for name in ("GPU_MODE", "GPU_SIZE", "PYTHONPATH", "ASV_PYTHONPATH"):
+        monkeypatch.setenv(name, "")  # restored at the end
+        monkeypatch.delenv(name)
+    folder = tmp_path / "gpu_matrix"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("import os\nassert os.environ['GPU_MODE'] == 'fast'\n")
+    (folder / "work.py").write_text("def time_it(): pass\n")
+    matrix = {"env": {"GPU_MODE": ["fast"], "GPU_SIZE": ["1", "2"]}}
+    settings = {"version": 1, "project": "x", "repo": ".", "benchmark_dir": "gpu_matrix", "matrix": matrix}
+    (tmp_path / "asv.conf.json").write_text(json.dumps(settings))
+    monkeypatch.setattr(protocol, "open_accelerator", no_accelerator)
+    done = CliRunner().invoke(main, ["gpu", "--suite", str(tmp_path / "asv.conf.json")])
+    assert "gives GPU_SIZE several values" in done.stderr
+    assert "is left out" not in done.stderr
+    assert "there is none" in done.stderr
+
+
+def no_accelerator(kind):
+    raise BenchCoreError("there is none")
