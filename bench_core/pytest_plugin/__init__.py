@@ -6,14 +6,16 @@ and checked (or called once, if its class has no check), and then timed if the p
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench_core.asv_config import asv_config, found_in
-from bench_core.errors import BenchCoreError
+from bench_core.errors import BenchCoreError, brief
 from bench_core.pytest_plugin.items import NOTE, BenchmarkModule
 from bench_core.timing.cells import SuiteDirectory
 from bench_core.units import plural
@@ -53,12 +55,26 @@ class _Suites:
         suite = self.of(init) if init.is_file() else None
         return suite is not None and suite.path in folder.resolve().parents
 
+    def said(self) -> list[str]:
+        """How this environment differs from those of the configurations, and what has no cells, a line each."""
+        lines = [note for suite in self._suites.values() for note in suite.notes]
+        for suite in self._suites.values():
+            with contextlib.suppress(BenchCoreError):  # an error of its modules
+                lines += [f"left out: {brief(one.source)}: {one.reason}" for one in suite.left_out]
+        return lines
+
     def close(self) -> None:
         for suite in self._suites.values():
             suite.close()
 
 
 _SUITES = pytest.StashKey[_Suites]()
+
+_SAID = pytest.StashKey[dict[str, None]]()
+"""What the workers of pytest-xdist have said of their suites."""
+
+SENT = "bench-core"
+"""The key of what a worker of pytest-xdist says."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -68,6 +84,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_SUITES] = _Suites()
+    config.stash[_SAID] = {}
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -100,14 +117,30 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     return module
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say which cells were not timed and why, one line for each reason."""
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In a worker of pytest-xdist, send what there is to say of the suites to the process that prints it."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput[SENT] = session.config.stash[_SUITES].said()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    found = getattr(node, "workeroutput", {}).get(SENT, ())  # a worker that has crashed has no output
+    node.config.stash[_SAID].update(dict.fromkeys(found))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say how the environment differs from those of the configuration, what has no cells, and which cells were not
+    timed and why, one line for each reason."""
     cells = _by_reason(terminalreporter.stats)
-    if cells:
+    said = dict.fromkeys([*config.stash[_SUITES].said(), *config.stash[_SAID]])
+    if cells or said:
         terminalreporter.section("bench-core")
+    for line in said:
+        terminalreporter.line(line)
     for reason, names in cells.items():
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        terminalreporter.line(f"{plural(len(names), 'cell')} {reason} ({', '.join(names[:SHOWN])}{more})")
+        terminalreporter.line(f"{plural(len(names), 'cell')} {reason} ({', '.join(map(brief, names[:SHOWN]))}{more})")
 
 
 def _by_reason(stats: Mapping[str, list[object]]) -> dict[str, list[str]]:

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 
 def test_every_kind_of_benchmark_of_a_foreign_suite_is_collected_and_run(pytester, arrays):
     result = pytester.runpytest(arrays, "--benchmark-disable")
@@ -106,3 +108,18 @@ def test_every_test_can_be_selected_by_the_name_that_pytest_shows(pytester, suit
 def test_verbose_output_has_the_names_by_which_tests_are_selected(pytester, arrays):
     result = pytester.runpytest(arrays, "-v", "--benchmark-disable", "-k", "time_max and 100 and float32")
     result.stdout.fnmatch_lines([f"{arrays}/bench_reduce.py::bench_reduce.MinMax.time_max(100, 'float32') PASSED*"])
+
+
+NOTED = {"env": {"CASE_SIZE": ["1", "2"]}}
+EMPTY = "def time_it(): pass\ndef time_none(n): pass\ntime_none.params = [[]]\n"
+
+
+@pytest.mark.parametrize("arguments", [(), ("-n", "2")])
+def test_what_the_matrix_leaves_open_and_what_has_no_cells_is_said_once(pytester, suite, monkeypatch, arguments):
+    monkeypatch.delenv("CASE_SIZE", raising=False)
+    name = suite(cases=EMPTY)
+    config = pytester.path / "asv.conf.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "matrix": NOTED}))
+    shown = pytester.runpytest(name, "--benchmark-disable", *arguments).stdout.str()
+    assert shown.count("gives CASE_SIZE several values") == 1
+    assert shown.count("left out: cases.time_none: its parameter param1 has no values, so it has no cells") == 1
