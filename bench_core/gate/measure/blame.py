@@ -117,7 +117,9 @@ class Blame:
         """Measure a cell further whose failure did not happen again, unless there were too many."""
         with self._known.lock:
             dossier = suspect.dossier
-            dossier.strays.append(f"{suspect.side}: {suspect.cause}")
+            stray = f"{suspect.side}: {suspect.cause}"
+            dossier.strays.append(stray)
+            self._known.evidence_of(dossier).journal.add_stray(dossier, stray)
             if len(dossier.strays) <= MOST_STRAYS:
                 dossier.error, dossier.closed = None, False
             else:

@@ -119,21 +119,35 @@ class JournalLine:
     effect: Effect
 
 
+@dataclass(frozen=True)
+class StrayLine:
+    """A failure of a cell that did not happen again, with its side, as it is stored."""
+
+    cell: str
+    stray: str
+
+
 class Journal:
-    """A file with one line for each cell and pair, appended as they are measured. Its folder is made."""
+    """A file with one line for each cell and pair, and for each failure that did not happen again, appended as they
+    are measured. Its folder is made."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def add(self, dossier: Dossier, effect: Effect, spent: float, family: int) -> None:
-        line = JournalLine(dossier.cell.name, dossier.control, dossier.plan, spent, family, effect)
+        self._write(JournalLine(dossier.cell.name, dossier.control, dossier.plan, spent, family, effect))
+
+    def add_stray(self, dossier: Dossier, stray: str) -> None:
+        self._write(StrayLine(dossier.cell.name, stray))
+
+    def _write(self, line: JournalLine | StrayLine) -> None:
         with self.path.open("a") as file:
             file.write(json.dumps(to_json(line), allow_nan=False) + "\n")
 
     def controls(self) -> set[str]:
         """The cells for which base was measured against itself."""
-        return {line.cell for line in self._entries() if line.control}
+        return {line.cell for line in self._entries() if isinstance(line, JournalLine) and line.control}
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -162,7 +176,7 @@ class Journal:
         with remaining.open("wb") as kept:
             for line in self._lines():
                 with contextlib.suppress(ValueError):
-                    if from_json(JournalLine, json.loads(line)).cell not in names:
+                    if _read(line).cell not in names:
                         kept.write(line + b"\n")
         remaining.replace(self.path)
 
@@ -175,6 +189,10 @@ class Journal:
         by_name = {(dossier.cell.name, dossier.control): dossier for dossier in dossiers}
         earlier = Earlier()
         for line in self._entries():
+            if isinstance(line, StrayLine):
+                if (line.cell, False) in by_name:
+                    by_name[line.cell, False].strays.append(line.stray)
+                continue
             dossier = by_name.get((line.cell, line.control))
             if dossier is not None:
                 dossier.plan, dossier.spent = line.plan, dossier.spent + line.spent
@@ -187,10 +205,10 @@ class Journal:
             )
         return earlier
 
-    def _entries(self) -> Iterator[JournalLine]:
+    def _entries(self) -> Iterator[JournalLine | StrayLine]:
         for number, line in enumerate(self._lines(), start=1):
             try:
-                yield from_json(JournalLine, json.loads(line))
+                yield _read(line)
             except ValueError as error:
                 raise BenchCoreError(
                     f"{self.path}, line {number}, is damaged: {error}. Start anew with --fresh."
@@ -206,6 +224,12 @@ class Journal:
             with self.path.open("r+b") as file:
                 file.truncate(len(whole))
         return whole.splitlines()
+
+
+def _read(line: bytes) -> JournalLine | StrayLine:
+    content = json.loads(line)
+    is_stray = isinstance(content, dict) and "stray" in content
+    return from_json(StrayLine, content) if is_stray else from_json(JournalLine, content)
 
 
 class Evidence:

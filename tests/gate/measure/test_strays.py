@@ -26,3 +26,13 @@ def test_a_lost_process_without_a_cell_to_blame_is_kept_for_the_record(tmp_path)
     found = known(tmp_path)
     Blame(found).fault("has ended", "base")
     assert found.faults == ["has ended on base"]
+
+
+def test_a_later_gate_on_the_same_versions_still_knows_what_failed_once(tmp_path):
+    before = known(tmp_path)
+    blame = Blame(before)
+    blame.suspect(before.dossiers[0], "call: OSError: busy", "head")
+    blame.confirm(blame.next_suspect(), lambda version: True)
+    assert known(tmp_path).main.cells[0].strays == ("head: call: OSError: busy",)
+    Journal(tmp_path / "journal").forget({"a"})
+    assert known(tmp_path).main.cells[0].strays == ()
