@@ -80,6 +80,14 @@ def brief(name: str) -> str:
     return f"{name[: LONGEST // 2]}...{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}"
 
 
+def brief_in(text: str, names: Iterable[str]) -> str:
+    """The text with those of the names that are long cut as by `brief`."""
+    for name in names:
+        if len(name) > LONGEST:
+            text = text.replace(name, brief(name))
+    return text
+
+
 def shortened(names: Sequence[str]) -> str:
     """The first 12 names, and the number of the others."""
     return (", ".join(names[:12]) or "none") + (f", and {len(names) - 12} more" if len(names) > 12 else "")

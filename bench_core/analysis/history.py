@@ -10,10 +10,11 @@ from dataclasses import replace
 
 from bench_core import units
 from bench_core.analysis.subjects import version_key
+from bench_core.errors import brief_in
 from bench_core.records.commit import LoggedCommit
 from bench_core.records.gate import VerdictName
 from bench_core.records.report import Apart, ChangePoint, History, Moment, Track
-from bench_core.records.results import CellResult, Run, Store, StoredGate
+from bench_core.records.results import CellResult, Run, Store, StoredGate, Summary
 from bench_core.records.run import Interval
 from bench_core.statistics import DEVIATION
 
@@ -82,7 +83,16 @@ def histories(store: Store, commits: Mapping[str, LoggedCommit], link: str) -> t
 
 def _apart(store: Store, machine: str) -> tuple[Apart, ...]:
     said = [gate.summary for gate in store.gates if gate.machine == machine and not _placed(gate)]
-    return tuple(Apart(one.date, one.base.name, one.head.name, one.verdict, one.reason) for one in said)
+    return tuple(Apart(one.date, one.base.name, one.head.name, one.verdict, _reason(one)) for one in said)
+
+
+def _reason(said: Summary) -> str:
+    """The reason of a verdict for people: with long names of cells cut, and what failed once and not again."""
+    text = said.reason
+    if said.strays:
+        more = f", and {len(said.strays) - 1} more" if len(said.strays) > 1 else ""
+        text += f"; failed once and not again: {said.strays[0]}{more}"
+    return brief_in(text, (cell.name for cell in said.cells))
 
 
 def _placed(gate: StoredGate) -> bool:
@@ -117,7 +127,7 @@ def _history(
     for gate in store.gates:
         said = gate.summary
         if gate.machine == machine and _placed(gate):
-            verdicts.setdefault(str(said.head.commit), []).append((said.base.name, said.verdict, said.reason))
+            verdicts.setdefault(str(said.head.commit), []).append((said.base.name, said.verdict, _reason(said)))
     measured: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         measured.setdefault((str(run.commit), run.torch), []).append(run)

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from bench_core.errors import brief
 from bench_core.records.report import Measured, RunKey, Subject
 from bench_core.records.results import CellResult, Circumstances, Run, Store
 from bench_core.results.store import iso_date
@@ -87,8 +88,9 @@ def version_key(version: str) -> tuple[tuple[int, str], ...]:
 
 
 def reproduce(cell: CellResult) -> str:
-    """A shell command that measures the cell again."""
-    return f"bench-core run {shlex.quote(f'^{_literal(cell.name)}$')}"
+    """A shell command that measures the cell again. A long name is cut, and still selects its cell."""
+    name = brief(cell.name)
+    return f"bench-core run {shlex.quote(f'^{_literal(name)}$' if name == cell.name else name)}"
 
 
 def _literal(name: str) -> str:

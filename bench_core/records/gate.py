@@ -16,6 +16,10 @@ Side = Literal["base", "head"]
 
 SIDES: tuple[Side, Side] = ("base", "head")
 
+PART = "part"
+"""The kind of what is no cell: a module, class or function of the suite that head alone cannot use, and of which no
+cell is known."""
+
 VerdictName = Literal["regression", "improvement", "pass", "inconclusive", "error"]
 
 
@@ -117,7 +121,8 @@ class CellEvidence:
     """All that a gate measured of one cell.
 
     Attributes:
-        name, benchmark, params, kind: see `bench_core.timing.cells.Cell`.
+        name, benchmark, params: see `bench_core.timing.cells.Cell`.
+        kind: the same, or `PART`.
         unit: ``seconds``, ``bytes``, or the unit of a tracked value.
         effects: one for each pair, in the order of their arrival.
         spent: the seconds that measuring the cell took.
@@ -318,7 +323,7 @@ class GateRecord:
         seconds: how long the gate took.
         cells: the evidence.
         controls: the evidence of base against base, for some of the cells.
-        left_out: the reasons why cells could not be compared, by name.
+        left_out: the reasons why cells could not be compared, or parts of the suite not used, by name.
         identical: why nothing had to be measured; "" if something was.
         interrupted: whether Ctrl-C ended the gate.
         resumed: the number of pairs that were taken over from earlier gates on the same versions.
@@ -335,6 +340,7 @@ class GateRecord:
         faults: losses of processes without a cell to blame, after which the gate went on.
         renamed: the names that cells have on base, by their names, where the two differ and position tells which cells
             belong together.
+        notes: how the environment differs from those of the configuration.
     """
 
     base: Version
@@ -359,6 +365,13 @@ class GateRecord:
     faults: tuple[str, ...] = field(default=(), metadata={LATER: True})
     renamed: Mapping[str, str] = field(default_factory=dict, metadata={LATER: True})
     spent: Mapping[str, float] = field(default_factory=dict, metadata={LATER: True})
+    notes: tuple[str, ...] = field(default=(), metadata={LATER: True})
+
+    @property
+    def strays(self) -> tuple[str, ...]:
+        """The failures that did not happen again, each with its cell and its side, or of a process without a cell."""
+        cells = (f"{cell.name}, {cause}" for cell in self.cells for cause in cell.strays)
+        return (*cells, *(f"a process, {cause}" for cause in self.faults))
 
 
 @dataclass(frozen=True)

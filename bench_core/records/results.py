@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from bench_core.codec import LATER
 from bench_core.records.gate import VerdictName
 from bench_core.records.rounds import Rounds
 from bench_core.records.run import Interval, LeftOut
@@ -188,6 +189,7 @@ class Summary:
         machine: asv's description of the machine, and the versions of the installed packages.
         date: when the gate began, ISO 8601, UTC.
         verdict, reason: as they were computed when the file was written.
+        strays: failures that did not happen again, each with its cell and its side.
     """
 
     base: SideName
@@ -197,6 +199,7 @@ class Summary:
     verdict: VerdictName
     reason: str
     cells: tuple[CellVerdict, ...]
+    strays: tuple[str, ...] = field(default=(), metadata={LATER: True})
 
 
 @dataclass(frozen=True)

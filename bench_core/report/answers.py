@@ -12,6 +12,7 @@ from typing import Any
 
 from bench_core import tables, units
 from bench_core.analysis.series import axes, quantity
+from bench_core.errors import brief
 from bench_core.records.report import (
     Answers,
     Crossing,
@@ -60,7 +61,11 @@ def _head(report: Answers) -> Iterator[str]:
         yield f"asv's own pages of the same results: <{report.published}>."
     yield ""
     for subject in report.subjects:
-        failed = f"; {len(subject.failed)} failed: {', '.join(map(code, subject.failed))}" if subject.failed else ""
+        failed = (
+            f"; {len(subject.failed)} failed: {', '.join(code(brief(name)) for name in subject.failed)}"
+            if subject.failed
+            else ""
+        )
         machine = plain(described(subject.description))
         yield f"- **{plain(subject.name)}**: {machine}; {len(subject.cells)} cells{failed}"
     yield ""
@@ -106,9 +111,9 @@ def _benchmark(benchmark: str, cells: Sequence[tuple[str, CellResult]], *, sever
     yield f"**{plain(benchmark.split('.', 1)[-1])}**{f' by {plain(axis)}' if axis else ''}"
     yield ""
     yield from _table(
-        ["", *([plain(label) for label in labels] if axis else ["value"])],
+        ["", *([plain(brief(label)) for label in labels] if axis else ["value"])],
         (
-            [plain(", ".join(key)), *(_figure(found[label]) if label in found else "" for label in labels)]
+            [plain(brief(", ".join(key))), *(_figure(found[label]) if label in found else "" for label in labels)]
             for key, found in rows.items()
         ),
         len(labels),
@@ -176,7 +181,7 @@ def _share(share: Interval) -> str:
 
 
 def _cell(report: Answers, subject: str, cell: str) -> str:
-    return code(cell) + (f" on {plain(subject)}" if _several(report) else "")
+    return code(brief(cell)) + (f" on {plain(subject)}" if _several(report) else "")
 
 
 def _growth(report: Answers) -> Iterator[str]:
@@ -284,7 +289,7 @@ def _history(report: Answers) -> Iterator[str]:
             yield from _table(
                 ["step in", "at", "level after / before"],
                 (
-                    [code(cell), _commit(history.moments[index]), units.ratio(ratio)]
+                    [code(brief(cell)), _commit(history.moments[index]), units.ratio(ratio)]
                     for cell, ratio, index in found[:LONGEST]
                 ),
                 1,

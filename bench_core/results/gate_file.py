@@ -69,6 +69,7 @@ def _content(record: GateRecord, verdict: GateVerdict) -> dict[str, Any]:
         "creep": past,
         "faults": codec.to_json(record.faults),
         "renamed": codec.to_json(record.renamed),
+        "notes": codec.to_json(record.notes),
     }
 
 
@@ -192,6 +193,7 @@ def append_summary(results: Path, record: GateRecord, verdict: GateVerdict) -> N
         "verdict": verdict.verdict,
         "reason": verdict.reason,
         "cells": [{"name": cell.name, "verdict": cell.verdict} for cell in verdict.cells],
+        "strays": codec.to_json(record.strays),
     }
     _append(results / record.machine["machine"] / HISTORY, line, "verdict")
 

@@ -1,12 +1,14 @@
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bench_core.analysis.history import SHORTEST, histories, step_places
+from bench_core.errors import brief
 from bench_core.records.commit import LoggedCommit
-from bench_core.records.results import Run, SideName, Store, StoredGate, Summary
+from bench_core.records.results import CellVerdict, Run, SideName, Store, StoredGate, Summary
 
 
 def commit(number):
@@ -236,3 +238,19 @@ def test_a_step_of_five_deviations_is_found_five_commits_later(n, least):
         scale = 1.4826 / math.sqrt(2) * float(np.median(abs(np.diff(logs))))
         found += any(abs(place - (n - 5)) <= 1 for place in step_places(logs.tolist(), scale))
     assert found >= 200 * least
+
+
+def test_a_verdict_names_what_failed_once_and_cuts_long_names():
+    long = f"a.time_a({'y' * 3000})"
+    found = gate_on(1)
+    said = replace(
+        found.summary,
+        reason=f"1 of 1 cell slower: {long}",
+        cells=(CellVerdict(long, "regression"),),
+        strays=(f"{long}, head: call: OSError: busy", "a process, its parent has ended"),
+    )
+    ((_, _, reason),) = only([], gates=[replace(found, summary=said)]).moments[0].verdicts
+    cut = brief(long)
+    assert (
+        reason == f"1 of 1 cell slower: {cut}; failed once and not again: {cut}, head: call: OSError: busy, and 1 more"
+    )

@@ -2,10 +2,14 @@ import csv as csv_format
 import io
 import json
 import math
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bench_core.analysis.subjects import reproduce
+from bench_core.errors import brief
 from bench_core.records.commit import LoggedCommit
 from bench_core.records.report import (
     Answers,
@@ -367,3 +371,12 @@ def test_csv_has_nothing_where_there_is_no_number():
     assert (memory["low"], memory["high"], memory["bound"], memory["over_best"]) == ("", "", "", "")
     assert memory["value"] == str(3 << 20)
     assert rows()[1]["ceiling"] == ""
+
+
+def test_a_long_name_is_cut():
+    long = cell("edits.Edit.time_add", {"way": "y" * 3000, "size": "8x4"}, 1e-6)
+    one = subject()
+    measured = Measured(long, RUN, HASH, "2026-01-02T00:00:00+00:00", reproduce(long))
+    page = markdown(report(replace(one, cells={long.name: measured, **one.cells}, failed=(long.name,))))
+    assert brief(long.name) in page
+    assert not re.search("y{300}", page)

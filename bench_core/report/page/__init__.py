@@ -20,7 +20,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from bench_core import units
-from bench_core.errors import BenchCoreError
+from bench_core.errors import BenchCoreError, brief
 from bench_core.records.report import Answers, ChangePoint, History, Measured, Track
 from bench_core.report import compare
 from bench_core.report.page import charts, vega, views
@@ -57,7 +57,7 @@ def html(report: Answers) -> str:
         "findings": findings(report),
     }
     data = {
-        "cells": list(figures.cells),
+        "cells": list(map(brief, figures.cells)),
         "style": vega.STYLE,
         "colours": vega.COLOURS,
         "shapes": vega.SHAPES,
@@ -101,8 +101,8 @@ def prose(sentence: str) -> Markup:
 
 
 def breakable(name: str) -> Markup:
-    """A name that a narrow column may break after a dot, or before its parameters."""
-    return Markup(re.sub(r"([.(])(?=\w)", r"\1<wbr>", str(escape(name))))
+    """A name that a narrow column may break after a dot, or before its parameters. A long one is cut."""
+    return Markup(re.sub(r"([.(])(?=\w)", r"\1<wbr>", str(escape(brief(name)))))
 
 
 def _chart(chart: Chart) -> dict[str, Any]:

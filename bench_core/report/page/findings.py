@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from bench_core import units
 from bench_core.analysis.limits import FAMILY as LIMITS
+from bench_core.errors import brief
 from bench_core.records.report import Answers, RankedJob, Rival
 
 Row = TypeVar("Row")
@@ -42,7 +43,7 @@ class Highlight:
 def anchor(cell: str) -> str:
     """The id of a cell's row, which is also its address in the page: encoded as by JavaScript's `encodeURI`, and
     without spaces, which an id cannot contain."""
-    return "cell=" + quote("_".join(cell.split()), safe=";,/?:@&=+$#!*'()")
+    return "cell=" + quote("_".join(brief(cell).split()), safe=";,/?:@&=+$#!*'()")
 
 
 def findings(report: Answers) -> list[Highlight]:
@@ -75,7 +76,7 @@ def _gains(report: Answers) -> Iterator[Highlight]:
         yield Highlight(
             "to gain",
             units.time(limit.to_gain),
-            f"`{limit.cell}` reaches {units.share(limit.share.middle)} of what `{limit.yardstick}` does"
+            f"`{brief(limit.cell)}` reaches {units.share(limit.share.middle)} of what `{limit.yardstick}` does"
             f"{_on(report, limit.subject)}.",
             f"#{anchor(limit.cell)}",
         )
@@ -111,7 +112,7 @@ def _departures(report: Answers) -> Iterator[Highlight]:
     ]
     found.sort(key=lambda row: -abs(math.log1p(row[0].relative)))
     for residual, number, subject in _first_of_each(found, lambda row: row[0].point.cell):
-        sentence = f"`{residual.point.cell}`{_on(report, subject)}: {residual.why or 'unexplained'}."
+        sentence = f"`{brief(residual.point.cell)}`{_on(report, subject)}: {residual.why or 'unexplained'}."
         yield Highlight("off its law", units.signed_percent(residual.relative), sentence, f"#law-{number}")
 
 
@@ -129,7 +130,7 @@ def _steps(report: Answers) -> Iterator[Highlight]:
         yield Highlight(
             units.direction(track.unit, grew=change.ratio > 1),
             units.ratio(max(change.ratio, 1 / change.ratio)),
-            f"`{track.cell}`{on}, since `{commit.hash[:8]}` {commit.subject}".rstrip() + ".",
+            f"`{brief(track.cell)}`{on}, since `{commit.hash[:8]}` {commit.subject}".rstrip() + ".",
             f"#history-{number}",
         )
 

@@ -11,6 +11,7 @@ from bench_core import units
 from bench_core.analysis.compare import compared
 from bench_core.analysis.limits import FAMILY, level
 from bench_core.analysis.series import quantity
+from bench_core.errors import brief
 from bench_core.records.report import (
     Answers,
     Bound,
@@ -110,10 +111,10 @@ def costs(report: Answers, figures: Figures) -> list[Cost]:
 def _cost(number: int, report: Answers, group: Sequence[Series], figures: Figures) -> Cost:
     one = group[0]
     varying = [name for name in one.fixed if len({series.fixed.get(name) for series in group}) > 1]
-    common = ", ".join(f"{name} {value}" for name, value in one.fixed.items() if name not in varying)
+    common = ", ".join(f"{name} {brief(value)}" for name, value in one.fixed.items() if name not in varying)
 
     def name_of(series: Series) -> str:
-        return ", ".join(series.fixed[name] for name in varying) or series.benchmark.rsplit(".", 1)[-1]
+        return brief(", ".join(series.fixed[name] for name in varying)) or series.benchmark.rsplit(".", 1)[-1]
 
     by_subject = {
         subject.name: {name_of(series): series for series in group if series.subject == subject.name}
@@ -306,7 +307,7 @@ def _unit(report: Answers, subject: str, cell: str) -> str:
 
 def with_values(benchmark: str, fixed: Mapping[str, str]) -> str:
     """``linalg.Solve.time_solve, device cpu``."""
-    return ", ".join([benchmark, *(f"{name} {value}" for name, value in fixed.items())])
+    return ", ".join([benchmark, *(f"{name} {brief(value)}" for name, value in fixed.items())])
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import pytest
 from markupsafe import escape
 
 from bench_core import units
+from bench_core.analysis.subjects import reproduce
 from bench_core.records.report import Apart
 from bench_core.records.run import Interval, LeftOut
 from bench_core.report.page import SECTIONS, changes_of, html, prose
@@ -222,3 +223,20 @@ def test_the_newest_change_point_comes_first(small):
     changed = [change.moment for _, change, _ in changes_of(history)]
     assert len(set(changed)) > 1
     assert changed == sorted(changed, reverse=True)
+
+
+def test_a_long_name_is_cut_and_its_links_still_meet(small):
+    subject = small.subjects[0]
+    name, measured = next(iter(subject.cells.items()))
+    cell = replace(measured.cell, params={**measured.cell.params, "size": "y" * 3000})
+    long = replace(measured, cell=cell, reproduce=reproduce(cell))
+    cells = {cell.name if key == name else key: long if key == name else one for key, one in subject.cells.items()}
+    limits = tuple(replace(one, cell=cell.name, yardsticks=(cell.name,)) for one in small.limits)
+    trust = tuple(replace(one, unsure=(cell.name,)) for one in small.trust)
+    page = html(
+        replace(small, subjects=(replace(subject, cells=cells, failed=(cell.name,)),), limits=limits, trust=trust)
+    )
+    assert not re.search("y{300}", re.sub('<script type="application/gzip".*?</script>', "", page))
+    assert not re.search("y{300}", data(page)["cells"][0] + "".join(data(page)["cells"]))
+    assert f'id="{escape(anchor(cell.name))}"' in page
+    assert f'href="#{escape(anchor(cell.name))}"' in page
