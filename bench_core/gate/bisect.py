@@ -72,7 +72,7 @@ def bisect(
     project = read_project(request.config)
     good, bad = (_commit(project, name) for name in (request.base, request.head))
     _require_ancestor(project, request, good, bad, cell)
-    asked = replace(request, base=good.hash, suite=bad.hash, pattern=f"^{re.escape(cell)}$", quick=False)
+    asked = replace(request, base=good.hash, suite=bad.hash, pattern=_either([cell]), quick=False)
     tests = _Tests(project, asked, cell, good, machine, measure)
     began = clock.host()
     try:
@@ -80,6 +80,8 @@ def bisect(
     except NoCellError as error:
         names, broken = tests.names(bad)
         raise BenchCoreError(_no_such_cell(cell, names) + broken) from error
+    if compared.before:  # a commit in between may have either name
+        tests = replace(tests, request=replace(asked, pattern=_either([cell, compared.before])))
     ends = compared.step(bad, clock.host() - began)
     if compared.verdict != "error":
         say(_line(ends))
@@ -177,6 +179,7 @@ class _Outcome:
         error_side: see `CellEvidence`.
         ratio, pairs: see `BisectStep`.
         settings: the gate's settings; None if it measured nothing.
+        before: the name of the cell in the good commit, if it is another one; else "".
     """
 
     verdict: VerdictName
@@ -185,6 +188,7 @@ class _Outcome:
     ratio: Interval | None = None
     pairs: int = 0
     settings: GateSettings | None = None
+    before: str = ""
 
     def step(self, commit: LoggedCommit, seconds: float) -> BisectStep:
         reason = self.reason.splitlines()[0]
@@ -244,9 +248,10 @@ class _Tests:
         assert work is not None, "the two differ, or no cell would have been looked for"
         found = work.found
         benchmarks = {entry["name"] for entry in found.declared}
-        named = [*(cell.name for cell in (*found.cells, *found.failed)), *found.left_out]
+        reasons = {**found.left_out, **{one.name: str(one.error) for one in found.failed}}
+        named = [*(cell.name for cell in found.cells), *reasons]
         cells = sorted(name for name in named if name.partition("(")[0] in benchmarks)
-        return cells, "".join(f" {name} {found.left_out[name]}." for name in named if name not in cells)
+        return cells, "".join(f" {name}: {reasons[name]}." for name in reasons if name not in cells)
 
     def _prepared(self, commit: LoggedCommit, settings: Choices, **others: Any) -> Prepared:
         asked = replace(self.request, base=self.good.hash, head=commit.hash, settings=settings, **others)
@@ -259,7 +264,7 @@ class _Tests:
         if record.identical:
             return _Outcome("pass", "the package is identical to good's")
         if not record.cells:
-            return _Outcome("error", f"it skips itself: {record.left_out[self.cell]}")
+            return _Outcome("error", f"it skips itself: {next(iter(record.left_out.values()))}")
         found = judge(record).cells[0]
         judged, evidence = found.judgement, found.evidence
         pairs = len(evidence.effects)
@@ -270,6 +275,7 @@ class _Tests:
             ratio=judged.ratio if pairs or evidence.exceeded else None,
             pairs=pairs,
             settings=record.settings,
+            before=record.renamed.get(found.name, ""),
         )
 
     def _require_good(self, commit: LoggedCommit, why: str) -> None:
@@ -289,6 +295,11 @@ class _Tests:
                 f"which worked before, now fails too: {str(error).splitlines()[0]}\n"
                 "Fix this, then run the same command again: it continues from what is known."
             ) from error
+
+
+def _either(names: Sequence[str]) -> str:
+    """A pattern that selects the cells of these names."""
+    return f"^({'|'.join(map(re.escape, names))})$"
 
 
 def _no_such_cell(name: str, known: Sequence[str]) -> str:

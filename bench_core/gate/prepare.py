@@ -136,6 +136,7 @@ class Prepared:
         code: the project on both sides, if two installs or interpreters are compared; else None.
         past: the older version that head is also compared with, or None.
         besides: packages that differ between the two sides although they were not asked for.
+        notes: how this environment differs from those of the configuration.
         identical: why base and head are identical; "" if they differ.
         work: what to measure; None if the versions are identical and nothing will be measured.
     """
@@ -151,6 +152,7 @@ class Prepared:
     code: Version | None = None
     past: Version | None = None
     besides: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     identical: str = ""
     work: Work | None = None
 
@@ -169,7 +171,8 @@ def prepare(request: Request, machine: Mapping[str, str], say: Callable[[str], N
     if request.instructions:
         require_valgrind()
     project = read_project(request.config, request.written)
-    for note in enter(asv_config(request.config)):
+    notes = enter(asv_config(request.config))
+    for note in notes:
         say(f"note: {note}")
     store = VersionStore(project)
     revisions = _revisions(project, request, say)
@@ -192,6 +195,7 @@ def prepare(request: Request, machine: Mapping[str, str], say: Callable[[str], N
         code=None if code is None else code.version,
         past=None if past is None else past.version,
         besides=sides.besides,
+        notes=notes,
         identical=_identical(sides, code),
     )
     if prepared.identical and not request.force:
@@ -272,7 +276,13 @@ def _found(prepared: Prepared, subjects: Subjects, compared: frozenset[str], say
         BenchCoreError: if none can be compared.
     """
     request = prepared.request
-    found = find_cells(subjects, request.pattern, quick=request.quick, timeout=prepared.project.timeout)
+    found = find_cells(
+        subjects,
+        request.pattern,
+        quick=request.quick,
+        timeout=prepared.project.timeout,
+        explain=asv_config(request.config).explain,
+    )
     if compared and not compared & found.imported:
         say(
             f"note: the benchmark modules do not import {', '.join(sorted(compared))}. A cell that does not import it "

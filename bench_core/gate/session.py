@@ -53,7 +53,7 @@ def explained(
     subjects = _subjects(prepared)
     if record.base != prepared.base and subjects.past is not None:
         subjects = replace(subjects, base=subjects.past, past=None)
-    return replace(record, causes=tuple(explain(subjects, list(ratios), ratios, say).values()))
+    return replace(record, causes=tuple(explain(subjects, list(ratios), ratios, say, record.renamed).values()))
 
 
 def counted(
@@ -64,7 +64,7 @@ def counted(
     Raises:
         BenchCoreError: if instructions cannot be counted here.
     """
-    found = count(_subjects(prepared), list(ratios), say)
+    found = count(_subjects(prepared), list(ratios), say, record.renamed)
     rows = []
     for name, time in ratios.items():
         if name in found.counts:
@@ -126,6 +126,7 @@ def _record(prepared: Prepared, **found: Any) -> GateRecord:
         head=prepared.head,
         code=prepared.code,
         besides=prepared.besides,
+        notes=prepared.notes,
         machine=prepared.machine,
         date=prepared.date,
         seconds=clock.host() - prepared.began,

@@ -9,6 +9,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from bench_core import tables, units
+from bench_core.errors import brief
 from bench_core.records.gate import Cause, Change
 from bench_core.report.markup import code, plain
 
@@ -29,7 +30,7 @@ def lines(cause: Cause) -> list[RenderableType]:
 
 def markdown(cause: Cause) -> str:
     """For a job's summary. The tables are folded."""
-    parts = [f"{code(cause.cell)}: {plain(cause.sentence)}"]
+    parts = [f"{code(brief(cause.cell))}: {plain(cause.sentence)}"]
     shown = list(_tables(cause))
     if shown:
         parts.append("<details><summary>What differs</summary>")

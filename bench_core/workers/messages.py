@@ -110,7 +110,8 @@ class ProbeTask:
 
 @dataclass(frozen=True)
 class ProbedCell:
-    """A cell of one version, see `bench_core.timing.cells.Cell`. `device` is ``cpu`` if it has no such parameter."""
+    """A cell of one version, see `bench_core.timing.cells.Cell`. `device` is ``cpu`` if it has no such parameter.
+    `selected` is whether it was asked for; the other version may call it otherwise, under a name that was."""
 
     name: str
     benchmark: str
@@ -120,6 +121,7 @@ class ProbedCell:
     device: str
     index: int | None = None
     timeout: float = 60.0
+    selected: bool = True
 
 
 @dataclass(frozen=True)
@@ -127,13 +129,14 @@ class Probed:
     """What a probe found.
 
     Attributes:
-        cells: the selected cells.
+        cells: all cells.
         none: why no cell is selected, or "".
-        broken: modules that do not import, with the reason.
+        broken: parts of the suite that cannot be used, such as modules that do not import, with the reason.
         declared: what asv stores about each benchmark.
         flavour: see `bench_core.workers.probe.flavour`.
         preload: imported modules that belong neither to the version nor to the suite.
         imported: packages of the version that the suite imports.
+        left_out: what has no cells although asv does not object to it, with the reason.
     """
 
     cells: tuple[ProbedCell, ...]
@@ -143,6 +146,7 @@ class Probed:
     flavour: Mapping[str, str]
     preload: tuple[str, ...]
     imported: tuple[str, ...]
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -442,7 +446,8 @@ Mode = Literal["profile", "count"]
 
 @dataclass(frozen=True)
 class InspectorTask:
-    """Inspect the calls of some cells with one version. callgrind writes to `folder`."""
+    """Inspect the calls of some cells with one version, by the names that they have there. callgrind writes to
+    `folder`."""
 
     source: Source
     suite: str

@@ -33,10 +33,10 @@ def probe(task: ProbeTask) -> Probed | ProbeFailed:
         prove(source, suite.path)
     except (BenchCoreError, VersionError) as error:
         return ProbeFailed(str(error))
-    cells: tuple[Cell, ...] = ()
+    selected: set[str] = set()
     none = ""
     try:
-        cells = suite.select(task.pattern, quick=task.quick)
+        selected = {cell.name for cell in suite.select(task.pattern, quick=task.quick)}
     except BenchCoreError as error:  # the other side may have these cells
         none = str(error)
     own = {"bench_core", "__main__", suite.path.name, *source.packages}
@@ -51,12 +51,13 @@ def probe(task: ProbeTask) -> Probed | ProbeFailed:
                 cell.benchmark,
                 cell.params,
                 cell.kind,
-                cell.why_not,
+                cell.why_not if cell.name in selected else _why_not(cell),
                 device=cell.device,
                 index=cell.index,
                 timeout=cell.timeout,
+                selected=cell.name in selected,
             )
-            for cell in cells
+            for cell in suite.cells
         ),
         none=none,
         broken=broken,
@@ -64,7 +65,16 @@ def probe(task: ProbeTask) -> Probed | ProbeFailed:
         flavour=flavour(),
         preload=tuple(name for name in seen if name.partition(".")[0] not in own),
         imported=tuple(sorted(set(seen) & set(source.packages))),
+        left_out={one.source: one.reason for one in suite.left_out},
     )
+
+
+def _why_not(cell: Cell) -> str | None:
+    """Why a cell cannot run that was not asked for, so that it may fail to say so."""
+    try:
+        return cell.why_not
+    except Exception:  # noqa: BLE001 - whatever the suite's own function raises
+        return None
 
 
 TOOLKIT = "torch's toolkit"

@@ -599,3 +599,112 @@ def test_an_interrupt_while_versions_are_built_is_no_regression(project, monkeyp
 
     monkeypatch.setattr(prepare, "resolve", interrupted)
     assert project.gate("main").exit_code == 130
+
+
+IMPORTS = "from thing import value\n\n\ndef time_value():\n    value()\n"
+BREAKS, WORKS = "def other():\n    pass\n", SHORT + "# another\n"
+
+
+def broken_on(project, *sides, **modules):
+    """A project of which these sides lack what the modules of the suite import."""
+    project.commit({"thing/__init__.py": BREAKS if "base" in sides else SHORT})
+    project.write({f"cases/{name}.py": text for name, text in modules.items()})
+    project.write({"thing/__init__.py": BREAKS + "# another\n" if "head" in sides else WORKS})
+
+
+HELPER = {"helper": "import thing\nfrom thing import value\n"}
+OTHER = {"other": "def track_one():\n    return 1\n"}
+WHY = "does not import: ImportError: cannot import name 'value' from 'thing'"
+
+
+@pytest.mark.parametrize(
+    ("sides", "modules", "code", "failed", "left_out"),
+    [
+        (("head",), {"calls": IMPORTS, **OTHER}, 1, {"calls.time_value": "head"}, {}),
+        (("head",), {"calls": "", **HELPER, **OTHER}, 1, {"cases.helper": "head"}, {}),
+        (("base",), {"calls": IMPORTS, **OTHER}, 0, {"calls.time_value": "base"}, {}),
+        (("base",), {"calls": "", **HELPER, **OTHER}, 0, {}, {"cases.helper": "on base, it "}),
+        (("base", "head"), {"calls": IMPORTS, **OTHER}, 0, {}, {"cases.calls": "on both sides, it "}),
+        (("head",), {"__init__": "import thing\nthing.value\n", **OTHER}, 1, {"other.track_one": "head"}, {}),
+        (("base",), {"__init__": "import thing\nthing.value\n", **OTHER}, 2, {"other.track_one": "base"}, {}),
+    ],
+)
+def test_what_does_not_import_on_one_side_is_named_with_its_cause_in_every_form(
+    project, sides, modules, code, failed, left_out
+):
+    broken_on(project, *sides, **{"calls": "", **modules})
+    done = project.gate("main", *QUICKLY, "--full", "--json", "gate.json", "--markdown", "gate.md")
+    assert done.exit_code == code, done.output
+    stored = project.stored()
+    assert {cell["name"]: cell["error_side"] for cell in stored["cells"] if cell["error"]} == failed
+    assert {name: reason.partition("does")[0] for name, reason in stored["left_out"].items()} == left_out
+    page = (project.root / "gate.md").read_text().replace("\\", "")
+    for name in (*failed, *left_out):
+        assert name in done.stdout
+        assert name in page
+    for shown in (done.stdout, page, json.dumps(stored)):
+        assert "does not import: " in shown
+
+
+def test_a_whole_suite_that_imports_on_no_side_is_an_error_with_its_cause(project):
+    broken_on(project, "base", "head", __init__="import thing\nthing.value\n")
+    done = project.gate("main", *QUICKLY)
+    assert done.exit_code == 2
+    assert "cases does not import: AttributeError: module 'thing' has no attribute 'value'" in done.stderr
+
+
+def test_a_module_that_ends_its_process_on_head_is_a_failure_of_head(project):
+    project.commit({"cases/calls.py": "import thing\nthing.start()\n\n\ndef time_it():\n    pass\n"})
+    project.commit({"thing/__init__.py": "def start():\n    pass\n"})
+    project.write({"thing/__init__.py": "import os\n\n\ndef start():\n    os._exit(3)\n"})
+    done = project.gate("main", *QUICKLY)
+    assert done.exit_code == 1, done.output
+    assert "head: cases cannot be imported: the process that imports it has ended" in done.stdout
+
+
+def test_the_gate_says_what_list_says_of_the_matrix_and_of_what_has_no_cells(project, monkeypatch):
+    monkeypatch.delenv("CASE_SIZE", raising=False)
+    project.configure(benchmark_dir="cases", matrix={"env": {"CASE_SIZE": ["1", "2"]}})
+    empty = "def time_none(n): pass\ntime_none.params = [[]]\n"
+    project.commit({"cases/none.py": empty})
+    project.write({"thing/__init__.py": SHORT + "\n"})
+    done = project.gate("main", *TOO_SHORT, "--json", "gate.json", "--markdown", "gate.md")
+    listed = CliRunner().invoke(main, ["list"]).stderr
+    page = (project.root / "gate.md").read_text().replace("\\", "")
+    for fact in ("gives CASE_SIZE several values", "none.time_none: its parameter param1 has no values"):
+        assert fact in listed
+        assert fact in done.stdout
+        assert fact in page
+    (note,) = project.stored()["notes"]
+    assert "gives CASE_SIZE several values" in note
+    assert "its parameter param1 has no values" in project.stored()["left_out"]["none.time_none"]
+
+
+NUMBERS = """
+import thing
+
+
+class Number:
+    def __repr__(self):
+        return thing.shown()
+
+
+class Call:
+    params = [Number()]
+
+    def time_value(self, number):
+        thing.value()
+"""
+
+
+def test_the_command_of_a_cell_that_base_calls_otherwise_measures_and_explains_it(project):
+    project.commit({"cases/calls.py": NUMBERS, "thing/__init__.py": SHORT + "def shown():\n    return '1'\n"})
+    slow = LONG.replace("        pass", "        shown()") + "def shown():\n    return 'one(1)'\n"
+    project.write({"thing/__init__.py": slow})
+    name = "calls.Call.time_value(one(1))"
+    done = project.gate("main", *QUICKLY, *CLEARLY, "--bench", f"^{re.escape(name)}$", "--explain", "--json", "g.json")
+    assert done.exit_code == 1, done.output
+    stored = project.stored("g.json")
+    assert stored["renamed"] == {name: "calls.Call.time_value(1)"}
+    (cause,) = stored["causes"]
+    assert "6,000 more calls of thing.shown" in cause["sentence"]

@@ -498,3 +498,36 @@ def test_an_uncertain_slowdown_is_not_said_to_be_none():
     said = bisect._no_search(Request(Path("asv.conf.json"), "a", "b"), CELL, outcome)
     assert "no slower" not in said
     assert "490x" in said
+
+
+NUMBERS = """
+import thing
+
+
+class Number:
+    def __repr__(self):
+        return thing.shown()
+
+
+class Call:
+    params = [Number()]
+
+    def time_value(self, number):
+        thing.value()
+"""
+
+
+def test_a_cell_that_commits_call_otherwise_is_searched_by_either_name(plain):
+    def version(length, shown, comment=""):
+        code = f"{LOOP.replace('LENGTH', str(length))}\n\ndef shown():\n    return {shown!r}\n# {comment}\n"
+        return {"thing/__init__.py": code, "cases_thing/calls.py": NUMBERS}
+
+    plain.commit(version(2000, "1"))
+    plain.commit(version(2000, "1", "another"))
+    slow = plain.commit(version(6000, "1"))
+    plain.commit(version(6000, "1", "another"))
+    plain.commit(version(6000, "one(1)"))
+    options = ["--suite", str(plain.config), "--lanes", "1"]
+    done = CliRunner().invoke(main, ["bisect", "HEAD~4", "HEAD", "calls.Call.time_value(one(1))", *options])
+    assert done.exit_code == 0, done.output
+    assert f"FOUND  {slow[:12]}" in done.output

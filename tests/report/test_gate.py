@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
+from bench_core.errors import brief
 from bench_core.records.gate import (
     Bound,
     Cause,
@@ -576,3 +577,72 @@ def test_a_self_test_that_decides_nothing_says_why():
     said = self_tested({UNKNOWN[0].name: 0.05}, [UNKNOWN, NEVER])
     assert "undecided: 1 cell: noise: pairs scatter by 4.0 %, 5 pairs" in said
     assert "noise: within a pair" in said
+
+
+# What every form says.
+
+
+LONG = "fills.Fill.time_fill('" + "y" * 3000 + "')"
+FORMS_FOR_PEOPLE = ["terminal", "Markdown", "annotations"]
+
+
+@pytest.mark.parametrize("form", FORMS_FOR_PEOPLE)
+def test_a_long_name_is_cut_wherever_a_person_reads_it(form):
+    named = [(replace(one, name=LONG + one.name), judgement) for one, judgement in ALL]
+    slower = LONG + SLOWER[0].name
+    explained = {"causes": (replace(CAUSE, cell=slower),), "instructions": (Instructions(slower, 1.0, 2.0, "more"),)}
+    stray = replace(named[0][0], strays=("head: call: OSError: busy",))
+    memoized = (replace(FASTER[0], name=LONG), replace(FASTER[1], memoized=2e3))
+    record, verdict = of(
+        [*named[1:], (stray, named[0][1]), memoized],
+        reason=f"1 of 9 cells slower, most of all: {slower}, at least +4.1 %",
+        left_out={LONG: "only on base"},
+        renamed={LONG: LONG + "1"},
+        **explained,
+    )
+    past_record, past = of(named)
+    record, verdict = replace(record, past=past_record), replace(verdict, past=past)
+    shown = text(record, verdict, SINCE, verbose=True) if form == "terminal" else FORMS[form](record, verdict)
+    assert brief(slower) in shown
+    assert not re.search("y{300}", shown)
+
+
+def test_the_command_for_a_long_name_selects_its_cell_by_the_cut_name():
+    *_, option, pattern = shlex.split(gate.reproducing(COMMAND.gate, LONG))
+    assert (option, pattern) == ("--bench", brief(LONG))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_failure_that_did_not_happen_again_is_named_in_every_form(form):
+    stray = (replace(PASSED[0][0], strays=("head: call: OSError: busy",)), PASSED[0][1])
+    found = FORMS[form](*of([stray], "pass", faults=("its parent has ended",)))
+    assert "failed once and not again" in found
+    assert "head: call: OSError: busy" in found
+    assert "its parent has ended" in found
+
+
+def test_a_failure_against_the_past_version_that_did_not_happen_again_is_named():
+    stray = (replace(PASSED[0][0], strays=("base: call: OSError: busy",)), PASSED[0][1])
+    shown = text(*with_past([stray], "pass"), SINCE)
+    assert "  failed once and not again: fills.Same.time_a, base: call: OSError: busy" in shown
+
+
+@pytest.mark.parametrize("form", ["terminal", "Markdown", "JUnit"])
+def test_a_note_on_the_environment_is_in_every_form(form):
+    found = FORMS[form](*of(PASSED, "pass", notes=("SIZE has several values: set it to 1 or 2.",)))
+    assert "SIZE has several values: set it to 1 or 2." in found
+
+
+def test_what_is_left_out_is_named_for_each_reason():
+    shown = text(*of(PASSED, "pass"))
+    assert "left out: x.time_x and 1 more: needs cuda" in shown
+    assert "left out: x.time_z: only on base" in shown
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_part_that_head_cannot_use_is_named_with_its_cause_and_has_no_command(form):
+    part = replace(BROKEN[0], name="suite.helper", benchmark="suite.helper", kind="part", error="does not import: x")
+    found = FORMS[form](*of([(part, replace(BROKEN[1], reason="head: does not import: x")), *PASSED], "error"))
+    assert "helper" in found
+    assert "head: does not import: x" in found
+    assert "--bench" not in found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,10 +11,10 @@ from bench_core import clock
 from bench_core.errors import BenchCoreError
 from bench_core.gate.measure.matching import match
 from bench_core.gate.versions.subjects import Subjects, source
-from bench_core.records.gate import SIDES, CellEvidence, other_side
+from bench_core.records.gate import PART, SIDES, CellEvidence, other_side
 from bench_core.records.version import VersionName
 from bench_core.workers import child
-from bench_core.workers.messages import PROBE, CellTask, Probed, ProbedCell, ProbeFailed, ProbeTask
+from bench_core.workers.messages import PROBE, CellTask, Probed, ProbedCell, ProbeFailed, ProbeTask, Source
 from bench_core.workers.probe import TOOLKIT
 
 
@@ -24,8 +24,9 @@ class Found:
 
     Attributes:
         cells: the cells that both sides have and that run here.
-        left_out: the reasons why other cells or modules are left out, by name.
-        failed: cells of modules that do not import on one side.
+        left_out: the reasons why other cells, or parts of the suite, are left out, by name.
+        failed: cells of parts of the suite that cannot be used on one side, cells that cannot be compared, and parts
+            that head alone cannot use (kind `PART`).
         preload: modules that belong to neither version.
         declared: what asv stores about each benchmark; head's entry if both sides have one.
         on_accelerator: whether a cell runs on an accelerator.
@@ -55,49 +56,91 @@ class NoCellError(BenchCoreError):
     """Neither version has a cell that is selected."""
 
 
-def find_cells(subjects: Subjects, pattern: str | None, *, quick: bool, timeout: float = 60.0) -> Found:
+def find_cells(
+    subjects: Subjects,
+    pattern: str | None,
+    *,
+    quick: bool,
+    timeout: float = 60.0,
+    explain: Callable[[str], str] = lambda error: "",
+) -> Found:
     """Probe all versions at once.
 
     Args:
         timeout: seconds for benchmarks without a `timeout` of their own.
+        explain: what to add to an error of the suite, see `AsvConfig.explain`.
 
     Raises:
-        BenchCoreError: if a version cannot be imported at all.
+        BenchCoreError: if no version can be imported at all, or one was imported from elsewhere.
         NoCellError: if no cell matches.
     """
     names = {name: f"{name} ({version.name})" for name, version in subjects.named.items()}
     brought = {name for version in subjects.named.values() for name in version.packages} if subjects.code else set()
-    answers: dict[VersionName, Probed] = {}
+    flavoured = tuple(name for name in VERSIONS if name in brought)
+
+    def task(own: Source) -> ProbeTask:
+        return ProbeTask(own, str(subjects.suite), pattern, quick, flavoured, timeout)
+
     began = clock.host()
+    answers = _asked(subjects, list(names), task)
+    starting = clock.host() - began
+    if lost := [name for name, answer in answers.items() if isinstance(answer, child.LostError)]:
+        # A single failure proves nothing. If none has answered, the suite ends its process whatever it is run with.
+        if len(lost) == len(answers):
+            raise BenchCoreError(
+                f"the suite cannot be read with {names[lost[0]]}: the process that imports it {answers[lost[0]]}"
+            )
+        answers |= _asked(subjects, lost, task)
+    probed: dict[VersionName, Probed] = {}
+    for name, answer in answers.items():
+        if isinstance(answer, ProbeFailed):
+            raise BenchCoreError(f"{names[name]}: {answer.cause}")
+        if isinstance(answer, child.LostError):
+            why = f"cannot be imported: the process that imports it {answer}"
+            answer = Probed((), f"{subjects.suite.name} {why}.", {subjects.suite.name: why}, (), {}, (), ())
+        probed[name] = _explained(answer, explain)
+    return _found(probed, pattern, installs=subjects.code is not None, starting=starting)
+
+
+def _asked(
+    subjects: Subjects, names: Sequence[VersionName], task: Callable[[Source], ProbeTask]
+) -> dict[VersionName, Probed | ProbeFailed | child.LostError]:
+    """What the probes of these versions answer, or how they were lost."""
+    answers: dict[VersionName, Probed | ProbeFailed | child.LostError] = {}
     with child.Watchdog() as watchdog, ExitStack() as probes:
         asked: dict[VersionName, child.Child[ProbeTask, Probed | ProbeFailed]] = {}
-        for side in names:
-            own = source(subjects, side, watchdog.folder)
-            flavoured = tuple(name for name in VERSIONS if name in brought)
-            asked[side] = child.Child(PROBE, 0, watchdog, python=own.python)
-            probes.callback(asked[side].close)
-            asked[side].tell(ProbeTask(own, str(subjects.suite), pattern, quick, flavoured, timeout))
-        for side in names:
+        for name in names:
+            own = source(subjects, name, watchdog.folder)
+            asked[name] = child.Child(PROBE, 0, watchdog, python=own.python)
+            probes.callback(asked[name].close)
+            asked[name].tell(task(own))
+        for name in names:
             try:
-                answer = asked[side].answer()
+                answers[name] = asked[name].answer()
             except child.LostError as error:
-                raise BenchCoreError(
-                    f"the suite cannot be read with {names[side]}: the process that imports it {error}"
-                ) from None
-            if isinstance(answer, ProbeFailed):
-                raise BenchCoreError(f"{names[side]}: {answer.cause}")
-            answers[side] = answer
-    found = compare(answers["base"], answers["head"])
-    may_differ = {*(VERSIONS if subjects.code else ()), *(() if found.on_accelerator else (TOOLKIT,))}
+                answers[name] = error
+    return answers
+
+
+def _explained(answer: Probed, explain: Callable[[str], str]) -> Probed:
+    broken = {name: reason + explain(reason.partition(": ")[2]) for name, reason in answer.broken.items()}
+    return replace(answer, broken=broken)
+
+
+def _found(answers: Mapping[VersionName, Probed], pattern: str | None, *, installs: bool, starting: float) -> Found:
+    """What the answers of all versions say. `installs` is whether two installs or interpreters are compared."""
+    whole = pattern is None
+    found = compare(answers["base"], answers["head"], whole=whole)
+    may_differ = {*(VERSIONS if installs else ()), *(() if found.on_accelerator else (TOOLKIT,))}
     base, head = (
         {name: what for name, what in answers[side].flavour.items() if name not in may_differ} for side in SIDES
     )
-    past = compare(answers["past"], answers["head"], older="past") if "past" in answers else None
+    past = compare(answers["past"], answers["head"], older="past", whole=whole) if "past" in answers else None
     return replace(
         found,
         unfair=unfair(base, head),
         imported=frozenset(name for answer in answers.values() for name in answer.imported),
-        starting=clock.host() - began,
+        starting=starting,
         past=past,
     )
 
@@ -116,16 +159,17 @@ def unfair(base: Mapping[str, str], head: Mapping[str, str]) -> tuple[str, ...]:
     )
 
 
-def compare(base: Probed, head: Probed, *, older: VersionName = "base") -> Found:
+def compare(base: Probed, head: Probed, *, older: VersionName = "base", whole: bool = True) -> Found:
     """Find out which cells can be compared, and why the others cannot.
 
     Args:
         older: what the older side is called.
+        whole: whether the whole suite was asked for, and not only what a pattern selects.
 
     Raises:
         NoCellError: if neither side has a selected cell.
     """
-    if not base.cells and not head.cells:
+    if not any(cell.selected for side in (base, head) for cell in side.cells):
         broken = {**base.broken, **head.broken}
         also = "".join(f" {name} {reason}." for name, reason in broken.items() if name not in head.none)
         raise NoCellError(head.none + also)
@@ -148,18 +192,44 @@ def compare(base: Probed, head: Probed, *, older: VersionName = "base") -> Found
             failed.append(replace(_evidence(cell, declared), error=reasons[0], error_side=other_side(side)))
         else:
             left_out[cell.name] = f"only on {there}"
-    for name in base.broken.keys() & head.broken.keys():
-        left_out[name] = f"on both sides, it {head.broken[name]}"
+    left_out |= dict(_without_cells(base, head, older))
+    for name, reason in _unnamed(base, head, tuple(failed), older):
+        if name in head.broken and name not in base.broken and whole:
+            failed.append(CellEvidence(name, name, {}, PART, "", error=head.broken[name], error_side="head"))
+        else:
+            left_out[name] = reason
     return Found(
         cells=tuple(cells),
         left_out=left_out,
         failed=tuple(failed),
         preload=tuple(dict.fromkeys([*base.preload, *head.preload])),
         declared=list(declared.values()),
-        on_accelerator=any(cell.device not in ("cpu", "meta") for cell in head.cells if not cell.why_not),
-        asked={theirs.name: _asked(ours, theirs) for ours, theirs in matched.both},
+        on_accelerator=any(theirs.device not in ("cpu", "meta") for _, theirs in matched.both if not theirs.why_not),
+        asked={theirs.name: _task(ours, theirs) for ours, theirs in matched.both},
         renamed={theirs.name: ours.name for ours, theirs in matched.both if ours.name != theirs.name},
     )
+
+
+def _unnamed(
+    base: Probed, head: Probed, failed: Sequence[CellEvidence], older: VersionName
+) -> Iterator[tuple[str, str]]:
+    """The parts of the suite that cannot be used on one side or both, without those that a failed cell names."""
+    for name in {**base.broken, **head.broken}:
+        if name in base.broken and name in head.broken:
+            yield name, f"on both sides, it {head.broken[name]}"
+        elif not any(_declares(name, cell.benchmark) for cell in failed):
+            there, side = (older, base) if name in base.broken else ("head", head)
+            yield name, f"on {there}, it {side.broken[name]}"
+
+
+def _without_cells(base: Probed, head: Probed, older: VersionName) -> Iterator[tuple[str, str]]:
+    """What has no cells although asv does not object to it, with the side if it is one."""
+    for name in {**base.left_out, **head.left_out}:
+        if name in base.left_out and name in head.left_out:
+            yield name, head.left_out[name]
+        else:
+            there, side = (older, base) if name in base.left_out else ("head", head)
+            yield name, f"on {there}, {side.left_out[name]}"
 
 
 def _evidence(cell: ProbedCell, declared: Mapping[str, Mapping[str, Any]]) -> CellEvidence:
@@ -167,7 +237,7 @@ def _evidence(cell: ProbedCell, declared: Mapping[str, Mapping[str, Any]]) -> Ce
     return CellEvidence(cell.name, cell.benchmark, cell.params, cell.kind, unit)
 
 
-def _asked(ours: ProbedCell, theirs: ProbedCell) -> CellTask:
+def _task(ours: ProbedCell, theirs: ProbedCell) -> CellTask:
     return CellTask(theirs.name, timeout=theirs.timeout, index=theirs.index if ours.name != theirs.name else None)
 
 

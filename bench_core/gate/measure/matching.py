@@ -40,7 +40,8 @@ class Matched:
 
 def match(base: Probed, head: Probed, older: VersionName) -> Matched:
     """Match cells by name. Where both sides have other names of one benchmark, match the cells at the same position, if
-    their values differ only in how they are written. `older` is what base is called."""
+    their values differ only in how they are written. Cells are kept if they are selected, matched ones by either name.
+    `older` is what base is called."""
     ours, theirs = ({cell.name: cell for cell in side.cells} for side in (base, head))
     both = [(ours[name], theirs[name]) for name in ours if name in theirs]
     old, new = (_by_benchmark(cells, others) for cells, others in ((ours, theirs), (theirs, ours)))
@@ -60,8 +61,14 @@ def match(base: Probed, head: Probed, older: VersionName) -> Matched:
                 unlike.append((cell, why))
             else:
                 both.append((at.pop(cell.index), cell))
-        apart |= {cell.name: f"only on {older}: {differ or 'head has other values'}" for cell in at.values()}
-    return Matched(tuple(both), tuple(alone), tuple(unlike), apart)
+        only = f"only on {older}: {differ or 'head has other values'}"
+        apart |= {cell.name: only for cell in at.values() if cell.selected}
+    return Matched(
+        both=tuple((one, other) for one, other in both if one.selected or other.selected),
+        alone=tuple((cell, side) for cell, side in alone if cell.selected),
+        unlike=tuple((cell, why) for cell, why in unlike if cell.selected),
+        apart=apart,
+    )
 
 
 def _by_benchmark(cells: Mapping[str, ProbedCell], others: Mapping[str, ProbedCell]) -> dict[str, list[ProbedCell]]:

@@ -15,25 +15,30 @@ from bench_core.workers.messages import Profile
 
 
 def explain(
-    subjects: Subjects, cells: Sequence[str], ratios: Mapping[str, float], say: Callable[[str], None]
+    subjects: Subjects,
+    cells: Sequence[str],
+    ratios: Mapping[str, float],
+    say: Callable[[str], None],
+    renamed: Mapping[str, str] | None = None,
 ) -> dict[str, Cause]:
     """Find out why these cells are slower, or larger.
 
     Args:
         ratios: the ratio of values, head over base, by cell.
         say: takes a line on each step.
+        renamed: see `GateRecord`.
 
     Returns:
         A cause for every cell. If a version could not be inspected, its sentence says why.
     """
     if not cells:
         return {}
-    profiles, failed = _profiled(subjects, cells, say)
+    profiles, failed = _profiled(subjects, cells, say, renamed or {})
     counts: Mapping[str, tuple[InstructionCounts, InstructionCounts]] = {}
     uncounted: Mapping[str, str] = {}
     timed = [name for name, (base, _) in profiles.items() if base.timed]
     try:
-        counted = instructions.count(subjects, timed, say) if timed else None
+        counted = instructions.count(subjects, timed, say, renamed) if timed else None
     except (BenchCoreError, OSError) as error:  # the profiles are enough to name a cause
         uncounted = dict.fromkeys(timed, str(error))
     else:
@@ -48,14 +53,14 @@ def explain(
 
 
 def _profiled(
-    subjects: Subjects, cells: Sequence[str], say: Callable[[str], None]
+    subjects: Subjects, cells: Sequence[str], say: Callable[[str], None], renamed: Mapping[str, str]
 ) -> tuple[dict[str, tuple[Profile, Profile]], dict[str, str]]:
     """The profiles of both sides, by cell; and for the other cells the reasons why there are none."""
     profiles: dict[str, tuple[Profile, Profile]] = {}
     failed: dict[str, str] = {}
     say(f"profiling {units.plural(len(cells), 'cell')}")
     with child.Watchdog() as watchdog:
-        for name, answers in inspector.look(subjects, cells, "profile", watchdog):
+        for name, answers in inspector.look(subjects, cells, "profile", watchdog, renamed=renamed):
             base, head = (answers[side] for side in SIDES)
             if isinstance(base, Profile) and isinstance(head, Profile):
                 profiles[name] = (base, head)

@@ -77,12 +77,19 @@ CELL_TIMEOUT = 600.0
 
 
 def look(
-    subjects: Subjects, cells: Sequence[str], mode: Mode, watchdog: child.Watchdog, prefix: Sequence[str] = ()
+    subjects: Subjects,
+    cells: Sequence[str],
+    mode: Mode,
+    watchdog: child.Watchdog,
+    prefix: Sequence[str] = (),
+    *,
+    renamed: Mapping[str, str],
 ) -> Iterator[tuple[str, dict[Side, Inspection]]]:
     """Inspect both sides at once.
 
     Args:
         prefix: the command that the inspectors run under.
+        renamed: the names that base has for some of the cells, see `GateRecord`.
 
     Yields:
         Each cell with the answer of each side. If an inspector dies, its answer for that cell and all later ones is a
@@ -98,8 +105,9 @@ def look(
             under = [word.format(folder=dumps) for word in prefix]
             asked[side] = child.Child(INSPECTOR, SEED, watchdog, under, python=own.python)
             stack.callback(asked[side].close)
+            names = tuple(renamed.get(name, name) if side == "base" else name for name in cells)
             with contextlib.suppress(child.LostError):  # reported when the answer is missing
-                asked[side].tell(InspectorTask(own, str(subjects.suite), tuple(cells), mode, str(dumps)))
+                asked[side].tell(InspectorTask(own, str(subjects.suite), names, mode, str(dumps)))
         timeout = START_TIMEOUT
         for name in cells:
             answers: dict[Side, Inspection] = {}

@@ -37,8 +37,13 @@ class Counted:
     failed: Mapping[str, str]
 
 
-def count(subjects: Subjects, cells: Sequence[str], say: Callable[[str], None]) -> Counted:
-    """Count the instructions of these cells. `say` takes a line on each step.
+def count(
+    subjects: Subjects,
+    cells: Sequence[str],
+    say: Callable[[str], None],
+    renamed: Mapping[str, str] | None = None,
+) -> Counted:
+    """Count the instructions of these cells. `say` takes a line on each step; for `renamed` see `GateRecord`.
 
     Raises:
         BenchCoreError: if there is no valgrind, or it dies before any cell was counted.
@@ -48,7 +53,8 @@ def count(subjects: Subjects, cells: Sequence[str], say: Callable[[str], None]) 
     failed: dict[str, str] = {}
     say(f"counting instructions of {units.plural(len(cells), 'cell')} under valgrind")
     with child.Watchdog() as watchdog:
-        for name, answers in inspector.look(subjects, cells, "count", watchdog, command(valgrind)):
+        looked = inspector.look(subjects, cells, "count", watchdog, command(valgrind), renamed=renamed or {})
+        for name, answers in looked:
             base, head = (answers[side] for side in SIDES)
             lost = next((side for side in SIDES if _is_lost(answers[side])), None)
             if lost is not None:

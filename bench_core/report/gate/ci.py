@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 from xml.etree import ElementTree
 
+from bench_core.errors import brief
 from bench_core.records.gate import GateRecord, GateVerdict, JudgedCell
-from bench_core.report.gate.words import change, effect, grouped, measured, version
+from bench_core.report.gate.words import change, effect, grouped, headline, measured, shortened, version
 
 ANNOTATIONS = 10
 """The most annotations of one kind that GitHub shows for one step."""
@@ -21,17 +22,18 @@ def workflow_commands(record: GateRecord, verdict: GateVerdict) -> list[str]:
     if record.identical:
         return []
     found = grouped(verdict.cells)
-    errors = [("fails with head", f"{cell.name}: {cell.judgement.reason}") for cell in found.broken]
-    errors += [(change(cell), f"{cell.name}: {measured(cell)}") for cell in found.slower]
+    errors = [("fails with head", f"{brief(cell.name)}: {cell.judgement.reason}") for cell in found.broken]
+    errors += [(change(cell), f"{brief(cell.name)}: {measured(cell)}") for cell in found.slower]
     if verdict.suite is not None and verdict.suite.verdict == "regression":
         errors.append(("all cells together", f"all cells together: {effect(verdict.suite.ratio)}"))
     if verdict.past is not None and verdict.past.verdict == "regression":
-        errors.append(("since the past version", verdict.past.reason))
+        errors.append(("since the past version", shortened(verdict.past.reason, verdict)))
     if verdict.verdict == "error" and not errors:
-        errors.append(("error", verdict.reason))
-    warnings = [("a control found a difference", verdict.reason)] if verdict.control_differs else []
+        errors.append(("error", headline(verdict)))
+    warnings = [("a control found a difference", headline(verdict))] if verdict.control_differs else []
     warnings += [("not a fair pair", what) for what in record.unfair]
-    warnings += [("inconclusive", f"{cell.name}: {cell.judgement.reason}") for cell in found.unknown]
+    warnings += [("failed once and not again", shortened(stray, verdict)) for stray in record.strays]
+    warnings += [("inconclusive", f"{brief(cell.name)}: {cell.judgement.reason}") for cell in found.unknown]
     return [*_annotated("error", errors), *_annotated("warning", warnings)]
 
 
@@ -64,6 +66,8 @@ def junit(record: GateRecord, verdict: GateVerdict) -> str:
         if found := _outcome(cell):
             message = measured(cell) if cell.verdict == "regression" else cell.judgement.reason
             ElementTree.SubElement(case, found, message=_legal(message), type=cell.verdict)
+        if lost := cell.evidence.strays:
+            ElementTree.SubElement(case, "system-out").text = _legal(_again(lost))
     for name, reason in record.left_out.items():
         ElementTree.SubElement(_case(suite, name), "skipped", message=_legal(reason), type="left out")
     if verdict.suite is not None:
@@ -74,6 +78,8 @@ def junit(record: GateRecord, verdict: GateVerdict) -> str:
         _add_case(suite, "since the past version", failure)
     if verdict.verdict == "error" and suite.find("testcase/error") is None:
         _add_case(suite, "gate", verdict.reason, outcome="error")
+    if record.faults:
+        ElementTree.SubElement(suite, "system-out").text = _legal(_again(record.faults))
     suite.set("tests", str(len(suite.findall("testcase"))))
     for attribute, outcome in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         suite.set(attribute, str(len(suite.findall(f"testcase/{outcome}"))))
@@ -85,6 +91,10 @@ def junit(record: GateRecord, verdict: GateVerdict) -> str:
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
+def _again(strays: Sequence[str]) -> str:
+    return "\n".join(f"failed once and not again: {stray}" for stray in strays)
+
+
 def _add_properties(suite: ElementTree.Element, record: GateRecord, verdict: GateVerdict) -> None:
     properties = ElementTree.SubElement(suite, "properties")
     for name, text in (
@@ -94,6 +104,7 @@ def _add_properties(suite: ElementTree.Element, record: GateRecord, verdict: Gat
         *((f"machine.{name}", text) for name, text in record.machine.items()),
         ("verdict", verdict.verdict),
         ("reason", verdict.reason),
+        *(("note", note) for note in record.notes),
     ):
         ElementTree.SubElement(properties, "property", name=_legal(name), value=_legal(text))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from bench_core import tables
+from bench_core.errors import brief
 from bench_core.records.gate import GateRecord, GateVerdict, JudgedCell
 from bench_core.report import cause
 from bench_core.report.gate.words import (
@@ -21,11 +22,12 @@ from bench_core.report.gate.words import (
     detectable,
     explained_alone,
     grouped,
+    headline,
     pairs,
     passed,
-    reproducing,
     since,
     times,
+    to_reproduce,
 )
 from bench_core.report.markup import code, longest_fence, one_line, plain
 
@@ -42,12 +44,12 @@ def markdown(record: GateRecord, verdict: GateVerdict, commands: GateCommands) -
     _add_head(page, record, verdict)
     page.table("Failing with head", ("cell", "error"), found.broken, _error_fields)
     _add_slower(page, "Slower", "base", found, record)
-    reproduced = [reproducing(commands.gate, cell.name) for cell in (found.broken + found.slower)[:LONGEST]]
+    reproduced = to_reproduce(commands.gate, (found.broken + found.slower)[:LONGEST])
     causes = record.causes
     if record.past is not None and verdict.past is not None:
         title, past = since(record.past), grouped(verdict.past.cells)
         _add_slower(page, f"Slower {plain(title)}", title.removeprefix("since "), past, record.past)
-        reproduced += [reproducing(commands.past, cell.name) for cell in past.slower[:LONGEST]]
+        reproduced += to_reproduce(commands.past, past.slower[:LONGEST])
         causes += record.past.causes
     if reproduced:
         page.block("To measure one of them alone:", reproduced)
@@ -69,7 +71,7 @@ def markdown(record: GateRecord, verdict: GateVerdict, commands: GateCommands) -
 
 
 def _add_head(page: _Page, record: GateRecord, verdict: GateVerdict) -> None:
-    page.add(f"## bench-core gate: {verdict.verdict}", "", f"**{plain(verdict.reason)}**")
+    page.add(f"## bench-core gate: {verdict.verdict}", "", f"**{plain(headline(verdict))}**")
     page.add("", plain(circumstances(record)))
     if record.besides:
         page.add("", plain(besides(record)))
@@ -117,7 +119,7 @@ class _Page:
         """Add a table of cells. It has at most `longest` rows, and leaves at least `room` bytes."""
         if not cells:
             return
-        rows = ([code(cell.name), *fields_of(cell)] for cell in cells[:longest])
+        rows = ([code(brief(cell.name)), *fields_of(cell)] for cell in cells[:longest])
         head, rule, *shown = tables.markdown("l" * len(headings), headings, rows)
         self.add(*(["", f"### {title}"] if title else []), "", head, rule)
         fitting = self._fitting(shown, room)

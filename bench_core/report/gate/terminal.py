@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench_core import tables, units
+from bench_core.errors import brief
 from bench_core.records.gate import GateRecord, GateVerdict, JudgedCell, VerdictName
 from bench_core.records.results import Tally
 from bench_core.report import cause
@@ -28,12 +29,13 @@ from bench_core.report.gate.words import (
     detectable,
     explained_alone,
     grouped,
+    headline,
     measured,
     pairs,
     passed,
-    reproducing,
     since,
     times,
+    to_reproduce,
 )
 
 _STYLES: dict[VerdictName, str] = {
@@ -94,7 +96,7 @@ def self_test(record: GateRecord, verdict: GateVerdict, plants: Mapping[str, flo
         planted, slower = plants.get(cell.name, 0.0), cell.verdict == "regression"
         counts[bool(planted), slower] += 1
         table.add_row(
-            Text(cell.name),
+            Text(brief(cell.name)),
             f"+{units.percent(planted)}" if planted else "-",
             change(cell),
             Text(cell.verdict, style="" if slower == bool(planted) else "bold red"),
@@ -134,8 +136,8 @@ def _slower(title: str, found: Groups, record: GateRecord, command: str) -> Iter
 
 def _headline(record: GateRecord, verdict: GateVerdict) -> Iterator[Text]:
     # Not wrapped either: in a log, a search for the verdict must find the numbers in the same line.
-    headline = ((verdict.verdict.upper(), _STYLES[verdict.verdict]), "  ", verdict.reason)
-    yield Text.assemble(*headline, no_wrap=True, overflow="ignore")
+    parts = ((verdict.verdict.upper(), _STYLES[verdict.verdict]), "  ", headline(verdict))
+    yield Text.assemble(*parts, no_wrap=True, overflow="ignore")
     yield Text(circumstances(record), style="dim")
     if record.besides:
         yield Text(besides(record), style="dim")
@@ -158,7 +160,7 @@ def _listed(
     yield Text("")
     yield Text(title, style=style)
     for cell in cells[:LONGEST]:
-        yield _line(f"  {cell.name}")
+        yield _line(f"  {brief(cell.name)}")
         yield from (_line(f"    {text}") for text in lines_of(cell))
         yield from below(cell)
     if len(cells) > LONGEST:
@@ -168,7 +170,7 @@ def _listed(
 def _bad_lines(cell: JudgedCell, command: str) -> list[str]:
     """The lines of a cell that is slower or fails."""
     what = cell.judgement.reason if cell.verdict == "error" else measured(cell)
-    return [what, reproducing(command, cell.name)]
+    return [what, *to_reproduce(command, [cell])]
 
 
 def _unknown_lines(cell: JudgedCell) -> list[str]:
@@ -179,7 +181,7 @@ def _unknown_lines(cell: JudgedCell) -> list[str]:
 def _passing_table(cells: Sequence[JudgedCell]) -> Table:
     table = tables.terminal("lrrrr", ("", "effect", "base", "head", "pairs"))
     for cell in cells:
-        table.add_row(Text(cell.name), change(cell), *times(cell), str(len(cell.evidence.effects)))
+        table.add_row(Text(brief(cell.name)), change(cell), *times(cell), str(len(cell.evidence.effects)))
     return table
 
 
@@ -192,5 +194,5 @@ def _instructions_table(record: GateRecord, verdict: GateVerdict) -> Table:
         counts = ("n/a", "n/a", "n/a")
         if one.known:
             counts = (f"{one.base:,.0f}", f"{one.head:,.0f}", units.signed_percent(one.head / one.base - 1, 2))
-        table.add_row(Text(one.cell), *counts, units.change(ratios[one.cell]), Text(one.meaning))
+        table.add_row(Text(brief(one.cell)), *counts, units.change(ratios[one.cell]), Text(one.meaning))
     return table

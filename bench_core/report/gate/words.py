@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import re
 import shlex
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from bench_core import units
-from bench_core.records.gate import SIDES, GateRecord, GateVerdict, JudgedCell, Noise, VerdictName
+from bench_core.errors import brief, brief_in
+from bench_core.records.gate import PART, SIDES, GateRecord, GateVerdict, JudgedCell, Noise, VerdictName
 from bench_core.records.results import Tally
 from bench_core.records.run import Interval
 from bench_core.records.version import Commit, Install, Interpreter, Version, WorkingTree
@@ -81,6 +81,16 @@ def grouped(cells: Iterable[JudgedCell]) -> Groups:
     )
 
 
+def headline(verdict: GateVerdict) -> str:
+    """The verdict in one sentence, with long names of cells cut."""
+    return shortened(verdict.reason, verdict)
+
+
+def shortened(text: str, verdict: GateVerdict) -> str:
+    """A text of the verdict, with long names of its cells cut."""
+    return brief_in(text, (cell.name for cell in (*verdict.cells, *(verdict.past.cells if verdict.past else ()))))
+
+
 def effect(ratio: Interval) -> str:
     """A ratio with its interval: ``+5.2 % (+4.1 … +6.3 %)``. An infinite end is left out."""
     if math.isnan(ratio.middle):
@@ -142,9 +152,16 @@ def detectable(cell: JudgedCell) -> str:
 def reproducing(command: str, name: str) -> str:
     """The command that measures one cell again, without the existing evidence. `command` measures all cells, with every
     option except ``--bench``."""
+    if brief(name) != name:
+        return f"{command} --fresh --bench {shlex.quote(brief(name))}"
     # re.escape also escapes spaces and hyphens, which only matter in verbose patterns. Unescaped, they read better.
     pattern = re.sub(r"\\([ \-])", r"\1", re.escape(name))
     return f"{command} --fresh --bench {shlex.quote(f'^{pattern}$')}"
+
+
+def to_reproduce(command: str, cells: Iterable[JudgedCell]) -> list[str]:
+    """The commands that measure these cells again. A part of the suite that cannot be used has none."""
+    return [reproducing(command, cell.name) for cell in cells if cell.evidence.kind != PART]
 
 
 def version(version: Version) -> str:
@@ -205,8 +222,19 @@ def closing(record: GateRecord, verdict: GateVerdict, tally: Tally | None) -> It
     yield from _noise(verdict.noise, record.settings.noise_floor)
     if record.resumed:
         yield f"continued from earlier gates on these versions: {units.plural(record.resumed, 'pair')}"
-    reasons = Counter(record.left_out.values()).most_common()
-    yield from (f"left out: {units.plural(count, 'cell')}: {reason}" for reason, count in reasons[:LONGEST])
+    yield from _left_out(record)
+    yield from (f"note: {note}" for note in record.notes)
+
+
+def _left_out(record: GateRecord) -> Iterator[str]:
+    """A line for each reason, with the first name and the number of the others."""
+    names: dict[str, list[str]] = {}
+    for name, reason in record.left_out.items():
+        names.setdefault(reason, []).append(name)
+    reasons = sorted(names, key=lambda reason: -len(names[reason]))
+    for reason in reasons[:LONGEST]:
+        first, *others = names[reason]
+        yield f"left out: {brief(first)}{f' and {len(others):,} more' if others else ''}: {reason}"
     if len(reasons) > LONGEST:
         yield f"left out for {len(reasons) - LONGEST} more reasons; --json FILE keeps them all"
 
@@ -216,18 +244,25 @@ def _asides(record: GateRecord, verdict: GateVerdict) -> Iterator[str]:
     if memoized := [cell for cell in verdict.cells if cell.judgement.memoized]:
         most = max(memoized, key=lambda cell: cell.judgement.memoized)
         yield (
-            f"a cache answers all calls but the first: {units.plural(len(memoized), 'cell')}, such as {most.name}, "
-            f"whose first call takes {most.judgement.memoized:,.0f} times as long; first calls are compared, too"
+            f"a cache answers all calls but the first: {units.plural(len(memoized), 'cell')}, such as "
+            f"{brief(most.name)}, whose first call takes {most.judgement.memoized:,.0f} times as long; first calls are "
+            "compared, too"
         )
     if record.renamed:
         name, before = next(iter(record.renamed.items()))
         count = units.plural(len(record.renamed), "cell")
-        yield f"matched by position, since the older version calls them otherwise: {count}, such as {name} ({before})"
-    strays = [f"{cell.name}, {cause}" for cell in verdict.cells for cause in cell.evidence.strays]
-    strays += [f"a process, {cause}" for cause in record.faults]
-    yield from (f"failed once and not again: {stray}" for stray in strays[:LONGEST])
-    if len(strays) > LONGEST:
-        yield f"failed once and not again: {len(strays) - LONGEST} {MORE}"
+        yield (
+            f"matched by position, since the older version calls them otherwise: {count}, such as {brief(name)} "
+            f"({brief(before)})"
+        )
+    yield from _strays(record, verdict)
+
+
+def _strays(record: GateRecord, verdict: GateVerdict) -> Iterator[str]:
+    found = [shortened(stray, verdict) for stray in record.strays]
+    yield from (f"failed once and not again: {stray}" for stray in found[:LONGEST])
+    if len(found) > LONGEST:
+        yield f"failed once and not again: {len(found) - LONGEST} {MORE}"
 
 
 def _together(verdict: GateVerdict) -> Iterator[str]:
@@ -246,7 +281,7 @@ def _since_past(record: GateRecord, verdict: GateVerdict) -> Iterator[str]:
     parts = [f"{len(cells)} {what}" for what, cells in groups if cells]
     parts += [passed(found)] if found.passed else []
     yield f"{since(record)}: {', '.join(parts) or 'nothing could be compared'}"
-    yield from (f"  {line}" for line in _together(verdict))
+    yield from (f"  {line}" for line in (*_together(verdict), *_strays(record, verdict)))
     missing = len(record.left_out) + len(found.broken) + len(found.failed)
     if missing:
         yield f"  {units.plural(missing, 'cell')} cannot be compared with it; --json FILE lists the reasons"

@@ -1,5 +1,6 @@
 """Which cells two versions have in common, from what their probes answer: no process is started."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,10 +69,52 @@ def test_what_either_side_imports_beforehand_is_imported_once_in_order():
     assert found.preload == ("json", "re", "gc")
 
 
-def test_a_module_that_does_not_import_on_one_side_alone_is_not_left_out_by_name():
-    cell = ("a.time_x", "cpu")
-    found = compare(probed(cell, broken={"s.b": "fails: x"}), probed(cell, broken={"s.c": "x", "s.b": "fails: y"}))
-    assert found.left_out == {"s.b": "on both sides, it fails: y"}
+CELL, OTHER = ("a.time_x", "cpu"), ("b.time_x", "cpu")
+WORKS, LACKS = probed(CELL), probed(CELL, broken={"s.b": "does not import: x"})
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "failed", "left_out"),
+    [
+        (WORKS, LACKS, [("s.b", "part", "head")], {}),
+        (LACKS, WORKS, [], {"s.b": "on base, it does not import: x"}),
+        (LACKS, LACKS, [], {"s.b": "on both sides, it does not import: x"}),
+        (probed(CELL, OTHER), LACKS, [("b.time_x", "time", "head")], {}),
+        (LACKS, probed(CELL, OTHER), [("b.time_x", "time", "base")], {}),
+    ],
+)
+def test_a_part_that_one_side_cannot_use_is_named_even_if_the_other_has_no_cells_there(base, head, failed, left_out):
+    found = compare(base, head)
+    assert [(one.name, one.kind, one.error_side) for one in found.failed] == failed
+    assert {one.error.removeprefix("s.b ") for one in found.failed} <= {"does not import: x"}
+    assert found.left_out == left_out
+
+
+def test_a_part_that_head_cannot_use_is_no_failure_if_the_pattern_selects_none_of_its_cells():
+    base = replace(WORKS, cells=(*WORKS.cells, replace(probed(OTHER).cells[0], selected=False)))
+    assert [one.name for one in compare(base, LACKS).failed] == ["s.b"]
+    found = compare(base, LACKS, whole=False)
+    assert (found.failed, found.left_out) == ((), {"s.b": "on head, it does not import: x"})
+
+
+def test_a_whole_suite_that_one_side_cannot_use_fails_every_cell_there():
+    nothing = probed(none="no cells", broken={"s": "does not import: x"})
+    for one, other, side in ((WORKS, nothing, "head"), (nothing, WORKS, "base")):
+        found = compare(one, other)
+        assert [(cell.name, cell.error, cell.error_side) for cell in found.failed] == [
+            ("a.time_x", "s does not import: x", side)
+        ]
+        assert (found.cells, found.left_out) == ((), {})
+
+
+def test_what_has_no_cells_is_left_out_with_its_side_if_it_is_one():
+    base = probed(CELL, left_out={"a.time_none": "n has no values", "a.time_old": "hidden"})
+    head = probed(CELL, left_out={"a.time_none": "n has no values", "a.time_new": "hidden"})
+    assert compare(base, head).left_out == {
+        "a.time_none": "n has no values",
+        "a.time_old": "on base, hidden",
+        "a.time_new": "on head, hidden",
+    }
 
 
 def test_no_cell_on_either_side_is_an_error_and_one_on_head_alone_is_none():
@@ -94,7 +137,8 @@ class Probes:
     """
 
     def __init__(self, answers):
-        self.answers, self.asked, self.closed = answers, [], 0
+        self.answers = {side: list(found) if isinstance(found, list) else [found] for side, found in answers.items()}
+        self.asked, self.closed = [], 0
 
     def __call__(self, dialogue, hash_seed, watchdog, *, python):
         probes = self
@@ -105,7 +149,8 @@ class Probes:
                 self.name = Path(task.source.caches).name
 
             def answer(self):
-                found = probes.answers[self.name]
+                left = probes.answers[self.name]
+                found = left.pop(0) if len(left) > 1 else left[0]
                 if isinstance(found, Exception):
                     raise found
                 return found
@@ -120,7 +165,7 @@ class Probes:
 def ask(monkeypatch):
     """Finds the cells of versions, without a process."""
 
-    def made(answers, code=None):
+    def made(answers, code=None, **named):
         past = "past" in answers
         versions = {
             name: Importable(Install(name, name, ("torch", "thing")), f"/{name}", f"/python of {name}")
@@ -132,14 +177,14 @@ def ask(monkeypatch):
         probes = Probes(answers)
         monkeypatch.setattr(child, "Child", probes)
         try:
-            return find_cells(subjects, "x", quick=True), probes
+            return find_cells(subjects, "x", quick=True, **named), probes
         finally:
-            assert probes.closed == len(probes.asked) == 2 + past
+            assert probes.closed == len(probes.asked) >= 2 + past
 
     return made
 
 
-CELL, GPU = ("a.time_x", "cpu"), ("b.time_x", "cuda")
+GPU = ("b.time_x", "cuda")
 CODE = Importable(Install("code", "code", ()), "/code")
 
 
@@ -179,13 +224,30 @@ def test_what_was_asked_for_or_no_cell_uses_makes_no_unfair_pair(ask, code, cell
     assert [task.flavoured for task, _ in probes.asked] == [("torch",) if code else ()] * 2
 
 
-@pytest.mark.parametrize(
-    ("answer", "said"),
-    [
-        (ProbeFailed("from elsewhere"), r"^head \(head\): from elsewhere$"),
-        (child.LostError("has ended"), r"^the suite cannot be read with head \(head\): .* has ended$"),
-    ],
-)
-def test_a_version_that_cannot_be_imported_is_named(ask, answer, said):
-    with pytest.raises(BenchCoreError, match=said):
-        ask({"base": probed(CELL), "head": answer})
+def test_a_version_that_is_imported_from_elsewhere_is_named(ask):
+    with pytest.raises(BenchCoreError, match=r"^head \(head\): from elsewhere$"):
+        ask({"base": probed(CELL), "head": ProbeFailed("from elsewhere")})
+
+
+def test_a_suite_that_ends_the_process_of_one_side_twice_fails_every_cell_there(ask):
+    found, probes = ask({"base": probed(CELL), "head": child.LostError("has ended")})
+    (failed,) = found.failed
+    assert failed.error == "cases cannot be imported: the process that imports it has ended"
+    assert (failed.name, failed.error_side, len(probes.asked)) == ("a.time_x", "head", 3)
+
+
+def test_a_process_that_is_lost_once_is_no_failure(ask):
+    found, _ = ask({"base": probed(CELL), "head": [child.LostError("has ended"), probed(CELL)]})
+    assert ([cell.name for cell in found.cells], found.failed) == (["a.time_x"], ())
+
+
+def test_a_suite_that_ends_every_process_is_named(ask):
+    lost = child.LostError("has ended")
+    with pytest.raises(BenchCoreError, match=r"^the suite cannot be read with base \(base\): .* has ended$"):
+        ask({"base": lost, "head": lost})
+
+
+def test_an_error_for_want_of_a_variable_of_the_matrix_says_so(ask):
+    broken = probed(CELL, broken={"cases.b": "does not import: KeyError: 'SIZE'"})
+    found, _ = ask({"base": broken, "head": broken}, explain=lambda error: f" (explains {error})")
+    assert found.left_out["cases.b"].endswith("KeyError: 'SIZE' (explains KeyError: 'SIZE')")

@@ -1,5 +1,7 @@
 """Cells that both versions have are compared, whatever they are called; the others are named with their reasons."""
 
+from dataclasses import replace
+
 import pytest
 
 from bench_core.gate.measure.discover import compare
@@ -34,6 +36,20 @@ def test_cells_whose_values_are_written_otherwise_belong_together_by_position():
     assert found.renamed == {f"a.time_a(np.float64({value}))": f"a.time_a({value})" for value in ("0.5", "1.5")}
     assert [found.asked[cell.name].index for cell in found.cells] == [0, 1]
     assert (found.failed, found.left_out) == ((), {})
+
+
+def test_a_cell_that_a_pattern_selects_by_the_name_of_one_side_is_compared():
+    old, new = probed(["0.5", "1.5"]), probed(["np.float64(0.5)", "np.float64(1.5)"])
+
+    def selecting(found, *numbers):
+        return replace(
+            found, cells=tuple(replace(cell, selected=number in numbers) for number, cell in enumerate(found.cells))
+        )
+
+    for base, head in ((selecting(old), selecting(new, 1)), (selecting(old, 1), selecting(new))):
+        found = compare(base, head)
+        assert [cell.name for cell in found.cells] == ["a.time_a(np.float64(1.5))"]
+        assert (found.failed, found.left_out) == ((), {})
 
 
 @pytest.mark.parametrize(

@@ -109,5 +109,34 @@ def test_a_count_that_fails_leaves_what_the_profiles_say(sides, monkeypatch):
     assert "No space left on device" in found.without
 
 
+NAMED = """
+import thing
+
+
+class Number:
+    def __repr__(self):
+        return thing.shown()
+
+
+class Call:
+    params = [Number()]
+
+    def time_step(self, number):
+        thing.step()
+"""
+
+
+def test_a_cell_that_base_calls_otherwise_is_inspected_there_by_its_own_name(sides, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    base = "def shown():\n    return '1'\ndef more():\n    pass\ndef step():\n    pass\n"
+    head = base.replace("'1'", "'one(1)'").replace("step():\n    pass", "step():\n    more()")
+    made = sides(NAMED, base, head)
+    renamed = made.find().renamed
+    (name,) = renamed
+    assert name == "calls.Call.time_step(one(1))"
+    found = explain(made.subjects, [name], {name: 1.5}, lambda line: None, renamed)[name]
+    assert found.sentence.startswith("1 more call of thing.more (0 → 1)")
+
+
 def test_no_red_cell_needs_no_process(sides):
     assert explain(sides(CALLS, BASE).subjects, [], {}, pytest.fail) == {}
