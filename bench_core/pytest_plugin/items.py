@@ -12,7 +12,7 @@ import pytest
 
 from bench_core.pytest_plugin.ids import stable_names
 from bench_core.pytest_plugin.limits import CellFailedError, time_limit
-from bench_core.pytest_plugin.measuring import by_codspeed, by_pytest_benchmark, exercise
+from bench_core.pytest_plugin.measuring import by_codspeed, by_pytest_benchmark, exercise, forget
 from bench_core.timing.cells import Cell, OpenCell, SkippedError, SuiteDirectory
 
 if TYPE_CHECKING:
@@ -130,7 +130,11 @@ class CellItem(pytest.Function):
             opened.fresh()
             benchmark._mode = None
             benchmark.extra_info.update({"cell": self.cell.name, **self.cell.params})
-            self._note(by_pytest_benchmark(opened, benchmark, self._limit, first))
+            try:
+                self._note(by_pytest_benchmark(opened, benchmark, self._limit, first))
+            except BaseException:
+                forget(benchmark)
+                raise
             benchmark._mode = benchmark._mode or "tried"
 
     def _beside_codspeed(self, codspeed_benchmark: Any) -> None:

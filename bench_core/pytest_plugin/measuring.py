@@ -100,6 +100,13 @@ def by_pytest_benchmark(opened: OpenCell, benchmark: BenchmarkFixture, limit: fl
     return SETUP_EACH if opened.number == 1 < _calls(opened) else None
 
 
+def forget(benchmark: BenchmarkFixture) -> None:
+    """Take what was timed out of pytest-benchmark's table and files: a cell that fails has no time."""
+    benchmark.has_error = True
+    if benchmark.stats is not None:
+        benchmark.stats.stats.data.clear()
+
+
 def by_codspeed(opened: OpenCell, benchmark: Any, limit: float | None, *, by_clock: bool) -> str | None:
     """Time the cell with the fixture `codspeed_benchmark`. Returns why it is not timed, or None.
 

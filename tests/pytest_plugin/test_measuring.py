@@ -317,3 +317,25 @@ def test_the_suites_timeout_ends_a_cell_and_the_process_of_its_text(pytester, su
     result.assert_outcomes(passed=1, failed=2)
     assert result.stdout.str().count("\nlonger than the suite's timeout of 0.2 s") == 2
     assert not [child for child in psutil.Process().children() if "-c" in child.cmdline()]
+
+
+LATE = """
+calls = []
+
+
+class Late:
+    params = ["works", "raises"]
+
+    def time_it(self, way):
+        calls.append(way)
+        if calls.count("raises") > 10:
+            raise RuntimeError("too late")
+"""
+
+
+def test_a_cell_that_fails_after_some_samples_has_no_time(suite, times):
+    result, stored = times(suite(cases=LATE))
+    result.assert_outcomes(passed=1, failed=1)
+    assert list(stored) == ["cases.Late.time_it('works')"]
+    rows = [line.split()[0] for line in result.stdout.lines if line.startswith("cases.Late")]
+    assert rows == ["cases.Late.time_it('works')"]
