@@ -60,8 +60,9 @@ def variables(folders: Iterable[Path], environment: Mapping[str, str]) -> dict[s
     }
 
 
-OURS = frozenset({*ONE_THREAD, "PYTHONHASHSEED", "TMPDIR"})
-"""The variables that workers get from the gate."""
+OURS = frozenset({*ONE_THREAD, "PYTHONHASHSEED", "TMPDIR", "_"})
+"""The variables that workers get from the gate, and `_`, in which a shell keeps its last command. Many sources have
+this name without reading it."""
 
 
 def _words(folder: Path) -> Iterator[str]:

@@ -35,6 +35,11 @@ def test_variables_that_the_sources_name_count_and_those_of_libraries_and_no_oth
     assert list(variables([folder], environment)) == ["CASE_SIZE", "MKL_VERBOSE", "THING_10"]
 
 
+def test_the_last_command_of_the_shell_does_not_count(folder):
+    (folder / "cases.py").write_text("for _ in range(3): pass\n")
+    assert variables([folder], {"_": "/usr/bin/make"}) == {}
+
+
 def test_what_is_no_source_is_passed_over(folder):
     (folder / "broken.py").symlink_to(folder / "nowhere")
     (folder / "data.py").write_bytes(b"SHLVL = 1\n" + b"#" * (1 << 20))
