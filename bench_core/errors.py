@@ -80,6 +80,15 @@ def brief(name: str) -> str:
     return f"{name[: LONGEST // 2]}...{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}"
 
 
+def named(error: BaseException) -> str:
+    """An exception as Python shows it: ``KeyError: 'x'``, or ``MemoryError`` without a text."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - the exceptions of a suite are its own
+        text = "(its text cannot be made)"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 def brief_in(text: str, names: Iterable[str]) -> str:
     """The text with those of the names that are long cut as by `brief`."""
     for name in names:

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from bench_core.errors import NothingSelectedError, TooOldError, UnknownNameError, require_writable
+from bench_core.errors import NothingSelectedError, TooOldError, UnknownNameError, named, require_writable
 
 
 def test_an_unknown_name_is_answered_with_the_near_misses_and_the_known_ones():
@@ -25,3 +25,13 @@ def test_two_commands_may_find_out_at_once_whether_a_folder_is_writable(tmp_path
     touch = Path.touch
     monkeypatch.setattr(Path, "touch", lambda path: (touch(path), path.unlink()))  # the other one removes it first
     require_writable(tmp_path)
+
+
+class SpeechlessError(Exception):
+    def __str__(self):
+        raise ValueError
+
+
+def test_an_exception_is_named_with_its_text_if_it_has_one():
+    found = [named(error) for error in (KeyError("x"), MemoryError(), SpeechlessError())]
+    assert found == ["KeyError: 'x'", "MemoryError", "SpeechlessError: (its text cannot be made)"]

@@ -14,7 +14,7 @@ from pathlib import Path
 from bench_core import clock as clocks
 from bench_core import units
 from bench_core.clock import Clock
-from bench_core.errors import BenchCoreError, require_writable
+from bench_core.errors import BenchCoreError, named, require_writable
 from bench_core.gpu.accelerator import (
     L2,
     Accelerator,
@@ -228,7 +228,7 @@ def _in_turn(job: str, rival: OtherTimer, ours: Callable[[], float], call: Call,
             else:
                 other, mine = rival.seconds(call), ours()
         except Exception as error:  # noqa: BLE001 - if the other timer fails, the run goes on without this row
-            return replace(blank, reason=f"{type(error).__name__}: {error}")
+            return replace(blank, reason=named(error))
         pairs.append((mine, other))
     mine_all, other_all = zip(*pairs, strict=True)
     return replace(blank, ours=mine_all, theirs=other_all)
@@ -266,7 +266,7 @@ def _time_cell(bench: _Bench, cell: Cell) -> CellTimes | NotTimed:
     except SkippedError as skipped:
         return NotTimed(cell.name, str(skipped), failed=False)
     except Exception as error:  # noqa: BLE001 - a cell may raise anything, and the others go on
-        return NotTimed(cell.name, f"{type(error).__name__}: {error}", failed=True)
+        return NotTimed(cell.name, named(error), failed=True)
 
 
 def _time_open_cell(bench: _Bench, opened: OpenCell) -> CellTimes:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from asv_runner.benchmarks.mark import SkipNotImplemented
 
-from bench_core.errors import BenchCoreError, brief
+from bench_core.errors import BenchCoreError, brief, named
 from bench_core.timing.discovery import Benchmark
 
 if TYPE_CHECKING:
@@ -106,7 +106,13 @@ class Cell:
         if self.skipped:
             return "skipped by its suite (skip_for_params)"
         ask = getattr(self.owner, "why_not", None)
-        return None if self.owner is None or not callable(ask) else ask(self.owner(), *self.values)
+        if self.owner is None or not callable(ask):
+            return None
+        try:
+            reason = ask(self.owner(), *self.values)
+        except Exception as error:  # noqa: BLE001 - whatever the suite's own function raises
+            return f"its why_not fails: {named(error)}"
+        return str(reason) if reason else None
 
     @contextlib.contextmanager
     def open(self) -> Iterator[OpenCell]:

@@ -20,7 +20,7 @@ from typing import Any
 from asv_runner._aux import update_sys_path
 
 from bench_core.asv_config import asv_config, enter, naming
-from bench_core.errors import BenchCoreError, NothingSelectedError, UnknownNameError, brief
+from bench_core.errors import BenchCoreError, NothingSelectedError, UnknownNameError, brief, named
 from bench_core.records.run import LeftOut
 from bench_core.timing import discovery
 from bench_core.timing.caches import SetupCaches
@@ -261,7 +261,7 @@ class SuiteDirectory:
             try:
                 skipped = values in benchmark._skip_tuples
             except Exception as error:  # noqa: BLE001 - the values' own comparison
-                failed = failed or f"{type(error).__name__}: {error}"
+                failed = failed or named(error)
                 continue
             name = f"{benchmark.name}({', '.join(shown)})"
             yield Cell(name, benchmark.name, kind, index, params, values, self, source, skipped, timeout)

@@ -19,7 +19,7 @@ from asv_runner.benchmarks import benchmark_types, mark
 from asv_runner.benchmarks._base import _get_first_attr
 from asv_runner.discovery import _get_benchmark
 
-from bench_core.errors import BenchCoreError
+from bench_core.errors import BenchCoreError, named
 from bench_core.records.run import LeftOut
 from bench_core.timing import parameters
 from bench_core.timing.caches import cache_key
@@ -191,7 +191,7 @@ def _found(
 def _broken(name: str, fault: str, error: BaseException, file: Path) -> Broken:
     if isinstance(error, (KeyboardInterrupt, BenchCoreError)):  # the latter is a message for a user already
         raise error
-    return Broken(name, fault, f"{type(error).__name__}: {error}", file)
+    return Broken(name, fault, named(error), file)
 
 
 def _adapted(declared: Any) -> Any:

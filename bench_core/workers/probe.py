@@ -11,7 +11,6 @@ import sys
 from typing import Any
 
 from bench_core.errors import BenchCoreError
-from bench_core.timing.cells import Cell
 from bench_core.workers.loading import VersionError, load, prove
 from bench_core.workers.messages import PROBE, Probed, ProbedCell, ProbeFailed, ProbeTask, read
 
@@ -51,7 +50,7 @@ def probe(task: ProbeTask) -> Probed | ProbeFailed:
                 cell.benchmark,
                 cell.params,
                 cell.kind,
-                cell.why_not if cell.name in selected else _why_not(cell),
+                cell.why_not,
                 device=cell.device,
                 index=cell.index,
                 timeout=cell.timeout,
@@ -67,14 +66,6 @@ def probe(task: ProbeTask) -> Probed | ProbeFailed:
         imported=tuple(sorted(set(seen) & set(source.packages))),
         left_out={one.source: one.reason for one in suite.left_out},
     )
-
-
-def _why_not(cell: Cell) -> str | None:
-    """Why a cell cannot run that was not asked for, so that it may fail to say so."""
-    try:
-        return cell.why_not
-    except Exception:  # noqa: BLE001 - whatever the suite's own function raises
-        return None
 
 
 TOOLKIT = "torch's toolkit"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bench_core import clock
+from bench_core.errors import named
 from bench_core.records.gate import SIDES, Side
 from bench_core.timing.cells import SkippedError
 from bench_core.workers.messages import TURNS, FirstLook, TurnDone, TurnFailed
@@ -209,4 +210,4 @@ def cause(error: BaseException) -> str:
     """An exception in one line, with the file and line that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{place}"
+    return named(error) + place

@@ -111,3 +111,17 @@ def test_a_profile_is_named_only_where_the_suite_has_one(tmp_path):
         "Timing 2 cells (full profile)",
         "Timing 1 cell (quick profile)",
     ]
+
+
+def test_a_class_that_fails_to_say_whether_its_cells_run_costs_only_these(invoke, tmp_path):
+    text = (
+        "class Asked:\n    def why_not(self): raise ValueError('no answer')\n    def time_it(self): pass\n"
+        "class Odd:\n    def why_not(self): return True\n    def time_it(self): pass\n"
+        "def time_other(): pass\n"
+    )
+    done = invoke("list", "--suite", str(suite_of(tmp_path, text)))
+    assert done.stdout.splitlines() == [
+        "cases.Asked.time_it  [n/a: its why_not fails: ValueError: no answer]",
+        "cases.Odd.time_it  [n/a: True]",
+        "cases.time_other",
+    ]

@@ -132,7 +132,7 @@ ON_HEAD = {
     "call kill": "killed by SIGKILL",
     "check close_pipes": "closed its pipes",
     "check close_pipes_and_hang": "closed its pipes and went on",
-    "check eat": "check: MemoryError:",
+    "check eat": "check: MemoryError",
     "setup leave_behind_and_abort": "killed by SIGABRT",
 }
 HARMLESS = ["none", "setup leave_behind", "setup chatter", "setup come_back_twice"]
