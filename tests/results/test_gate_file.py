@@ -153,7 +153,7 @@ def test_the_judgement_of_a_cell_is_beside_its_evidence():
 
 def test_an_end_that_is_not_bounded_is_null():
     cell = gate_file.to_json(RECORD, VERDICT, 1)["cells"][1]
-    assert (cell["ratio"], cell["interval"], cell["detectable"]) == (None, [None, None], None)
+    assert (cell["ratio"], cell["interval"], cell["detectable"], cell["at_most"]) == (None, [None, None], None, None)
 
 
 def test_a_ratio_that_no_float_holds_is_null():
