@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from bench_core.gate.judge.cell import MIN_READINGS
-from bench_core.gate.judge.rule import TIMED, pairs_needed
+from bench_core.gate.judge.rule import TIMED, cell_rule
 from bench_core.gate.measure.adapt import FEWEST, adapted
 from bench_core.gate.measure.evidence import PAST, Dossier, Known
 from bench_core.records.gate import SIDES, GateSettings, Side
@@ -124,10 +124,11 @@ class Schedule:
         waiting.sort(key=lambda one: -len(one.effects))
         costs = [one.spent / len(one.effects) for one in dossiers if one.effects]
         usual = statistics.median(costs) if costs else USUAL_COST
+        passing = cell_rule(self._settings, self._settings.family).fewest
         chosen: set[str] = set()
         for one in waiting:
             cost = one.spent / len(one.effects) if one.effects else usual
-            fewest = pairs_needed(1, self._settings) if one.cell.kind in TIMED else MIN_READINGS
+            fewest = passing if one.cell.kind in TIMED else MIN_READINGS
             need = BESIDES * cost * max(MORE_PAIRS, fewest - len(one.effects))
             if need <= left or not chosen:
                 chosen.add(one.cell.name)

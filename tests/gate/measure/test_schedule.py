@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench_core.gate.judge.rule import pairs_needed
+from bench_core.gate.judge.rule import cell_rule
 from bench_core.gate.measure.adapt import MOST
 from bench_core.gate.measure.discover import Found
 from bench_core.gate.measure.evidence import CONTROL, PAST, Journal, Known
@@ -178,7 +178,7 @@ def test_cells_that_the_time_does_not_suffice_for_wait(make):
     known, schedule = make(*(f"x{number}.time_x" for number in range(10)))
     for dossier in known.dossiers:
         with_pairs(dossier, 1)
-    needed = (pairs_needed(1, known.main.settings) - 1) * 0.1 * BESIDES
+    needed = (cell_rule(known.main.settings, 10).fewest - 1) * 0.1 * BESIDES
     assert len(reached(schedule, math.inf)) == 10
     assert len(reached(schedule, 4.5 * needed)) == 4
     assert reached(schedule, 4.5 * needed) == reached(schedule, 4.5 * needed), "the order is drawn once"
