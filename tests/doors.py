@@ -150,6 +150,83 @@ def outcomes_of_ours(root):
     return outcomes
 
 
+def outcomes_of_run(root):
+    """What `bench-core run` makes of each cell: that it runs, or is skipped or fails, with the reason."""
+    from bench_core.run.jobs import jobs_of
+    from bench_core.run.measure import Measurement
+    from bench_core.run.parents import Measuring
+    from bench_core.timing.cells import SuiteDirectory
+
+    suite = SuiteDirectory(Path(root))
+    outcomes = {cell.name: ["skipped", cell.why_not] if cell.why_not else ["runs"] for cell in suite.cells}
+    jobs = jobs_of([cell for cell in suite.cells if not cell.why_not])
+    measured = Measurement(jobs, Measuring(suite.path, 0.01, 1.0, (), None, spawn=False, seed=1, rounds=1))
+    measured.run(lambda progress: None)
+    assert not measured.unreached
+    outcomes |= {name: ["skipped", reason] for name, reason in measured.skipped.items()}
+    return outcomes | {name: ["failed", cause] for name, cause in measured.failed.items()}
+
+
+def outcomes_of_pytest(root):
+    """The same of ``pytest benchmarks/``, without timing."""
+    import pytest
+
+    outcomes, names = {}, {}
+
+    class Keep:
+        def pytest_collection_finish(self, session):
+            names.update({item.nodeid: item.cell.name for item in session.items if hasattr(item, "cell")})
+
+        def pytest_runtest_logreport(self, report):
+            if report.nodeid in names and (report.when == "call" or not report.passed):
+                outcomes[names[report.nodeid]] = {
+                    "passed": lambda: ["runs"],
+                    "skipped": lambda: ["skipped", report.longrepr[2].removeprefix("Skipped: ")],
+                    "failed": lambda: ["failed", report.longreprtext],
+                }[report.outcome]()
+
+    plugins = ["-p", "pytest_benchmark.plugin", "-p", "bench_core.pytest_plugin", "-p", "no:cacheprovider"]
+    with contextlib.redirect_stdout(io.StringIO()):
+        os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+        place = ["-c", os.devnull, "--rootdir", str(Path(root).parent), root]
+        pytest.main(["--benchmark-disable", *plugins, *place], [Keep()])
+    return outcomes
+
+
+def outcomes_of_gate(root):
+    """The same of a gate between two versions that are alike."""
+    from bench_core.gate.measure.discover import find_cells
+    from bench_core.gate.measure.evidence import Journal
+    from bench_core.gate.measure.supervise import Gate
+    from bench_core.gate.versions.subjects import Importable, Subjects
+    from bench_core.records.gate import GateSettings
+    from bench_core.records.version import Install
+
+    folder = Path(tempfile.mkdtemp(dir=Path(root).parent))
+    sides = []
+    for name in ("base", "head"):
+        (folder / name).mkdir()
+        (folder / name / "thing.py").touch()
+        sides.append(Importable(Install(name, name, ("thing",)), str(folder / name)))
+    subjects = Subjects(*sides, Path(root))
+    found = find_cells(subjects, None, quick=False)
+    settings = GateSettings(noise_floor=0.3, limit=0.6, error_rate=0.4, seed=1)
+    journal = Journal(folder / "journal.jsonl")
+    gate = Gate(subjects, found, settings, journal, timeout=20.0, memory=None, cores=[None])
+
+    class EnoughError(Exception):
+        pass
+
+    def show(progress):
+        if all(one.closed or one.effects for one in gate.dossiers):
+            raise EnoughError
+
+    with contextlib.suppress(EnoughError):
+        gate.run(show)
+    outcomes = {one.cell.name: ["failed", one.error] if one.error else ["runs"] for one in gate.dossiers}
+    return outcomes | {name: ["skipped", reason] for name, reason in {**found.left_out, **gate.main.skipped}.items()}
+
+
 def outcomes_of_asv(root):
     """The same from asv's own runner, which is given the names and the keys that `bench-core run` gives it.
 
@@ -163,7 +240,7 @@ def outcomes_of_asv(root):
     from bench_core.timing.cells import SuiteDirectory
     from bench_core.timing.discovery import _declared_params
 
-    suite, outcomes, folders = SuiteDirectory(Path(root)), {}, {}
+    suite, outcomes, folders, failed = SuiteDirectory(Path(root)), {}, {}, {}
     keys = {benchmark["name"]: benchmark.get("setup_cache_key") for benchmark in suite.declared}
     for cell in suite.cells:
         sought = cell.source.place_name != cell.benchmark or cell.module.name == "__init__.py"
@@ -175,9 +252,15 @@ def outcomes_of_asv(root):
         if key not in folders:
             folders[key] = tempfile.mkdtemp(dir=Path(root).parent)
             if key is not None:
-                with contextlib.chdir(folders[key]):
-                    made = get_benchmark_from_name(root, cell.benchmark).do_setup_cache()
-                    Path("cache.pickle").write_bytes(pickle.dumps(made))
+                try:
+                    with contextlib.chdir(folders[key]):
+                        made = get_benchmark_from_name(root, cell.benchmark).do_setup_cache()
+                        Path("cache.pickle").write_bytes(pickle.dumps(made))
+                except Exception as error:  # noqa: BLE001 - compared
+                    failed[key] = ["failed", type(error).__name__]
+        if key in failed:  # asv then runs none of the benchmarks that would be given its value
+            outcomes[cell.name] = failed[key]
+            continue
         identity = cell.benchmark if cell.index is None else f"{cell.benchmark}-{cell.index}"
         result = Path(folders[key]) / "result.json"
         try:

@@ -18,7 +18,7 @@ VALUES = (
 """Values of parameters as source."""
 
 HEADER = """
-import abc, asyncio, enum, functools
+import abc, asyncio, contextlib, enum, functools
 import numpy
 from asv_runner.benchmarks.mark import *
 number, repeat, rounds, warmup_time, sample_time = 1, 1, 1, 0, 0
@@ -66,9 +66,18 @@ def parameters(draw):
 
 SETUPS = (
     *("pass", "pass", "pass", "raise NotImplementedError('not here')", "raise ValueError('no')", "self.x = 1"),
-    "if values and values[-1] == 1: raise NotImplementedError",
+    *("if values and values[-1] == 1: raise NotImplementedError", "yield", "return asyncio.sleep(0)"),
 )
 """What a setup does."""
+
+CACHES = (
+    *("", "", "", "return [type(self).__name__]", "return [type(self).__name__]", "return None", "return 0"),
+    *("raise ValueError('no data')", "return lambda: 0", "yield 1"),
+)
+"""What a setup_cache does; "" for none."""
+
+DEFINITIONS = ("def", "def", "def", "def", "def", "async def", "@contextlib.contextmanager\n    def")
+"""How a method is defined that asv calls before or after a benchmark."""
 
 DECORATORS = (
     *("", "", "", "@skip_benchmark", "@timeout_at(3)", "@benchmark(pretty_name='The thing')", "@forgetful"),
@@ -108,9 +117,12 @@ def classes(draw, name):
     constructor = draw(st.sampled_from(["", "", "", "", "def __init__(self, at): pass", "def __init__(self): 1 / 0"]))
     text, _ = draw(parameters())
     body += [line for line in (constructor, text) if line]
-    body += ["def setup(self, *values):", f"    {draw(st.sampled_from(SETUPS))}"]
-    if draw(st.booleans()):
-        body += ["def setup_cache(self):", "    return [type(self).__name__]"]
+    defined = st.sampled_from(DEFINITIONS)
+    body += [f"{draw(defined)} setup(self, *values):", f"    {draw(st.sampled_from(SETUPS))}"]
+    if draw(st.integers(0, 4)) == 0:
+        body += [f"{draw(defined)} teardown(self, *values):", f"    {draw(st.sampled_from(SETUPS))}"]
+    if cache := draw(st.sampled_from(CACHES)):
+        body += [f"{draw(defined)} setup_cache(self):", f"    {cache}"]
     if base and draw(st.booleans()):
         body += ["@abc.abstractmethod", "def missing(self): pass"]
     for method in draw(st.lists(st.sampled_from(NAMES), max_size=2, unique=True)):
@@ -134,6 +146,11 @@ def modules(draw):
         lines += [f"{name}.{text}"] if text else []
     ending = draw(st.sampled_from([*[""] * 9, "import no_such_module", "raise SystemExit(0)", "Again = One", "1 / 0"]))
     return "\n".join([*lines, ending, ""])
+
+
+def module(*lines):
+    """A suite of one module."""
+    return {"cases": "\n".join([HEADER, *lines, ""])}
 
 
 suites = st.dictionaries(

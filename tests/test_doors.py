@@ -11,15 +11,16 @@ from concurrent.futures import ProcessPoolExecutor
 
 import doors
 import pytest
-from drawn import suites
-from hypothesis import HealthCheck, given, settings
+from drawn import module, suites
+from hypothesis import HealthCheck, example, given, settings
 
 from bench_core.errors import brief
 
 COUNT = int(os.environ.get("DRAWN_SUITES", "8"))
 
 REFUSED = (
-    *("params has a", "is an async function", "is a generator function", "has the name "),
+    *("params has a", "is an async function", "is a generator function", "has the name ", "has a setup that is "),
+    *("has a teardown that is ", "has a setup_cache that is "),
     *("has parameters that cannot be compared", "its parameter "),
 )
 """Why a cell that asv lists may be no cell here."""
@@ -59,6 +60,15 @@ def written(folder, modules):
     suppress_health_check=list(HealthCheck),
 )
 @given(modules=suites)
+@example(modules=module("class One:", "    async def track_a(self): pass", "Again = One"))
+@example(
+    modules=module(
+        "def track_a(): return 'a'",
+        "track_a.benchmark_name = 'cases.track_b'",
+        "def track_b(): return 'b'",
+        "track_b.benchmark_name = 'x.track_c'",
+    )
+)
 def test_every_door_makes_the_same_of_a_suite(processes, tmp_path_factory, modules):
     root = written(tmp_path_factory.getbasetemp(), modules)
     asked = {
@@ -97,7 +107,118 @@ def _as_asv_finds_them(asv, ours, refused):
                 cells = {doors.stable(name) for name in cells}
                 listed |= cells
                 if not cells <= known:
-                    reasons = [why for name, why in refused.items() if name.startswith(place) or name == benchmark]
+                    # A class under two names in a module is asv's twice, and is refused once, under its own name.
+                    own = (f"{place}.", f"{place.partition('.')[0]}.{benchmark}.", f"{benchmark}.")
+                    reasons = [why for name, why in refused.items() if f"{name}.".startswith(own)]
                     assert any(why.startswith(REFUSED) for why in reasons), (benchmark, reasons)
     own = {name.partition(".")[2] for name in ended}
     assert not {name for name in known - listed if not any(name.startswith(f"{place}.") for place in own)}
+
+
+OUTCOMES = """
+import functools, pickle
+from asv_runner.benchmarks.mark import SkipNotImplemented, skip_for_params
+
+
+class Prepared:
+    params = [1, 2, 3, 4]
+    def setup(self, n):
+        if n == 2: raise NotImplementedError("two is too many")
+        if n == 4: raise ValueError("no data")
+    @skip_for_params([(3,)])
+    def time_it(self, n): pass
+
+
+class Ended:
+    def teardown(self): raise OSError("not there")
+    def time_it(self): pass
+
+
+class Check:
+    def time_it(self): pass
+    def check_it(self): raise AssertionError("a buffer has no values")
+
+
+class Cache:
+    def setup_cache(self): return lambda: 0
+    def time_it(self, cache): pass
+
+
+class _Shared:
+    def setup_cache(self): return list(range(self.n))
+    def track_length(self, data): return len(data)
+
+
+class Small(_Shared):
+    n = 10
+
+
+class Large(_Shared):
+    n = 1000
+
+
+class Values:
+    params = [functools.partial(int, 1), [len], lambda x: x, "a|b", "x\\ny", "\u00df" * 3000]
+    def time_it(self, value): pass
+
+
+def time_arguments(n): pass
+def time_raises(): {}["x"]
+def time_exits(): raise SystemExit(3)
+def time_skips(): raise SkipNotImplemented("only here")
+def timeraw_fine(): return "import json"
+def timeraw_broken(): return "import no_such_module"
+def track_number(): return 5
+def track_infinite(): return float("inf")
+def track_nothing(): pass
+def track_text(): return "a"
+def track_not_available(): return float("nan")
+def track_fails(): return 1 / 0
+track_number.type = "time"
+def peakmem_it(): pass
+def time_in_group(): pass
+time_in_group.benchmark_name = "my-group.time_in_group"
+"""
+
+EXPECTED = {
+    "cases.Prepared.time_it(1)": ("runs",),
+    "cases.Prepared.time_it(2)": ("skipped", "two is too many"),
+    "cases.Prepared.time_it(3)": ("skipped", "skipped by its suite (skip_for_params)"),
+    "cases.Prepared.time_it(4)": ("failed", "ValueError: no data"),
+    "cases.Ended.time_it": ("failed", "OSError: not there"),
+    "cases.Check.time_it": ("failed", "AssertionError: a buffer has no values"),
+    "cases.Cache.time_it": ("failed", "pickle"),
+    "cases.Small.track_length": ("runs",),
+    "cases.Large.track_length": ("runs",),
+    "cases.Values.time_it(functools.partial(<class 'int'>, 1))": ("runs",),
+    "cases.Values.time_it([<built-in function len>])": ("runs",),
+    "cases.Values.time_it(<function Values.<lambda>>)": ("runs",),
+    "cases.Values.time_it('a|b')": ("runs",),
+    "cases.Values.time_it('x\\ny')": ("runs",),
+    f"cases.Values.time_it({'ß' * 3000!r})": ("runs",),
+    "cases.time_arguments": ("failed", "TypeError: time_arguments() missing 1 required positional argument"),
+    "cases.time_raises": ("failed", "KeyError: 'x'"),
+    "cases.time_exits": ("failed", "SystemExit: 3"),
+    "cases.time_skips": ("skipped", "only here"),
+    "cases.timeraw_fine": ("runs",),
+    "cases.timeraw_broken": ("failed", "No module named 'no_such_module'"),
+    "cases.track_number": ("runs",),
+    "cases.track_infinite": ("runs",),
+    "cases.track_nothing": ("failed", "tracks nothing (None)"),
+    "cases.track_text": ("failed", "TypeError: a tracked value must be a number to be compared, and this one is str"),
+    "cases.track_not_available": ("skipped", "its value is not a number (NaN)"),
+    "cases.track_fails": ("failed", "ZeroDivisionError: division by zero"),
+    "cases.peakmem_it": ("runs",),
+    "my-group.time_in_group": ("runs",),
+}
+
+
+@pytest.mark.parametrize("door", ["run", "pytest", "gate"])
+def test_every_door_gives_each_cell_the_same_outcome(processes, tmp_path, door):
+    root = written(tmp_path, {"cases": OUTCOMES})
+    found = processes.submit(getattr(doors, f"outcomes_of_{door}"), root).result()
+    assert set(found) == set(EXPECTED)
+    differ = {name: found[name] for name, (what, *_) in EXPECTED.items() if found[name][0] != what}
+    assert not differ
+    for name, (what, *reason) in EXPECTED.items():
+        assert all(found[name][1] == one if what == "skipped" else one in found[name][1] for one in reason)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import statistics
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -40,36 +39,32 @@ OTHER_TIMER = "run once and not timed, since the benchmark names a timer, and Co
 
 
 def exercise(opened: OpenCell) -> float:
-    """Check the cell, or call it once if it has no check. The text of a `timeraw` benchmark is run in any case.
+    """Check the cell, or call it once if it has no check. The text of a `timeraw` benchmark is run in any case, and so
+    is a benchmark that reads a value.
 
     Returns:
         The seconds of that call, by the cell's own timer; 0 if there was none, or in another process.
 
     Raises:
-        CellFailedError: if that text fails, or a call would do nothing but make a coroutine or a generator.
+        CellFailedError: if that text fails, or there is no value.
+        SkippedError: if the value is not a number (NaN).
     """
     __tracebackhide__ = True
-    _require_plain_functions(opened)
     if opened.check is not None:
         opened.check()
     if opened.cell.kind == "timeraw":
         _raw_seconds(opened, 1)
+    elif opened.cell.kind != "time":
+        _read(opened)
     elif opened.check is None:
-        return time_sample(opened.call, 1, opened.timer if opened.cell.kind == "time" else clock.host)
+        return time_sample(opened.call, 1, opened.timer)
     return 0.0
 
 
-def _require_plain_functions(opened: OpenCell) -> None:
-    owner = getattr(opened.benchmark.func, "__self__", None)
-    check = getattr(owner, f"check_{opened.cell.operation}", None)
-    for function in (opened.benchmark.func, *opened.benchmark._setups, check, *opened.benchmark._teardowns):
-        coroutine = inspect.iscoroutinefunction(function)
-        if coroutine or inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            made, cure = ("coroutine", "asyncio.run") if coroutine else ("generator", "a loop over it")
-            raise CellFailedError(
-                f"{function.__name__} is never run: calling it makes a {made}, and asv runs plain functions only. Call "
-                f"it in a plain function, with {cure}."
-            )
+def _read(opened: OpenCell) -> None:
+    __tracebackhide__ = True
+    if opened.read() is None:
+        raise CellFailedError("it tracks nothing (None)")
 
 
 def by_pytest_benchmark(opened: OpenCell, benchmark: BenchmarkFixture, limit: float | None, first: float) -> str | None:

@@ -229,8 +229,6 @@ class Measurement:
                 course.leave_out(answer.cell)
                 if answer.nothing:
                     self.failed[answer.cell] = "it tracks nothing (None)"
-                elif math.isnan(answer.value):  # which asv calls not available
-                    self.skipped[answer.cell] = "its value is not a number (NaN)"
                 else:
                     self.readings[answer.cell] = answer.value
             case CellTimed():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from asv_runner.benchmarks.mark import SkipNotImplemented
 
 from bench_core.errors import BenchCoreError, brief, named
-from bench_core.timing.discovery import Benchmark
+from bench_core.timing.discovery import Benchmark, check_of, operation
 
 if TYPE_CHECKING:
     from bench_core.timing.cells import SuiteDirectory
@@ -26,6 +27,14 @@ TIMEOUT = 60.0
 
 class SkippedError(Exception):
     """The cell does not run here. The text is the reason."""
+
+
+SKIPS = (SkippedError, SkipNotImplemented)
+"""What says that a cell does not run here: ours, and asv_runner's, which a benchmark may raise as it runs."""
+
+
+def why_skipped(skip: Exception) -> str:
+    return str(skip) or "skipped by its suite"
 
 
 @dataclass(frozen=True)
@@ -83,8 +92,8 @@ class Cell:
 
     @property
     def operation(self) -> str:
-        """The benchmark's own name, without the prefix: ``initialize`` for ``time_initialize``."""
-        return self.benchmark.rsplit(".", 1)[-1].partition("_")[2]
+        """See `bench_core.timing.discovery.operation`."""
+        return operation(self.benchmark)
 
     @property
     def group(self) -> str:
@@ -127,8 +136,8 @@ class Cell:
                 _set_up(benchmark)
                 try:
                     yield OpenCell(self, benchmark, folder)
-                except SkipNotImplemented as skip:  # asv_runner's way to skip from inside the benchmark
-                    raise SkippedError(str(skip)) from skip
+                except SkipNotImplemented as skip:
+                    raise SkippedError(why_skipped(skip)) from skip
                 finally:
                     benchmark.do_teardown()
 
@@ -173,6 +182,21 @@ class OpenCell:
         isolated = self.benchmark._setups and self.benchmark._setup_isolates_timed_calls
         return 1 if isolated else int(self.benchmark.number)
 
+    def read(self) -> float | None:
+        """The reading of a memory or tracked benchmark; None if it returned None.
+
+        Raises:
+            SkippedError: if the reading is NaN, which stands for not available, as in asv.
+            TypeError: if the reading is no number.
+        """
+        found = self.benchmark.run(*self.benchmark._build_params())
+        if found is not None and (isinstance(found, bool) or not isinstance(found, (int, float))):
+            kind = type(found).__name__
+            raise TypeError(f"a tracked value must be a number to be compared, and this one is {kind}")
+        if found is not None and math.isnan(found):
+            raise SkippedError("its value is not a number (NaN)")
+        return None if found is None else float(found)
+
     def fresh(self) -> None:
         """Tear down and set up again, for the next sample.
 
@@ -191,8 +215,7 @@ class OpenCell:
     @property
     def check(self) -> Callable[[], object] | None:
         """The benchmark's check, or None if its class has none."""
-        owner = getattr(self.benchmark.func, "__self__", None)
-        check = getattr(owner, f"check_{self.cell.operation}", None)
+        check = check_of(self.benchmark)
         return None if check is None else _bound(check, self.benchmark._build_params())
 
 
@@ -217,4 +240,4 @@ def _set_up(benchmark: Any) -> None:
 
 def _reason(said: str) -> str:
     found = re.search(r"asv: skipped: \w+\((['\"])(.*)\1,?\)", said, re.DOTALL)
-    return found[2] if found else "skipped by its suite"
+    return why_skipped(SkippedError(found[2] if found else ""))

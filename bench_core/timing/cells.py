@@ -18,6 +18,8 @@ from types import ModuleType
 from typing import Any
 
 from asv_runner._aux import update_sys_path
+from asv_runner.benchmarks.timeraw import TimerawBenchmark
+from asv_runner.benchmarks.track import TrackBenchmark
 
 from bench_core.asv_config import asv_config, enter, naming
 from bench_core.errors import BenchCoreError, NothingSelectedError, UnknownNameError, brief, named
@@ -243,8 +245,7 @@ class SuiteDirectory:
     def _cells(self, source: Benchmark) -> Iterator[Cell | Broken]:
         """The cells of a benchmark. A cell that its skip list cannot be compared with is broken, as in asv."""
         benchmark = source.declared
-        # The type of timeraw in asv is "time", but another process runs their text.
-        kind = "timeraw" if benchmark.func.__name__.startswith("timeraw_") else benchmark.type
+        kind = _kind(benchmark)
         try:
             timeout = self.timeout if benchmark.timeout is None else float(benchmark.timeout)
         except (TypeError, ValueError):
@@ -267,6 +268,13 @@ class SuiteDirectory:
             yield Cell(name, benchmark.name, kind, index, params, values, self, source, skipped, timeout)
         if failed:
             yield Broken(source.path, "has parameters that cannot be compared with its skip list", failed, source.file)
+
+
+def _kind(benchmark: Any) -> str:
+    """See `Cell.kind`. asv's own `type` of timeraw is "time", and a tracked benchmark may give itself any."""
+    if isinstance(benchmark, TimerawBenchmark):
+        return "timeraw"
+    return "track" if isinstance(benchmark, TrackBenchmark) else str(benchmark.type)
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

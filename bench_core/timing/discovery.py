@@ -6,6 +6,8 @@ the first file without source. Here each failure is a `Broken`, and everything e
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib.util
 import inspect
 import pkgutil
@@ -224,30 +226,69 @@ def _declared_params(declared: Any) -> Any:
 
 
 def _deferred(declared: Any) -> str:
-    """Why calling the benchmark does not run it; "" if it does."""
-    function = declared.func
-    while getattr(function, "__code__", None) is not None and function.__code__.co_filename == mark.__file__:
-        function = function.__wrapped__  # by a decorator of asv_runner
+    """Why calling the benchmark, or what is called around it, does not run it; "" if it does."""
+    around = [
+        *(("setup", one) for one in declared._setups),
+        *(("teardown", one) for one in declared._teardowns),
+        ("setup_cache", declared._setup_cache),
+        ("check", check_of(declared)),
+    ]
+    if made := _makes(declared.func):
+        return f"is {made}"
+    return next((f"has a {name} that is {made}" for name, one in around if (made := _makes(one))), "")
+
+
+def _makes(function: Any) -> str:
+    """What a function is whose call only makes an object that would have to be run; "" for others."""
+    function = _unwrapped(function)
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        return "is an async function, so calling it runs nothing: let it call asyncio.run"
+        return "an async function, so calling it runs nothing: let it call asyncio.run"
     if inspect.isgeneratorfunction(function):
-        return "is a generator function, so calling it runs nothing: take out the yield, or consume it in a function"
+        return "a generator function, so calling it runs nothing: take out the yield, or consume it in a function"
     return ""
+
+
+TRANSPARENT = {vars(module)["__name__"] for module in (contextlib, functools, mark)}
+"""Modules whose decorators return what the decorated function returns, or an object that does not run it."""
+
+
+def _unwrapped(function: Any) -> Any:
+    """A function without the decorators of asv_runner and of the standard library."""
+    while True:
+        plain = getattr(function, "__func__", function)
+        cached = isinstance(plain, functools._lru_cache_wrapper)
+        if not cached and getattr(plain, "__globals__", {}).get("__name__") not in TRANSPARENT:
+            return function
+        function = plain.__wrapped__
+
+
+def operation(benchmark: str) -> str:
+    """The own name of a benchmark without its prefix: ``initialize`` for ``InPlace.time_initialize``."""
+    return benchmark.rsplit(".", 1)[-1].partition("_")[2]
+
+
+def check_of(declared: Any) -> Any:
+    """The check of a benchmark, ``check_<operation>`` of its class; None without one."""
+    return getattr(getattr(declared.func, "__self__", None), f"check_{operation(declared.name)}", None)
 
 
 def distinct(found: Sequence[Benchmark], broken: Sequence[Broken]) -> Iterator[Benchmark | Broken]:
     """One benchmark for each name: the one that asv_runner runs under that name. The others are broken, and so is one
     with a fault.
 
+    asv_runner takes a name for a place first, and runs what is there, whatever that is called. Only then it looks for
+    a benchmark of that name, and takes the first.
+
     Args:
-        found: all benchmarks of the suite.
-        broken: what else the suite has. asv_runner looks a name up as a place first, and fails if that is broken.
+        found: all benchmarks of the suite, in asv's order.
+        broken: what else the suite has. asv_runner fails if that is at the place.
     """
     by_name: dict[str, list[Benchmark]] = {}
     for one in found:
         by_name.setdefault(one.name, []).append(one)
+    by_place = {one.place_name: one for one in found if one.file.name != "__init__.py"}
     for name, several in by_name.items():
-        run = next((one for one in several if one.place_name == name), several[0])
+        run = by_place.get(name, several[0])
         there = [one.name for one in broken if one.declares(name) and run.place_name != name]
         for one in several:
             if one is run and not there:

@@ -17,7 +17,7 @@ from typing import TypeVar
 from bench_core import clock
 from bench_core.errors import named
 from bench_core.records.gate import SIDES, Side
-from bench_core.timing.cells import SkippedError
+from bench_core.timing.cell import SKIPS, why_skipped
 from bench_core.workers.messages import TURNS, FirstLook, TurnDone, TurnFailed
 
 T = TypeVar("T")
@@ -195,8 +195,8 @@ def attempt(stage: str, action: Callable[[], T]) -> T:
     process = os.getpid()
     try:
         return action()
-    except SkippedError as skip:
-        raise CellError(str(skip), stage, skipped=True) from skip
+    except SKIPS as skip:
+        raise CellError(why_skipped(skip), stage, skipped=True) from skip
     except (CellError, PeerFailedError, PeerLostError):
         raise
     except BaseException as error:

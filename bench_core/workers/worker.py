@@ -34,7 +34,7 @@ from bench_core.workers.messages import (
     Source,
     WorkerReport,
 )
-from bench_core.workers.plan import agreed, described, keeping, prepare, same_random_numbers, sampler, state
+from bench_core.workers.plan import agreed, keeping, prepare, same_random_numbers, sampler, state
 from bench_core.workers.turns import CellError, PeerFailedError, Place, Turns
 
 T = TypeVar("T")
@@ -164,7 +164,7 @@ class _Group:
         return opened
 
     def _values(self, lead: Sequence[Place]) -> dict[int, float | None]:
-        found = self._turns.each(lead, "call", lambda index: _value(self._at(index)))
+        found = self._turns.each(lead, "call", lambda index: self._at(index).read())
         return {
             index: value
             for (side, index), value in found.items()
@@ -345,13 +345,3 @@ def _at_once(timer: clock.Clock) -> tuple[float, float]:
 
 TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
 """glibc's function that returns free memory to the system; None with another C library."""
-
-
-def _value(opened: OpenCell) -> float | None:
-    """A reading of a memory or tracked benchmark."""
-    found = opened.benchmark.run(*opened.benchmark._build_params())
-    if found is None:
-        return None
-    if isinstance(found, bool) or not isinstance(found, (int, float)):
-        raise TypeError(f"a tracked value must be a number to be compared, and this one is {described(found)}")
-    return float(found)

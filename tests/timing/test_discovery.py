@@ -38,6 +38,22 @@ def found(suite):
         ("class A:\n async def time_a(self): pass\n", "A.time_a", "is an async function"),
         ("from asv_runner.benchmarks.mark import *\n@timeout_at(3)\n@skip_for_params([(1,)])\n"
          "async def time_a(n): pass\n", "time_a", "is an async function"),
+        ("class A:\n async def setup(self): pass\n def time_a(self): pass\n", "A.time_a",
+         "has a setup that is an async function, so calling it runs nothing: let it call asyncio.run"),
+        ("class A:\n def setup(self): yield\n def time_a(self): pass\n", "A.time_a",
+         "has a setup that is a generator function, .*: take out the yield"),
+        ("class A:\n async def teardown(self): pass\n def time_a(self): pass\n", "A.time_a",
+         "has a teardown that is an async"),
+        ("class A:\n async def setup_cache(self): pass\n def time_a(self, c): pass\n", "A.time_a",
+         "has a setup_cache that is an async"),
+        ("class A:\n async def check_a(self): pass\n def time_a(self): pass\n", "A.time_a",
+         "has a check that is an async"),
+        ("async def prepare(): pass\ndef time_a(): pass\ntime_a.setup = prepare\n", "time_a",
+         "has a setup that is an async"),
+        ("import contextlib\nclass A:\n @contextlib.contextmanager\n def setup(self): yield\n def time_a(self): pass\n",
+         "A.time_a", "has a setup that is a generator function"),
+        ("import functools\nclass A:\n @functools.cache\n def setup_cache(self): yield\n def time_a(self, c): pass\n",
+         "A.time_a", "has a setup_cache that is a generator function"),
         ("def time_a(): pass\ntime_a.benchmark_name = 'pretty.name'\n", "time_a", "asv ignores it.*'pretty.name'"),
         ("def time_a(): pass\ntime_a.benchmark_name = 'cases.time_fine'\n", "time_a",
          "has the name 'cases.time_fine', under which asv runs .*cases.time_fine: give it another name"),
@@ -131,6 +147,14 @@ def test_classes_of_one_name_are_not_mixed_up(written):
     assert "cases.A.track_n: give it another name" in broken["cases.B.track_n"]
     with suite.cells[0].open() as opened:
         assert opened.call() == 1
+
+
+def test_a_name_that_is_the_place_of_another_benchmark_is_refused(written):
+    text = "def time_a(): pass\ntime_a.benchmark_name = 'cases.time_b'\n"
+    text += "def time_b(): pass\ntime_b.benchmark_name = 'cases.time_c'\n"
+    names, broken = found(written(cases=text))
+    assert names == ["cases.time_c"]
+    assert broken["cases.time_a"].startswith("has the name 'cases.time_b', under which asv runs written_suite_")
 
 
 def test_cells_are_opened_with_a_new_instance_and_their_own_values(written):
