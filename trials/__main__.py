@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from trials import replay as replay_trial
 from trials import report as report_trial
 from trials import sidebyside as sidebyside_trial
 from trials import simulate as simulate_trial
+from trials import suites as suites_trial
 from trials import summary as summary_trial
 from trials import table as table_trial
 from trials import truncnormal as truncnormal_trial
@@ -250,6 +252,36 @@ def mutants(
     if not measured:
         mutants_trial.run(file, targets or mutants_trial.TARGETS, sample, seed, 60 * minutes, jobs, say)
     page = mutants_trial.summary(file.read(), mutants_trial.explained())
+    file.path.with_suffix(".md").write_text(page)
+    click.echo(page)
+
+
+@main.command()
+@common
+@DIRTY
+@click.option("--only", "names", multiple=True, type=click.Choice(list(suites_trial.SUITES)), help="May be repeated.")
+@click.option(
+    "--mirror",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A folder with clones, OWNER+NAME/repo. [default: fetch from GitHub]",
+)
+@click.option(
+    "--work",
+    type=click.Path(path_type=Path),
+    default=Path(tempfile.gettempdir(), "bench-core-suites"),
+    show_default=True,
+    help="The folder for checkouts and environments. It is kept.",
+)
+@click.option("--measured", is_flag=True, help="Only make the page again.")
+def suites(
+    out: Path, machine: str, dirty: bool, names: tuple[str, ...], mirror: Path | None, work: Path, measured: bool
+) -> None:
+    """Try the suites of public projects: the cells that asv finds and runs, by each door."""
+    file = raw(out / machine, "suites")
+    if not measured:
+        trial = begun(out, machine, "suites", dirty)
+        suites_trial.run(trial, names or list(suites_trial.SUITES), mirror, work.absolute(), say)
+    page = suites_trial.page(suites_trial.newest(file.read()))
     file.path.with_suffix(".md").write_text(page)
     click.echo(page)
 

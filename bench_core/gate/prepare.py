@@ -23,7 +23,7 @@ from bench_core.gate.versions.revisions import Revision, benchmarks_digest, reso
 from bench_core.gate.versions.store import VersionStore
 from bench_core.gate.versions.subjects import Importable, Subjects
 from bench_core.gate.versions.surroundings import surroundings
-from bench_core.gate.versions.versus import Environments, environments
+from bench_core.gate.versions.versus import Environments, are_releases, environments
 from bench_core.gate.why.instructions import require_valgrind
 from bench_core.records.gate import SIDES, GateSettings
 from bench_core.records.version import Commit, Version, WorkingTree
@@ -170,13 +170,16 @@ def prepare(request: Request, machine: Mapping[str, str], say: Callable[[str], N
     began, date = clock.host(), datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     if request.instructions:
         require_valgrind()
-    project = read_project(request.config, request.written)
-    notes = enter(asv_config(request.config))
+    named = asv_config(request.config)
+    releases = request.versus is not None and are_releases(named.project, request.versus)
+    project = read_project(request.config, request.written, releases=releases)
+    notes = enter(named)
     for note in notes:
         say(f"note: {note}")
     store = VersionStore(project)
     revisions = _revisions(project, request, say)
-    made = dict(zip(revisions, store.versions(revisions.values()), strict=True))
+    built = map(store.unbuilt, revisions.values()) if releases else store.versions(revisions.values())
+    made = dict(zip(revisions, built, strict=True))
     past = _past(made, say)
     if request.versus is None:
         sides = Environments(made["base"], made["head"], ())

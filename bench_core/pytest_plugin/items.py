@@ -13,6 +13,7 @@ import pytest
 from bench_core.pytest_plugin.ids import stable_names
 from bench_core.pytest_plugin.limits import CellFailedError, time_limit
 from bench_core.pytest_plugin.measuring import by_codspeed, by_pytest_benchmark, exercise, forget
+from bench_core.pytest_plugin.warning_filters import warnings_shown
 from bench_core.timing.cells import Cell, OpenCell, SkippedError, SuiteDirectory
 
 if TYPE_CHECKING:
@@ -35,12 +36,14 @@ class BenchmarkModule(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         own = self.path.resolve()
-        for broken in self.suite.broken:
+        with warnings_shown(self.config):
+            broken_parts, cells = self.suite.broken, self.suite.cells  # this imports the suite
+        for broken in broken_parts:
             if _file_of(broken.name, self.suite.path) == own:
                 yield BrokenItem.from_parent(self, name=broken.name, error=broken.reason)
         quick = self.config.getoption("quick_profile")
-        cells = (cell for cell in self.suite.cells if cell.module.resolve() == own)
-        named = stable_names(cell for cell in cells if cell.in_quick_profile or not quick)
+        here = (cell for cell in cells if cell.module.resolve() == own)
+        named = stable_names(cell for cell in here if cell.in_quick_profile or not quick)
         if hasattr(self.config, "workerinput"):
             # The workers of pytest-xdist must agree on the order, which each process draws anew for a set.
             named.sort(key=lambda pair: pair[0])
@@ -106,7 +109,8 @@ class CellItem(pytest.Function):
 
     def runtest(self) -> None:
         try:
-            super().runtest()
+            with warnings_shown(self.config):
+                super().runtest()
         except CellFailedError as failed:
             raise pytest.fail.Exception(str(failed), pytrace=False) from None
 

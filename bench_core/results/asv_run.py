@@ -56,8 +56,12 @@ class InstalledEnvironment(environment.ExistingEnvironment):  # type: ignore[mis
 
 
 def versions() -> dict[str, str]:
-    """The installed versions that results depend on."""
-    return {package: importlib.metadata.version(package) for package in REPORTED}
+    """The installed versions that results depend on. A suite need not use torch, so it may be missing."""
+    found = {}
+    for package in REPORTED:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
 
 
 def description() -> dict[str, str]:

@@ -11,6 +11,7 @@ import functools
 import importlib.util
 import inspect
 import pkgutil
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +107,8 @@ def modules(name: str) -> Iterator[ModuleType | Broken]:
             gone = "is compiled and has no source, which asv reads: delete it, or restore its .py file"
             yield Broken(name, gone, "", file)
             return
-        module = importlib.import_module(name)
+        with contextlib.redirect_stdout(sys.stderr):  # what a suite prints is no part of our output
+            module = importlib.import_module(name)
     except BaseException as error:  # noqa: BLE001 - a module may exit, or be skipped by pytest
         yield _broken(name, f"does not import{_decorated(error)}", error, file)
         return

@@ -125,3 +125,10 @@ def test_a_class_that_fails_to_say_whether_its_cells_run_costs_only_these(invoke
         "cases.Odd.time_it  [n/a: True]",
         "cases.time_other",
     ]
+
+
+def test_what_a_suite_prints_at_import_is_no_line_of_the_list(tmp_path, invoke):
+    config = suite_of(tmp_path, "print('CPU features: AVX')\ndef time_it(): pass\n")
+    done = invoke("list", "--suite", str(config))
+    assert done.stdout == "cases.time_it\n"
+    assert "CPU features: AVX" in done.stderr

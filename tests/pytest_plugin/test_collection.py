@@ -123,3 +123,23 @@ def test_what_the_matrix_leaves_open_and_what_has_no_cells_is_said_once(pytester
     shown = pytester.runpytest(name, "--benchmark-disable", *arguments).stdout.str()
     assert shown.count("gives CASE_SIZE several values") == 1
     assert shown.count("left out: cases.time_none: its parameter param1 has no values, so it has no cells") == 1
+
+
+WARNS = """
+import warnings
+
+warnings.warn("at import", DeprecationWarning)
+
+def time_with_a_warning():
+    warnings.warn("in a call", UserWarning)
+"""
+
+
+def test_a_warning_fails_no_cell_unless_the_command_line_asks_for_it(pytester, suite):
+    """`filterwarnings = error` is the project's setting for its tests, and asv does not know it."""
+    pytester.makeini("[pytest]\nfilterwarnings = error\n")
+    name = suite(warns=WARNS)
+    result = pytester.runpytest_subprocess(name, "--benchmark-disable")
+    result.assert_outcomes(passed=1, warnings=2)
+    strict = pytester.runpytest_subprocess(name, "--benchmark-disable", "-W", "error")
+    strict.assert_outcomes(errors=1)

@@ -1,5 +1,6 @@
 """What a run stores, as asv reads it."""
 
+import importlib.metadata
 import itertools
 import json
 import math
@@ -248,3 +249,13 @@ def test_plain_asv_runs_the_suite_with_many_calls_in_a_sample(project):
     content = json.loads(path.read_text())
     row = dict(zip(content["result_columns"], content["results"]["fills.Fill.time_fill"], strict=False))
     assert row["stats_number"][0] > 10
+
+
+def test_results_of_an_environment_without_torch_are_named_without_it(monkeypatch):
+    def version(package):
+        if package == "torch":
+            raise importlib.metadata.PackageNotFoundError(package)
+        return "2.4.6"
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    assert asv_run.versions() == {"numpy": "2.4.6"}

@@ -73,15 +73,19 @@ class Project:
         return PurePosixPath(path.relative_to(self.root)) if path.is_relative_to(self.root) else None
 
 
-def read_project(config: Path, written: tuple[Path, ...] = ()) -> Project:
+def read_project(config: Path, written: tuple[Path, ...] = (), *, releases: bool = False) -> Project:
     """Read an ``asv.conf.json``. For `written` see `Project`.
+
+    Args:
+        releases: whether only releases of the project will be compared. They are not built from its repository, so the
+            suite may be in another one.
 
     Raises:
         BenchCoreError: if it cannot be read, or does not describe a suite in a git repository on this machine.
     """
     config = config.absolute().parent.resolve() / config.name
     named = asv_config(config)
-    root = _top(config, named)
+    root = _top_of_suite(config) if releases else _top(config, named)
     suite = named.suite.resolve()
     if root not in suite.parents:
         raise BenchCoreError(
@@ -123,6 +127,16 @@ def _top(config: Path, named: AsvConfig) -> Path:
             f"{os.path.relpath(top, folder)!r}. If the build configuration is in a subfolder, set repo_subdir to it."
         )
     return top
+
+
+def _top_of_suite(config: Path) -> Path:
+    """The top folder of the repository that contains the configuration."""
+    try:
+        return git.top(config.parent)
+    except git.GitError as error:
+        raise BenchCoreError(
+            f"{config}: the gate takes the benchmarks from a git repository. Put the suite in one. {error}"
+        ) from error
 
 
 def _commands(found: str | list[str] | None) -> tuple[str, ...] | None:

@@ -97,12 +97,20 @@ class VersionStore:
                 self._make(revision, entries, requires, made / "site", home / "site")
         os.utime(home)
         keep_newest(self.folder, KEPT_VERSIONS)
-        packages, benchmarks = packages_in(home / "site"), benchmarks_digest(self.project, revision)
-        if revision.name == WORKING_TREE:
-            tree = WorkingTree(revision.commit, revision.changed, digest, benchmarks, packages)
-            return Importable(tree, path=str(home / "site"))
-        commit = Commit(revision.name, revision.commit, digest, benchmarks, packages)
-        return Importable(commit, path=str(home / "site"))
+        return self._importable(revision, digest, home / "site")
+
+    def unbuilt(self, revision: Revision) -> Importable:
+        """A revision that gives the benchmarks alone: releases of the project take the place of its package."""
+        return self._importable(revision, digest_of(()), None)
+
+    def _importable(self, revision: Revision, digest: str, site: Path | None) -> Importable:
+        packages, benchmarks = packages_in(site) if site else (), benchmarks_digest(self.project, revision)
+        version = (
+            WorkingTree(revision.commit, revision.changed, digest, benchmarks, packages)
+            if revision.name == WORKING_TREE
+            else Commit(revision.name, revision.commit, digest, benchmarks, packages)
+        )
+        return Importable(version, path=str(site or ""))
 
     def suite(self, revision: Revision) -> Path:
         """The benchmark folder of a revision, inside the revision's whole tree, which benchmarks may read.

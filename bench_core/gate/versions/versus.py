@@ -1,4 +1,5 @@
-"""The two sides of `--versus`: two installs of one package, or two interpreters. Both sides run the same project."""
+"""The two sides of `--versus`: two installs of one package, or two interpreters. Both sides run the same project,
+unless they are releases of it."""
 
 from __future__ import annotations
 
@@ -6,6 +7,8 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from packaging.utils import canonicalize_name
 
 from bench_core.errors import BenchCoreError
 from bench_core.gate.versions import installs
@@ -56,6 +59,15 @@ def environments(store: VersionStore, asked: tuple[str, str], say: Callable[[str
             "two versions of one package."
         )
     return _of_installs(store, (base, head), say)
+
+
+def are_releases(project: str, asked: tuple[str, str]) -> bool:
+    """Whether both sides are releases of the project itself, by asv's name of it.
+
+    Raises:
+        BenchCoreError: if one of them names no exact version.
+    """
+    return all(not _is_path(name) and installs.pin_of(name).package == canonicalize_name(project) for name in asked)
 
 
 def _is_path(name: str) -> bool:

@@ -436,6 +436,8 @@ def test_a_suite_that_does_not_import_what_is_compared_is_noted(code, made, whee
     assert sum(line.startswith("note: the benchmark modules do not import dep") for line in said) == notes
 
 
+OF_ITSELF = "import dep\ndef time_value():\n    dep.value()\n"
+
 CLEARLY = ("--lanes", "1", "--budget", "30", "--noise-floor", "30%", "--limit", "60%")
 AT_A_GLANCE = ("--lanes", "1", "--budget", "0.1s")
 """A pair or two, which decide nothing."""
@@ -464,6 +466,18 @@ def test_an_install_that_is_slower_is_a_regression(code, made, wheels, tmp_path,
     assert not list((code.root / "results").rglob("*gate*.json"))
     again = CliRunner().invoke(main, ["gate", "--replay", str(tmp_path / "gate.json")])
     assert again.exit_code == 1, again.output
+
+
+def test_releases_of_the_project_itself_are_compared_without_building_it(tmp_path, repositories, wheels, monkeypatch):
+    """The project would not build, and its repository is not here: the suite lies in a repository of its own."""
+    suite = repositories.new(tmp_path / "suite")
+    suite.configure(project="Dep", repo="https://example.org/dep.git", build_command="false")
+    suite.commit({"pyproject.toml": "[project]\n", "cases_thing/__init__.py": "", "cases_thing/calls.py": OF_ITSELF})
+    done = gate(suite, tmp_path, monkeypatch, "--versus", *wheels, *AT_A_GLANCE)
+    assert "is too small to decide anything" in done.stderr, done.output
+    found = json.loads((tmp_path / "gate.json").read_text())
+    assert found["cells"][0]["effects"][0]["ratio"] > 1.5
+    assert (found["code"]["name"], found["code"]["packages"]) == ("working tree", [])
 
 
 def test_two_interpreters_are_compared_by_path(code, wheels, tmp_path, monkeypatch):

@@ -99,6 +99,15 @@ def test_what_git_says_of_a_folder_without_a_repository_is_shown(tmp_path):
         read_project(config)
 
 
+def test_a_suite_without_a_repository_is_refused_for_releases_too(tmp_path):
+    config = tmp_path / "asv.conf.json"
+    config.write_text(json.dumps({"version": 1, "repo": "https://example.org/thing.git"}))
+    with pytest.raises(
+        BenchCoreError, match="the gate takes the benchmarks from a git repository. .*not a git repository"
+    ):
+        read_project(config, releases=True)
+
+
 def test_repo_must_be_the_top_and_the_message_says_where_that_is(repository):
     repository.config = repository.root / "perf/asv.conf.json"
     repository.configure(repo=".")
