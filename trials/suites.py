@@ -41,6 +41,9 @@ DOORS = ("run", "pytest", "gate")
 QUICK = json.dumps({"number": 1, "repeat": 1, "rounds": 1, "processes": 1, "warmup_time": 0})
 """What `asv run --quick` sets: one call."""
 
+GATE_BUDGET = "90s"
+"""The gate's budget. It shows which cells run; their verdicts need the default, which is up to four times as long."""
+
 LONGEST = 3600.0
 """The most seconds that a door may take for the sample."""
 
@@ -475,7 +478,7 @@ def _through_pytest(place: Place, suite: Suite, cells: Sequence[str]) -> Through
 def _through_gate(place: Place, suite: Suite, cells: Sequence[str]) -> Through:
     file = place.work / "gate.json"
     file.unlink(missing_ok=True)
-    options = ("--suite", place.config, "--full", "--fresh", "--seed", SEED, "--json", file)
+    options = ("--suite", place.config, "--full", "--fresh", "--seed", SEED, "--budget", GATE_BUDGET, "--json", file)
     done = place.call("-m", "bench_core.cli", "gate", "--versus", *suite.releases, "--bench", _pattern(cells), *options)
     if not file.exists():
         return dict.fromkeys(cells, ("failed", done.last)), {"gate_code": done.code}
