@@ -81,11 +81,14 @@ def brief(name: str) -> str:
 
 
 def named(error: BaseException) -> str:
-    """An exception as Python shows it: ``KeyError: 'x'``, or ``MemoryError`` without a text."""
+    """An exception as Python shows it, on one line: ``KeyError: 'x'``, or ``MemoryError`` without a text. Of another
+    process's traceback, which asv_runner passes on, the last line is kept."""
     try:
-        text = str(error)
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     except Exception:  # noqa: BLE001 - the exceptions of a suite are its own
-        text = "(its text cannot be made)"
+        lines = ["(its text cannot be made)"]
+    passed_on = any("Traceback (most recent call last)" in line for line in lines)
+    text = " ".join(lines[-1:] if passed_on else lines)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -27,6 +27,13 @@ def test_two_commands_may_find_out_at_once_whether_a_folder_is_writable(tmp_path
     require_writable(tmp_path)
 
 
+def test_an_exception_of_several_lines_is_named_on_one():
+    passed_on = RuntimeError("Subprocess failed: Traceback (most recent call last):\n  File 'x'\nImportError: no y\n")
+    several = RuntimeError("Error(s) in loading:\n\tMissing key(s): a\n")
+    assert named(passed_on) == "RuntimeError: ImportError: no y"
+    assert named(several) == "RuntimeError: Error(s) in loading: Missing key(s): a"
+
+
 class SpeechlessError(Exception):
     def __str__(self):
         raise ValueError

@@ -17,8 +17,8 @@ Side = Literal["base", "head"]
 SIDES: tuple[Side, Side] = ("base", "head")
 
 PART = "part"
-"""The kind of what is no cell: a module, class or function of the suite that head alone cannot use, and of which no
-cell is known."""
+"""The kind of what is no cell: a module, class or function of the suite that head cannot use, and of which no cell is
+known."""
 
 VerdictName = Literal["regression", "improvement", "pass", "inconclusive", "error"]
 

@@ -29,8 +29,9 @@ class Live(Display):
         super().__init__(console)
         self._total = total
         self._title = (
-            f"{total} cells of {', '.join(families)}: noise floor {units.percent(settings.noise_floor)}, limit "
-            f"{units.percent(settings.limit)}, budget {settings.budget:g} s, seed {settings.seed}"
+            f"{units.plural(total, 'cell')} of {', '.join(families)}: noise floor "
+            f"{units.percent(settings.noise_floor)}, limit {units.percent(settings.limit)}, budget {settings.budget:g} s, "
+            f"seed {settings.seed}"
         )
         self._quarters = 0
 

@@ -26,7 +26,7 @@ class Found:
         cells: the cells that both sides have and that run here.
         left_out: the reasons why other cells, or parts of the suite, are left out, by name.
         failed: cells of parts of the suite that cannot be used on one side, cells that cannot be compared, and parts
-            that head alone cannot use (kind `PART`).
+            that head cannot use and of which no cell is known (kind `PART`).
         preload: modules that belong to neither version.
         declared: what asv stores about each benchmark; head's entry if both sides have one.
         on_accelerator: whether a cell runs on an accelerator.
@@ -194,10 +194,13 @@ def compare(base: Probed, head: Probed, *, older: VersionName = "base", whole: b
             left_out[cell.name] = f"only on {there}"
     left_out |= dict(_without_cells(base, head, older))
     for name, reason in _unnamed(base, head, tuple(failed), older):
-        if name in head.broken and name not in base.broken and whole:
-            failed.append(CellEvidence(name, name, {}, PART, "", error=head.broken[name], error_side="head"))
-        else:
+        part = CellEvidence(name, name, {}, PART, "")
+        if name not in head.broken or not whole:
             left_out[name] = reason
+        elif name in base.broken:
+            failed.append(replace(part, error=reason))
+        else:
+            failed.append(replace(part, error=head.broken[name], error_side="head"))
     return Found(
         cells=tuple(cells),
         left_out=left_out,
