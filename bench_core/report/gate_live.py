@@ -30,8 +30,8 @@ class Live(Display):
         self._total = total
         self._title = (
             f"{units.plural(total, 'cell')} of {', '.join(families)}: noise floor "
-            f"{units.percent(settings.noise_floor)}, limit {units.percent(settings.limit)}, budget {settings.budget:g} s, "
-            f"seed {settings.seed}"
+            f"{units.percent(settings.noise_floor)}, limit {units.percent(settings.limit)}, "
+            f"budget {settings.budget:g} s, seed {settings.seed}"
         )
         self._quarters = 0
 
