@@ -90,8 +90,6 @@ def report_suite(suite: SuiteDirectory) -> None:
     """Say what of a suite cannot be used, and how this environment differs from those of its configuration."""
     for note in suite.notes:
         click.echo(f"bench-core: {note}", err=True)
-    if not suite.cells and len(suite.broken) + len(suite.left_out) == 1:
-        return  # selecting cells fails, and that error names it
     report_left_out(suite.left_out)
     for broken in suite.broken:
         click.echo(f"bench-core: {broken.name} is left out: it {broken.reason}", err=True)
