@@ -1,9 +1,11 @@
 import json
+import math
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from asv.benchmarks import Benchmarks
@@ -11,7 +13,7 @@ from asv.config import Config
 
 from bench_core.asv_config import asv_config
 from bench_core.errors import BenchCoreError, NothingSelectedError, UnknownNameError, brief
-from bench_core.timing.cells import SkippedError, SuiteDirectory
+from bench_core.timing.cells import OpenCell, SkippedError, SuiteDirectory
 
 ARRAYS = Path(__file__).parent.parent / "suites" / "arrays"
 
@@ -218,3 +220,23 @@ def test_parameters_of_one_name_are_both_kept(written):
 def test_a_configuration_that_asv_cannot_read_is_one_clear_error(tmp_path):
     with pytest.raises(BenchCoreError, match="not found"):
         asv_config(tmp_path / "asv.conf.json")
+
+
+def reading(value):
+    return OpenCell(None, SimpleNamespace(_build_params=lambda: (1,), run=lambda param: value)).read()
+
+
+@pytest.mark.parametrize(("value", "read"), [(3, 3.0), (2.5, 2.5), (None, None)])
+def test_a_tracked_value_is_a_number_or_nothing(value, read):
+    assert reading(value) == read
+
+
+@pytest.mark.parametrize("value", [True, "fast", [1]])
+def test_a_tracked_value_that_is_no_number_is_refused_with_its_type(value):
+    with pytest.raises(TypeError, match=type(value).__name__):
+        reading(value)
+
+
+def test_a_tracked_value_that_is_not_available_is_a_skip_as_in_asv():
+    with pytest.raises(SkippedError, match="NaN"):
+        reading(math.nan)

@@ -34,7 +34,7 @@ from bench_core.workers.messages import (
 )
 from bench_core.workers.role import COUNTS_SIZE
 from bench_core.workers.turns import PeerFailedError, Turns
-from bench_core.workers.worker import _at_once, _Group, _value, balanced, blocks, work
+from bench_core.workers.worker import _at_once, _Group, balanced, blocks, work
 
 PLAN = SamplingPlan(alternations=8, blocks=4, places=(Sampling(2, warm=True),))
 PLAN_OF_BOTH = SamplingPlan(alternations=8, blocks=4, places=(Sampling(2, warm=True),) * 2)
@@ -221,19 +221,6 @@ def test_a_first_call_uses_up_its_object_if_a_number_was_asked_for(number, done)
     assert found[: len(done)] == done
 
 
-@pytest.mark.parametrize(("value", "read"), [(3, 3.0), (2.5, 2.5), (None, None)])
-def test_a_tracked_value_is_a_number_or_nothing(value, read):
-    opened = SimpleNamespace(benchmark=SimpleNamespace(_build_params=lambda: (1,), run=lambda param: value))
-    assert _value(opened) == read
-
-
-@pytest.mark.parametrize("value", [True, "fast", [1]])
-def test_a_tracked_value_that_is_no_number_is_refused_with_its_type(value):
-    opened = SimpleNamespace(benchmark=SimpleNamespace(_build_params=tuple, run=lambda: value))
-    with pytest.raises(TypeError, match=type(value).__name__):
-        _value(opened)
-
-
 @pytest.mark.parametrize(("role", "slower"), [("base", 1.0), ("head", 1.5)])
 def test_a_plant_slows_head_alone(monkeypatch, role, slower):
     host = FakeClock()
@@ -254,7 +241,7 @@ def test_a_plant_slows_head_alone(monkeypatch, role, slower):
 def test_what_is_no_time_is_read_once(value, nothing):
     opened = Opened()
     opened.cell = SimpleNamespace(kind="track")
-    opened.benchmark = SimpleNamespace(_build_params=tuple, run=lambda: value)
+    opened.read = lambda: value
     found = reported(opened)
     assert found.nothing is nothing
     assert math.isnan(found.value) if nothing else found.value == value
@@ -426,7 +413,7 @@ def test_a_worker_alone_reads_what_is_no_time(kind):
     opened = {name: Opened() for name in "ab"}
     for value, one in enumerate(opened.values()):
         one.cell = SimpleNamespace(kind=kind)
-        one.benchmark = SimpleNamespace(_build_params=tuple, run=lambda value=value: value)
+        one.read = lambda value=value: float(value)
         one.check = None
     _, told = worked(opened, pair_of(["a"], ["b"], plan=None))
     found = [one for one in told if isinstance(one, CellRead)]

@@ -50,7 +50,7 @@ def seen(module_sides):
     sides = module_sides(CALLS, BASE, HEAD)
     cells = ["calls.Call.time_total", "calls.Raw.timeraw_import", "calls.Once.time_pop", "calls.Call.time_exit"]
     with child.Watchdog() as watchdog:
-        found = dict(look(sides.subjects, [*cells, "calls.Once.time_pop"][:4], "profile", watchdog))
+        found = dict(look(sides.subjects, [*cells, "calls.Once.time_pop"][:4], "profile", watchdog, renamed={}))
     assert sides.left_behind() == []
     return found
 
@@ -91,7 +91,7 @@ def test_a_version_from_elsewhere_is_refused(sides):
         "import thing\n\n\ndef time_x():\n    pass\n", "from pathlib import Path\n__file__ = '/elsewhere/x.py'\n"
     )
     with child.Watchdog() as watchdog:
-        ((_, answers),) = look(made.subjects, ["calls.time_x"], "profile", watchdog)
+        ((_, answers),) = look(made.subjects, ["calls.time_x"], "profile", watchdog, renamed={})
     assert "thing was imported from /elsewhere" in answers["base"].cause
 
 
@@ -117,7 +117,7 @@ def fill():
 def test_of_a_memory_cell_the_first_call_is_looked_at(sides):
     made = sides(SIZES, CACHING)
     with child.Watchdog() as watchdog:
-        found = dict(look(made.subjects, ["calls.peakmem_fill", "calls.time_fill"], "profile", watchdog))
+        found = dict(look(made.subjects, ["calls.peakmem_fill", "calls.time_fill"], "profile", watchdog, renamed={}))
     for answer in found["calls.peakmem_fill"].values():
         assert answer.peak > 2**22
         assert answer.calls["thing.fill"].count == 1
