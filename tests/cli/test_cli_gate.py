@@ -127,15 +127,40 @@ def family(process):
     return [process, *process.children(recursive=True)]
 
 
-def test_a_slower_working_tree_is_a_regression(project):
-    project.write({"thing/__init__.py": LONG})
-    done = project.gate("main", *QUICKLY, *CLEARLY, "--json", "gate.json")
-    assert done.exit_code == 1, done.output
-    assert "head: working tree" in done.output
-    assert "1 file changed: thing/__init__.py" in done.output
-    stored = project.stored()
+def without_valgrind(monkeypatch):
+    found = shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name, *more: None if name == "valgrind" else found(name, *more))
+
+
+@pytest.fixture(scope="module")
+def slower(tmp_path_factory, repositories):
+    """A gate on a slower working tree, with causes and without valgrind: the project, and how the command ended."""
+    made = Project(repositories.new(tmp_path_factory.mktemp("slower") / "project"))
+    made.write({"thing/__init__.py": LONG})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(made.root)
+        patch.delenv("GITHUB_ACTIONS", raising=False)
+        without_valgrind(patch)
+        files = ("--json", "gate.json", "--markdown", "gate.md")
+        return SimpleNamespace(project=made, done=made.gate("main", *QUICKLY, *CLEARLY, "--explain", *files))
+
+
+def test_a_slower_working_tree_is_a_regression(slower):
+    assert slower.done.exit_code == 1, slower.done.output
+    assert "head: working tree" in slower.done.output
+    assert "1 file changed: thing/__init__.py" in slower.done.output
+    stored = slower.project.stored()
     assert (stored["verdict"], stored["exit_code"]) == ("regression", 1)
     assert len({effect["parent"] for effect in stored["cells"][0]["effects"]}) >= 2  # more than 1.5 times the time
+
+
+def test_a_red_cell_is_explained_as_far_as_it_can_be_without_valgrind(slower):
+    (cause,) = slower.project.stored()["causes"]
+    assert re.search(r"[\d,]+ more bytecodes in thing\.value", cause["sentence"])
+    assert cause["without"].startswith("valgrind is not installed")
+    for said in (cause["sentence"], cause["without"]):
+        assert said in " ".join(slower.done.output.split())
+    assert "### Why" in (slower.project.root / "gate.md").read_text()
 
 
 def test_a_faster_commit_is_an_improvement_and_can_be_judged_again_without_torch(project):
@@ -382,24 +407,6 @@ def test_bad_input_gets_one_clear_error_and_exit_code_2(project, arguments, comp
     assert complaint in done.stderr
 
 
-def without_valgrind(monkeypatch):
-    found = shutil.which
-    monkeypatch.setattr(shutil, "which", lambda name, *more: None if name == "valgrind" else found(name, *more))
-
-
-def test_a_red_cell_is_explained_as_far_as_it_can_be_without_valgrind(project, monkeypatch):
-    without_valgrind(monkeypatch)
-    project.write({"thing/__init__.py": LONG})
-    done = project.gate("main", *QUICKLY, *CLEARLY, "--explain", "--json", "gate.json", "--markdown", "gate.md")
-    assert done.exit_code == 1, done.output
-    (cause,) = project.stored()["causes"]
-    assert re.search(r"[\d,]+ more bytecodes in thing\.value", cause["sentence"])
-    assert cause["without"].startswith("valgrind is not installed")
-    for said in (cause["sentence"], cause["without"]):
-        assert said in " ".join(done.output.split())
-    assert "### Why" in (project.root / "gate.md").read_text()
-
-
 def test_a_gate_without_a_regression_explains_nothing_and_still_counts_instructions(project, monkeypatch):
     both = (InstructionCounts(1000.0, {}), InstructionCounts(1000.0, {}))
     monkeypatch.setattr(prepare, "require_valgrind", lambda: "")
@@ -422,17 +429,6 @@ def test_instructions_without_valgrind_are_refused_before_anything_is_measured(p
     assert done.exit_code == 2
     assert "valgrind is not installed" in done.stderr
     assert not list((project.root / ".asv").rglob("evidence"))
-
-
-def test_an_interrupt_while_causes_are_sought_leaves_the_verdict(project, monkeypatch):
-    def interrupted(*arguments):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(session, "explain", interrupted)
-    project.write({"thing/__init__.py": LONG})
-    done = project.gate("main", *QUICKLY, *CLEARLY, "--explain")
-    assert done.exit_code == 1
-    assert "interrupted; the verdict stands" in done.stderr
 
 
 def cell(name, ratio, kind="time", pairs=24):
@@ -505,6 +501,13 @@ def test_whatever_goes_wrong_in_explaining_costs_a_line_and_not_the_verdict(
     assert f"bench-core: warning: there is no explanation: {said}" in warnings
     assert f"bench-core: warning: no instructions were counted: {said}" in warnings
     assert "Traceback" not in warnings
+
+
+def test_an_interrupt_while_causes_are_sought_leaves_the_verdict(asked, capsys):
+    record = replace(USUAL, cells=(cell("a.time_a", 1.5),))
+    asked.look = failing(KeyboardInterrupt)
+    assert looked_at(record, explain=True)[0] == record
+    assert "interrupted; the verdict stands" in capsys.readouterr().err
 
 
 def test_what_crept_in_is_explained_though_the_rest_cannot_be(asked, capsys):
