@@ -20,7 +20,7 @@ import re
 import sys
 import tracemalloc
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -84,7 +84,7 @@ def look(
     prefix: Sequence[str] = (),
     *,
     renamed: Mapping[str, str],
-) -> Iterator[tuple[str, dict[Side, Inspection]]]:
+) -> Generator[tuple[str, dict[Side, Inspection]], None, None]:
     """Inspect both sides at once.
 
     Args:

@@ -7,6 +7,7 @@ machine.
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import re
 import shutil
@@ -52,8 +53,12 @@ def count(
     counts: dict[str, tuple[InstructionCounts, InstructionCounts]] = {}
     failed: dict[str, str] = {}
     say(f"counting instructions of {units.plural(len(cells), 'cell')} under valgrind")
-    with child.Watchdog() as watchdog:
-        looked = inspector.look(subjects, cells, "count", watchdog, command(valgrind), renamed=renamed or {})
+    with (
+        child.Watchdog() as watchdog,
+        contextlib.closing(
+            inspector.look(subjects, cells, "count", watchdog, command(valgrind), renamed=renamed or {})
+        ) as looked,
+    ):
         for name, answers in looked:
             base, head = (answers[side] for side in SIDES)
             lost = next((side for side in SIDES if _is_lost(answers[side])), None)
