@@ -69,6 +69,14 @@ def written(folder, modules):
         "track_b.benchmark_name = 'x.track_c'",
     )
 )
+@example(
+    modules=module(
+        "class One:",
+        "    def setup(self): raise NotImplementedError('not here')",
+        "    def teardown(self): raise ValueError('nothing to close')",
+        "    def track_a(self): return 1",
+    )
+)
 def test_every_door_makes_the_same_of_a_suite(processes, tmp_path_factory, modules):
     root = written(tmp_path_factory.getbasetemp(), modules)
     asked = {

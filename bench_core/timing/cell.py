@@ -133,7 +133,11 @@ class Cell:
         with self.suite.importable():
             benchmark = self._benchmark()
             with self.suite.caches.given_to(benchmark) as folder, contextlib.chdir(folder):
-                _set_up(benchmark)
+                try:
+                    _set_up(benchmark)
+                except SkippedError:
+                    benchmark.do_teardown()  # as asv, which tears down what a setup has made before it skipped
+                    raise
                 try:
                     yield OpenCell(self, benchmark, folder)
                 except SkipNotImplemented as skip:

@@ -172,6 +172,19 @@ def test_a_fresh_object_is_torn_down_once_before_the_next_and_at_the_end(arrays,
     assert events == ["setup", "teardown"] * 2
 
 
+def test_a_cell_is_torn_down_after_a_setup_that_skips_it(arrays, monkeypatch):
+    cell, events = only(arrays, r"Names.*32"), []
+
+    def skips(self, dtype):
+        raise NotImplementedError("not here")
+
+    monkeypatch.setattr(cell.owner, "setup", skips)
+    monkeypatch.setattr(cell.owner, "teardown", lambda self, dtype: events.append("teardown"))
+    with pytest.raises(SkippedError, match="not here"), cell.open():
+        pass
+    assert events == ["teardown"]
+
+
 def test_the_name_of_a_long_cell_is_cut_and_still_selects_it(written):
     suite = written(cases="def time_x(a): pass\ntime_x.params = ['a' * 3000, 'b' * 3000, 'a' * 3000 + 'b']\n")
     shown = [brief(cell.name) for cell in suite.cells]
