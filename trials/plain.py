@@ -15,7 +15,7 @@ from trials.growth import without_effects
 
 COUNTS = (300, 1000)
 
-CLASSES = 10
+CLASSES = 5
 """The suite has so many classes, each in a module of its own."""
 
 PACKAGE = '''"""Functions of a few microseconds."""

@@ -29,8 +29,9 @@ from bench_core.records.gate import SIDES, GateSettings
 from bench_core.records.version import Commit, Version, WorkingTree
 from bench_core.workers.worker import PROTOCOL
 
-LEAST_BUDGET = 50.0
-"""The default budget in seconds for up to `SMALL_SUITE` cells: what they need on two lanes."""
+LEAST_BUDGET = 75.0
+"""The default budget in seconds for up to `SMALL_SUITE` cells: what they need on two lanes beside a busy core. A gate
+ends as soon as all cells are decided."""
 
 SMALL_SUITE = 40
 """The number of cells that `LEAST_BUDGET` suffices for."""

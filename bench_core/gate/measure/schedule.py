@@ -20,9 +20,11 @@ from bench_core.workers.plan import PAIR
 PAIRS_OF_A_PARENT = 4
 """The fewest pairs that are forked from one parent. The number is even, so each side is forked first equally often."""
 
-MOST_PAIRS_OF_A_PARENT = 8
+MOST_PAIRS_OF_A_PARENT = 16
 """The most pairs that are forked from one parent. Between the two numbers, a parent continues until its pairs have
-taken as long as the imports of the next parent would."""
+taken `IMPORTS` times as long as the imports of the next parent would."""
+
+IMPORTS = 3.0
 
 USUAL_COST = 0.1
 """Seconds of a lane that a pair takes for a cell, as long as none has been measured."""
@@ -57,7 +59,7 @@ def is_enough(taken: int, seconds: float, starting: float) -> bool:
         seconds: seconds since the parent was ready.
         starting: seconds that the parent took to get ready.
     """
-    long_enough = seconds > starting or taken >= MOST_PAIRS_OF_A_PARENT
+    long_enough = seconds > IMPORTS * starting or taken >= MOST_PAIRS_OF_A_PARENT
     return taken % 2 == 0 and taken >= PAIRS_OF_A_PARENT and long_enough
 
 

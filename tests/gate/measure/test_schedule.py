@@ -49,7 +49,7 @@ def cells(pair):
 
 @pytest.mark.parametrize("taken", range(1, MOST_PAIRS_OF_A_PARENT + 2))
 def test_a_parent_ends_after_an_even_number_of_pairs(taken):
-    ends = {is_enough(taken, seconds, starting=1.0) for seconds in (0.0, 2.0)}
+    ends = {is_enough(taken, seconds, starting=1.0) for seconds in (0.0, 4.0)}
     if taken % 2 or taken < PAIRS_OF_A_PARENT:
         assert ends == {False}
     elif taken < MOST_PAIRS_OF_A_PARENT:
