@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from bench_core.records.gate import SIDES, Effect
@@ -28,17 +28,21 @@ MOST = 4
 LONGEST = 0.3
 """More alternations than those of the first pair take at most this many seconds, on both sides together."""
 
+PAIRS_TO_SCATTER = 3
+"""The fewest pairs of a cell that show how much pairs scatter."""
+
 MATTERS = 1.5
 """Setups matter if what they read scatters by more than this many times what samples alone explain."""
 
 
-def adapted(plan: SamplingPlan, effects: Sequence[Effect], spent: float) -> SamplingPlan:
+def adapted(plan: SamplingPlan, effects: Sequence[Effect], spent: float, between: float = 0.0) -> SamplingPlan:
     """How a timed cell is sampled in its next pair.
 
     Args:
         plan: that of the first pair.
         effects: of the pairs so far.
         spent: seconds that these pairs took for the cell.
+        between: see `scatter_between`. To scatter much less inside pairs than between them would not pay.
     """
     known = [effect for effect in effects if effect.within >= 0]
     if not known:
@@ -54,11 +58,26 @@ def adapted(plan: SamplingPlan, effects: Sequence[Effect], spent: float) -> Samp
         return plan
     taken = math.fsum(effect.samples for effect in effects) * alternation
     besides = max(0.0, spent - taken) / len(effects)
-    wanted = max(noise / SCATTER**2, min(plan.alternations, besides / alternation))
+    wanted = max(noise / max(SCATTER, between) ** 2, min(plan.alternations, besides / alternation))
     most = max(plan.alternations, min(MOST * plan.alternations, LONGEST / alternation))
     alternations = max(FEWEST, 2 * math.ceil(min(wanted, most) / 2))  # each side is first equally often
     blocks = plan.blocks if setups_matter(known) else max(1, plan.blocks // 2)
     return replace(plan, alternations=alternations, blocks=min(blocks, alternations // 2))
+
+
+def scatter_between(cells: Iterable[Sequence[Effect]]) -> float:
+    """By how much the effects of a cell scatter from pair to pair beyond what their samples explain: a standard
+    deviation of log ratios, the median over the cells. It is what each new pair of processes draws anew.
+
+    Args:
+        cells: the effects of each timed cell. Those with fewer than `PAIRS_TO_SCATTER` say nothing.
+    """
+    found = []
+    for effects in cells:
+        if len(effects) >= PAIRS_TO_SCATTER and all(effect.within >= 0 for effect in effects):
+            inside = statistics.fmean(effect.within**2 for effect in effects)
+            found.append(statistics.variance(effect.log_ratio for effect in effects) - inside)
+    return math.sqrt(max(0.0, statistics.median(found))) if found else 0.0
 
 
 def setups_matter(effects: Sequence[Effect]) -> bool:

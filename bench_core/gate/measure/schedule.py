@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from bench_core.gate.judge.cell import MIN_READINGS
 from bench_core.gate.judge.rule import TIMED, cell_rule
-from bench_core.gate.measure.adapt import FEWEST, adapted
+from bench_core.gate.measure.adapt import FEWEST, adapted, scatter_between
 from bench_core.gate.measure.evidence import PAST, Dossier, Known
 from bench_core.records.gate import SIDES, GateSettings, Side
 from bench_core.records.version import VersionName
@@ -149,15 +149,16 @@ class Schedule:
             pair, self.pairs = self.pairs, self.pairs + 1
             order = list(dossiers)
             random.Random(f"{self._settings.seed} pair {pair}").shuffle(order)
-            groups = tuple(self._group(one, versions) for one in order)
+            between = scatter_between(one.effects for one in self._known.dossiers)
+            groups = tuple(self._group(one, versions, between) for one in order)
         both = dict(zip(SIDES, versions, strict=True))
         longest = max((cell.timeout for group in groups for cell in group.cells), default=0.0)
         return PairTask(pair, self._settings.seed, first, both, groups, self._timeout or max(TIMEOUT, longest))
 
-    def _group(self, dossier: Dossier, versions: tuple[VersionName, VersionName]) -> GroupTask:
+    def _group(self, dossier: Dossier, versions: tuple[VersionName, VersionName], between: float) -> GroupTask:
         name = dossier.cell.name
         plant = 0.0 if dossier.control else self._plants.get(name, 0.0)
-        plan = self._plan(dossier)
+        plan = self._plan(dossier, between)
         if plan is not None:  # a pair that retries a failed cell has one version on both sides
             places = tuple(plan.places[dossier.versions.index(version)] for version in versions)
             plan = replace(plan, places=places)
@@ -174,11 +175,11 @@ class Schedule:
             return max(LEAST_PATIENCE, PATIENCE * dossier.spent / len(dossier.effects))
         return max(LEAST_PATIENCE, FIRST_PATIENCE * self._settings.budget) if timeout <= TIMEOUT else 0.0
 
-    def _plan(self, dossier: Dossier) -> SamplingPlan | None:
-        """How a cell is sampled in its next pair."""
+    def _plan(self, dossier: Dossier, between: float) -> SamplingPlan | None:
+        """How a cell is sampled in its next pair. For `between` see `adapted`."""
         if dossier.plan is None:
             return None
-        plan = adapted(dossier.plan, dossier.effects, dossier.spent)
+        plan = adapted(dossier.plan, dossier.effects, dossier.spent, between)
         if dossier.versions == PAST:
             alternations = max(FEWEST, plan.alternations // PAST_SHARE // 2 * 2)
             plan = replace(plan, alternations=alternations, blocks=max(1, plan.blocks // PAST_SHARE))

@@ -1,11 +1,21 @@
 """How the noise of earlier pairs decides how the next one samples a cell, on numbers that are made up."""
 
 import math
+import random
 from dataclasses import replace
 
 import pytest
 
-from bench_core.gate.measure.adapt import FEWEST, LONGEST, MATTERS, MOST, SCATTER, adapted
+from bench_core.gate.measure.adapt import (
+    FEWEST,
+    LONGEST,
+    MATTERS,
+    MOST,
+    PAIRS_TO_SCATTER,
+    SCATTER,
+    adapted,
+    scatter_between,
+)
 from bench_core.records.gate import Effect
 from bench_core.workers.messages import Sampling, SamplingPlan
 
@@ -71,3 +81,23 @@ def test_setups_are_repeated_less_where_they_do_not_matter():
 def test_each_setup_has_two_samples_at_least():
     plan = found(pairs(0.0))
     assert plan.blocks <= plan.alternations // 2
+
+
+def scattered(deviation, within, seed, count=6):
+    draw = random.Random(seed)
+    return [Effect(pair, pair, draw.gauss(0, deviation), 1e-6, 1e-6, 32, within=within) for pair in range(count)]
+
+
+def test_what_pairs_scatter_by_beyond_their_samples_is_the_median_over_the_cells():
+    assert scatter_between(scattered(0.02, 0.01, seed) for seed in range(400)) == pytest.approx(0.0163, rel=0.05)
+    assert scatter_between(scattered(0.005, 0.01, seed) for seed in range(400)) == 0.0
+
+
+def test_nothing_is_known_of_it_before_some_pairs():
+    assert scatter_between([scattered(0.02, 0.01, 1, count=PAIRS_TO_SCATTER - 1)]) == 0.0
+
+
+def test_where_pairs_scatter_anyway_fewer_samples_suffice():
+    noisy = pairs(2 * SCATTER)
+    calm, unsteady = (adapted(PLAN, noisy, 3 * 32 * ALTERNATION, between=between) for between in (0.0, 2 * SCATTER))
+    assert (calm.alternations, unsteady.alternations) == (4 * 32, 32)
