@@ -45,17 +45,21 @@ NOTE = "{note}"
 
 SUITE = """import plain
 
+VALUES = {{size: list(range(size)) for size in range({last})}}
+FUNCTIONS = {{
+    "total": plain.total,
+    "joined": plain.joined,
+    "ordered": lambda size: plain.ordered(VALUES[size]),
+    "counted": lambda size: plain.counted(VALUES[size]),
+}}
+
 
 class Part{part}:
-    params = [["total", "joined", "ordered", "counted"], list(range({first}, {last}))]
+    params = [list(FUNCTIONS), list(range({first}, {last}))]
     param_names = ["function", "size"]
 
-    def setup(self, function, size):
-        self.call = getattr(plain, function)
-        self.argument = size if function in ("total", "joined") else list(range(size))
-
     def time_call(self, function, size):
-        self.call(self.argument)
+        FUNCTIONS[function](size)
 """
 
 SMALLEST = 10

@@ -12,7 +12,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from bench_core.records.gate import SIDES, Effect
+from bench_core.records.gate import Effect
 from bench_core.workers.messages import SamplingPlan
 
 SCATTER = 0.008
@@ -44,18 +44,11 @@ def adapted(plan: SamplingPlan, effects: Sequence[Effect], spent: float, between
         spent: seconds that these pairs took for the cell.
         between: see `scatter_between`. To scatter much less inside pairs than between them would not pay.
     """
-    known = [effect for effect in effects if effect.within >= 0]
+    known = [effect for effect in effects if effect.within >= 0 and effect.lasted > 0]
     if not known:
         return plan
     noise = statistics.median(effect.within**2 * effect.samples for effect in known)
-    alternation = statistics.median(
-        math.fsum(
-            (place.number + place.warm) * getattr(effect, side) for place, side in zip(plan.places, SIDES, strict=True)
-        )
-        for effect in known
-    )
-    if not alternation > 0:
-        return plan
+    alternation = statistics.median(effect.lasted / effect.samples for effect in known)
     taken = math.fsum(effect.samples for effect in effects) * alternation
     besides = max(0.0, spent - taken) / len(effects)
     wanted = max(noise / max(SCATTER, between) ** 2, min(plan.alternations, besides / alternation))

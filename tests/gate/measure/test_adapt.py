@@ -20,17 +20,18 @@ from bench_core.records.gate import Effect
 from bench_core.workers.messages import Sampling, SamplingPlan
 
 PLAN = SamplingPlan(alternations=32, blocks=4, places=(Sampling(300, warm=True), Sampling(300, warm=True)))
-CALL = 1e-6
-ALTERNATION = 2 * 301 * CALL
+ALTERNATION = 6e-4
+"""Seconds of an alternation."""
 
 
-def pairs(within, count=3, samples=32, call=CALL, **more):
-    return [Effect(pair, pair, 0.0, call, call, samples, within=within, **more) for pair in range(count)]
+def pairs(within, count=3, samples=32, alternation=ALTERNATION, **more):
+    lasted = samples * alternation
+    return [Effect(pair, pair, 0.0, 1e-6, 1e-6, samples, within, lasted=lasted, **more) for pair in range(count)]
 
 
-def found(effects, besides=0.0, plan=PLAN, call=CALL):
+def found(effects, besides=0.0, plan=PLAN):
     """The plan after pairs that took, each, the time of their samples and these seconds besides."""
-    sampled = sum(effect.samples for effect in effects) * ALTERNATION * call / CALL
+    sampled = sum(effect.lasted for effect in effects)
     return adapted(plan, effects, sampled + besides * len(effects))
 
 
@@ -51,7 +52,7 @@ def test_the_noise_is_that_of_a_sample_however_many_the_pairs_took():
 
 
 def test_a_pair_samples_as_long_as_what_it_costs_besides_but_no_longer_than_the_first():
-    assert found(pairs(0.0), besides=16 * ALTERNATION).alternations == 16
+    assert found(pairs(0.0), besides=15.9 * ALTERNATION).alternations == 16
     assert found(pairs(0.0), besides=1.0).alternations == 32
 
 
@@ -61,9 +62,8 @@ def test_there_are_never_too_few_samples_and_never_too_many():
 
 
 def test_more_samples_than_in_the_first_pair_take_no_more_than_a_certain_time():
-    call = LONGEST / 40 / 602
-    assert found(pairs(1.0, call=call), call=call).alternations == 40
-    assert found(pairs(1.0, call=call * 100), call=call * 100).alternations == 32
+    assert found(pairs(1.0, alternation=LONGEST / 40)).alternations == 40
+    assert found(pairs(1.0, alternation=LONGEST)).alternations == 32
 
 
 def test_each_side_is_first_equally_often():

@@ -88,7 +88,7 @@ def test_a_noisy_cell_gets_more_samples_and_so_does_its_control(make):
     known, schedule = make("a.time_a")
     for dossier in (known.main.dossiers[0], known.controls[0]):
         dossier.plan = PLAN
-        dossier.effects = [Effect(pair, pair, 0.0, 1e-6, 1e-6, 16, within=1.0) for pair in range(3)]
+        dossier.effects = [Effect(pair, pair, 0.0, 1e-6, 1e-6, 16, within=1.0, lasted=0.01) for pair in range(3)]
     found = [group.plan.alternations for pair in schedule.pairs_of(0, "base") for group in pair.groups]
     assert found == [16 * MOST] * 2
 
