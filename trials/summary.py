@@ -16,7 +16,7 @@ from bench_core.errors import BenchCoreError
 from bench_core.report.table import described
 from bench_core.results.asv_run import description
 from bench_core.results.trials import SCHEMA, SUMMARY
-from trials import causes, plants, versus
+from trials import causes, plants, suites, versus
 from trials.figures import Figure, share, spread
 from trials.files import Line, of_one_protocol, raw, write_json
 from trials.gates import covers
@@ -313,6 +313,16 @@ def of_report(lines: Sequence[Line]) -> list[Figure]:
     ]
 
 
+def of_suites(lines: Sequence[Line]) -> list[Figure]:
+    found = []
+    for line in suites.newest(lines):
+        name, asv = line["suite"], line["asv"]["cells"]
+        found.append(share("suites", f"{name}: cells of asv that are found", asv - len(line["only_asv"]), asv))
+        for door, (count, of) in suites.held(line).items():
+            found.append(share("suites", f"{name}: drawn cells that asv runs, and {door} too", count, of))
+    return found
+
+
 def _count_red(cells: Sequence[Line]) -> int:
     return sum(cell["verdict"] == "regression" for cell in cells)
 
@@ -331,6 +341,7 @@ OF: Mapping[str, Callable[[Sequence[Line]], list[Figure]]] = {
     "versus": of_versus,
     "report": of_report,
     "table": of_table,
+    "suites": of_suites,
 }
 
 TITLES = {
@@ -348,6 +359,7 @@ TITLES = {
     "versus": "Two releases of numpy, under a suite that knows nothing of torch",
     "report": "The page of a thousand cells over fifty commits",
     "table": "The table of `bench-core run`, several times",
+    "suites": "Suites of public projects",
 }
 
 

@@ -3,7 +3,7 @@ import subprocess
 
 import pytest
 
-from trials import sampled, suites
+from trials import sampled, suites, summary
 
 
 def cell(asv, run, pytest, gate):
@@ -32,6 +32,11 @@ def test_the_page_names_every_cell_with_another_outcome_than_in_asv():
         "- numpy, pytest: `a`: runs in asv, here failed: why",
         "- numpy, gate: `b`: failed in asv, here runs: why",
     ]
+
+
+def test_the_summary_counts_the_cells_that_are_found_and_those_that_run():
+    found = summary.of_suites([{**line(a=cell("runs", "runs", "failed", "runs")), "only_asv": ["x"]}])
+    assert [(figure.count, figure.of) for figure in found] == [(1199, 1200), (1, 1), (0, 1), (1, 1)]
 
 
 def test_cells_are_named_as_asv_names_them():
