@@ -19,6 +19,7 @@ from trials import detect as detect_trial
 from trials import growth as growth_trial
 from trials import mutants as mutants_trial
 from trials import plain as plain_trial
+from trials import reach as reach_trial
 from trials import replay as replay_trial
 from trials import report as report_trial
 from trials import sidebyside as sidebyside_trial
@@ -219,6 +220,21 @@ def plain(out: Path, machine: str, dirty: bool, budget: str | None, counts: tupl
 def table(out: Path, machine: str, dirty: bool, kinds: tuple[str, ...]) -> None:
     """Time the same cells several times, idle and beside a busy core, and count what another run takes back."""
     table_trial.run(begun(out, machine, "table", dirty), kinds or table_trial.RUNS, say)
+
+
+@main.command()
+@common
+@DIRTY
+@click.option("--changes", default=30, show_default=True, type=click.IntRange(0), help="Generated changes.")
+@click.option("--commits", default=30, show_default=True, type=click.IntRange(0), help="Commits of this project.")
+@click.option("--full", default=5, show_default=True, type=click.IntRange(0), help="Of each, so many measured whole.")
+@click.option("--runs", default=5, show_default=True, type=click.IntRange(0), help="Gates that are timed.")
+def reach(out: Path, machine: str, dirty: bool, changes: int, commits: int, full: int, runs: int) -> None:
+    """Count the cells that a change leaves out, and check that none of them is slower."""
+    trial = begun(out, machine, "reach", dirty)
+    reach_trial.generated(trial, changes, full, say)
+    reach_trial.quick(trial, runs, say)
+    reach_trial.history(trial, commits, full, say)
 
 
 @main.command()

@@ -67,12 +67,15 @@ def tool(dirty: bool) -> str:
     return f"{commit}+{digest.hexdigest()[:8]}"
 
 
-def gate(root: Path, *asked: str, seed: int, watch: Watch = lambda process: None) -> dict[str, Any]:
+def gate(
+    root: Path, *asked: str, seed: int, watch: Watch = lambda process: None, everything: bool = True
+) -> dict[str, Any]:
     """Run a gate on all cells, without the evidence of earlier gates.
 
     Args:
         root: the repository.
         asked: the revisions, and further options of the command.
+        everything: whether to measure also the cells that the change cannot reach.
 
     Returns:
         The result of `kept`, with the seed, and ``wall``: seconds from start to end of the command.
@@ -83,8 +86,17 @@ def gate(root: Path, *asked: str, seed: int, watch: Watch = lambda process: None
     with tempfile.TemporaryDirectory(prefix="trials-") as folder:
         found = Path(folder, "gate.json")
         command = [
-            *(sys.executable, "-P", "-m", "bench_core.cli", "gate", *asked),
-            *("--full", "--fresh", "--seed", str(seed), "--json", str(found)),
+            *(
+                sys.executable,
+                "-P",
+                "-m",
+                "bench_core.cli",
+                "gate",
+                "--full",
+                *asked,
+                *(["--all"] if everything else []),
+            ),
+            *("--fresh", "--seed", str(seed), "--json", str(found)),
         ]
         said = Path(folder, "said")
         began = clock.host()

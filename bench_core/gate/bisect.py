@@ -244,7 +244,7 @@ class _Tests:
 
     def names(self, commit: LoggedCommit) -> tuple[list[str], str]:
         """The cells of the good commit or this one, and a sentence on each module that imports with neither."""
-        work = self._prepared(commit, self.request.settings, pattern=None).work
+        work = self._prepared(commit, self.request.settings, pattern=None, everything=True).work
         assert work is not None, "the two differ, or no cell would have been looked for"
         found = work.found
         benchmarks = {entry["name"] for entry in found.declared}
@@ -263,6 +263,8 @@ class _Tests:
             raise KeyboardInterrupt
         if record.identical:
             return _Outcome("pass", "the package is identical to good's")
+        if record.untouched:
+            return _Outcome("pass", "the change from good cannot reach the cell")
         if not record.cells:
             return _Outcome("error", f"it skips itself: {next(iter(record.left_out.values()))}")
         found = judge(record).cells[0]
@@ -286,7 +288,7 @@ class _Tests:
             with tempfile.TemporaryDirectory(prefix="making-", dir=store.folder, ignore_cleanup_errors=True) as folder:
                 VersionStore(self.project, Path(folder)).version(resolve(self.project, self.good.hash))
             settings = replace(self.request.settings, budget=A_MOMENT)
-            found = self.compare(self.good, settings, force=True, fresh=True)
+            found = self.compare(self.good, settings, everything=True, fresh=True)
             if found.verdict == "error":
                 raise BenchCoreError(found.reason)
         except BenchCoreError as error:

@@ -18,6 +18,7 @@ from bench_core.gate.judge.rule import pairs_needed, sharing
 from bench_core.gate.measure.discover import Found, find_cells
 from bench_core.gate.measure.evidence import Journal
 from bench_core.gate.measure.schedule import PAST_SHARE
+from bench_core.gate.reach.reach import Reach, reach
 from bench_core.gate.versions.project import Project, read_project
 from bench_core.gate.versions.revisions import Revision, benchmarks_digest, resolve, uncommitted
 from bench_core.gate.versions.store import VersionStore
@@ -71,7 +72,7 @@ class Request:
         base, head: names of revisions; None for the working tree.
         pattern: the regular expression that selects cells, as in `asv run --bench`; None for all.
         quick: whether to measure only the quick profile.
-        force: whether to measure even if both versions are identical.
+        everything: whether to measure also what the change cannot reach, even if both versions are identical.
         fresh: whether to discard the evidence of earlier gates on the two versions.
         resume: whether to refuse to begin without evidence of an earlier gate.
         timeout: treat a worker as hung after this many seconds without a sign of life; None for what the suite allows
@@ -91,7 +92,7 @@ class Request:
     pattern: str | None = None
     quick: bool = False
     settings: Choices = field(default_factory=Choices)
-    force: bool = False
+    everything: bool = False
     fresh: bool = False
     resume: bool = False
     timeout: float | None = None
@@ -139,7 +140,8 @@ class Prepared:
         besides: packages that differ between the two sides although they were not asked for.
         notes: how this environment differs from those of the configuration.
         identical: why base and head are identical; "" if they differ.
-        work: what to measure; None if the versions are identical and nothing will be measured.
+        reach: what the change reaches; None if everything is measured anyway.
+        work: what to measure; None if the versions are identical, or the change reaches no cell.
     """
 
     request: Request
@@ -155,6 +157,7 @@ class Prepared:
     besides: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     identical: str = ""
+    reach: Reach | None = None
     work: Work | None = None
 
 
@@ -202,7 +205,7 @@ def prepare(request: Request, machine: Mapping[str, str], say: Callable[[str], N
         notes=notes,
         identical=_identical(sides, code),
     )
-    if prepared.identical and not request.force:
+    if prepared.identical and not request.everything:
         if past is None:
             return prepared
         say(f"note: {prepared.identical}; measured anyway, since {past.name} differs")
@@ -210,6 +213,12 @@ def prepare(request: Request, machine: Mapping[str, str], say: Callable[[str], N
     suite = newest if request.suite is None else resolve(project, request.suite)
     subjects = Subjects(sides.base, sides.head, store.suite(suite), code, past)
     found = _found(prepared, subjects, sides.compared, say)
+    if not request.everything and code is None and past is None:
+        reached = reach(subjects, found, say)
+        prepared = replace(prepared, reach=reached)
+        found = replace(found, cells=tuple(cell for cell in found.cells if cell.name not in reached.unaffected))
+        if reached.unaffected and not found.cells and not found.failed:
+            return prepared
     return _with_work(prepared, store, benchmarks_digest(project, suite), subjects, found)
 
 
@@ -263,14 +272,14 @@ def _identical(sides: Environments, code: Importable | None) -> str:
     if base.digest != head.digest:
         return ""
     if code is not None:
-        return f"{base.name} and {head.name} are one and the same (--force measures anyway)"
+        return f"{base.name} and {head.name} are one and the same (--all measures anyway)"
     match base, head:
         case Commit() | WorkingTree(), Commit() | WorkingTree() if base.benchmarks != head.benchmarks:
             return (
                 "the packages are identical. The benchmarks differ, but both sides run head's, so there is nothing to "
-                "compare (--force measures anyway)"
+                "compare (--all measures anyway)"
             )
-    return "package, benchmarks and build configuration are identical (--force measures anyway)"
+    return "package, benchmarks and build configuration are identical (--all measures anyway)"
 
 
 def _found(prepared: Prepared, subjects: Subjects, compared: frozenset[str], say: Callable[[str], None]) -> Found:

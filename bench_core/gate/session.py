@@ -13,6 +13,7 @@ from bench_core.gate.measure.discover import Found
 from bench_core.gate.measure.evidence import Evidence
 from bench_core.gate.measure.supervise import Gate
 from bench_core.gate.prepare import Prepared, Work
+from bench_core.gate.reach.reach import Reach
 from bench_core.gate.versions.subjects import Subjects
 from bench_core.gate.why.cause import meaning
 from bench_core.gate.why.explain import explain
@@ -119,6 +120,12 @@ def _measured(prepared: Prepared, work: Work, show: Callable[[Progress], None]) 
     return replace(record, past=past)
 
 
+def _reach(found: Reach | None) -> dict[str, Any]:
+    if found is None:
+        return {}
+    return {"unaffected": found.unaffected, "reached": found.through, "reaches_all": found.everything}
+
+
 def _record(prepared: Prepared, **found: Any) -> GateRecord:
     nothing: dict[str, Any] = {"cells": (), "settings": prepared.settings}
     return GateRecord(
@@ -127,6 +134,7 @@ def _record(prepared: Prepared, **found: Any) -> GateRecord:
         code=prepared.code,
         besides=prepared.besides,
         notes=prepared.notes,
+        **_reach(prepared.reach),
         machine=prepared.machine,
         date=prepared.date,
         seconds=clock.host() - prepared.began,

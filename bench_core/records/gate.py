@@ -343,6 +343,9 @@ class GateRecord:
         renamed: the names that cells have on base, by their names, where the two differ and position tells which cells
             belong together.
         notes: how the environment differs from those of the configuration.
+        unaffected: the names of the cells that the change cannot reach. They are not measured.
+        reached: through what the change reaches other cells, by name, as far as it is known.
+        reaches_all: why all cells count as affected, whatever they run; "" if they do not.
     """
 
     base: Version
@@ -368,12 +371,20 @@ class GateRecord:
     renamed: Mapping[str, str] = field(default_factory=dict, metadata={LATER: True})
     spent: Mapping[str, float] = field(default_factory=dict, metadata={LATER: True})
     notes: tuple[str, ...] = field(default=(), metadata={LATER: True})
+    unaffected: tuple[str, ...] = field(default=(), metadata={LATER: True})
+    reached: Mapping[str, str] = field(default_factory=dict, metadata={LATER: True})
+    reaches_all: str = field(default="", metadata={LATER: True})
 
     @property
     def strays(self) -> tuple[str, ...]:
         """The failures that did not happen again, each with its cell and its side, or of a process without a cell."""
         cells = (f"{cell.name}, {cause}" for cell in self.cells for cause in cell.strays)
         return (*cells, *(f"a process, {cause}" for cause in self.faults))
+
+    @property
+    def untouched(self) -> bool:
+        """Whether the change can reach none of the cells."""
+        return bool(self.unaffected) and not self.cells
 
 
 @dataclass(frozen=True)

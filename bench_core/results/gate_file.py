@@ -70,6 +70,9 @@ def _content(record: GateRecord, verdict: GateVerdict) -> dict[str, Any]:
         "faults": codec.to_json(record.faults),
         "renamed": codec.to_json(record.renamed),
         "notes": codec.to_json(record.notes),
+        "unaffected": codec.to_json(record.unaffected),
+        "reached": codec.to_json(record.reached),
+        "reaches_all": record.reaches_all,
     }
 
 

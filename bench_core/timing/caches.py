@@ -68,6 +68,11 @@ class SetupCaches:
             self._own[key] = made
         return Path(self._own[key].name)
 
+    def make(self, benchmark: Any) -> None:
+        """Make the shared value of a benchmark in this process, if it has one that is not made yet."""
+        if benchmark.setup_cache_key is not None and self._shared is not None:
+            _shared_folder(self._shared, benchmark.setup_cache_key, benchmark, apart=False)
+
     def close(self) -> None:
         """Remove this process's folders."""
         for folder in self._own.values():
@@ -75,13 +80,14 @@ class SetupCaches:
         self._own.clear()
 
 
-def _shared_folder(shared: Path, key: str, benchmark: Any) -> Path:
+def _shared_folder(shared: Path, key: str, benchmark: Any, *, apart: bool = True) -> Path:
+    """The folder of a value, which is made unless it exists, `apart` from this process or in it."""
     folder = shared / hashlib.sha256(key.encode()).hexdigest()[:16]
     if not folder.exists():  # made under another name first, since another process may be doing the same
         shared.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(dir=shared))
         # Otherwise the memory that this takes would be in the peak of the benchmark that comes first.
-        if not in_own_process(lambda: _fill(made, benchmark)):
+        if not apart or not in_own_process(lambda: _fill(made, benchmark)):
             _fill(made, benchmark)  # whatever has failed is raised here
         with contextlib.suppress(OSError):  # another process was first; its folder is the same
             made.rename(folder)

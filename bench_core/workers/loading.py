@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 
 from bench_core.errors import UnknownNameError
@@ -28,6 +29,33 @@ def forget(packages: Collection[str]) -> None:
     names = {*packages, *(("cattr", "cattrs") if BUILT_ON & set(packages) else ())}
     for name in [name for name in sys.modules if name.partition(".")[0] in names]:
         del sys.modules[name]
+
+
+def import_others(names: Iterable[str], packages: Collection[str]) -> None:
+    """Import modules that belong to neither version, and nothing of the compared packages.
+
+    A package that imports one of these would be bound to the copy that is installed here, on both sides. So whoever
+    loads a version imports such a package.
+    """
+    forget(set(packages) - {"bench_core"})  # otherwise imports would find the copy that is installed here
+    guard = _Guard(packages)
+    sys.meta_path.insert(0, guard)
+    for name in names:
+        # Some modules are created at run time, and cannot be imported here. Workers import and report those.
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+    sys.meta_path.remove(guard)
+
+
+class _Guard(MetaPathFinder):
+    """Refuses to import the compared packages."""
+
+    def __init__(self, packages: Collection[str]) -> None:
+        self._packages = packages
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name.partition(".")[0] in self._packages:
+            raise ImportError(f"{name} is compared, so only workers import it")
 
 
 def load(source: Source, suite: str, timeout: float = TIMEOUT) -> SuiteDirectory:

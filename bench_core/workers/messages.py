@@ -5,6 +5,7 @@
                                                  and what its workers report ─────────> gate
     nursery ── SpawnedTask ─────────> worker     CellBegun, CellTimed, CellRead, ... ─> nursery
     worker ── TurnDone, TurnFailed ─> the other worker of its pair
+    gate ── RecordTask ─────────────> recorder   Recorded ────────────────────────────> gate
     gate ── InspectorTask ──────────> inspector  Profile, Dumps, NotInspected ────────> gate
 
 The token that two workers hand each other between samples is empty, so that no message is read or written then.
@@ -137,6 +138,7 @@ class Probed:
         preload: imported modules that belong neither to the version nor to the suite.
         imported: packages of the version that the suite imports.
         left_out: what has no cells although asv does not object to it, with the reason.
+        files: the files of the version that the suite imports, relative to the version's folder.
     """
 
     cells: tuple[ProbedCell, ...]
@@ -147,6 +149,7 @@ class Probed:
     preload: tuple[str, ...]
     imported: tuple[str, ...]
     left_out: Mapping[str, str] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -441,6 +444,45 @@ class TurnFailed:
     """One side's step failed. That side reports the cause itself."""
 
 
+@dataclass(frozen=True)
+class RecordTask:
+    """Record which code runs when a suite (a folder) is imported with one version, and then in each of some cells.
+
+    Attributes:
+        preload: modules that belong to neither version, to import before anything is recorded.
+        watched: names to look for, see `bench_core.workers.recording.Trace`.
+        seed: the seed of all generators. The two sides have different ones.
+        timeout: seconds after which a cell is given up.
+        longest: seconds after which no further cell is recorded.
+        memory: bytes that a cell may allocate beyond what its imports have taken; None for no limit.
+    """
+
+    source: Source
+    suite: str
+    preload: tuple[str, ...]
+    cells: tuple[CellTask, ...]
+    watched: tuple[str, ...]
+    seed: int
+    timeout: float
+    longest: float
+    memory: int | None = None
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What was recorded of a cell, or of the import of the suite, whose `cell` is "". For the other attributes see
+    `bench_core.workers.recording.Trace`."""
+
+    cell: str
+    ran: tuple[str, ...] = ()
+    looked: tuple[str, ...] = ()
+    read: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
+    lines: str = ""
+    warned: tuple[str, ...] = ()
+    fault: str = ""
+
+
 Mode = Literal["profile", "count"]
 
 
@@ -569,6 +611,9 @@ NURSERY: Dialogue[NurseryTask | PairTask, NurseryAnswer] = Dialogue(
 )
 INSPECTOR: Dialogue[InspectorTask, Inspection] = Dialogue(
     "inspector", "bench_core.gate.why.inspector", Tagged(InspectorTask), Tagged(Inspection)
+)
+RECORDER: Dialogue[RecordTask, Recorded] = Dialogue(
+    "recorder", "bench_core.workers.recorder", Tagged(RecordTask), Tagged(Recorded)
 )
 SPAWNED: Tagged[SpawnedTask] = Tagged(SpawnedTask)
 REPORTS: Tagged[WorkerReport] = Tagged(WorkerReport)

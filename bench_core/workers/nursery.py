@@ -10,9 +10,7 @@ imports everything anew.
 
 from __future__ import annotations
 
-import ctypes
 import gc
-import importlib
 import multiprocessing
 import os
 import random
@@ -20,21 +18,17 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from importlib.abc import MetaPathFinder
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from bench_core import clock
 from bench_core.codec import MalformedError
 from bench_core.records.gate import SIDES, Side, other_side
-from bench_core.workers import child
-from bench_core.workers.loading import forget, load
+from bench_core.workers import child, orphans
+from bench_core.workers.loading import import_others, load
 from bench_core.workers.messages import (
     NURSERY,
     REPORTS,
@@ -81,7 +75,7 @@ def main() -> None:
             case NurseryTask() as nursery:
                 own = () if nursery.core is None else (nursery.core,)
                 stay_on(tuple(set(CORES) - set(own)) if nursery.elsewhere else own)
-                _adopt_orphans()
+                orphans.adopt()
                 _import_suite(nursery)
                 _import(nursery, nursery.preload)
                 stay_on(own)
@@ -99,14 +93,7 @@ def _import(task: NurseryTask, names: Iterable[str]) -> None:
     packages = _compared(task)
     REPORTS.prepare()
     TURNS.prepare()
-    forget(packages - {"bench_core"})  # otherwise imports would find the copy that is installed here
-    guard = _Guard(packages)
-    sys.meta_path.insert(0, guard)
-    for name in names:
-        # Some modules are created at run time, and cannot be imported here. Workers import and report those.
-        with suppress(Exception):
-            importlib.import_module(name)
-    sys.meta_path.remove(guard)
+    import_others(names, packages)
     gc.collect()
     gc.freeze()
 
@@ -120,37 +107,6 @@ def _import_suite(task: NurseryTask) -> None:
 
 def _compared(task: NurseryTask) -> set[str]:
     return {name for source in task.sources.values() for name in source.packages}
-
-
-class _Guard(MetaPathFinder):
-    """Keeps the compared packages out of the nursery. Another package that imports one would be bound to the copy that
-    is installed here, on both sides. So the workers import such a package instead."""
-
-    def __init__(self, packages: Collection[str]) -> None:
-        self._packages = packages
-
-    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        if name.partition(".")[0] in self._packages:
-            raise ImportError(f"{name} is compared, so only workers import it")
-
-
-def _adopt_orphans() -> None:
-    """Become the parent of the processes that workers leave behind (Linux only)."""
-    if sys.platform.startswith("linux"):
-        set_child_subreaper = 36
-        ctypes.CDLL(None).prctl(set_child_subreaper, 1, 0, 0, 0)
-
-
-def _end_orphans() -> None:
-    """End the processes that workers have left behind, since they would take time from later pairs."""
-    with suppress(ChildProcessError):
-        while True:
-            ended, _ = os.waitpid(-1, os.WNOHANG)
-            if not ended:
-                for child in psutil.Process().children(recursive=True):
-                    with suppress(psutil.NoSuchProcess):
-                        child.kill()
-                os.waitpid(-1, 0)
 
 
 def serve(task: NurseryTask, pair: PairTask, pass_on: Callable[[str], None]) -> None:
@@ -186,7 +142,7 @@ def serve(task: NurseryTask, pair: PairTask, pass_on: Callable[[str], None]) -> 
             process.end()
         for end in reports.values():
             end.close()
-        _end_orphans()
+        orphans.end()
     _import(task, imported)
     pass_on(NURSERY.answers.line(PairDone(pair.pair, imported, watch.spent)))
 

@@ -8,11 +8,13 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from bench_core.errors import BenchCoreError
 from bench_core.workers.loading import VersionError, load, prove
-from bench_core.workers.messages import PROBE, Probed, ProbedCell, ProbeFailed, ProbeTask, read
+from bench_core.workers.messages import PROBE, Probed, ProbedCell, ProbeFailed, ProbeTask, Source, read
 
 
 def main() -> None:
@@ -65,7 +67,16 @@ def probe(task: ProbeTask) -> Probed | ProbeFailed:
         preload=tuple(name for name in seen if name.partition(".")[0] not in own),
         imported=tuple(sorted(set(seen) & set(source.packages))),
         left_out={one.source: one.reason for one in suite.left_out},
+        files=_files(source, seen),
     )
+
+
+def _files(source: Source, modules: Iterable[str]) -> tuple[str, ...]:
+    """The files of the version among those of these modules, relative to its folder."""
+    places = [Path(path).resolve() for path in source.paths[:1]]
+    files = [getattr(sys.modules.get(name), "__file__", None) for name in modules]
+    found = [Path(file).resolve() for file in files if isinstance(file, str)]
+    return tuple(sorted({file.relative_to(top).as_posix() for file in found for top in places if top in file.parents}))
 
 
 TOOLKIT = "torch's toolkit"

@@ -82,7 +82,7 @@ def perform(
             source = task.sources[pair.versions[role]]
             opened = load(source, task.suite)
             known = find(opened, pair)
-            _limit_memory(task.memory)
+            limit_memory(task.memory)
             turns.spent["import"] = clock.host() - began
             imported = work(source, opened, known, pair, turns, report)
             prove(source, opened.path)  # benchmarks may import more of the version as they run
@@ -109,7 +109,7 @@ def stay_on(cores: Collection[int]) -> None:
         os.sched_setaffinity(0, cores)
 
 
-def _limit_memory(limit: int | None) -> None:
+def limit_memory(limit: int | None) -> None:
     """Allow this many bytes of address space beyond what imports have taken, which is 3.1 GB for torch with CUDA."""
     if limit is None or not sys.platform.startswith("linux"):
         return

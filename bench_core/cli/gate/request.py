@@ -26,7 +26,7 @@ TAKEN: Mapping[str, tuple[str, tuple[str, ...]]] = {
         "only prints its result",
         (
             *("self_test", "config", "pattern", "quick", "noise_floor", "limit", "budget", "lanes", "seed", "timeout"),
-            *("start", "force", "fresh"),
+            *("start", "everything", "fresh"),
         ),
     ),
 }
@@ -82,7 +82,7 @@ def requested(
         head=head,
         settings=settings,
         quick=options["pattern"] is None if options["quick"] is None else options["quick"],
-        force=options["force"] or self_test,
+        everything=options["everything"] or self_test,
         fresh=options["fresh"] or self_test,
         plant=SELF_TEST_PLANT if self_test else 0.0,
         past=options["creep"],

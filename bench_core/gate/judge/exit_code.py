@@ -14,7 +14,7 @@ def exit_code(verdict: GateVerdict, record: GateRecord, strict: bool) -> int:
 
     Returns:
         The first of these that applies: 1 for a regression, or a cell that fails with head only; 130 for an
-        interrupted gate; 2 if no cell was measured although the versions differ; 3 if `strict` and the gate is
+        interrupted gate; 2 if no cell was measured although the change can reach one; 3 if `strict` and the gate is
         inconclusive, even if only because a cell could not be measured; else 0.
     """
     if verdict.verdict == "regression" or fails_with_head(record):
@@ -22,5 +22,5 @@ def exit_code(verdict: GateVerdict, record: GateRecord, strict: bool) -> int:
     if record.interrupted:
         return 130
     if not was_measured(record):
-        return 0 if record.identical else 2
+        return 0 if record.identical or record.untouched else 2
     return 3 if strict and verdict.verdict == "inconclusive" else 0

@@ -95,6 +95,11 @@ def _of_gate(
     if not was_measured(record):
         if record.identical:
             return "pass", record.identical
+        if record.untouched:
+            return (
+                "pass",
+                f"nothing that this change can reach: {units.plural(len(record.unaffected), 'cell')} unaffected",
+            )
         if record.interrupted:
             return "error", "interrupted before anything was measured"
         why = f": {cells[0].name}, {cells[0].judgement.reason}" if cells else ""
@@ -120,7 +125,8 @@ def _asides(record: GateRecord, cells: Sequence[JudgedCell]) -> str:
     """What a good verdict must not hide, as further parts of its sentence."""
     memoized = sum(cell.judgement.memoized > 0 for cell in cells)
     strays = sum(len(cell.evidence.strays) for cell in cells) + len(record.faults)
-    parts = [f"{len(record.left_out)} left out"] if record.left_out else []
+    parts = [f"{len(record.unaffected)} unaffected"] if record.unaffected and not record.untouched else []
+    parts += [f"{len(record.left_out)} left out"] if record.left_out else []
     parts += [f"a cache answers all calls but the first in {memoized} of them"] if memoized else []
     parts += [f"{units.plural(strays, 'failure')} did not happen again"] if strays else []
     return "".join(f"; {part}" for part in parts)

@@ -32,6 +32,7 @@ class Found:
         on_accelerator: whether a cell runs on an accelerator.
         unfair: how the environments of the two sides differ, beyond what is compared.
         imported: packages of a version that the suite imports on either side.
+        files: files of a version that the suite imports on either side, relative to the version's folder.
         starting: seconds that a process needs to import the suite.
         asked: how workers are asked for each cell, by name.
         renamed: see `GateRecord`.
@@ -46,6 +47,7 @@ class Found:
     on_accelerator: bool
     unfair: tuple[str, ...] = ()
     imported: frozenset[str] = frozenset()
+    files: frozenset[str] = frozenset()
     starting: float = 0.0
     asked: Mapping[str, CellTask] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
@@ -140,6 +142,7 @@ def _found(answers: Mapping[VersionName, Probed], pattern: str | None, *, instal
         found,
         unfair=unfair(base, head),
         imported=frozenset(name for answer in answers.values() for name in answer.imported),
+        files=frozenset(name for answer in answers.values() for name in answer.files),
         starting=starting,
         past=past,
     )

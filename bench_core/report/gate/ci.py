@@ -58,7 +58,7 @@ _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
 def junit(record: GateRecord, verdict: GateVerdict) -> str:
-    """JUnit XML, with a test case for each cell, for each cell that was left out, and for all cells together."""
+    """JUnit XML, with a test case for each cell, measured or not, and for all cells together."""
     suite = ElementTree.Element("testsuite", name=OWNER)
     _add_properties(suite, record, verdict)
     for cell in verdict.cells:
@@ -70,6 +70,8 @@ def junit(record: GateRecord, verdict: GateVerdict) -> str:
             ElementTree.SubElement(case, "system-out").text = _legal(_again(lost))
     for name, reason in record.left_out.items():
         ElementTree.SubElement(_case(suite, name), "skipped", message=_legal(reason), type="left out")
+    for name in record.unaffected:
+        ElementTree.SubElement(_case(suite, name), "skipped", message="the change cannot reach it", type="unaffected")
     if verdict.suite is not None:
         failure = f"{effect(verdict.suite.ratio)}, {verdict.suite.reason}"
         _add_case(suite, "all cells together", failure if verdict.suite.verdict == "regression" else "")

@@ -39,6 +39,8 @@ def markdown(record: GateRecord, verdict: GateVerdict, commands: GateCommands) -
     """The page, of at most `LARGEST_MARKDOWN` bytes. `commands` measure the cells again."""
     if record.identical:
         return f"## bench-core gate: {verdict.verdict}\n\nidentical: {plain(record.identical)}\n"
+    if record.untouched:
+        return f"## bench-core gate: unaffected\n\n{plain(verdict.reason)}\n\n{plain(circumstances(record))}\n"
     found = grouped(verdict.cells)
     page = _Page(LARGEST_MARKDOWN)
     _add_head(page, record, verdict)

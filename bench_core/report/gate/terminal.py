@@ -64,6 +64,9 @@ def summary(
     """
     if record.identical:
         return Group(_line(f"identical: {record.identical}"))  # outside a group, rich would wrap the line
+    if record.untouched:
+        names = [_line(f"  {name}") for name in record.unaffected] if verbose else []
+        return Group(_line(f"unaffected: {verdict.reason}"), _line(circumstances(record), "dim"), *names)
     found = grouped(verdict.cells)
     lines: list[RenderableType] = [*_headline(record, verdict)]
     lines += _listed("Failing with head", "bold red", found.broken, lambda cell: _bad_lines(cell, commands.gate))
@@ -80,6 +83,8 @@ def summary(
         lines.append(_line(passed(found)))
         if verbose:
             lines.append(_passing_table(found.passed))
+    if verbose and record.unaffected:
+        lines += [_line("Unaffected"), *(_line(f"  {name}") for name in record.unaffected)]
     if record.instructions:
         lines += ["", _instructions_table(record, verdict)]
     lines += [_line(text) for text in closing(record, verdict, tally)]

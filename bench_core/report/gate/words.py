@@ -220,6 +220,7 @@ def closing(record: GateRecord, verdict: GateVerdict, tally: Tally | None) -> It
     if record.controls:
         yield _control(verdict, tally)
     yield from _noise(verdict.noise, record.settings.noise_floor)
+    yield from _reach(record)
     if record.resumed:
         yield f"continued from earlier gates on these versions: {units.plural(record.resumed, 'pair')}"
     yield from _left_out(record)
@@ -263,6 +264,20 @@ def _strays(record: GateRecord, verdict: GateVerdict) -> Iterator[str]:
     yield from (f"failed once and not again: {stray}" for stray in found[:LONGEST])
     if len(found) > LONGEST:
         yield f"failed once and not again: {len(found) - LONGEST} {MORE}"
+
+
+def _reach(record: GateRecord) -> Iterator[str]:
+    """Which cells the change can reach, and through what."""
+    if record.unaffected:
+        count = units.plural(len(record.unaffected), "cell")
+        yield f"unaffected: {count} that this change cannot reach (--all measures them)"
+    if record.reaches_all:
+        yield f"all cells count as affected: {record.reaches_all}"
+    if record.unaffected and record.reached:
+        ways = Counter(record.reached.values()).most_common()
+        yield from (f"affected: {units.plural(count, 'cell')}: {why}" for why, count in ways[:FEW])
+        if len(ways) > FEW:
+            yield f"affected in {len(ways) - FEW} other ways; --json FILE keeps them all"
 
 
 def _together(verdict: GateVerdict) -> Iterator[str]:

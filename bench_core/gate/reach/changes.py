@@ -1,0 +1,121 @@
+"""Compares the files of two versions: which functions differ, and what differs besides."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.util import cache_from_source
+from pathlib import Path
+from types import CodeType
+
+from bench_core.records.gate import SIDES, Side
+from bench_core.workers.fingerprint import fingerprint, is_function
+
+NEVER_RUN = "RECORD"
+"""The file with the digests of all others in the description of an installed package. It differs with them."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """How two versions differ.
+
+    Attributes:
+        whole: what differs that no recording can follow, such as a file that is no Python; "" if there is nothing.
+        scopes: for each Python file that differs outside the bodies of functions, the name of what differs: "" for the
+            module itself, or a class.
+        files: all files that differ.
+        functions: the functions that differ, as their file, a colon and their qualified name.
+    """
+
+    whole: str = ""
+    scopes: dict[str, str] = field(default_factory=dict)
+    files: frozenset[str] = frozenset()
+    functions: frozenset[str] = frozenset()
+
+
+def compare(base: Path, head: Path) -> Changes:
+    """Compare the folders of two versions.
+
+    Compiled Python files are left out if their source is there: the gate has compiled them itself.
+    """
+    files: dict[Side, dict[str, Path]] = {
+        side: dict(_files(folder)) for side, folder in zip(SIDES, (base, head), strict=True)
+    }
+    for side in SIDES:
+        other = files["head" if side == "base" else "base"]
+        for name in files[side]:
+            if name not in other:
+                return Changes(whole=f"only {side} has {name}")
+    scopes: dict[str, str] = {}
+    differing, functions = set(), set()
+    for name, path in files["base"].items():
+        contents = [path.read_bytes(), files["head"][name].read_bytes()]
+        if contents[0] == contents[1]:
+            continue
+        differing.add(name)
+        if name.endswith(f".dist-info/{NEVER_RUN}"):
+            continue
+        if not name.endswith(".py"):
+            return Changes(whole=f"{name} differs, which is no Python source")
+        codes = [_compiled(content) for content in contents]
+        before, after = codes
+        if before is None or after is None:
+            return Changes(whole=f"{name} differs and cannot be compiled")
+        tables = [_table(code) for code in (before, after)]
+        for qualname in {**tables[0], **tables[1]}:
+            old, new = (table.get(qualname, []) for table in tables)
+            place = f"{name}:{qualname}"
+            if [one.print for one in old] == [one.print for one in new]:
+                continue
+            if any(one.function for one in (*old, *new)):
+                functions.add(place)
+            else:
+                scopes[name] = "" if qualname == "<module>" else qualname  # the innermost
+    return Changes("", scopes, frozenset(differing), frozenset(functions))
+
+
+def _files(folder: Path) -> Iterator[tuple[str, Path]]:
+    for path in sorted(folder.rglob("*")):
+        if not path.is_file():
+            if path.is_symlink():  # a broken one
+                yield path.relative_to(folder).as_posix(), path
+            continue
+        if path.parent.name == "__pycache__" and path.suffix == ".pyc":
+            source = path.parent.parent / f"{path.name.partition('.')[0]}.py"
+            if source.is_file() and Path(cache_from_source(str(source))) == path:
+                continue
+        yield path.relative_to(folder).as_posix(), path
+
+
+def _compiled(source: bytes) -> CodeType | None:
+    """The code of a module as Python compiles it; None if it does not."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return compile(source, "", "exec", dont_inherit=True)
+        except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
+            return None
+
+
+@dataclass(frozen=True)
+class _Code:
+    """A code object: its fingerprint, and whether it is a function."""
+
+    print: str
+    function: bool
+
+
+def _table(code: CodeType) -> dict[str, list[_Code]]:
+    """All code objects in a module by their qualified names, in the order of the source."""
+    found: dict[str, list[_Code]] = {}
+
+    def add(code: CodeType) -> None:
+        own = _Code(fingerprint(code), is_function(code))
+        found.setdefault(code.co_qualname, []).append(own)
+        for one in code.co_consts:
+            if isinstance(one, CodeType):
+                add(one)
+
+    add(code)
+    return found

@@ -1,0 +1,202 @@
+"""Decides which cells a change can reach, from what differs and from what was recorded on both sides.
+
+A cell is unaffected if both sides have run the same code, and nothing of what differs was looked at in another way:
+then both sides have done the same, step by step. Whatever cannot be followed makes a cell affected.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from bench_core import units
+from bench_core.gate.measure.discover import Found
+from bench_core.gate.reach.changes import Changes, compare
+from bench_core.gate.versions.subjects import Subjects, source
+from bench_core.records.gate import SIDES, CellEvidence, Side
+from bench_core.workers import child
+from bench_core.workers.messages import RECORDER, Recorded, RecordTask
+
+CELL_TIMEOUT = 10.0
+"""The most seconds for recording a cell. A cell that takes longer is affected."""
+
+SECONDS = 20.0
+"""The most seconds for recording all cells, before `SECONDS_OF_A_CELL`. Importing torch takes 3 s of them."""
+
+SECONDS_OF_A_CELL = 0.2
+"""Seconds that the limit grows by for each cell. Measuring a cell takes about 1.8 s."""
+
+IMPORT = "the import of the suite"
+
+CACHED = "__pycache__/"
+"""A part of the place of every compiled file."""
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What a change reaches.
+
+    Attributes:
+        unaffected: the cells that it cannot reach.
+        through: for other cells, through what it reaches them, as the rest of a sentence.
+        everything: why all cells count as affected; "" if they do not.
+    """
+
+    unaffected: tuple[str, ...] = ()
+    through: Mapping[str, str] = field(default_factory=dict)
+    everything: str = ""
+
+
+def reach(subjects: Subjects, found: Found, say: Callable[[str], None]) -> Reach:
+    """Find the cells that the change from base to head cannot reach.
+
+    Args:
+        say: takes a line on each step.
+    """
+    changes = compare(Path(subjects.base.path), Path(subjects.head.path))
+    if why := _everything(changes, found):
+        return Reach(everything=why)
+    timed = [cell for cell in found.cells if cell.kind == "time"]
+    if not timed:
+        return Reach()
+    say(f"recording what {units.plural(len(timed), 'cell')} run")
+    return judged(changes, timed, recorded(subjects, found, changes, timed))
+
+
+def _everything(changes: Changes, found: Found) -> str:
+    """Why a recording cannot help; "" if it can."""
+    if not hasattr(os, "fork") or sys.implementation.name != "cpython":
+        return "what runs can be recorded only by CPython on a system that forks"
+    if found.on_accelerator:
+        return "cells run on an accelerator, which is not recorded"
+    if changes.whole:
+        return changes.whole
+    for file, scope in changes.scopes.items():
+        if file in found.files:
+            return f"{scope or file} differs outside the bodies of functions" + (f" ({file})" if scope else "")
+    return ""
+
+
+Records = Mapping[Side, Mapping[str, Recorded]]
+"""What was recorded of each cell on each side. The key "" stands for the import of the suite."""
+
+
+def recorded(subjects: Subjects, found: Found, changes: Changes, cells: Iterable[CellEvidence]) -> Records:
+    """Record the cells on both sides at once."""
+    tasks = tuple(found.asked[cell.name] for cell in cells)
+    answers: dict[Side, dict[str, Recorded]] = {side: {} for side in SIDES}
+    longest = SECONDS + SECONDS_OF_A_CELL * len(tasks)
+    with child.Watchdog() as watchdog, ExitStack() as stack:
+        asked: dict[Side, child.Child[RecordTask, Recorded]] = {}
+        for number, side in enumerate(SIDES, 1):
+            own = source(subjects, side, watchdog.folder)
+            # Other hashes and random numbers: what depends on them runs other code, and is seen by that.
+            asked[side] = child.Child(RECORDER, number, watchdog, python=own.python)
+            stack.callback(asked[side].close)
+            asked[side].tell(
+                RecordTask(
+                    source=own,
+                    suite=str(subjects.suite),
+                    preload=found.preload,
+                    cells=tasks,
+                    watched=tuple(sorted(_names(changes.functions))),
+                    seed=number,
+                    timeout=CELL_TIMEOUT,
+                    longest=longest,
+                    memory=child.memory_for_each(len(SIDES)),
+                )
+            )
+        for name in ("", *(task.name for task in tasks)):
+            for side in SIDES:
+                if answers[side].get("", Recorded("")).fault:
+                    continue
+                try:
+                    answers[side][name] = asked[side].answer(child.START_TIMEOUT if not name else longest)
+                except child.LostError as error:
+                    answers[side][name] = Recorded(name, fault=f"its recorder {error}")
+                    answers[side][""] = replace(answers[side][""], fault=f"the recorder of {side} {error}")
+    return answers
+
+
+def judged(changes: Changes, cells: Iterable[CellEvidence], records: Records) -> Reach:
+    """What the change reaches. `records` may lack cells, which are then affected."""
+    imported = [records[side].get("", Recorded("", fault="it was not recorded")) for side in SIDES]
+    for side, one in zip(SIDES, imported, strict=True):
+        if one.fault:
+            return Reach(everything=f"{IMPORT} with {side}: {one.fault}")
+    if why := _reached(changes, *imported):
+        return Reach(everything=f"{IMPORT} {why}")
+    unaffected, through = [], {}
+    for cell in cells:
+        base, head = (records[side].get(cell.name, Recorded("", fault="it was not recorded")) for side in SIDES)
+        faults = {side: one.fault for side, one in zip(SIDES, (base, head), strict=True) if one.fault}
+        if faults:
+            side, fault = next(iter(faults.items()))
+            through[cell.name] = fault if len(faults) == len(SIDES) else f"with {side}, {fault}"
+        elif why := _reached(changes, base, head) or _may_call(changes, base, head):
+            through[cell.name] = why
+        else:
+            unaffected.append(cell.name)
+    return Reach(tuple(unaffected), through)
+
+
+def _reached(changes: Changes, base: Recorded, head: Recorded) -> str:
+    """Through what a change reaches what was recorded, as the rest of a sentence; "" if through nothing."""
+    if differing := {*base.ran} ^ {*head.ran}:
+        places = {one.rpartition(" ")[0] for one in differing}
+        if known := sorted(places & changes.functions):
+            return f"runs {_shown(known)}"
+        scopes = sorted(place for place in places if place.partition(":")[0] in changes.scopes)
+        if scopes:
+            return f"runs {_shown(scopes)}"
+        return f"runs other code each time, such as {_shown(sorted(places))}"
+    both = (base, head)
+    unlike = changes.files
+    if looked := {one for side in both for one in side.looked if one.partition(":")[0] in unlike}:
+        return f"looks at the code of {_shown(sorted(looked & changes.functions or looked))}"
+    if read := {one for side in both for one in side.read if one in unlike or one.endswith("/") or CACHED in one}:
+        return f"reads {sorted(read)[0]}"
+    if warned := {one for side in both for one in side.warned} & unlike:
+        return f"issues a warning in {sorted(warned)[0]}, where lines may have moved"
+    moved = sorted({place.partition(":")[0] for place in base.ran} & unlike)
+    if (lines := base.lines or head.lines) and moved:
+        return f"runs {_shown([lines])}, which can tell the lines of code, and those in {moved[0]} may have moved"
+    return ""
+
+
+def _may_call(changes: Changes, base: Recorded, head: Recorded) -> str:
+    """Which function that differs a cell may call in another run, since a function that it runs names it."""
+    named = {*base.named, *head.named}
+    outer = [place for place in changes.functions if "<locals>" not in place]
+    functions = sorted(place for place in outer if named & _names([place]))
+    if functions:
+        return f"may call {_shown(functions)}"
+    files = {one.partition(":")[0] for one in (*base.ran, *head.ran)}
+    nameless = sorted(place for place in outer if not _names([place]) and place.partition(":")[0] in files)
+    return f"may call {_shown(nameless)}" if nameless else ""
+
+
+def _names(functions: Iterable[str]) -> set[str]:
+    """The names by which other functions can call these. A method such as ``__len__`` is called without its name, by
+    whoever has an object of the class, so its class must be named. A lambda has no name."""
+    found = set()
+    for place in functions:
+        *around, name = place.partition(":")[2].split(".")
+        if name.startswith("__") and name.endswith("__") and around:
+            name = around[-1]
+        if not name.startswith("<"):
+            found.add(name)
+    return found
+
+
+def _shown(places: Iterable[str]) -> str:
+    """The first place, as ``thing.work.slow``, and how many more there are."""
+    first, *others = places
+    file, _, name = first.partition(":")
+    module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    shown = module if name == "<module>" else f"{module}.{name}" if file.endswith(".py") else name or file
+    return f"{shown} and {len(others)} more" if others else shown

@@ -1,0 +1,223 @@
+"""A recorder: a process that imports one version, and records which code runs in each cell before anything is timed.
+
+Each cell runs in a process of its own, forked after the import, so that no cell sees what another one has left behind.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
+from multiprocessing import connection
+from pathlib import Path
+from typing import Any
+
+from bench_core import clock
+from bench_core.codec import MalformedError
+from bench_core.timing.cells import Cell, OpenCell, SuiteDirectory
+from bench_core.timing.discovery import Benchmark
+from bench_core.workers import orphans
+from bench_core.workers.loading import find_cell, import_others, load, prove
+from bench_core.workers.messages import RECORDER, CellTask, Recorded, RecordTask, read
+from bench_core.workers.plan import prepare, same_random_numbers
+from bench_core.workers.recording import Recording, Trace
+from bench_core.workers.role import limit_memory
+from bench_core.workers.turns import CellError, attempt, cause
+
+REPEATED = 0.01
+"""Calls are repeated for this many seconds, so that what happens only in some calls is seen."""
+
+MOST_CALLS = 10_000
+"""The most repeated calls."""
+
+
+def main() -> None:
+    """Read a `RecordTask` from standard input. Write what was recorded of the import, and then of each cell, to
+    standard output."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    task = read(RECORDER.tasks, sys.stdin.readline(), "recorder")
+    orphans.adopt()
+
+    def answer(recorded: Recorded) -> None:
+        answers.write(RECORDER.answers.line(recorded) + "\n")
+
+    _Recorder(task, answer).run()
+    answers.close()
+
+
+@dataclass(frozen=True)
+class _Made(Benchmark):
+    """A benchmark whose object of asv_runner is made already."""
+
+    made: Any = None
+
+    def make(self) -> Any:
+        return self.made
+
+
+class _Recorder:
+    """Serves a task. `answer` takes what was recorded."""
+
+    def __init__(self, task: RecordTask, answer: Callable[[Recorded], None]) -> None:
+        self._task = task
+        self._answer = answer
+        self._began = clock.host()
+        self._caches: dict[str, Recorded] = {}
+        RECORDER.answers.prepare()
+        import_others(task.preload, task.source.packages)
+        self._recording = Recording(Path(task.source.paths[0]), Path(task.suite), task.watched)
+
+    def run(self) -> None:
+        found = Trace()
+        try:
+            suite = self._imported(found)
+        except BaseException as error:  # noqa: BLE001 - the version's modules run on import, and may raise anything
+            found.fault = cause(error)
+        self._answer(_recorded("", found))
+        if found.fault:
+            return
+        gc.collect()
+        gc.freeze()
+        for task in self._task.cells:
+            self._answer(self._of(suite, task))
+
+    def _imported(self, found: Trace) -> SuiteDirectory:
+        """Import the suite, and record it in `found`."""
+        suite = load(self._task.source, self._task.suite, self._task.timeout)
+        with self._recording.started() as imported:
+            _ = suite.modules
+        with self._recording.started(harness=True) as discovered:
+            _ = suite.cells
+        for trace in (imported, discovered):
+            _add(found, trace)
+        prove(self._task.source, suite.path)
+        if threading.active_count() > 1 or len(sys._current_frames()) > 1:
+            found.fault = "a thread runs after the import"
+        return suite
+
+    def _of(self, suite: SuiteDirectory, task: CellTask) -> Recorded:
+        if clock.host() - self._began > self._task.longest:
+            return Recorded(task.name, fault=f"recording all cells takes longer than {self._task.longest:.0f} s")
+        try:
+            cell = find_cell(suite, task)
+            key = cell.source.declared.setup_cache_key
+        except Exception as error:  # noqa: BLE001 - whatever the suite raises
+            return Recorded(task.name, fault=cause(error))
+        if key is not None and key not in self._caches:
+            self._caches[key] = self._apart(key, lambda: self._make_cache(cell))
+        found = self._apart(task.name, lambda: self._perform(cell))
+        if key is None:
+            return found
+        trace = Trace()
+        for one in (self._caches[key], found):
+            _add(trace, one)
+        return _recorded(task.name, trace)
+
+    def _apart(self, name: str, action: Callable[[], Trace]) -> Recorded:
+        """Do `action` in a forked process, for at most the time that a cell has."""
+        ours, theirs = connection.Pipe(duplex=False)
+        sys.stdout.flush()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns if this process has threads
+            process = os.fork()
+        if not process:
+            ours.close()
+            _report(theirs, name, action)
+        theirs.close()
+        with ours:
+            found = Recorded(name, fault=f"takes longer than {self._task.timeout:g} s")
+            if ours.poll(self._task.timeout):
+                try:
+                    found = RECORDER.answers.read(ours.recv_bytes())
+                except (EOFError, OSError, MalformedError):
+                    found = Recorded(name, fault="its process ends")
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+        orphans.end()
+        return found
+
+    def _make_cache(self, cell: Cell) -> Trace:
+        found = Trace()
+        with self._recording.started(harness=True) as made:
+            benchmark = cell.source.make()
+        with self._recording.started() as trace, cell.suite.importable():
+            same_random_numbers(self._task.seed)
+            cell.suite.caches.make(benchmark)
+            gc.collect()
+        for one in (made, trace):
+            _add(found, one)
+        return found
+
+    def _perform(self, cell: Cell) -> Trace:
+        found = Trace()
+        limit_memory(self._task.memory)
+        same_random_numbers(self._task.seed)
+        with self._recording.started(harness=True) as made, cell.suite.importable():
+            source = _Made(**vars(cell.source), made=cell.source.make())
+        with self._recording.started() as trace:
+            _perform(replace(cell, source=source), self._task.seed)
+            gc.unfreeze()
+            gc.collect()  # runs the finalizers of cycles
+        prove(self._task.source, cell.suite.path)
+        for one in (made, trace):
+            _add(found, one)
+        return found
+
+
+def _perform(cell: Cell, seed: int) -> None:
+    """Do with a cell what the gate does with it."""
+    with cell.open() as opened:
+        attempt("call", lambda: prepare(opened, seed))
+        _repeat(opened)
+
+
+def _repeat(opened: OpenCell) -> None:
+    """Call as often as a sample may, and at least twice."""
+    call, began = opened.call, clock.host()
+    for done in range(1, MOST_CALLS):
+        call()
+        if opened.number:  # the call may have used up its object
+            opened.fresh()
+            call = opened.call
+        if done > 1 and clock.host() - began > REPEATED:
+            break
+
+
+def _report(out: connection.Connection, name: str, action: Callable[[], Trace]) -> None:
+    """Do `action`, send its trace, and end this process."""
+    own = os.getpid()
+    try:
+        with suppress(OSError), Path(os.devnull).open() as nothing:
+            os.dup2(nothing.fileno(), 0)
+        found = _recorded(name, action())
+    except CellError as error:
+        found = Recorded(name, fault=str(error))
+    except BaseException as error:  # noqa: BLE001 - whatever the cell raises
+        found = Recorded(name, fault=cause(error))
+    if os.getpid() == own:  # else the cell has forked, and this is its child
+        with suppress(OSError):
+            out.send_bytes(RECORDER.answers.line(found).encode())
+    os._exit(0)
+
+
+def _recorded(name: str, trace: Trace) -> Recorded:
+    def sent(value: Any) -> Any:
+        return tuple(sorted(value)) if isinstance(value, set) else value
+
+    return Recorded(name, **{one.name: sent(getattr(trace, one.name)) for one in fields(Trace)})
+
+
+def _add(trace: Trace, other: Trace | Recorded) -> None:
+    """Add what another trace holds."""
+    sets: Mapping[str, set[str]] = {name: value for name, value in vars(trace).items() if isinstance(value, set)}
+    for name, value in sets.items():
+        value.update(getattr(other, name))
+    trace.lines = trace.lines or other.lines
+    trace.fault = trace.fault or other.fault

@@ -1,0 +1,405 @@
+"""Records which code runs in this process, and what else of a version's code is looked at.
+
+From Python 3.12 on, `sys.monitoring` reports each code object that starts, in every thread. Earlier, each thread that
+`threading` starts has a profile function; other threads are noticed and make the record worthless, as does everything
+else that cannot be followed: `Trace.fault` then says what it was.
+"""
+
+from __future__ import annotations
+
+import _thread
+import cProfile
+import ctypes
+import functools
+import linecache
+import os
+import sys
+import sysconfig
+import threading
+import zlib
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+import psutil
+
+from bench_core.workers.fingerprint import FIRST_LINE, fingerprint, is_function
+
+MONITORED = hasattr(sys, "monitoring")
+TOOL, TOOL_ID = "bench-core gate", 4
+
+SUITE = "<suite>"
+"""What stands for the suite's folder in the places of code. In those of a version, nothing stands before the path."""
+
+CODE = frozenset({"__code__", "gi_code", "cr_code", "ag_code", "f_code"})
+"""Attributes through which code can be read without running it. Python raises an audit event for each."""
+
+LINES = frozenset(
+    {"tb_lineno", "f_lineno", "co_firstlineno", "co_lines", "co_positions", "co_linetable", "co_lnotab", "lineno"}
+    | {FIRST_LINE}
+)
+"""Attributes that tell in which line code stands."""
+
+PROCESSES = frozenset(
+    {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.exec", "os.system", "pty.spawn"}
+)
+"""Audit events of starting a process."""
+
+SWITCHES = frozenset({"sys.setprofile", "sys.settrace", "sys.monitoring.register_callback"})
+"""Audit events of replacing what records."""
+
+EVERYTHING = frozenset({"gc.get_objects", "gc.get_referrers", "gc.get_referents"})
+"""Audit events of looking at all objects, which may be code."""
+
+LISTING = "os.scandir"
+"""The audit event of listing a folder with the sizes of its files. Both versions have files of the same names."""
+
+STAT = "stat"
+"""Our own name for asking for the size of a file."""
+
+FILES = frozenset({"open", LISTING, STAT})
+
+LIBRARY = tuple(f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "platstdlib"))
+PACKAGES = tuple(f"{sysconfig.get_path(name)}{os.sep}" for name in ("purelib", "platlib"))
+IMPORTLIB = "<frozen importlib._bootstrap_external>"
+
+
+@dataclass
+class Trace:
+    """What was recorded from `Recording.started` to its end.
+
+    Attributes:
+        ran: the code that ran: for each code object its place, a colon, its qualified name, a space, its fingerprint.
+        looked: places and qualified names of functions of the version whose code was looked at without running it.
+        read: files of the version that were read other than to import, and folders that were listed, with a slash.
+        named: the watched names that functions of the version or the suite name that ran.
+        lines: the code that ran and can tell line numbers; "" if there is none.
+        warned: files of the version in which warnings were issued, which are remembered by their lines.
+        fault: why the record may be incomplete; "" if it is not.
+    """
+
+    ran: set[str] = field(default_factory=set)
+    looked: set[str] = field(default_factory=set)
+    read: set[str] = field(default_factory=set)
+    named: set[str] = field(default_factory=set)
+    lines: str = ""
+    warned: set[str] = field(default_factory=set)
+    fault: str = ""
+
+
+class Recording:
+    """Records this process. There can be one in a process, for as long as the process lives.
+
+    Args:
+        version: the folder of the version.
+        suite: the folder of the suite.
+        watched: names to look for in the functions that run, see `Trace.named`.
+    """
+
+    def __init__(self, version: Path, suite: Path, watched: Collection[str]) -> None:
+        self._roots = (
+            (f"{os.path.realpath(version)}{os.sep}", ""),
+            (f"{os.path.realpath(suite)}{os.sep}", f"{SUITE}/"),
+        )
+        self._watched = frozenset(watched)
+        self._trace: Trace | None = None
+        self._harness = False
+        self._quiet: set[int] = set()
+        self._started: dict[int, CodeType] = {}
+        self._profiles: list[cProfile.Profile] = []
+        self._threads = 0
+        self._known: dict[int, tuple[CodeType, _Known]] = {}
+        sys.addaudithook(self._heard)
+        for name in ("stat", "lstat"):
+            self._hear(name)
+
+    @contextmanager
+    def started(self, *, harness: bool = False) -> Iterator[Trace]:
+        """Record the block. Its trace is complete only after the block.
+
+        Args:
+            harness: whether asv_runner runs in the block, which reads the source and the lines of benchmarks.
+        """
+        trace = Trace()
+        linecache.clearcache()  # otherwise what was read before is not read again
+        before = (_states(), *_ended_children())
+        self._harness, self._threads, self._started = harness, 0, {}
+        self._trace = trace
+        self._start()
+        try:
+            yield trace
+        finally:
+            still = self._stop()
+            self._trace = None
+            if not still:
+                self._fault(trace, "it switches the recording off")
+            states = _states() - before[0] - 1
+            if not MONITORED and states != self._threads:
+                self._fault(trace, "a thread runs in it that Python's threading has not started")
+            if not MONITORED and "greenlet" in sys.modules:
+                self._fault(trace, "greenlets may run in it")
+            if _ended_children() != before[1:] or psutil.Process().children():
+                self._fault(trace, "it starts another process")
+            self._evaluate(trace)
+
+    def _start(self) -> None:
+        if MONITORED:
+            monitoring = sys.monitoring  # type: ignore[attr-defined, unused-ignore]
+            with self._silently():
+                monitoring.use_tool_id(TOOL_ID, TOOL)
+                monitoring.register_callback(TOOL_ID, monitoring.events.PY_START, self._begun)
+                monitoring.set_events(TOOL_ID, monitoring.events.PY_START)
+                monitoring.restart_events()
+            return
+        with self._silently():
+            self._profiles = [cProfile.Profile(subcalls=False, builtins=False)]
+            threading.setprofile(self._in_thread)
+            self._profiles[0].enable()
+
+    def _stop(self) -> bool:
+        """Stop recording. Returns whether it was still going on."""
+        with self._silently():
+            if MONITORED:
+                monitoring = sys.monitoring  # type: ignore[attr-defined, unused-ignore]
+                events = monitoring.events.PY_START
+                going = monitoring.get_tool(TOOL_ID) == TOOL and monitoring.get_events(TOOL_ID) == events
+                if monitoring.get_tool(TOOL_ID) is not None:
+                    monitoring.set_events(TOOL_ID, 0)
+                    monitoring.free_tool_id(TOOL_ID)
+                return bool(going)
+            now: tuple[object, object] = (sys.getprofile(), threading.getprofile())
+            going = now[0] is self._profiles[0] and now[1] == self._in_thread
+            self._profiles[0].disable()
+            threading.setprofile(None)
+            for profile in self._profiles:
+                for entry in profile.getstats():
+                    if isinstance(entry.code, CodeType):
+                        self._started[id(entry.code)] = entry.code
+            return going
+
+    def _begun(self, code: CodeType, offset: int) -> Any:
+        self._started[id(code)] = code
+        return sys.monitoring.DISABLE  # type: ignore[attr-defined, unused-ignore]
+
+    def _in_thread(self, frame: FrameType, event: str, arg: object) -> None:
+        """The profile function of a new thread, which begins a faster one."""
+        with self._silently():
+            self._threads += 1
+            self._started[id(frame.f_code)] = frame.f_code
+            profile = cProfile.Profile(subcalls=False, builtins=False)
+            self._profiles.append(profile)
+            profile.enable()
+
+    @contextmanager
+    def _silently(self) -> Iterator[None]:
+        """Hear no events of this thread, which are our own."""
+        own = _thread.get_ident()
+        added = own not in self._quiet
+        self._quiet.add(own)
+        try:
+            yield
+        finally:
+            if added:
+                self._quiet.discard(own)
+
+    def _heard(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """The audit hook."""
+        trace = self._trace
+        if trace is None or event not in HEARD or _thread.get_ident() in self._quiet:
+            return
+        with self._silently():
+            self._take(trace, event, arguments, sys._getframe(2 if event == STAT else 1))
+
+    def _hear(self, name: str) -> None:
+        """Let a function of `os` that tells the size of a file, which is no audit event, be heard like one."""
+        asked = getattr(os, name)
+
+        @functools.wraps(asked)
+        def heard(path: Any, *rest: Any, **options: Any) -> Any:
+            self._heard(STAT, (path,))
+            return asked(path, *rest, **options)
+
+        setattr(os, name, heard)
+        for kind in (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks):
+            if asked in kind:
+                kind.add(heard)
+
+    def _take(self, trace: Trace, event: str, arguments: tuple[Any, ...], frame: FrameType) -> None:
+        if event in PROCESSES:
+            self._fault(trace, "it starts another process")
+        elif event == "cpython.PyInterpreterState_New":
+            self._fault(trace, "it starts another interpreter")
+        elif event in EVERYTHING:
+            self._fault(trace, "it looks at all objects")
+        elif event in SWITCHES:
+            if not (event == "sys.setprofile" and frame.f_code.co_qualname == "Thread._bootstrap_inner"):
+                self._fault(trace, "it switches the recording off")
+        elif event == "object.__getattr__":
+            self._look(trace, arguments[0], arguments[1], frame)
+        elif event in FILES:
+            self._read(trace, event, arguments[0], frame)
+
+    def _look(self, trace: Trace, owner: Any, name: str, frame: FrameType) -> None:
+        if name not in CODE or (self._harness and _asked_by_asv(frame)):
+            return
+        code = getattr(owner, name, None)
+        if isinstance(code, CodeType) and (place := self._place(code.co_filename)) is not None:
+            trace.looked.add(f"{place}:{code.co_qualname}")
+
+    def _read(self, trace: Trace, event: str, path: Any, frame: FrameType) -> None:
+        if isinstance(path, int):
+            return
+        with suppress(TypeError, ValueError, OSError):
+            place = self._place(os.path.realpath(os.fsdecode(path if path is not None else ".")), folder=True)
+            if (
+                place is not None
+                and not place.startswith(SUITE)
+                and not _imports(frame)
+                and not (self._harness and _asked_by_asv(frame))
+            ):
+                trace.read.add(f"{place}/" if event == LISTING else place)
+
+    def _place(self, file: str, *, folder: bool = False) -> str | None:
+        """Where a file of the version or the suite is in its folder; None for another file."""
+        path = f"{file}{os.sep}" if folder else file
+        for root, name in self._roots:
+            if path.startswith(root):
+                return name + file[len(root) :].replace(os.sep, "/")
+        return None
+
+    @staticmethod
+    def _fault(trace: Trace, cause: str) -> None:
+        trace.fault = trace.fault or cause
+
+    def _evaluate(self, trace: Trace) -> None:
+        for code in self._started.values():
+            known = self._of(code)
+            if known.ours:
+                continue
+            trace.ran.add(known.text)
+            trace.named |= known.named
+            if known.lines and not (self._harness and known.inspects):
+                trace.lines = trace.lines or known.text.partition(" ")[0]
+        for module in list(sys.modules.values()):
+            file = getattr(module, "__file__", None)
+            place = self._place(file) if isinstance(file, str) else None
+            registry = getattr(module, "__warningregistry__", None)
+            if place is not None and isinstance(registry, dict) and registry.keys() - {"version"}:
+                trace.warned.add(place)
+        if any(len(one) == 5 and one[4] for one in _filters()):
+            self._fault(trace, "a filter of warnings names a line")
+
+    def _of(self, code: CodeType) -> _Known:
+        found = self._known.get(id(code))
+        if found is None or found[0] is not code:
+            found = (code, self._described(code))
+            self._known[id(code)] = found
+        return found[1]
+
+    def _described(self, code: CodeType) -> _Known:
+        file = code.co_filename
+        place = self._place(file)
+        if place is None and not file.startswith("<") and file.startswith((*LIBRARY, *PACKAGES)):
+            # The same file on both sides. This is much faster than a fingerprint.
+            digest = f"{code.co_firstlineno}-{zlib.crc32(code.co_code):x}"
+        else:
+            digest = fingerprint(code)
+        names = _names(code)
+        inside = place is not None and is_function(code)
+        return _Known(
+            text=f"{file if place is None else place}:{code.co_qualname} {digest}",
+            named=names & self._watched if inside else frozenset(),
+            lines=not LINES.isdisjoint(names),
+            inspects=file.endswith((f"{os.sep}inspect.py", f"{os.sep}linecache.py")) or _of_asv(file),
+            ours=file == __file__,
+        )
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known of a code object: its `text` in a trace, the watched names in it, whether it can tell lines,
+    whether it belongs to what asv_runner reads sources with, and whether it is this module's."""
+
+    text: str
+    named: frozenset[str]
+    lines: bool
+    inspects: bool
+    ours: bool
+
+
+HEARD = PROCESSES | SWITCHES | EVERYTHING | FILES
+HEARD |= {"object.__getattr__", "cpython.PyInterpreterState_New"}
+"""All audit events that matter."""
+
+
+def _names(code: CodeType) -> frozenset[str]:
+    """All names and texts in a code object, nested ones included."""
+    found = {*code.co_names, *code.co_freevars} - (
+        set() if is_function(code) else {FIRST_LINE}
+    )  # every class stores it
+    for one in code.co_consts:
+        if isinstance(one, CodeType):
+            found |= _names(one)
+        elif isinstance(one, str):
+            found.add(one)
+        elif isinstance(one, (tuple, frozenset)):
+            found |= {inner for inner in one if isinstance(inner, str)}
+    return frozenset(found)
+
+
+def _of_asv(file: str) -> bool:
+    return f"{os.sep}asv_runner{os.sep}" in file
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Whether the import system asks for a file in order to import it."""
+    chain: list[str] = []
+    while frame is not None and len(chain) < 3 and frame.f_code.co_filename == IMPORTLIB:
+        chain.append(frame.f_code.co_name)
+        frame = frame.f_back
+    return chain == ["get_data", "get_code", "exec_module"]
+
+
+def _asked_by_asv(frame: FrameType | None) -> bool:
+    """Whether asv_runner, through the standard library, asks for something."""
+    while frame is not None and frame.f_code.co_filename.startswith((*LIBRARY, "<frozen")):
+        if frame.f_code.co_filename.startswith(PACKAGES):
+            break
+        frame = frame.f_back
+    return frame is not None and _of_asv(frame.f_code.co_filename)
+
+
+def _states() -> int:
+    """The number of the next state that Python makes for a thread. It rises with each, whoever has started it."""
+    found: list[int] = []
+    done = _thread.allocate_lock()
+    done.acquire()
+
+    def ask() -> None:
+        api = ctypes.pythonapi
+        api.PyThreadState_Get.restype = ctypes.c_void_p
+        api.PyThreadState_GetID.restype = ctypes.c_uint64
+        found.append(api.PyThreadState_GetID(ctypes.c_void_p(api.PyThreadState_Get())))
+        done.release()
+
+    _thread.start_new_thread(ask, ())
+    done.acquire()
+    return found[0]
+
+
+def _ended_children() -> tuple[float, ...]:
+    """What the ended children of this process have used: it changes with each."""
+    if sys.platform == "win32":
+        return ()
+    import resource
+
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (used.ru_utime, used.ru_stime, float(used.ru_minflt), float(used.ru_maxrss))
+
+
+def _filters() -> Iterable[tuple[Any, ...]]:
+    warnings = sys.modules.get("warnings")
+    return list(getattr(warnings, "filters", ()))

@@ -1,0 +1,61 @@
+"""How two versions of a package are told apart."""
+
+import pytest
+
+from bench_core.gate.reach.changes import compare
+
+
+@pytest.fixture
+def compared(tmp_path):
+    def make(base, head):
+        for side, files in (("base", base), ("head", head)):
+            for name, text in files.items():
+                path = tmp_path / side / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text)
+        return compare(tmp_path / "base", tmp_path / "head")
+
+    return make
+
+
+def test_a_body_that_differs_is_a_function_that_differs(compared):
+    found = compared({"a.py": "def f(): return 1\ndef g(): pass"}, {"a.py": "def f(): return 2\ndef g(): pass"})
+    assert (found.functions, found.scopes, found.whole, found.files) == ({"a.py:f"}, {}, "", {"a.py"})
+
+
+def test_a_nested_function_that_differs_makes_those_around_it_differ(compared):
+    text = "def f():\n def g(): return {}\n return g"
+    assert compared({"a.py": text.format(1)}, {"a.py": text.format(2)}).functions == {"a.py:f", "a.py:f.<locals>.g"}
+
+
+def test_what_differs_outside_of_functions_is_named_by_its_scope(compared):
+    found = compared({"a.py": "class C:\n x = 1", "b.py": "x = 1"}, {"a.py": "class C:\n x = 2", "b.py": "x = 2"})
+    assert found.scopes == {"a.py": "C", "b.py": ""}
+
+
+def test_a_comment_makes_no_function_differ(compared):
+    found = compared({"a.py": "def f(): return 1"}, {"a.py": "# f\ndef f(): return 1"})
+    assert (found.functions, found.scopes, found.files) == (set(), {}, {"a.py"})
+
+
+@pytest.mark.parametrize("name", ["data.json", "fast.so", "a.pyc", "thing-1.dist-info/METADATA", "run"])
+def test_another_file_that_differs_is_followed_by_nothing(compared, name):
+    assert compared({name: "1"}, {name: "2"}).whole == f"{name} differs, which is no Python source"
+
+
+def test_a_file_of_one_side_is_followed_by_nothing(compared):
+    assert compared({"a.py": ""}, {"a.py": "", "b.py": ""}).whole == "only head has b.py"
+
+
+def test_a_file_that_does_not_compile_is_followed_by_nothing(compared):
+    assert compared({"a.py": "x ="}, {"a.py": "x = ="}).whole == "a.py differs and cannot be compiled"
+
+
+def test_the_digests_of_an_installed_package_differ_with_its_files(compared):
+    found = compared({"thing-1.dist-info/RECORD": "1"}, {"thing-1.dist-info/RECORD": "2"})
+    assert (found.whole, found.files) == ("", {"thing-1.dist-info/RECORD"})
+
+
+def test_compiled_files_of_another_content_matter_only_without_their_source(compared):
+    cached = "__pycache__/a.cpython-39.pyc"
+    assert compared({"a.py": "", cached: "1"}, {"a.py": "", cached: "2"}).whole.startswith(cached)
