@@ -21,6 +21,9 @@ HAS_DOCSTRING = 0x4000000
 DEFERRED = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
 """The flags of functions whose call only makes an object, which holds the frame."""
 
+SILENT = sys.version_info >= (3, 12)
+"""Whether such a call goes unrecorded if nothing takes the first value. Earlier, profilers saw it."""
+
 FIRST_LINE = "__firstlineno__"
 """The attribute in which a class keeps its first line, from Python 3.13 on."""
 
@@ -57,7 +60,8 @@ def _outline(code: CodeType) -> tuple[Any, ...]:
     arguments += bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
     counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount)
     names = (code.co_name, code.co_qualname, code.co_varnames[:arguments], code.co_freevars)
-    frame = (code.co_nlocals, len(code.co_cellvars), code.co_stacksize) if code.co_flags & DEFERRED else ()
+    unseen = SILENT and code.co_flags & DEFERRED
+    frame = (code.co_nlocals, len(code.co_cellvars), code.co_stacksize) if unseen else ()
     return (*names, counts, code.co_flags, _docstring(code), frame)
 
 

@@ -54,12 +54,10 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class _Made(Benchmark):
-    """A benchmark whose object of asv_runner is made already."""
-
-    made: Any = None
+    """A benchmark that is made already: asv_runner reads sources to make one."""
 
     def make(self) -> Any:
-        return self.made
+        return self.declared
 
 
 class _Recorder:
@@ -144,31 +142,20 @@ class _Recorder:
         return found
 
     def _make_cache(self, cell: Cell) -> Trace:
-        found = Trace()
-        with self._recording.started(harness=True) as made:
-            benchmark = cell.source.make()
+        same_random_numbers(self._task.seed)
         with self._recording.started() as trace, cell.suite.importable():
-            same_random_numbers(self._task.seed)
-            cell.suite.caches.make(benchmark)
+            cell.suite.caches.make(cell.source.declared)
             gc.collect()
-        for one in (made, trace):
-            _add(found, one)
-        return found
+        return trace
 
     def _perform(self, cell: Cell) -> Trace:
-        found = Trace()
         limit_memory(self._task.memory)
         same_random_numbers(self._task.seed)
-        with self._recording.started(harness=True) as made, cell.suite.importable():
-            source = _Made(**vars(cell.source), made=cell.source.make())
         with self._recording.started() as trace:
-            _perform(replace(cell, source=source), self._task.seed)
-            gc.unfreeze()
-            gc.collect()  # runs the finalizers of cycles
+            _perform(replace(cell, source=_Made(**vars(cell.source))), self._task.seed)
+            gc.collect()  # runs the finalizers of cycles, but for those that `prepare` has frozen, as in a worker
         prove(self._task.source, cell.suite.path)
-        for one in (made, trace):
-            _add(found, one)
-        return found
+        return trace
 
 
 def _perform(cell: Cell, seed: int) -> None:

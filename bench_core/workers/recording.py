@@ -64,6 +64,7 @@ FILES = frozenset({"open", LISTING, STAT})
 
 LIBRARY = tuple(f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "platstdlib"))
 PACKAGES = tuple(f"{sysconfig.get_path(name)}{os.sep}" for name in ("purelib", "platlib"))
+SHARED = (*LIBRARY, *PACKAGES, "<frozen ")
 IMPORTLIB = "<frozen importlib._bootstrap_external>"
 
 
@@ -284,11 +285,10 @@ class Recording:
             if known.lines and not (self._harness and known.inspects):
                 trace.lines = trace.lines or known.text.partition(" ")[0]
         for module in list(sys.modules.values()):
-            file = getattr(module, "__file__", None)
-            place = self._place(file) if isinstance(file, str) else None
-            registry = getattr(module, "__warningregistry__", None)
-            if place is not None and isinstance(registry, dict) and registry.keys() - {"version"}:
-                trace.warned.add(place)
+            named = getattr(module, "__dict__", {})
+            registry, file = named.get("__warningregistry__"), named.get("__file__")
+            if isinstance(registry, dict) and registry.keys() - {"version"} and isinstance(file, str):
+                trace.warned |= {place for place in [self._place(file)] if place is not None}
         if any(len(one) == 5 and one[4] for one in _filters()):
             self._fault(trace, "a filter of warnings names a line")
 
@@ -302,7 +302,7 @@ class Recording:
     def _described(self, code: CodeType) -> _Known:
         file = code.co_filename
         place = self._place(file)
-        if place is None and not file.startswith("<") and file.startswith((*LIBRARY, *PACKAGES)):
+        if place is None and file.startswith(SHARED):
             # The same file on both sides. This is much faster than a fingerprint.
             digest = f"{code.co_firstlineno}-{zlib.crc32(code.co_code):x}"
         else:

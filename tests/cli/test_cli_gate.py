@@ -46,7 +46,9 @@ class Call:
             open(HANG + ".now", "w").close()
 """
 LOOP = "def value():\n    for _ in range(LENGTH):\n        pass\n"
-SHORT, LONG = (LOOP.replace("LENGTH", str(length)) for length in (2000, 6000))
+SHORT, ALIKE, LONG = (LOOP.replace("LENGTH", str(length)) for length in (2000, 2001, 6000))
+"""`ALIKE` differs from `SHORT` by what no cell can show."""
+
 QUICKLY = ("--lanes", "1", "--budget", "20")
 TOO_SHORT = ("--lanes", "1", "--budget", "0.1s")
 EVIDENCE = (".asv/env/bench-core/evidence", "*.jsonl")
@@ -209,7 +211,7 @@ def test_a_version_that_crashes_in_a_benchmark_costs_that_cell_only(project):
 
 
 def test_a_budget_that_is_too_small_says_what_is_needed_and_the_next_gate_goes_on(project):
-    project.commit({"thing/__init__.py": SHORT + "\n"})
+    project.commit({"thing/__init__.py": ALIKE})
     done = project.gate("main~1", "main", *TOO_SHORT, "--json", "gate.json")
     assert done.exit_code == project.stored()["exit_code"] == 2, done.output
     assert project.gate("--replay", "gate.json").exit_code == 2
@@ -225,7 +227,7 @@ def test_a_budget_that_is_too_small_says_what_is_needed_and_the_next_gate_goes_o
 
 
 def test_a_file_that_the_gate_writes_into_the_working_tree_does_not_make_it_another_one(project):
-    project.write({"thing/__init__.py": SHORT + "\n"})
+    project.write({"thing/__init__.py": ALIKE})
     for _ in range(2):
         project.gate("main", *TOO_SHORT, "--json", "found.out")
     assert project.stored("found.out")["resumed"] > 0
@@ -331,7 +333,7 @@ def test_identical_content_is_reported_at_once_and_measured_only_if_forced(proje
     assert done.exit_code == 0
     assert "identical" in done.output
     assert project.stored()["cells"] == []
-    project.gate("main", *TOO_SHORT, "--force", "--json", "gate.json")
+    project.gate("main", *TOO_SHORT, "--all", "--json", "gate.json")
     assert project.stored()["cells"][0]["effects"]
 
 
@@ -411,7 +413,7 @@ def test_a_gate_without_a_regression_explains_nothing_and_still_counts_instructi
     both = (InstructionCounts(1000.0, {}), InstructionCounts(1000.0, {}))
     monkeypatch.setattr(prepare, "require_valgrind", lambda: "")
     monkeypatch.setattr(session, "count", lambda subjects, cells, say, renamed: Counted(dict.fromkeys(cells, both), {}))
-    project.write({"thing/__init__.py": SHORT + "\n"})
+    project.write({"thing/__init__.py": ALIKE})
     done = project.gate("main", *QUICKLY, *CLEARLY, "--explain", "--instructions", "--json", "gate.json")
     assert done.exit_code == 0, done.output
     stored = project.stored()
@@ -560,7 +562,7 @@ def test_a_base_that_does_not_build_shows_the_last_lines_of_its_log(project):
 
 
 def test_an_interrupt_shows_and_stores_what_is_known_and_leaves_nothing_behind(project):
-    project.write({"thing/__init__.py": SHORT + "\n"})
+    project.write({"thing/__init__.py": ALIKE})
     with project.start("main", "--lanes", "1", "--noise-floor", "0.001%", "--json", "gate.json") as gate:
         project.wait_for(gate, *EVIDENCE)
         started = family(psutil.Process(gate.pid))[1:]

@@ -4,7 +4,7 @@ from textwrap import dedent
 
 import pytest
 
-from bench_core.workers.fingerprint import fingerprint, is_function
+from bench_core.workers.fingerprint import SILENT, fingerprint, is_function
 
 
 def module(text):
@@ -65,7 +65,7 @@ OUTSIDE = {
     "a docstring more": ("def f():\n return 1", "def f():\n 'One.'\n return 1"),
     "a generator for a function": ("def f(): return 1", "def f(): yield 1"),
     "a coroutine for a function": ("def f(): return 1", "async def f(): return 1"),
-    "the frame of a generator": ("def f():\n yield 1", "def f():\n a = b = c = 1\n yield 1"),
+    **({"the frame of a generator": ("def f():\n yield 1", "def f():\n a = b = c = 1\n yield 1")} if SILENT else {}),
     "the order of functions": ("def f(): pass\ndef g(): pass", "def g(): pass\ndef f(): pass"),
     "a function more": ("def f(): pass", "def f(): pass\ndef g(): pass"),
     "an attribute of a class": ("class C:\n x = 1", "class C:\n x = 2"),

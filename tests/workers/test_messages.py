@@ -17,6 +17,7 @@ from bench_core.workers.messages import (
     INSPECTOR,
     NURSERY,
     PROBE,
+    RECORDER,
     REPORTS,
     SPAWNED,
     TURNS,
@@ -30,7 +31,9 @@ from bench_core.workers.nursery import _Watch
 
 UNIONS = {
     **{
-        f"{one.process}.{way}": getattr(one, way) for one in (PROBE, NURSERY, INSPECTOR) for way in ("tasks", "answers")
+        f"{one.process}.{way}": getattr(one, way)
+        for one in (PROBE, NURSERY, RECORDER, INSPECTOR)
+        for way in ("tasks", "answers")
     },
     **{"REPORTS": REPORTS, "SPAWNED": SPAWNED, "TURNS": TURNS},
 }

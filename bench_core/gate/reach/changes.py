@@ -12,8 +12,9 @@ from types import CodeType
 from bench_core.records.gate import SIDES, Side
 from bench_core.workers.fingerprint import fingerprint, is_function
 
-NEVER_RUN = "RECORD"
-"""The file with the digests of all others in the description of an installed package. It differs with them."""
+INSTALLED = (".dist-info/RECORD", ".dist-info/direct_url.json")
+"""Files that pip writes about an installed package: the digests of the others, and where the wheel was. They differ
+with the others, and matter only to who reads them."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def compare(base: Path, head: Path) -> Changes:
         if contents[0] == contents[1]:
             continue
         differing.add(name)
-        if name.endswith(f".dist-info/{NEVER_RUN}"):
+        if name.endswith(INSTALLED):
             continue
         if not name.endswith(".py"):
             return Changes(whole=f"{name} differs, which is no Python source")
