@@ -470,8 +470,13 @@ class RecordTask:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What was recorded of a cell, or of the import of the suite, whose `cell` is "". For the other attributes see
-    `bench_core.workers.recording.Trace`."""
+    """What was recorded of a cell, or of the import of the suite, whose `cell` is "".
+
+    Attributes:
+        imported: modules that the cell has imported.
+
+    For the other attributes see `bench_core.workers.recording.Trace`.
+    """
 
     cell: str
     ran: tuple[str, ...] = ()
@@ -479,8 +484,10 @@ class Recorded:
     read: tuple[str, ...] = ()
     named: tuple[str, ...] = ()
     lines: str = ""
+    finds: str = ""
     warned: tuple[str, ...] = ()
     fault: str = ""
+    imported: tuple[str, ...] = ()
 
 
 Mode = Literal["profile", "count"]

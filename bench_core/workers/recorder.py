@@ -6,12 +6,13 @@ Each cell runs in a process of its own, forked after the import, so that no cell
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from multiprocessing import connection
@@ -23,14 +24,14 @@ from bench_core.codec import MalformedError
 from bench_core.timing.cells import Cell, OpenCell, SuiteDirectory
 from bench_core.timing.discovery import Benchmark
 from bench_core.workers import orphans
-from bench_core.workers.loading import find_cell, import_others, load, prove
+from bench_core.workers.loading import import_others, load, prove
 from bench_core.workers.messages import RECORDER, CellTask, Recorded, RecordTask, read
 from bench_core.workers.plan import prepare, same_random_numbers
 from bench_core.workers.recording import Recording, Trace
 from bench_core.workers.role import limit_memory
 from bench_core.workers.turns import CellError, attempt, cause
 
-REPEATED = 0.01
+REPEATED = 0.005
 """Calls are repeated for this many seconds, so that what happens only in some calls is seen."""
 
 MOST_CALLS = 10_000
@@ -68,9 +69,10 @@ class _Recorder:
         self._answer = answer
         self._began = clock.host()
         self._caches: dict[str, Recorded] = {}
+        self._spoiled = ""
         RECORDER.answers.prepare()
         import_others(task.preload, task.source.packages)
-        self._recording = Recording(Path(task.source.paths[0]), Path(task.suite), task.watched)
+        self._recording = Recording(Path(task.source.paths[0]), Path(task.suite), task.source.packages, task.watched)
 
     def run(self) -> None:
         found = Trace()
@@ -81,15 +83,31 @@ class _Recorder:
         self._answer(_recorded("", found))
         if found.fault:
             return
-        gc.collect()
-        gc.freeze()
         for task in self._task.cells:
-            self._answer(self._of(suite, task))
+            gc.collect()
+            gc.freeze()
+            recorded = self._of(suite, task)
+            self._import(recorded.imported)
+            self._answer(replace(recorded, imported=()))
+
+    def _import(self, names: Collection[str]) -> None:
+        """Import what a cell has imported, so that the processes of later cells inherit it: the first materialization
+        of a lazy layer imports 800 modules and takes a second."""
+        own = {"bench_core", Path(self._task.suite).name, *self._task.source.packages}
+        others = [name for name in names if name.partition(".")[0] not in own]
+        if not others:
+            return
+        with self._recording.started(harness=True) as trace:
+            for name in others:
+                with suppress(Exception):
+                    importlib.import_module(name)
+        if any(not text.startswith(("/", "<")) for text in trace.ran):
+            self._spoiled = "a module of another package runs the version's code when it is imported"
 
     def _imported(self, found: Trace) -> SuiteDirectory:
         """Import the suite, and record it in `found`."""
         suite = load(self._task.source, self._task.suite, self._task.timeout)
-        with self._recording.started() as imported:
+        with self._recording.started(harness=True) as imported:  # asv_runner looks for modules
             _ = suite.modules
         with self._recording.started(harness=True) as discovered:
             _ = suite.cells
@@ -101,13 +119,14 @@ class _Recorder:
         return suite
 
     def _of(self, suite: SuiteDirectory, task: CellTask) -> Recorded:
+        if self._spoiled:
+            return Recorded(task.name, fault=self._spoiled)
         if clock.host() - self._began > self._task.longest:
             return Recorded(task.name, fault=f"recording all cells takes longer than {self._task.longest:.0f} s")
-        try:
-            cell = find_cell(suite, task)
-            key = cell.source.declared.setup_cache_key
-        except Exception as error:  # noqa: BLE001 - whatever the suite raises
-            return Recorded(task.name, fault=cause(error))
+        cell = _found(suite, task)
+        if cell is None:
+            return Recorded(task.name, fault="it is not found while the import is recorded")
+        key = cell.source.declared.setup_cache_key
         if key is not None and key not in self._caches:
             self._caches[key] = self._apart(key, lambda: self._make_cache(cell))
         found = self._apart(task.name, lambda: self._perform(cell))
@@ -116,7 +135,7 @@ class _Recorder:
         trace = Trace()
         for one in (self._caches[key], found):
             _add(trace, one)
-        return _recorded(task.name, trace)
+        return replace(_recorded(task.name, trace), imported=found.imported)
 
     def _apart(self, name: str, action: Callable[[], Trace]) -> Recorded:
         """Do `action` in a forked process, for at most the time that a cell has."""
@@ -158,6 +177,15 @@ class _Recorder:
         return trace
 
 
+def _found(suite: SuiteDirectory, task: CellTask) -> Cell | None:
+    """The cell of a task, which is not looked for by importing anything, unlike in a worker."""
+    named = next((cell for cell in suite.cells if cell.name == task.name), None)
+    if named is not None or task.index is None:
+        return named
+    benchmark = task.name.partition("(")[0]
+    return next((cell for cell in suite.cells if (cell.benchmark, cell.index) == (benchmark, task.index)), None)
+
+
 def _perform(cell: Cell, seed: int) -> None:
     """Do with a cell what the gate does with it."""
     with cell.open() as opened:
@@ -179,11 +207,12 @@ def _repeat(opened: OpenCell) -> None:
 
 def _report(out: connection.Connection, name: str, action: Callable[[], Trace]) -> None:
     """Do `action`, send its trace, and end this process."""
-    own = os.getpid()
+    own, before = os.getpid(), set(sys.modules)
     try:
         with suppress(OSError), Path(os.devnull).open() as nothing:
             os.dup2(nothing.fileno(), 0)
         found = _recorded(name, action())
+        found = replace(found, imported=tuple(name for name in sys.modules if name not in before))
     except CellError as error:
         found = Recorded(name, fault=str(error))
     except BaseException as error:  # noqa: BLE001 - whatever the cell raises
@@ -207,4 +236,5 @@ def _add(trace: Trace, other: Trace | Recorded) -> None:
     for name, value in sets.items():
         value.update(getattr(other, name))
     trace.lines = trace.lines or other.lines
+    trace.finds = trace.finds or other.finds
     trace.fault = trace.fault or other.fault

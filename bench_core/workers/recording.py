@@ -16,15 +16,12 @@ import os
 import sys
 import sysconfig
 import threading
-import zlib
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
-
-import psutil
 
 from bench_core.workers.fingerprint import FIRST_LINE, fingerprint, is_function
 
@@ -43,6 +40,10 @@ LINES = frozenset(
 )
 """Attributes that tell in which line code stands."""
 
+FINDERS = frozenset({"find_spec", "find_loader", "find_module", "iter_modules", "walk_packages"})
+"""Names of functions that look for modules without importing them. Python's own import system, which has some of them,
+is not asked for its names."""
+
 PROCESSES = frozenset(
     {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.exec", "os.system", "pty.spawn"}
 )
@@ -54,17 +55,19 @@ SWITCHES = frozenset({"sys.setprofile", "sys.settrace", "sys.monitoring.register
 EVERYTHING = frozenset({"gc.get_objects", "gc.get_referrers", "gc.get_referents"})
 """Audit events of looking at all objects, which may be code."""
 
-LISTING = "os.scandir"
-"""The audit event of listing a folder with the sizes of its files. Both versions have files of the same names."""
+LISTINGS = {"os.listdir": "/", "os.scandir": "/*"}
+"""The audit events of listing a folder, and what stands after the folder in `Trace.read`: the second one also tells the
+sizes of the files."""
 
 STAT = "stat"
 """Our own name for asking for the size of a file."""
 
-FILES = frozenset({"open", LISTING, STAT})
+FILES = frozenset({"open", STAT, *LISTINGS})
 
 LIBRARY = tuple(f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "platstdlib"))
 PACKAGES = tuple(f"{sysconfig.get_path(name)}{os.sep}" for name in ("purelib", "platlib"))
 SHARED = (*LIBRARY, *PACKAGES, "<frozen ")
+OURS = f"{Path(__file__).parents[1]}{os.sep}"
 IMPORTLIB = "<frozen importlib._bootstrap_external>"
 
 
@@ -73,11 +76,13 @@ class Trace:
     """What was recorded from `Recording.started` to its end.
 
     Attributes:
-        ran: the code that ran: for each code object its place, a colon, its qualified name, a space, its fingerprint.
+        ran: the code that ran, but for that of Python's library and of installed packages, which is the same for both
+            versions: for each code object its place, a colon, its qualified name, a space, its fingerprint.
         looked: places and qualified names of functions of the version whose code was looked at without running it.
-        read: files of the version that were read other than to import, and folders that were listed, with a slash.
+        read: files of the version that were read other than to import, and folders that were listed (`LISTINGS`).
         named: the watched names that functions of the version or the suite name that ran.
         lines: the code that ran and can tell line numbers; "" if there is none.
+        finds: the code that ran and can look for modules without importing them; "" if there is none.
         warned: files of the version in which warnings were issued, which are remembered by their lines.
         fault: why the record may be incomplete; "" if it is not.
     """
@@ -87,6 +92,7 @@ class Trace:
     read: set[str] = field(default_factory=set)
     named: set[str] = field(default_factory=set)
     lines: str = ""
+    finds: str = ""
     warned: set[str] = field(default_factory=set)
     fault: str = ""
 
@@ -97,15 +103,17 @@ class Recording:
     Args:
         version: the folder of the version.
         suite: the folder of the suite.
+        packages: the top-level names of the version.
         watched: names to look for in the functions that run, see `Trace.named`.
     """
 
-    def __init__(self, version: Path, suite: Path, watched: Collection[str]) -> None:
+    def __init__(self, version: Path, suite: Path, packages: Collection[str], watched: Collection[str]) -> None:
         self._roots = (
             (f"{os.path.realpath(version)}{os.sep}", ""),
             (f"{os.path.realpath(suite)}{os.sep}", f"{SUITE}/"),
         )
         self._watched = frozenset(watched)
+        self._packages = frozenset(packages)
         self._trace: Trace | None = None
         self._harness = False
         self._quiet: set[int] = set()
@@ -122,7 +130,7 @@ class Recording:
         """Record the block. Its trace is complete only after the block.
 
         Args:
-            harness: whether asv_runner runs in the block, which reads the source and the lines of benchmarks.
+            harness: whether asv_runner reads the sources of benchmarks in the block, and their lines.
         """
         trace = Trace()
         linecache.clearcache()  # otherwise what was read before is not read again
@@ -142,9 +150,10 @@ class Recording:
                 self._fault(trace, "a thread runs in it that Python's threading has not started")
             if not MONITORED and "greenlet" in sys.modules:
                 self._fault(trace, "greenlets may run in it")
-            if _ended_children() != before[1:] or psutil.Process().children():
+            if _ended_children() != before[1:] or _has_children():
                 self._fault(trace, "it starts another process")
             self._evaluate(trace)
+            self._started, self._profiles = {}, []  # freeing them in each forked process would take long
 
     def _start(self) -> None:
         if MONITORED:
@@ -244,7 +253,7 @@ class Recording:
             self._read(trace, event, arguments[0], frame)
 
     def _look(self, trace: Trace, owner: Any, name: str, frame: FrameType) -> None:
-        if name not in CODE or (self._harness and _asked_by_asv(frame)):
+        if name not in CODE or _asked_by_asv(frame):
             return
         code = getattr(owner, name, None)
         if isinstance(code, CodeType) and (place := self._place(code.co_filename)) is not None:
@@ -255,13 +264,8 @@ class Recording:
             return
         with suppress(TypeError, ValueError, OSError):
             place = self._place(os.path.realpath(os.fsdecode(path if path is not None else ".")), folder=True)
-            if (
-                place is not None
-                and not place.startswith(SUITE)
-                and not _imports(frame)
-                and not (self._harness and _asked_by_asv(frame))
-            ):
-                trace.read.add(f"{place}/" if event == LISTING else place)
+            if place is not None and not place.startswith(SUITE) and not _imports(frame) and not _asked_by_asv(frame):
+                trace.read.add(place + LISTINGS.get(event, ""))
 
     def _place(self, file: str, *, folder: bool = False) -> str | None:
         """Where a file of the version or the suite is in its folder; None for another file."""
@@ -277,57 +281,59 @@ class Recording:
 
     def _evaluate(self, trace: Trace) -> None:
         for code in self._started.values():
-            known = self._of(code)
-            if known.ours:
+            file = code.co_filename
+            place = self._place(file)
+            if place is None and file.startswith(OURS):
                 continue
+            if place is None and file.startswith(SHARED):
+                if not (self._harness and _of_harness(file)):
+                    names = _own_names(code)
+                    self._note(trace, f"{file}:{code.co_qualname}", bool(names & LINES), bool(names & FINDERS))
+                continue
+            known = self._of(code, file if place is None else place)
             trace.ran.add(known.text)
-            trace.named |= known.named
-            if known.lines and not (self._harness and known.inspects):
-                trace.lines = trace.lines or known.text.partition(" ")[0]
-        for module in list(sys.modules.values()):
-            named = getattr(module, "__dict__", {})
-            registry, file = named.get("__warningregistry__"), named.get("__file__")
-            if isinstance(registry, dict) and registry.keys() - {"version"} and isinstance(file, str):
-                trace.warned |= {place for place in [self._place(file)] if place is not None}
+            if place is not None:
+                trace.named |= known.named
+            self._note(trace, known.text.partition(" ")[0], known.lines, known.finds)
+        for name in [name for name in sys.modules if name.partition(".")[0] in self._packages]:
+            module = sys.modules.get(name)
+            registry, source = getattr(module, "__warningregistry__", None), getattr(module, "__file__", None)
+            if isinstance(registry, dict) and registry.keys() - {"version"} and isinstance(source, str):
+                trace.warned |= {place for place in [self._place(source)] if place is not None}
         if any(len(one) == 5 and one[4] for one in _filters()):
             self._fault(trace, "a filter of warnings names a line")
 
-    def _of(self, code: CodeType) -> _Known:
+    @staticmethod
+    def _note(trace: Trace, place: str, lines: bool, finds: bool) -> None:
+        trace.lines = trace.lines or (place if lines else "")
+        trace.finds = trace.finds or (place if finds else "")
+
+    def _of(self, code: CodeType, place: str) -> _Known:
         found = self._known.get(id(code))
         if found is None or found[0] is not code:
-            found = (code, self._described(code))
+            names = _names(code)
+            watched = names & self._watched if is_function(code) else frozenset[str]()
+            text, own = f"{place}:{code.co_qualname} {fingerprint(code)}", _own_names(code)
+            found = (code, _Known(text, watched, bool(own & LINES), bool(own & FINDERS)))
             self._known[id(code)] = found
         return found[1]
-
-    def _described(self, code: CodeType) -> _Known:
-        file = code.co_filename
-        place = self._place(file)
-        if place is None and file.startswith(SHARED):
-            # The same file on both sides. This is much faster than a fingerprint.
-            digest = f"{code.co_firstlineno}-{zlib.crc32(code.co_code):x}"
-        else:
-            digest = fingerprint(code)
-        names = _names(code)
-        inside = place is not None and is_function(code)
-        return _Known(
-            text=f"{file if place is None else place}:{code.co_qualname} {digest}",
-            named=names & self._watched if inside else frozenset(),
-            lines=not LINES.isdisjoint(names),
-            inspects=file.endswith((f"{os.sep}inspect.py", f"{os.sep}linecache.py")) or _of_asv(file),
-            ours=file == __file__,
-        )
 
 
 @dataclass(frozen=True)
 class _Known:
-    """What is known of a code object: its `text` in a trace, the watched names in it, whether it can tell lines,
-    whether it belongs to what asv_runner reads sources with, and whether it is this module's."""
+    """What is known of a code object: its `text` in a trace, the watched names in it, and whether it can tell lines or
+    look for modules."""
 
     text: str
     named: frozenset[str]
     lines: bool
-    inspects: bool
-    ours: bool
+    finds: bool
+
+
+def _own_names(code: CodeType) -> set[str]:
+    """All names and texts in a code object, without those in nested ones, which run on their own."""
+    found = {*code.co_names, *(one for one in code.co_consts if isinstance(one, str))}
+    return found if is_function(code) else found - {FIRST_LINE}  # every class stores it
 
 
 HEARD = PROCESSES | SWITCHES | EVERYTHING | FILES
@@ -350,17 +356,22 @@ def _names(code: CodeType) -> frozenset[str]:
     return frozenset(found)
 
 
+def _of_harness(file: str) -> bool:
+    """Whether a file belongs to asv_runner, or to what it reads sources and finds modules with."""
+    return file.endswith(tuple(f"{os.sep}{name}.py" for name in ("inspect", "linecache", "pkgutil"))) or _of_asv(file)
+
+
 def _of_asv(file: str) -> bool:
     return f"{os.sep}asv_runner{os.sep}" in file
 
 
 def _imports(frame: FrameType | None) -> bool:
-    """Whether the import system asks for a file in order to import it."""
+    """Whether the import system asks for a file in order to import it, or looks for modules."""
     chain: list[str] = []
     while frame is not None and len(chain) < 3 and frame.f_code.co_filename == IMPORTLIB:
         chain.append(frame.f_code.co_name)
         frame = frame.f_back
-    return chain == ["get_data", "get_code", "exec_module"]
+    return chain[:1] == ["_fill_cache"] or chain == ["get_data", "get_code", "exec_module"]
 
 
 def _asked_by_asv(frame: FrameType | None) -> bool:
@@ -398,6 +409,17 @@ def _ended_children() -> tuple[float, ...]:
 
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return (used.ru_utime, used.ru_stime, float(used.ru_minflt), float(used.ru_maxrss))
+
+
+def _has_children() -> bool:
+    """Whether this process has a child, running or ended."""
+    if not hasattr(os, "waitpid"):
+        return False
+    try:
+        os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def _filters() -> Iterable[tuple[Any, ...]]:

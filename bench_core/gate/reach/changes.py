@@ -9,12 +9,16 @@ from importlib.util import cache_from_source
 from pathlib import Path
 from types import CodeType
 
-from bench_core.records.gate import SIDES, Side
+from bench_core.records.gate import SIDES, Side, other_side
 from bench_core.workers.fingerprint import fingerprint, is_function
 
 INSTALLED = (".dist-info/RECORD", ".dist-info/direct_url.json")
 """Files that pip writes about an installed package: the digests of the others, and where the wheel was. They differ
 with the others, and matter only to who reads them."""
+
+
+METADATA = ".dist-info/METADATA"
+"""The description of an installed package: its fields, such as its dependencies, and often its README."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +27,10 @@ class Changes:
 
     Attributes:
         whole: what differs that no recording can follow, such as a file that is no Python; "" if there is nothing.
-        scopes: for each Python file that differs outside the bodies of functions, the name of what differs: "" for the
-            module itself, or a class.
+        scopes: for each Python file that differs outside the bodies of functions, or that one side lacks, how it
+            differs, in words.
         files: all files that differ.
+        alone: the Python files that one side lacks.
         functions: the functions that differ, as their file, a colon and their qualified name.
     """
 
@@ -33,6 +38,7 @@ class Changes:
     scopes: dict[str, str] = field(default_factory=dict)
     files: frozenset[str] = frozenset()
     functions: frozenset[str] = frozenset()
+    alone: frozenset[str] = frozenset()
 
 
 def compare(base: Path, head: Path) -> Changes:
@@ -43,19 +49,20 @@ def compare(base: Path, head: Path) -> Changes:
     files: dict[Side, dict[str, Path]] = {
         side: dict(_files(folder)) for side, folder in zip(SIDES, (base, head), strict=True)
     }
-    for side in SIDES:
-        other = files["head" if side == "base" else "base"]
-        for name in files[side]:
-            if name not in other:
-                return Changes(whole=f"only {side} has {name}")
     scopes: dict[str, str] = {}
-    differing, functions = set(), set()
-    for name, path in files["base"].items():
-        contents = [path.read_bytes(), files["head"][name].read_bytes()]
+    differing, functions, alone = set(), set(), set()
+    for name in sorted({**files["base"], **files["head"]}):
+        if only := [side for side in SIDES if name not in files[other_side(side)]]:
+            if not name.endswith(".py"):
+                return Changes(whole=f"only {only[0]} has {name}")
+            scopes[name] = f"only {only[0]} has {name}"
+            alone.add(name)
+            continue
+        contents = [files[side][name].read_bytes() for side in SIDES]
         if contents[0] == contents[1]:
             continue
         differing.add(name)
-        if name.endswith(INSTALLED):
+        if name.endswith(INSTALLED) or (name.endswith(METADATA) and _alike(*contents)):
             continue
         if not name.endswith(".py"):
             return Changes(whole=f"{name} differs, which is no Python source")
@@ -72,8 +79,16 @@ def compare(base: Path, head: Path) -> Changes:
             if any(one.function for one in (*old, *new)):
                 functions.add(place)
             else:
-                scopes[name] = "" if qualname == "<module>" else qualname  # the innermost
-    return Changes("", scopes, frozenset(differing), frozenset(functions))
+                where = f" ({name})" if qualname != "<module>" else ""
+                what = qualname if where else name
+                scopes[name] = f"{what} differs outside the bodies of functions{where}"  # the innermost
+    return Changes("", scopes, frozenset(differing | alone), frozenset(functions), frozenset(alone))
+
+
+def _alike(base: bytes, head: bytes) -> bool:
+    """Whether two descriptions of a package differ only in the text for people, which follows the fields."""
+    before, after = (content.replace(b"\r\n", b"\n").partition(b"\n\n")[0] for content in (base, head))
+    return before == after
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:

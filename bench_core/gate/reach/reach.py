@@ -75,10 +75,7 @@ def _everything(changes: Changes, found: Found) -> str:
         return "cells run on an accelerator, which is not recorded"
     if changes.whole:
         return changes.whole
-    for file, scope in changes.scopes.items():
-        if file in found.files:
-            return f"{scope or file} differs outside the bodies of functions" + (f" ({file})" if scope else "")
-    return ""
+    return next((how for file, how in changes.scopes.items() if file in found.files), "")
 
 
 Records = Mapping[Side, Mapping[str, Recorded]]
@@ -155,16 +152,18 @@ def _reached(changes: Changes, base: Recorded, head: Recorded) -> str:
             return f"runs {_shown(scopes)}"
         return f"runs other code each time, such as {_shown(sorted(places))}"
     both = (base, head)
-    unlike = changes.files
+    unlike, listed = changes.files, ("/*", "/") if changes.alone else ("/*",)
     if looked := {one for side in both for one in side.looked if one.partition(":")[0] in unlike}:
         return f"looks at the code of {_shown(sorted(looked & changes.functions or looked))}"
-    if read := {one for side in both for one in side.read if one in unlike or one.endswith("/") or CACHED in one}:
+    if read := {one for side in both for one in side.read if one in unlike or one.endswith(listed) or CACHED in one}:
         return f"reads {sorted(read)[0]}"
     if warned := {one for side in both for one in side.warned} & unlike:
         return f"issues a warning in {sorted(warned)[0]}, where lines may have moved"
     moved = sorted({place.partition(":")[0] for place in base.ran} & unlike)
     if (lines := base.lines or head.lines) and moved:
         return f"runs {_shown([lines])}, which can tell the lines of code, and those in {moved[0]} may have moved"
+    if changes.alone and (finds := base.finds or head.finds):
+        return f"runs {_shown([finds])}, which can look for modules, and only one side has {min(changes.alone)}"
     return ""
 
 

@@ -30,7 +30,8 @@ def test_a_nested_function_that_differs_makes_those_around_it_differ(compared):
 
 def test_what_differs_outside_of_functions_is_named_by_its_scope(compared):
     found = compared({"a.py": "class C:\n x = 1", "b.py": "x = 1"}, {"a.py": "class C:\n x = 2", "b.py": "x = 2"})
-    assert found.scopes == {"a.py": "C", "b.py": ""}
+    outside = "differs outside the bodies of functions"
+    assert found.scopes == {"a.py": f"C {outside} (a.py)", "b.py": f"b.py {outside}"}
 
 
 def test_a_comment_makes_no_function_differ(compared):
@@ -43,8 +44,22 @@ def test_another_file_that_differs_is_followed_by_nothing(compared, name):
     assert compared({name: "1"}, {name: "2"}).whole == f"{name} differs, which is no Python source"
 
 
-def test_a_file_of_one_side_is_followed_by_nothing(compared):
-    assert compared({"a.py": ""}, {"a.py": "", "b.py": ""}).whole == "only head has b.py"
+def test_a_file_of_one_side_that_is_no_python_is_followed_by_nothing(compared):
+    assert compared({"a.py": ""}, {"a.py": "", "b.json": ""}).whole == "only head has b.json"
+
+
+def test_a_module_of_one_side_differs_as_a_whole(compared):
+    found = compared({"a.py": "", "b.py": ""}, {"a.py": ""})
+    assert (found.whole, found.scopes, found.alone) == ("", {"b.py": "only base has b.py"}, {"b.py"})
+
+
+@pytest.mark.parametrize(
+    ("fields", "text", "whole"), [("Requires-Dist: x", "One.", True), ("Requires-Dist: y", "Two.", False)]
+)
+def test_of_the_description_of_a_package_its_fields_matter_and_its_readme_does_not(compared, fields, text, whole):
+    file = "thing-1.dist-info/METADATA"
+    found = compared({file: "Requires-Dist: y\n\nOne."}, {file: f"{fields}\n\n{text}"})
+    assert bool(found.whole) == whole
 
 
 def test_a_file_that_does_not_compile_is_followed_by_nothing(compared):

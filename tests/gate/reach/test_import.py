@@ -1,0 +1,126 @@
+"""What reaches all cells, and what of a cell is recorded besides its call."""
+
+import pytest
+
+from bench_core.gate.reach import reach as module
+from bench_core.gate.reach.reach import reach
+
+SLOW = "sum(range(1000))"
+
+CELLS = """
+import time
+import thing
+
+class Plain:
+    def time_other(self):
+        thing.other()
+
+class Cached:
+    def setup_cache(self):
+        return thing.f()
+
+    def time_other(self, cached):
+        thing.other()
+
+class Hangs:
+    def time_other(self):
+        time.sleep(60)
+
+class Tracked:
+    def track_other(self):
+        return 1
+
+class Checked:
+    def check_other(self):
+        thing.f()
+
+    def time_other(self):
+        thing.other()
+
+class TornDown:
+    def teardown(self):
+        thing.f()
+
+    def time_other(self):
+        thing.other()
+"""
+
+PLAIN = CELLS.partition("class Cached")[0]
+
+THING = "def other():\n    pass\n\ndef f(x=None):\n    return 1\n"
+
+
+def found_in(sides, cases=PLAIN, base=THING, head=None):
+    head = base.replace("return 1", f"return {SLOW}") if head is None else head
+    made = sides(cases, base, head)
+    said = []
+    return reach(made.subjects, made.find(), said.append), said, made
+
+
+def test_setup_cache_check_and_teardown_belong_to_a_cell(sides, monkeypatch):
+    monkeypatch.setattr(module, "CELL_TIMEOUT", 3.0)
+    found, _, made = found_in(sides, CELLS)
+    assert found.unaffected == ("calls.Plain.time_other",)
+    assert found.through == {
+        "calls.Cached.time_other": "runs thing.f",
+        "calls.Hangs.time_other": "takes longer than 3 s",
+        "calls.Checked.time_other": "runs thing.f",
+        "calls.TornDown.time_other": "runs thing.f",
+    }
+    assert made.left_behind() == []
+
+
+@pytest.mark.parametrize(
+    ("use", "why"),
+    [
+        ("VALUE = f()", "the import of the suite runs thing.f"),
+        ("@f\ndef g(): pass", "the import of the suite runs thing.f"),
+        ("class A:\n    __init_subclass__ = f\nclass B(A): pass", "the import of the suite runs thing.f"),
+        ("TEXT = open(__file__).read()", "the import of the suite reads thing/__init__.py"),
+        ("import inspect\nTEXT = inspect.getsource(f)", "the import of the suite looks at the code of thing.f"),
+        ("import sys\nCODE = sys._getframe().f_code", "the import of the suite looks at the code of thing"),
+        ("import os\nos.system('true')", "the import of the suite with base: it starts another process"),
+        ("import sys\nsys.setprofile(None)", "the import of the suite with base: it switches the recording off"),
+        (
+            "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()",
+            "the import of the suite with base: a thread runs after the import",
+        ),
+    ],
+)
+def test_what_reaches_the_import_reaches_all_cells(sides, use, why):
+    found, _, _ = found_in(sides, base=f"{THING}\n{use}\n")
+    assert found.everything.startswith(why)
+    assert found.unaffected == ()
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "why"),
+    [
+        (f"{THING}\nA = 1", f"{THING}\nA = 2", "thing/__init__.py differs outside the bodies of functions"),
+        (
+            {"thing/__init__.py": THING, "thing/data.txt": "1"},
+            {"thing/__init__.py": THING, "thing/data.txt": "2"},
+            "thing/data.txt differs, which is no Python source",
+        ),
+    ],
+)
+def test_what_no_recording_follows_is_not_recorded(sides, base, head, why):
+    found, said, _ = found_in(sides, base=base, head=head)
+    assert (found.everything, said) == (why, [])
+
+
+def test_a_module_that_one_side_lacks_reaches_only_who_looks_for_it(sides):
+    looks = "\nclass Looks:\n    def time_find(self):\n        import importlib.util\n"
+    looks += "        importlib.util.find_spec('thing.more')\n"
+    lists = "\nclass Lists:\n    def time_list(self):\n        import os\n        os.listdir(thing.__path__[0])\n"
+    both = {"thing/__init__.py": THING}
+    found, _, _ = found_in(sides, PLAIN + looks + lists, both, {**both, "thing/more.py": ""})
+    assert (found.everything, found.unaffected) == ("", ("calls.Plain.time_other",))
+    assert "can look for modules" in found.through["calls.Looks.time_find"]
+    assert found.through["calls.Lists.time_list"] == "reads thing/"
+
+
+def test_a_module_that_does_not_import_while_it_is_recorded_has_no_unaffected_cell(sides):
+    fails = "import threading\nassert threading.getprofile() is None\n"
+    found, _, _ = found_in(sides, base=f"{fails}\n{THING}")
+    assert found.through == {"calls.Plain.time_other": "it is not found while the import is recorded"}
