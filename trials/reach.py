@@ -72,9 +72,7 @@ def history(trial: Trial, commits: int, full: int, say: Callable[[str], None]) -
     done = {line["commit"]: line for line in trial.done() if line["part"] == "history"}
     with TemporaryDirectory(prefix="trials-") as folder:
         clone = repositories.clone_of_tool(Path(folder, "clone"))
-        listed = git.output(
-            clone.root, "rev-list", "--no-merges", f"--max-count={commits}", "HEAD", "--", "bench_core/suite"
-        )
+        listed = git.output(clone.root, "rev-list", "--no-merges", f"--max-count={commits}", "HEAD", "--", "bench_core")
         measured = sum("full" in line for line in done.values())
         for number, commit in enumerate(listed.split(), 1):
             line: Mapping[str, Any] = done.get(commit, {})

@@ -11,11 +11,13 @@ import _thread
 import cProfile
 import ctypes
 import functools
+import inspect
 import linecache
 import os
 import sys
 import sysconfig
 import threading
+import traceback
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -36,9 +38,10 @@ CODE = frozenset({"__code__", "gi_code", "cr_code", "ag_code", "f_code"})
 
 LINES = frozenset(
     {"tb_lineno", "f_lineno", "co_firstlineno", "co_lines", "co_positions", "co_linetable", "co_lnotab", "lineno"}
-    | {FIRST_LINE}
+    | {FIRST_LINE, "walk_tb", "walk_stack"}
 )
-"""Attributes that tell in which line code stands."""
+"""Attributes and functions that tell in which line code stands. Those of the module `traceback` read the code of each
+frame, too, which `Trace.looked` has."""
 
 FINDERS = frozenset({"find_spec", "find_loader", "find_module", "iter_modules", "walk_packages"})
 """Names of functions that look for modules without importing them. Python's own import system, which has some of them,
@@ -67,8 +70,12 @@ FILES = frozenset({"open", STAT, *LISTINGS})
 LIBRARY = tuple(f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "platstdlib"))
 PACKAGES = tuple(f"{sysconfig.get_path(name)}{os.sep}" for name in ("purelib", "platlib"))
 SHARED = (*LIBRARY, *PACKAGES, "<frozen ")
+ASV_READS = ("get_setup_cache_key", "get_source_code", "_get_sourceline_info")
+"""The functions of asv_runner that read sources."""
+
 OURS = f"{Path(__file__).parents[1]}{os.sep}"
-IMPORTLIB = "<frozen importlib._bootstrap_external>"
+IMPORTING = "<frozen importlib."
+IMPORTLIB = f"{IMPORTING}_bootstrap_external>"
 
 
 @dataclass
@@ -253,7 +260,7 @@ class Recording:
             self._read(trace, event, arguments[0], frame)
 
     def _look(self, trace: Trace, owner: Any, name: str, frame: FrameType) -> None:
-        if name not in CODE or _asked_by_asv(frame):
+        if name not in CODE or _asks_for_outline(frame) or _asked_by_harness(frame):
             return
         code = getattr(owner, name, None)
         if isinstance(code, CodeType) and (place := self._place(code.co_filename)) is not None:
@@ -264,7 +271,12 @@ class Recording:
             return
         with suppress(TypeError, ValueError, OSError):
             place = self._place(os.path.realpath(os.fsdecode(path if path is not None else ".")), folder=True)
-            if place is not None and not place.startswith(SUITE) and not _imports(frame) and not _asked_by_asv(frame):
+            if (
+                place is not None
+                and not place.startswith(SUITE)
+                and not _imports(frame)
+                and not _asked_by_harness(frame)
+            ):
                 trace.read.add(place + LISTINGS.get(event, ""))
 
     def _place(self, file: str, *, folder: bool = False) -> str | None:
@@ -286,9 +298,11 @@ class Recording:
             if place is None and file.startswith(OURS):
                 continue
             if place is None and file.startswith(SHARED):
-                if not (self._harness and _of_harness(file)):
-                    names = _own_names(code)
-                    self._note(trace, f"{file}:{code.co_qualname}", bool(names & LINES), bool(names & FINDERS))
+                if file != traceback.__file__ and not (self._harness and _of_harness(file)):
+                    names, own = _own_names(code), file.startswith(IMPORTING)
+                    self._note(
+                        trace, f"{file}:{code.co_qualname}", bool(names & LINES), bool(names & FINDERS) and not own
+                    )
                 continue
             known = self._of(code, file if place is None else place)
             trace.ran.add(known.text)
@@ -374,13 +388,22 @@ def _imports(frame: FrameType | None) -> bool:
     return chain[:1] == ["_fill_cache"] or chain == ["get_data", "get_code", "exec_module"]
 
 
-def _asked_by_asv(frame: FrameType | None) -> bool:
-    """Whether asv_runner, through the standard library, asks for something."""
-    while frame is not None and frame.f_code.co_filename.startswith((*LIBRARY, "<frozen")):
-        if frame.f_code.co_filename.startswith(PACKAGES):
-            break
+def _asks_for_outline(frame: FrameType) -> bool:
+    """Whether `inspect` reads the kind or the signature of a function, which the fingerprint of its scope covers."""
+    code = frame.f_code
+    return code.co_filename == inspect.__file__ and code.co_name in ("_has_code_flag", "_signature_from_function")
+
+
+def _asked_by_harness(frame: FrameType | None) -> bool:
+    """Whether our own code reads something, or asv_runner the source of a benchmark."""
+    if frame is not None and frame.f_code.co_filename.startswith(OURS):
+        return True
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name in ASV_READS and _of_asv(code.co_filename):
+            return True
         frame = frame.f_back
-    return frame is not None and _of_asv(frame.f_code.co_filename)
+    return False
 
 
 def _states() -> int:
