@@ -141,6 +141,7 @@ class Prepared:
         notes: how this environment differs from those of the configuration.
         identical: why base and head are identical; "" if they differ.
         reach: what the change reaches; None if everything is measured anyway.
+        left_out: the reasons why cells could not be compared, if nothing will be measured.
         work: what to measure; None if the versions are identical, or the change reaches no cell.
     """
 
@@ -158,6 +159,7 @@ class Prepared:
     notes: tuple[str, ...] = ()
     identical: str = ""
     reach: Reach | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
     work: Work | None = None
 
 
@@ -218,7 +220,7 @@ def prepare(request: Request, machine: Mapping[str, str], say: Callable[[str], N
         prepared = replace(prepared, reach=reached)
         found = replace(found, cells=tuple(cell for cell in found.cells if cell.name not in reached.unaffected))
         if reached.unaffected and not found.cells and not found.failed:
-            return prepared
+            return replace(prepared, left_out=found.left_out)
     return _with_work(prepared, store, benchmarks_digest(project, suite), subjects, found)
 
 

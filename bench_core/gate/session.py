@@ -30,7 +30,7 @@ def measure(prepared: Prepared, show: Callable[[Progress], None]) -> GateRecord:
     """
     work = prepared.work
     if work is None:
-        return _record(prepared, identical=prepared.identical)
+        return _record(prepared, identical=prepared.identical, left_out=prepared.left_out)
     with ExitStack() as alone:
         for journal, found in ((work.journal, work.found), (work.past_journal, work.found.past)):
             if journal is None or found is None:

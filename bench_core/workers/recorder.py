@@ -21,12 +21,13 @@ from typing import Any
 
 from bench_core import clock
 from bench_core.codec import MalformedError
-from bench_core.timing.cells import Cell, OpenCell, SuiteDirectory
+from bench_core.timing.cells import Cell, SuiteDirectory
 from bench_core.timing.discovery import Benchmark
+from bench_core.timing.sampling import time_sample
 from bench_core.workers import orphans
 from bench_core.workers.loading import import_others, load, prove
 from bench_core.workers.messages import RECORDER, CellTask, Recorded, RecordTask, read
-from bench_core.workers.plan import prepare, same_random_numbers
+from bench_core.workers.plan import same_random_numbers
 from bench_core.workers.recording import Recording, Trace
 from bench_core.workers.role import limit_memory
 from bench_core.workers.turns import CellError, attempt, cause
@@ -34,8 +35,11 @@ from bench_core.workers.turns import CellError, attempt, cause
 REPEATED = 0.005
 """Calls are repeated for this many seconds, so that what happens only in some calls is seen."""
 
+FEWEST_CALLS = 2
+"""The fewest calls, however long they take: a cache may answer the second one."""
+
 MOST_CALLS = 10_000
-"""The most repeated calls."""
+"""The most calls."""
 
 
 def main() -> None:
@@ -171,8 +175,8 @@ class _Recorder:
         limit_memory(self._task.memory)
         same_random_numbers(self._task.seed)
         with self._recording.started() as trace:
-            _perform(replace(cell, source=_Made(**vars(cell.source))), self._task.seed)
-            gc.collect()  # runs the finalizers of cycles, but for those that `prepare` has frozen, as in a worker
+            _perform(replace(cell, source=_Made(**vars(cell.source))))
+            gc.collect()  # runs the finalizers of cycles
         prove(self._task.source, cell.suite.path)
         return trace
 
@@ -186,23 +190,19 @@ def _found(suite: SuiteDirectory, task: CellTask) -> Cell | None:
     return next((cell for cell in suite.cells if (cell.benchmark, cell.index) == (benchmark, task.index)), None)
 
 
-def _perform(cell: Cell, seed: int) -> None:
-    """Do with a cell what the gate does with it."""
+def _perform(cell: Cell) -> None:
+    """Set a cell up, check it, call it as often as fits into `REPEATED`, and tear it down."""
     with cell.open() as opened:
-        attempt("call", lambda: prepare(opened, seed))
-        _repeat(opened)
-
-
-def _repeat(opened: OpenCell) -> None:
-    """Call as often as a sample may, and at least twice."""
-    call, began = opened.call, clock.host()
-    for done in range(1, MOST_CALLS):
-        call()
-        if opened.number:  # the call may have used up its object
+        if opened.check is not None:
+            attempt("check", opened.check)
             opened.fresh()
-            call = opened.call
-        if done > 1 and clock.host() - began > REPEATED:
-            break
+        began = clock.host()
+        for done in range(1, MOST_CALLS + 1):
+            attempt("call", lambda: time_sample(opened.call, 1, opened.timer))
+            if done >= FEWEST_CALLS and clock.host() - began > REPEATED:
+                break
+            if opened.number:  # the call may have used up its object
+                opened.fresh()
 
 
 def _report(out: connection.Connection, name: str, action: Callable[[], Trace]) -> None:

@@ -58,7 +58,10 @@ def compare(base: Path, head: Path) -> Changes:
             scopes[name] = f"only {only[0]} has {name}"
             alone.add(name)
             continue
-        contents = [files[side][name].read_bytes() for side in SIDES]
+        try:
+            contents = [files[side][name].read_bytes() for side in SIDES]
+        except OSError:  # such as a broken link
+            return Changes(whole=f"{name} cannot be read")
         if contents[0] == contents[1]:
             continue
         differing.add(name)

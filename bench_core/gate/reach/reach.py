@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench_core import units
@@ -94,28 +94,27 @@ def recorded(subjects: Subjects, found: Found, changes: Changes, cells: Iterable
             # Other hashes and random numbers: what depends on them runs other code, and is seen by that.
             asked[side] = child.Child(RECORDER, number, watchdog, python=own.python)
             stack.callback(asked[side].close)
-            asked[side].tell(
-                RecordTask(
-                    source=own,
-                    suite=str(subjects.suite),
-                    preload=found.preload,
-                    cells=tasks,
-                    watched=tuple(sorted(_names(changes.functions))),
-                    seed=number,
-                    timeout=CELL_TIMEOUT,
-                    longest=longest,
-                    memory=child.memory_for_each(len(SIDES)),
-                )
+            task = RecordTask(
+                source=own,
+                suite=str(subjects.suite),
+                preload=found.preload,
+                cells=tasks,
+                watched=tuple(sorted(_names(changes.functions))),
+                seed=number,
+                timeout=CELL_TIMEOUT,
+                longest=longest,
+                memory=child.memory_for_each(len(SIDES)),
             )
+            with suppress(child.LostError):  # reported when the answer is missing
+                asked[side].tell(task)
         for name in ("", *(task.name for task in tasks)):
             for side in SIDES:
-                if answers[side].get("", Recorded("")).fault:
+                if "" in answers[side] and answers[side][""].fault:
                     continue
                 try:
                     answers[side][name] = asked[side].answer(child.START_TIMEOUT if not name else longest)
                 except child.LostError as error:
-                    answers[side][name] = Recorded(name, fault=f"its recorder {error}")
-                    answers[side][""] = replace(answers[side][""], fault=f"the recorder of {side} {error}")
+                    answers[side][""] = Recorded("", fault=f"its recorder {error}")
     return answers
 
 

@@ -120,7 +120,15 @@ def test_a_module_that_one_side_lacks_reaches_only_who_looks_for_it(sides):
     assert found.through["calls.Lists.time_list"] == "reads thing/"
 
 
+RECORDED = "__import__('threading').getprofile() or getattr(sys, 'monitoring', None) and sys.monitoring.get_tool(4)"
+"""Whether the process records."""
+
+
 def test_a_module_that_does_not_import_while_it_is_recorded_has_no_unaffected_cell(sides):
-    fails = "import threading\nassert threading.getprofile() is None\n"
-    found, _, _ = found_in(sides, base=f"{fails}\n{THING}")
+    found, _, _ = found_in(sides, base=f"import sys\nassert not ({RECORDED})\n{THING}")
     assert found.through == {"calls.Plain.time_other": "it is not found while the import is recorded"}
+
+
+def test_a_recorder_that_dies_reaches_all_cells(sides):
+    found, _, _ = found_in(sides, base=f"import os, sys\nif {RECORDED}: os._exit(3)\n{THING}")
+    assert found.everything.startswith("the import of the suite with base: its recorder has ended")
