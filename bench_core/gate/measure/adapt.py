@@ -17,7 +17,7 @@ from bench_core.workers.messages import SamplingPlan
 
 SCATTER = 0.01
 """What the samples inside a pair may add to the scatter of its effect: a standard deviation of log ratios. It is the
-noise floor: of nine pairs that scatter by 1 %, the median of an unchanged cell is above the floor in one case of 100."""
+noise floor: of nine pairs that scatter by 1 %, the median of an unchanged cell is above it in one case of 100."""
 
 FEWEST = 4
 """The fewest alternations, so that each side is first twice."""
