@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.argument("bad")
 @click.argument("cell")
 @CONFIG
-@click.option("--budget", type=Duration(), help="The most time for measuring each commit. [default: 50s]")
+@click.option("--budget", type=Duration(), help="The most time for measuring each commit. [default: 75s]")
 @LANES
 @SEED
 @TIMEOUT

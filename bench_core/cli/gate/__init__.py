@@ -44,7 +44,7 @@ START = click.Choice(["fork", "spawn"])
     "--noise-floor", type=Percent(), default="1%", show_default=True, help="Ignore changes smaller than this."
 )
 @click.option("--limit", type=Percent(), default="5%", show_default=True, help=LIMIT)
-@click.option("--budget", type=Duration(), help="Time for measuring, e.g. 120s. [default: 50s, more for over 40 cells]")
+@click.option("--budget", type=Duration(), help="Time for measuring, e.g. 120s. [default: 75s, more for over 40 cells]")
 @LANES
 @SEED
 @TIMEOUT

@@ -18,7 +18,7 @@ from bench_core.gate.judge.clocks import with_both_clocks
 from bench_core.gate.judge.first_calls import with_first_calls
 from bench_core.gate.judge.parents import by_parent, in_order
 from bench_core.gate.judge.rule import MIN_PARENTS, TIMED, Rule, cell_rule
-from bench_core.gate.judge.sequence import judge_sequence, judgement, less, percent, slower
+from bench_core.gate.judge.sequence import NOT_REACHED, judge_sequence, judgement, less, percent, slower
 from bench_core.records.gate import Bound, CellEvidence, Effect, Exceeded, GateSettings, Judgement, VerdictName
 from bench_core.records.run import Interval
 from bench_core.statistics import intraclass_correlation
@@ -105,7 +105,7 @@ def _outcome_of_readings(
     found: Interval, changes: Sequence[float], parents: int, rule: Rule
 ) -> tuple[VerdictName, str]:
     if not changes:
-        return "inconclusive", "budget: never measured"
+        return "inconclusive", NOT_REACHED
     if math.isnan(found.middle):
         return "inconclusive", "values that are not positive have no ratio"
     if len(changes) < MIN_READINGS:

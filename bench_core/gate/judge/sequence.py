@@ -19,6 +19,9 @@ from bench_core.records.gate import Bound, Judgement, VerdictName
 from bench_core.records.run import Interval
 from bench_core.statistics import DEVIATION, confidence_sequence, intraclass_correlation, likeness_p
 
+NOT_REACHED = "not reached: the budget ended before its first pair"
+"""Why nothing is known of a cell."""
+
 ALIKE = 0.1
 """Pairs of one parent are tested for likeness if their intraclass correlation is above this. Below it they are nearly
 independent, and the permutation test would waste time."""
@@ -105,7 +108,7 @@ def _outcome(
 ) -> tuple[VerdictName, str]:
     """The verdict on an interval and the bound of a pass, and its reason."""
     if not values:
-        return "inconclusive", "budget: never measured"
+        return "inconclusive", NOT_REACHED
     if math.isnan(found.low):
         return "inconclusive", "values that are not positive have no ratio"
     if found.low > rule.floor:

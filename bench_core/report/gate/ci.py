@@ -33,7 +33,9 @@ def workflow_commands(record: GateRecord, verdict: GateVerdict) -> list[str]:
     warnings = [("a control found a difference", headline(verdict))] if verdict.control_differs else []
     warnings += [("not a fair pair", what) for what in record.unfair]
     warnings += [("failed once and not again", shortened(stray, verdict)) for stray in record.strays]
-    warnings += [("inconclusive", f"{brief(cell.name)}: {cell.judgement.reason}") for cell in found.unknown]
+    warnings += [
+        ("inconclusive", f"{brief(cell.name)}: {cell.judgement.reason}") for cell in (*found.unknown, *found.unreached)
+    ]
     return [*_annotated("error", errors), *_annotated("warning", warnings)]
 
 

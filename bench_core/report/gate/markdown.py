@@ -57,7 +57,12 @@ def markdown(record: GateRecord, verdict: GateVerdict, commands: GateCommands) -
         page.block("To measure one of them alone:", reproduced)
     if causes:
         page.parts("Why", [cause.markdown(one) for one in causes[:LONGEST]])
-    page.table("Inconclusive", ("cell", "effect", "smallest detectable", "why"), found.unknown, _unknown_fields)
+    page.table(
+        "Inconclusive",
+        ("cell", "effect", "smallest detectable", "why"),
+        (*found.unknown, *found.unreached),
+        _unknown_fields,
+    )
     page.table("Not compared", ("cell", "error"), found.failed, _error_fields)
     page.table("Faster", ("cell", "effect", "base", "head", "pairs"), found.faster, _measured_fields)
     if found.passed:

@@ -16,6 +16,12 @@ from bench_core.records.results import Tally
 from bench_core.records.run import Interval
 from bench_core.records.version import Commit, Install, Interpreter, Version, WorkingTree
 
+FEWEST_PAIRS = 9
+"""The pairs that a cell passes with, if they agree."""
+
+MORE_PAIRS = 4
+"""About as many more pairs decide a cell that has the fewest."""
+
 LONGEST = 20
 """The most rows of a list. The others are only counted."""
 
@@ -47,19 +53,22 @@ class Groups:
 
     Attributes:
         broken: cells that fail with head only.
+        unknown: inconclusive cells.
+        unreached: inconclusive cells of which nothing was measured.
         failed: cells that fail otherwise.
     """
 
     broken: tuple[JudgedCell, ...]
     slower: tuple[JudgedCell, ...]
     unknown: tuple[JudgedCell, ...]
+    unreached: tuple[JudgedCell, ...]
     faster: tuple[JudgedCell, ...]
     passed: tuple[JudgedCell, ...]
     failed: tuple[JudgedCell, ...]
 
     @property
     def all(self) -> tuple[JudgedCell, ...]:
-        return self.broken + self.slower + self.unknown + self.failed + self.faster + self.passed
+        return self.broken + self.slower + self.unknown + self.unreached + self.failed + self.faster + self.passed
 
 
 def grouped(cells: Iterable[JudgedCell]) -> Groups:
@@ -71,11 +80,12 @@ def grouped(cells: Iterable[JudgedCell]) -> Groups:
     def order(cell: JudgedCell) -> float:
         return math.inf if math.isnan(cell.judgement.ratio.middle) else -cell.judgement.ratio.middle
 
-    errors = those("error", lambda cell: 0)
+    errors, unknown = those("error", lambda cell: 0), those("inconclusive", order)
     return Groups(
         broken=tuple(cell for cell in errors if cell.evidence.error_side == "head"),
         slower=those("regression", order),
-        unknown=those("inconclusive", order),
+        unknown=tuple(cell for cell in unknown if cell.evidence.effects),
+        unreached=tuple(cell for cell in unknown if not cell.evidence.effects),
         faster=those("improvement", lambda cell: cell.judgement.ratio.middle),
         passed=those("pass", lambda cell: -cell.judgement.at_most.value),
         failed=tuple(cell for cell in errors if cell.evidence.error_side != "head"),
@@ -217,6 +227,7 @@ def closing(record: GateRecord, verdict: GateVerdict, tally: Tally | None) -> It
     yield from _together(verdict)
     if record.past is not None and verdict.past is not None:
         yield from _since_past(record.past, verdict.past)
+    yield from _unfinished(record, verdict)
     yield from _asides(record, verdict)
     if record.controls:
         yield _control(verdict, tally)
@@ -226,6 +237,22 @@ def closing(record: GateRecord, verdict: GateVerdict, tally: Tally | None) -> It
         yield f"continued from earlier gates on these versions: {units.plural(record.resumed, 'pair')}"
     yield from _left_out(record)
     yield from (f"note: {note}" for note in record.notes)
+
+
+def _unfinished(record: GateRecord, verdict: GateVerdict) -> Iterator[str]:
+    """How many cells are not decided, and about how long that would take."""
+    waiting = [cell for cell in verdict.cells if cell.verdict == "inconclusive" and not cell.judgement.decided]
+    pairs = sum(len(cell.effects) for cell in (*record.cells, *record.controls)) - record.resumed
+    if not waiting or pairs < len(record.cells):
+        return
+    each = record.seconds / pairs
+    more = each * sum(max(MORE_PAIRS, FEWEST_PAIRS - len(cell.evidence.effects)) for cell in waiting)
+    unreached = [cell for cell in waiting if not cell.evidence.effects]
+    said = f", {len(unreached)} of them not reached, such as {brief(unreached[0].name)}" if unreached else ""
+    yield (
+        f"not decided: {units.plural(len(waiting), 'cell')}{said}; the same command goes on from here, and needs about "
+        f"{more:.0f} s more (or --budget {record.settings.budget + more:.0f}s at once)"
+    )
 
 
 def _left_out(record: GateRecord) -> Iterator[str]:
@@ -293,7 +320,7 @@ def _together(verdict: GateVerdict) -> Iterator[str]:
 def _since_past(record: GateRecord, verdict: GateVerdict) -> Iterator[str]:
     """The comparison with the past version, in lines."""
     found = grouped(verdict.cells)
-    groups = (("slower", found.slower), ("inconclusive", found.unknown), ("faster", found.faster))
+    groups = (("slower", found.slower), ("inconclusive", (*found.unknown, *found.unreached)), ("faster", found.faster))
     parts = [f"{len(cells)} {what}" for what, cells in groups if cells]
     parts += [passed(found)] if found.passed else []
     yield f"{since(record)}: {', '.join(parts) or 'nothing could be compared'}"
