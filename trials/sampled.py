@@ -43,7 +43,7 @@ def pytest_runtest_logreport(report: Any) -> None:
     if report.passed:
         said = ["runs", ""]
     elif report.skipped:
-        said = ["skipped", str(report.longrepr[2])]
+        said = ["skipped", str(report.longrepr[2]).removeprefix("Skipped: ")]
     else:
         crash = getattr(report.longrepr, "reprcrash", None)
         said = ["failed", str(crash.message if crash else report.longrepr)]

@@ -513,29 +513,66 @@ def held(line: Line) -> dict[str, tuple[int, int]]:
 
 
 def page(lines: Sequence[Line]) -> str:
-    """The table of the suites, and every cell of which a door says something else than asv."""
-    rows, apart = [], []
+    """The table of the suites, what asv or we cannot use of them, and every cell of which a door says something else
+    than asv."""
+    rows = []
     for line in lines:
         asv = line["asv"]
         rows.append(
             [
-                line["suite"],
-                f"{asv['cells']:,}",
+                f"{line['suite']}, {' and '.join(line['releases'])}",
+                f"{asv['cells']:,}{'*' if asv['error'] else ''}",
                 f"{line['list']['cells']:,}",
                 f"{line['collected']['pytest'] or 0:,}",
                 f"{next(iter(held(line).values()))[1]} of {len(line['cells'])}",
                 *(f"{count} of {of}" for count, of in held(line).values()),
             ]
         )
+    head = ["suite, releases", "asv finds", "`list`", "pytest", "asv runs", *DOORS]
+    table = tables.markdown("lrrrrrrr", head, rows)
+    return "\n".join(
+        [
+            *("# Suites of public projects", "", *table, ""),
+            *("\\* without what does not import, at which asv's own discovery ends", ""),
+            *("## Not found, or left out", "", *_unfound(lines), ""),
+            *("## Drawn cells that asv does not run", "", *_unrun(lines), ""),
+            *("## Drawn cells with another outcome than in asv", "", *_apart(lines), ""),
+        ]
+    )
+
+
+def _unfound(lines: Sequence[Line]) -> Iterator[str]:
+    for line in lines:
+        if line["asv"]["error"]:
+            yield f"- {line['suite']}: asv's discovery ends with `{line['asv']['error']}`"
+        for kind, names in (("only asv finds", line["only_asv"]), ("only `list` has", line["only_ours"])):
+            if names:
+                yield f"- {line['suite']}: {kind} {len(names)} cells, such as `{names[0]}`"
+        for name, reason in {**line["broken"], **line["left_out"]}.items():
+            yield f"- {line['suite']}: `{name}` {_one_line(reason)}"
+        for name in line["without"]:
+            yield f"- {line['suite']}: the mirror does not have `{name}`"
+
+
+def _unrun(lines: Sequence[Line]) -> Iterator[str]:
+    for line in lines:
+        for name, cell in line["cells"].items():
+            if cell["asv"][0] != "runs":
+                reason = cell["asv"][1] or next((cell[door][1] for door in DOORS if cell[door][1]), "")
+                yield f"- {line['suite']}: `{name}`: {cell['asv'][0]}: {_one_line(reason)}"
+
+
+def _apart(lines: Sequence[Line]) -> Iterator[str]:
+    for line in lines:
         for name, cell in line["cells"].items():
             for door in DOORS:
                 if cell[door][0] != cell["asv"][0]:
-                    said = " ".join(cell[door][1].split())
-                    apart.append(
-                        f"- {line['suite']}, {door}: `{name}`: {cell['asv'][0]} in asv, here {cell[door][0]}: {said}"
+                    said = _one_line(cell[door][1])
+                    yield (
+                        f"- {line['suite']}, {door}: `{name}`: {cell['asv'][0]} in asv, here {cell[door][0]}"
+                        f"{f': {said}' if said else ''}"
                     )
-    head = ["suite", "asv finds", "`list`", "pytest", "asv runs", *DOORS]
-    table = tables.markdown("lrrrrrrr", head, rows)
-    return "\n".join(
-        ["# Suites of public projects", "", *table, "", "## Cells with another outcome than in asv", "", *apart, ""]
-    )
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -16,6 +16,12 @@ def line(**cells):
         "asv": {"cells": 1200, "benchmarks": 3, "error": None},
         "list": {"cells": 1201},
         "collected": {"pytest": 1202},
+        "releases": ["numpy==1", "numpy==2"],
+        "only_asv": [],
+        "only_ours": ["new"],
+        "broken": {"benchmarks.order": "does not import"},
+        "left_out": {},
+        "without": [],
         "cells": cells,
     }
 
@@ -29,6 +35,9 @@ def test_the_page_names_every_cell_with_another_outcome_than_in_asv():
     page = suites.page([line(a=cell("runs", "runs", "failed", "runs"), b=cell("failed", "failed", "failed", "runs"))])
     assert "1,200" in page
     assert [text for text in page.splitlines() if text.startswith("- ")] == [
+        "- numpy: only `list` has 1 cells, such as `new`",
+        "- numpy: `benchmarks.order` does not import",
+        "- numpy: `b`: failed: why",
         "- numpy, pytest: `a`: runs in asv, here failed: why",
         "- numpy, gate: `b`: failed in asv, here runs: why",
     ]
