@@ -65,6 +65,12 @@ sizes of the files."""
 STAT = "stat"
 """Our own name for asking for the size of a file."""
 
+EXISTS = "?"
+"""What stands after a file in `Trace.read` if only its existence and kind were asked for."""
+
+KINDS = frozenset({"exists", "lexists", "isfile", "isdir", "islink", "ismount", "_joinrealpath"})
+"""Functions of `os.path` that ask for the existence and kind of a file."""
+
 FILES = frozenset({"open", STAT, *LISTINGS})
 
 LIBRARY = tuple(f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "platstdlib"))
@@ -86,7 +92,8 @@ class Trace:
         ran: the code that ran, but for that of Python's library and of installed packages, which is the same for both
             versions: for each code object its place, a colon, its qualified name, a space, its fingerprint.
         looked: places and qualified names of functions of the version whose code was looked at without running it.
-        read: files of the version that were read other than to import, and folders that were listed (`LISTINGS`).
+        read: files of the version that were read other than to import, folders that were listed (`LISTINGS`), and files
+            that were only looked for (`EXISTS`).
         named: the watched names that functions of the version or the suite name that ran.
         lines: the code that ran and can tell line numbers; "" if there is none.
         finds: the code that ran and can look for modules without importing them; "" if there is none.
@@ -270,14 +277,17 @@ class Recording:
         if isinstance(path, int):
             return
         with suppress(TypeError, ValueError, OSError):
-            place = self._place(os.path.realpath(os.fsdecode(path if path is not None else ".")), folder=True)
-            if (
-                place is not None
-                and not place.startswith(SUITE)
-                and not _imports(frame)
-                and not _asked_by_harness(frame)
-            ):
-                trace.read.add(place + LISTINGS.get(event, ""))
+            file = os.path.realpath(os.fsdecode(path if path is not None else "."))
+            place = self._place(file, folder=True)
+            if place is None or place.startswith(SUITE) or _imports(frame) or _asked_by_harness(frame):
+                return
+            if event in LISTINGS:
+                place += LISTINGS[event]
+            elif event == STAT and _asks_for_kind(frame):
+                place += EXISTS
+            elif Path(file).is_dir():  # whoever opens a folder can reach its files from there
+                place += LISTINGS["os.scandir"]
+            trace.read.add(place)
 
     def _place(self, file: str, *, folder: bool = False) -> str | None:
         """Where a file of the version or the suite is in its folder; None for another file."""
@@ -386,6 +396,15 @@ def _imports(frame: FrameType | None) -> bool:
         chain.append(frame.f_code.co_name)
         frame = frame.f_back
     return chain[:1] == ["_fill_cache"] or chain == ["get_data", "get_code", "exec_module"]
+
+
+def _asks_for_kind(frame: FrameType) -> bool:
+    """Whether a file is asked for its existence and kind only."""
+    code = frame.f_code
+    if code.co_name in ("stat", "lstat") and Path(code.co_filename).name == "pathlib.py" and frame.f_back is not None:
+        return frame.f_back.f_code.co_name in ("exists", "is_file", "is_dir", "is_symlink")
+    files = ("genericpath>", "posixpath>", "genericpath.py", "posixpath.py")
+    return code.co_name in KINDS and code.co_filename.startswith(SHARED) and code.co_filename.endswith(files)
 
 
 def _asks_for_outline(frame: FrameType) -> bool:

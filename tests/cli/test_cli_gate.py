@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import psutil
 import pytest
@@ -333,6 +334,25 @@ def test_identical_content_is_reported_at_once_and_measured_only_if_forced(proje
     assert done.exit_code == 0
     assert "identical" in done.output
     assert project.stored()["cells"] == []
+    project.gate("main", *TOO_SHORT, "--all", "--json", "gate.json")
+    assert project.stored()["cells"][0]["effects"]
+
+
+def test_a_change_that_reaches_no_cell_is_reported_without_measuring_and_measured_if_asked_for(project):
+    project.write({"thing/__init__.py": f"{SHORT}\n\ndef other():\n    return 1\n"})
+    project.commit()
+    project.write({"thing/__init__.py": f"{SHORT}\n\ndef other():\n    return 2\n"})
+    files = ("--json", "gate.json", "--junit", "gate.xml", "--markdown", "gate.md")
+    done = project.gate("main", "--strict", "--verbose", *files)
+    assert done.exit_code == 0, done.output
+    stored = project.stored()
+    assert (stored["cells"], stored["unaffected"]) == ([], ["calls.Call.time_value"])
+    for text in (done.output, (project.root / "gate.md").read_text()):
+        assert "nothing that this change can reach: 1 cell unaffected" in text
+        assert "pass" not in text.lower()
+    (case,) = ElementTree.parse(project.root / "gate.xml").iter("testcase")
+    assert case.find("skipped").get("type") == "unaffected"
+    assert project.gate("--replay", "gate.json").exit_code == 0
     project.gate("main", *TOO_SHORT, "--all", "--json", "gate.json")
     assert project.stored()["cells"][0]["effects"]
 

@@ -20,6 +20,7 @@ from bench_core.gate.versions.subjects import Subjects, source
 from bench_core.records.gate import SIDES, CellEvidence, Side
 from bench_core.workers import child
 from bench_core.workers.messages import RECORDER, Recorded, RecordTask
+from bench_core.workers.recording import EXISTS
 
 CELL_TIMEOUT = 10.0
 """The most seconds for recording a cell. A cell that takes longer is affected."""
@@ -154,8 +155,10 @@ def _reached(changes: Changes, base: Recorded, head: Recorded) -> str:
     unlike, listed = changes.files, ("/*", "/") if changes.alone else ("/*",)
     if looked := {one for side in both for one in side.looked if one.partition(":")[0] in unlike}:
         return f"looks at the code of {_shown(sorted(looked & changes.functions or looked))}"
-    if read := {one for side in both for one in side.read if one in unlike or one.endswith(listed) or CACHED in one}:
-        return f"reads {sorted(read)[0]}"
+    sought = {f"{name}{EXISTS}" for name in changes.alone}
+    files = {one for side in both for one in side.read}
+    if read := {one for one in files if one in unlike | sought or one.endswith(listed) or CACHED in one}:
+        return f"reads {min(read)}"
     if warned := {one for side in both for one in side.warned} & unlike:
         return f"issues a warning in {sorted(warned)[0]}, where lines may have moved"
     moved = sorted({place.partition(":")[0] for place in base.ran} & unlike)

@@ -113,11 +113,14 @@ def test_a_module_that_one_side_lacks_reaches_only_who_looks_for_it(sides):
     looks = "\nclass Looks:\n    def time_find(self):\n        import importlib.util\n"
     looks += "        importlib.util.find_spec('thing.more')\n"
     lists = "\nclass Lists:\n    def time_list(self):\n        import os\n        os.listdir(thing.__path__[0])\n"
+    asks = "\nclass Asks:\n    def time_ask(self):\n        import pathlib\n"
+    asks += "        pathlib.Path(thing.__file__).with_name('more.py').exists()\n"
     both = {"thing/__init__.py": THING}
-    found, _, _ = found_in(sides, PLAIN + looks + lists, both, {**both, "thing/more.py": ""})
+    found, _, _ = found_in(sides, PLAIN + looks + lists + asks, both, {**both, "thing/more.py": ""})
     assert (found.everything, found.unaffected) == ("", ("calls.Plain.time_other",))
     assert "can look for modules" in found.through["calls.Looks.time_find"]
     assert found.through["calls.Lists.time_list"] == "reads thing/"
+    assert found.through["calls.Asks.time_ask"] == "reads thing/more.py?"
 
 
 RECORDED = "__import__('threading').getprofile() or getattr(sys, 'monitoring', None) and sys.monitoring.get_tool(4)"
