@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import statistics
@@ -119,23 +120,26 @@ class Schedule:
             return [self.pair_of(group, first, group[0].versions) for group in groups if group]
 
     def _in_time(self, dossiers: Sequence[Dossier], left: float) -> set[str]:
-        """The names of the open cells that can be decided in the time that is left, at least one. Cells with many pairs
-        come first, and then a drawn order decides."""
+        """The names of the open cells that can be decided in the time that is left: as many as possible, so those that
+        need least, and at least one. A drawn order decides between equals."""
         waiting = [one for one in dossiers if not one.closed]
         random.Random(f"{self._settings.seed} in time").shuffle(waiting)
-        waiting.sort(key=lambda one: -len(one.effects))
         costs = [one.spent / len(one.effects) for one in dossiers if one.effects]
         usual = statistics.median(costs) if costs else USUAL_COST
         passing = cell_rule(self._settings, self._settings.family).fewest
-        chosen: set[str] = set()
-        for one in waiting:
+
+        def need(one: Dossier) -> float:
             cost = one.spent / len(one.effects) if one.effects else usual
             fewest = passing if one.cell.kind in TIMED else MIN_READINGS
-            need = BESIDES * cost * max(MORE_PAIRS, fewest - len(one.effects))
-            if need <= left or not chosen:
-                chosen.add(one.cell.name)
-                left -= need
-        return chosen
+            return BESIDES * cost * max(MORE_PAIRS, fewest - len(one.effects))
+
+        waiting.sort(key=need)
+        needs = itertools.accumulate(map(need, waiting))
+        return {
+            one.cell.name
+            for place, (one, total) in enumerate(zip(waiting, needs, strict=True))
+            if total <= left or not place
+        }
 
     def _wanted(self, dossiers: Sequence[Dossier], lane: int) -> list[Dossier]:
         """The open cells. One lane alone measures the first pair of a cell, which takes as long as several others."""
