@@ -131,7 +131,7 @@ def kept(result: dict[str, Any]) -> dict[str, Any]:
         "suite": result["suite"] and _judged(result["suite"]),
         "control_rejects": result["control"]["rejects"],
         "noise": {name: _rounded(value) for name, value in result["noise"].items()},
-        "spent": {name: round(value, 1) for name, value in result["spent"].items()},
+        "spent": {name: round(value, 1) for name, value in result.get("spent", {}).items()},
         "cells": {cell["name"]: _cell(cell) for cell in result["cells"]},
         "controls": {cell["name"]: _cell(cell) for cell in result["control"]["cells"]},
         **{name: result[name] for name in ("unfair", "besides") if result.get(name)},

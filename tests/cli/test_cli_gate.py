@@ -693,7 +693,7 @@ def test_the_gate_says_what_list_says_of_the_matrix_and_of_what_has_no_cells(pro
     empty = "def time_none(n): pass\ntime_none.params = [[]]\n"
     project.commit({"cases/none.py": empty})
     project.write({"thing/__init__.py": SHORT + "\n"})
-    done = project.gate("main", *TOO_SHORT, "--json", "gate.json", "--markdown", "gate.md")
+    done = project.gate("main", *TOO_SHORT, "--all", "--json", "gate.json", "--markdown", "gate.md")
     listed = CliRunner().invoke(main, ["list"]).stderr
     page = (project.root / "gate.md").read_text().replace("\\", "")
     for fact in ("gives CASE_SIZE several values", "none.time_none: its parameter param1 has no values"):

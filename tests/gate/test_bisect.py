@@ -219,7 +219,7 @@ def test_an_interrupted_search_says_how_to_go_on(plain, monkeypatch):
 def bisected(repository, good, bad, measure=bisect.measured, **asked):
     """The search, and the lines that it said."""
     said = []
-    request = Request(repository.config, good, bad, settings=Choices(lanes=1, seed=1), **asked)
+    request = Request(repository.config, good, bad, settings=Choices(lanes=1, seed=1), **{"everything": True, **asked})
     return bisect.bisect(request, CELL, {}, said.append, measure), said
 
 

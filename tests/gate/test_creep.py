@@ -49,12 +49,6 @@ def test_what_the_past_version_fails_at_is_measured_between_the_others(crept):
     assert (new.error, new.judgement.verdict) == (None, "pass")
 
 
-def test_each_pair_of_the_past_version_takes_part_of_the_samples(crept):
-    _, gate = crept
-    compared, past = (of(one.dossiers, "value").effects[1].samples for one in (gate.main, gate.past))
-    assert past == compared // 2
-
-
 def test_no_two_pairs_of_a_gate_have_one_number(crept):
     _, gate = crept
     jobs = {(effect.pair, one.versions) for one in (*gate.dossiers, *gate.controls) for effect in one.effects}

@@ -366,7 +366,9 @@ def test_a_regression_since_the_past_version_is_in_every_form():
 
 def test_noise_below_the_noise_floor_needs_no_advice():
     record, verdict = of()
-    assert "--budget" not in text(record, replace(verdict, noise=Noise(0.004, 0.005, 0.009, 0.001, 0.0, 0.3)))
+    shown = text(record, replace(verdict, noise=Noise(0.004, 0.005, 0.009, 0.001, 0.0, 0.3)))
+    assert "larger --budget" not in shown
+    assert "correlation of pairs of one parent 0.30\n" in shown
 
 
 def test_unknown_noise_is_not_shown():

@@ -160,7 +160,8 @@ def test_a_nursery_is_told_the_versions_the_suite_and_how_workers_start(make, nu
     assert Path(told.sources["head"].caches).name == "head"
 
 
-def test_what_workers_have_imported_late_the_next_nursery_imports_beforehand(make, nurseries):
+def test_what_workers_have_imported_late_the_next_nursery_imports_beforehand(make, nurseries, monkeypatch):
+    monkeypatch.setattr(schedule, "IMPORTS", 0.0)
     gate = make("a.time_a", pass_error=0.01)
     run(gate)
     assert nurseries.tasks[1].preload == ("json", "found_late")
@@ -183,7 +184,7 @@ def test_a_parent_gets_an_even_number_of_pairs_that_alternate_in_which_side_is_f
     make, nurseries, monkeypatch, importing, pairs
 ):
     monkeypatch.setattr(f"{__name__}.IMPORTING", 10 * importing)
-    run(make("a.time_a", pass_error=0.01))
+    run(make("a.time_a", pass_error=1e-9))
     first = [pair.first for parent, pair in own(nurseries, "base", "head") if parent == 1]
     assert len(first) == pairs
     assert all(one != other for one, other in itertools.pairwise(first))

@@ -835,7 +835,7 @@ WAYS = {
         "return 1",
         "return SLOW",
         call="m.g()",
-        reason="reads thing/__pycache__/",
+        reason="reads thing/__pycache__/|FileNotFoundError",  # bytecode need not be kept
     ),
     "code_of_module": Way(
         """
@@ -915,7 +915,7 @@ WAYS = {
         "return SLOW",
         setup="m.patch()",
         call="import json; json.dumps(1)",
-        reason="runs m.f",
+        reason="runs m.f|its process ends",  # the recorder writes JSON too
     ),
     "signature": Way(
         """

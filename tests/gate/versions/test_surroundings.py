@@ -95,7 +95,7 @@ def test_a_gate_with_another_value_of_a_variable_that_the_suite_reads_does_not_c
 ):
     plain.commit({"cases_thing/calls.py": f"{SOURCE}\n\ndef time_value():\n    pass\n"})
     plain.write({"thing/__init__.py": "def value():\n    return 2\n"})
-    request = Request(plain.config, "main", settings=Choices(seed=1))
+    request = Request(plain.config, "main", settings=Choices(seed=1), everything=True)
     journals = []
     for size in ("10", "1000", "10"):
         monkeypatch.setenv("CASE_SIZE", size)
