@@ -224,14 +224,16 @@ def _named(store: Store, name: str, machine: str | None, resolve: Callable[[str]
 
 
 def run_of(store: Store, name: str, *, resolve: Callable[[str], str] = lambda name: "") -> Run:
-    """The last measured run of a commit. For its name see `chosen`.
+    """The last measured run of a commit, or of a machine. For their names see `chosen`.
 
     Raises:
         BenchCoreError: if there is none, or if the name is ambiguous.
     """
-    runs = _runs(store, name, None, resolve)
+    runs = [run for run in store.runs if run.machine == name] or _runs(store, name, None, resolve)
     if not runs:
-        raise BenchCoreError(f"{name!r} is no file or folder, and no commit with results. {_there_is(store)}")
+        raise BenchCoreError(
+            f"{name!r} is no file or folder, and no commit or machine with results. {_there_is(store)}"
+        )
     return max(runs, key=lambda run: run.measured)
 
 

@@ -55,6 +55,8 @@ class Output(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         path = Path(str(super().convert(value, param, ctx)))
+        if str(path) == "-":
+            self.fail("'-' is not a file. Name one, such as /dev/stdout for the standard output.", param, ctx)
         try:
             try_write(path)
         except OSError as error:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from bench_core.codec import LATER
+
 SCHEMA = 1
 """Raise it whenever a number gets another meaning."""
 
@@ -46,7 +48,7 @@ class Group:
     visits: tuple[Visit, ...] = ()
     numbers: Mapping[str, int] = field(default_factory=dict)
     samples: int = 0
-    doubt: str = ""
+    doubt: str = field(default="", metadata={LATER: True})
 
 
 @dataclass(frozen=True)

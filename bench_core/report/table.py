@@ -126,7 +126,7 @@ _MARKS = {
     "vs best": {
         "1st": "certainly the fastest",
         "1st=": "cannot be told from the fastest",
-        "~": "no interval, since not both were timed in two rounds of one run",
+        "~": "no interval: not both were timed in two rounds of one run, or one changes the time of the other",
     },
 }
 """What marks in a column mean."""
@@ -188,7 +188,7 @@ def standing(row: Row) -> str:
         return ""
     if row.alone:
         return "1st"
-    if not row.ratio.known:
+    if not row.ratio.known or row.doubt:
         return f"~{units.ratio(row.ratio.middle)}"
     return "1st=" if row.tied else units.estimate(row.ratio)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import sys
 from collections.abc import Collection, Iterable
 from importlib.abc import MetaPathFinder
@@ -64,6 +65,9 @@ def load(source: Source, suite: str, timeout: float = TIMEOUT) -> SuiteDirectory
     if source.packages:
         forget({"bench_core", *source.packages})  # bench_core itself may be compared
     sys.path[:0] = source.paths
+    if source.paths:  # a `timeraw_` benchmark runs in a process of its own, which finds the version by this
+        earlier = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = os.pathsep.join([*source.paths, *([earlier] if earlier else [])])
     importlib.invalidate_caches()
     return SuiteDirectory(Path(suite), caches=Path(source.caches), timeout=timeout)
 

@@ -43,9 +43,23 @@ LINES = frozenset(
 """Attributes and functions that tell in which line code stands. Those of the module `traceback` read the code of each
 frame, too, which `Trace.looked` has."""
 
+FRAMES = frozenset(
+    {"_getframe", "_current_frames", "currentframe", "gi_frame", "cr_frame", "ag_frame", "tb_frame", "f_back"}
+    | {"dump_traceback", "dump_traceback_later"}
+)
+"""Names by which the project's own code gets at a frame, whose text tells the line. Python's library uses them for
+other ends."""
+
 FINDERS = frozenset({"find_spec", "find_loader", "find_module", "iter_modules", "walk_packages"})
 """Names of functions that look for modules without importing them. Python's own import system, which has some of them,
 is not asked for its names."""
+
+SILENT = frozenset(
+    {"access", "readlink", "chmod", "lchmod", "chown", "lchown", "utime", "link", "symlink", "rename", "statvfs"}
+    | {"pathconf", "getxattr", "listxattr", "truncate", "path_importer_cache"}
+)
+"""Names by which the project's own code can find out whether a file is there, without an audit event. Python's library
+uses them for other ends, such as the real path of a file that is known."""
 
 PROCESSES = frozenset(
     {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.exec", "os.system", "pty.spawn"}
@@ -338,7 +352,7 @@ class Recording:
             names = _names(code)
             watched = names & self._watched if is_function(code) else frozenset[str]()
             text, own = f"{place}:{code.co_qualname} {fingerprint(code)}", _own_names(code)
-            found = (code, _Known(text, watched, bool(own & LINES), bool(own & FINDERS)))
+            found = (code, _Known(text, watched, bool(own & (LINES | FRAMES)), bool(own & (FINDERS | SILENT))))
             self._known[id(code)] = found
         return found[1]
 

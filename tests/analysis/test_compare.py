@@ -229,7 +229,9 @@ def test_of_a_commits_runs_the_one_measured_last_is_taken(make_run):
     store = Store((late, early, replace(make_run("ef012"), measured="2026-01-04")))
     assert run_of(store, "abcd").path == Path("3.json")
     assert run_of(store, "main", resolve=lambda name: str(early.commit)).path == Path("3.json")
-    with pytest.raises(BenchCoreError, match=r"'nope' is no file or folder, and no commit with results\. There are "):
+    with pytest.raises(
+        BenchCoreError, match=r"'nope' is no file or folder, and no commit or machine with results\. There are "
+    ):
         run_of(store, "nope")
 
 

@@ -145,7 +145,9 @@ def test_show_takes_a_commit_and_names_its_file(project):
 def test_show_of_an_unknown_name_says_what_there_is(project):
     done = CliRunner().invoke(main, ["show", "nope"], catch_exceptions=False)
     assert done.exit_code == 2
-    assert done.stderr.startswith("bench-core: 'nope' is no file or folder, and no commit with results. There are ")
+    assert done.stderr.startswith(
+        "bench-core: 'nope' is no file or folder, and no commit or machine with results. There are "
+    )
     assert project.old[:8] in done.stderr
 
 

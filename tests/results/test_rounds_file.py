@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 
@@ -120,3 +121,13 @@ def test_a_cell_belongs_to_the_newest_run_with_its_samples():
     assert run_of("f.time_it", [1e-6, 2e-6], [old, run(3e-6)]) is old
     assert run_of("f.time_it", [1e-6, 2.1e-6], [old, new]) is None
     assert run_of("f.time_other", [1e-6, 2e-6], [old]) is None
+
+
+OWN = sorted((Path(__file__).parent.parent.parent / "results").rglob("*.rounds.jsonl"))
+
+
+@pytest.mark.parametrize("file", OWN, ids=lambda file: file.parent.name)
+def test_the_runs_that_this_project_keeps_can_be_read(file):
+    found = read_rounds(file.with_name(file.name.replace(".rounds.jsonl", ".json")))
+    assert found.runs
+    assert found == RoundsFile(found.runs), "no line is damaged"

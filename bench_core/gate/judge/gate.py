@@ -98,7 +98,8 @@ def _of_gate(
         if record.untouched:
             return (
                 "pass",
-                f"nothing that this change can reach: {units.plural(len(record.unaffected), 'cell')} unaffected",
+                "nothing that this change can reach, so none of "
+                f"{units.plural(len(record.unaffected), 'cell')} is measured",
             )
         if record.interrupted:
             return "error", "interrupted before anything was measured"

@@ -301,7 +301,7 @@ def _reach(record: GateRecord) -> Iterator[str]:
         yield f"unaffected: {count} that this change cannot reach (--all measures them)"
     if record.reaches_all:
         yield f"all cells count as affected: {record.reaches_all}"
-    if record.unaffected and record.reached:
+    if record.reached:
         ways = Counter(record.reached.values()).most_common()
         yield from (f"affected: {units.plural(count, 'cell')}: {why}" for why, count in ways[:FEW])
         if len(ways) > FEW:

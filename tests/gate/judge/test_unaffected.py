@@ -24,7 +24,7 @@ def record(*cells, **others):
 @pytest.mark.parametrize("strict", [False, True])
 def test_a_change_that_reaches_nothing_ends_with_0_and_says_so(strict):
     found = judge(record(left_out={"x": "only on head"}))
-    assert found.reason == "nothing that this change can reach: 2 cells unaffected; 1 left out"
+    assert found.reason == "nothing that this change can reach, so none of 2 cells is measured; 1 left out"
     assert exit_code(found, record(), strict) == 0
     assert found.cells == ()
 

@@ -115,10 +115,13 @@ def test_a_module_that_one_side_lacks_reaches_only_who_looks_for_it(sides):
     lists = "\nclass Lists:\n    def time_list(self):\n        import os\n        os.listdir(thing.__path__[0])\n"
     asks = "\nclass Asks:\n    def time_ask(self):\n        import pathlib\n"
     asks += "        pathlib.Path(thing.__file__).with_name('more.py').exists()\n"
+    may = "\nclass May:\n    def time_may(self):\n        import os\n"
+    may += "        os.access(os.path.join(thing.__path__[0], 'more.py'), os.R_OK)\n"
     both = {"thing/__init__.py": THING}
-    found, _, _ = found_in(sides, PLAIN + looks + lists + asks, both, {**both, "thing/more.py": ""})
+    found, _, _ = found_in(sides, PLAIN + looks + lists + asks + may, both, {**both, "thing/more.py": ""})
     assert (found.everything, found.unaffected) == ("", ("calls.Plain.time_other",))
     assert "can look for modules" in found.through["calls.Looks.time_find"]
+    assert "can look for modules" in found.through["calls.May.time_may"]
     assert found.through["calls.Lists.time_list"] == "reads thing/"
     assert found.through["calls.Asks.time_ask"] == "reads thing/more.py?"
 

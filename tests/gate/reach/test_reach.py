@@ -887,6 +887,19 @@ WAYS = {
         call="m.g()",
         reason="can tell the lines",
     ),
+    "text_of_a_frame": Way(
+        """
+        import sys
+        def f():
+            return 1
+        def g():
+            return repr(sys._getframe())
+        """,
+        "    return 1",
+        "    x = 1\n    return SLOW",
+        call="m.g()",
+        reason="can tell the lines",
+    ),
     "formatted_traceback": Way(
         """
         import traceback
