@@ -92,6 +92,11 @@ def named(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+def advised(error: str, advice: str) -> str:
+    """An error with what can be done about it, if that is known: ``KeyError: 'SIZE' (SIZE is in the matrix)``."""
+    return f"{error} ({advice})" if advice else error
+
+
 def brief_in(text: str, names: Iterable[str]) -> str:
     """The text with those of the names that are long cut as by `brief`."""
     for name in names:

@@ -22,7 +22,7 @@ from asv_runner.benchmarks.timeraw import TimerawBenchmark
 from asv_runner.benchmarks.track import TrackBenchmark
 
 from bench_core.asv_config import asv_config, enter, naming
-from bench_core.errors import BenchCoreError, NothingSelectedError, UnknownNameError, brief, named
+from bench_core.errors import BenchCoreError, NothingSelectedError, UnknownNameError, advised, brief, named
 from bench_core.records.run import LeftOut
 from bench_core.timing import discovery
 from bench_core.timing.caches import SetupCaches
@@ -129,8 +129,7 @@ class SuiteDirectory:
             yield self._explained(one) if isinstance(one, Broken) else one
 
     def _explained(self, broken: Broken) -> Broken:
-        advice = self.explain(broken.error)
-        return replace(broken, error=f"{broken.error} ({advice})") if advice else broken
+        return replace(broken, error=advised(broken.error, self.explain(broken.error)))
 
     def find(self, name: str) -> Cell:
         """The cell of that name. Only the module that declares it is imported.

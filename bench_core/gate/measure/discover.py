@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench_core import clock
-from bench_core.errors import BenchCoreError
+from bench_core.errors import BenchCoreError, advised
 from bench_core.gate.measure.matching import match
 from bench_core.gate.versions.subjects import Subjects, source
 from bench_core.records.gate import PART, SIDES, CellEvidence, other_side
@@ -125,7 +125,7 @@ def _asked(
 
 
 def _explained(answer: Probed, explain: Callable[[str], str]) -> Probed:
-    broken = {name: reason + explain(reason.partition(": ")[2]) for name, reason in answer.broken.items()}
+    broken = {name: advised(reason, explain(reason.partition(": ")[2])) for name, reason in answer.broken.items()}
     return replace(answer, broken=broken)
 
 

@@ -250,5 +250,5 @@ def test_a_suite_that_ends_every_process_is_named(ask):
 
 def test_an_error_for_want_of_a_variable_of_the_matrix_says_so(ask):
     broken = probed(CELL, broken={"cases.b": "does not import: KeyError: 'SIZE'"})
-    found, _ = ask({"base": broken, "head": broken}, explain=lambda error: f" (explains {error})")
+    found, _ = ask({"base": broken, "head": broken}, explain=lambda error: f"explains {error}")
     assert found.left_out["cases.b"].endswith("KeyError: 'SIZE' (explains KeyError: 'SIZE')")
