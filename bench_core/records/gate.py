@@ -400,6 +400,7 @@ class GateVerdict:
             believed.
         noise: what disturbed the effects.
         past: what follows from the record's `past`. A regression there is a regression of the gate.
+        missing: about how many more pairs decide the cells that are not decided, summed over them.
     """
 
     verdict: VerdictName
@@ -410,6 +411,7 @@ class GateVerdict:
     control_differs: bool
     noise: Noise
     past: GateVerdict | None = None
+    missing: int = 0
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,9 @@ def of(cells=ALL, verdict="regression", reason="2 of 9 cells slower", **changes)
     record = replace(RECORD, cells=tuple(one.evidence for one in cells), **changes)
     controls = tuple(JudgedCell(one, judged("pass", 0.99, 1.0, 1.01)) for one in record.controls)
     suite = judged("inconclusive", 0.995, 1.004, 1.012)
-    return record, GateVerdict(verdict, reason, cells, controls, suite, False, NOISE)
+    undecided = [one for one in cells if one.verdict == "inconclusive" and not one.judgement.decided]
+    missing = sum(max(4, 9 - len(one.evidence.effects)) for one in undecided)
+    return record, GateVerdict(verdict, reason, cells, controls, suite, False, NOISE, missing=missing)
 
 
 def with_control(verdict, judgement):

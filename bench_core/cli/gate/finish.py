@@ -140,9 +140,8 @@ def replayed(path: Path, wanted: Wanted) -> int:
 
 def outcome(record: GateRecord, verdict: GateVerdict, *, strict: bool) -> tuple[int, str]:
     """The exit code; and an error if the budget was too small to decide any cell, else ""."""
-    from bench_core.gate.judge.cell import MIN_READINGS
     from bench_core.gate.judge.exit_code import exit_code
-    from bench_core.gate.judge.rule import TIMED, cell_rule, sharing
+    from bench_core.gate.judge.rule import MIN_READINGS, TIMED, cell_rule, sharing
 
     code = exit_code(verdict, record, strict)
     timed = cell_rule(record.settings, max(record.settings.family, sharing(record.cells))).fewest

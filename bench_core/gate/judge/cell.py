@@ -17,14 +17,11 @@ from bench_core import units
 from bench_core.gate.judge.clocks import with_both_clocks
 from bench_core.gate.judge.first_calls import with_first_calls
 from bench_core.gate.judge.parents import by_parent, in_order
-from bench_core.gate.judge.rule import MIN_PARENTS, TIMED, Rule, cell_rule
+from bench_core.gate.judge.rule import MIN_PARENTS, MIN_READINGS, TIMED, Rule, cell_rule
 from bench_core.gate.judge.sequence import NOT_REACHED, judge_sequence, judgement, less, percent, slower
 from bench_core.records.gate import Bound, CellEvidence, Effect, Exceeded, GateSettings, Judgement, VerdictName
 from bench_core.records.run import Interval
 from bench_core.statistics import intraclass_correlation
-
-MIN_READINGS = 3
-"""The fewest pairs that suffice for a verdict on memory or a tracked value."""
 
 
 def judge_cell(effects: Sequence[Effect], settings: GateSettings, family: int, kind: str) -> Judgement:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from bench_core import units
 from bench_core.gate.judge.cell import judge_evidence
 from bench_core.gate.judge.noise import noise
-from bench_core.gate.judge.rule import sharing
+from bench_core.gate.judge.rule import cell_rule, pairs_expected, sharing
 from bench_core.gate.judge.sequence import percent
 from bench_core.gate.judge.suite import suite_shift
 from bench_core.records.gate import CellEvidence, GateRecord, GateVerdict, JudgedCell, Judgement, VerdictName
@@ -32,7 +32,8 @@ def judge(record: GateRecord) -> GateVerdict:
     inconclusive cells, make the gate's verdict worse. Cells that the past version lacks or fails at have no influence.
     """
     controls = _judged(record, record.controls, sharing(record.controls))
-    cells = _judged(record, record.cells, max(record.settings.family, sharing(record.cells)))
+    family = max(record.settings.family, sharing(record.cells))
+    cells = _judged(record, record.cells, family)
     suite = suite_shift(record.cells, record.settings)
     differing = [control.judgement for control in controls if control.judgement.differs]
     doubt = ""
@@ -52,7 +53,13 @@ def judge(record: GateRecord) -> GateVerdict:
         past = replace(past, controls=(), reason=f"since {record.past.base.name}, {past.reason}")
         if _worsens(past, verdict):
             verdict, reason = past.verdict, past.reason
-    return GateVerdict(verdict, reason, cells, controls, suite, bool(differing), noise(record), past)
+    rule = cell_rule(record.settings, family)
+    missing = sum(
+        pairs_expected(cell.evidence.kind, len(cell.evidence.effects), rule)
+        for cell in cells
+        if cell.verdict == "inconclusive" and not cell.judgement.decided
+    )
+    return GateVerdict(verdict, reason, cells, controls, suite, bool(differing), noise(record), past, missing)
 
 
 def _judged(record: GateRecord, cells: Sequence[CellEvidence], family: int) -> tuple[JudgedCell, ...]:

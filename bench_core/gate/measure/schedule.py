@@ -9,8 +9,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from bench_core.gate.judge.cell import MIN_READINGS
-from bench_core.gate.judge.rule import TIMED, cell_rule
+from bench_core.gate.judge.rule import cell_rule, pairs_expected
 from bench_core.gate.measure.adapt import FEWEST, adapted, scatter_between
 from bench_core.gate.measure.evidence import PAST, Dossier, Known
 from bench_core.records.gate import SIDES, GateSettings, Side
@@ -32,9 +31,6 @@ USUAL_COST = 0.1
 
 BESIDES = 1.25
 """By how much starting parents and pairs makes a cell more expensive than its own turns."""
-
-MORE_PAIRS = 3
-"""A cell that the fewest pairs have not decided is expected to need so many more."""
 
 LEAST_PATIENCE = 5.0
 PATIENCE = 20.0
@@ -117,7 +113,8 @@ class Schedule:
                 alone = [dossier for dossier in wanted if dossier.cell.kind == "peakmemory"]
                 groups += [[dossier for dossier in wanted if dossier not in alone], *([one] for one in alone)]
             groups.append(self._wanted(self._known.controls, lane))
-            return [self.pair_of(group, first, group[0].versions) for group in groups if group]
+            between = scatter_between(one.effects for one in self._known.dossiers)
+            return [self.pair_of(group, first, group[0].versions, between) for group in groups if group]
 
     def _in_time(self, dossiers: Sequence[Dossier], left: float) -> set[str]:
         """The names of the open cells that can be decided in the time that is left: as many as possible, so those that
@@ -126,12 +123,11 @@ class Schedule:
         random.Random(f"{self._settings.seed} in time").shuffle(waiting)
         costs = [one.spent / len(one.effects) for one in dossiers if one.effects]
         usual = statistics.median(costs) if costs else USUAL_COST
-        passing = cell_rule(self._settings, self._settings.family).fewest
+        rule = cell_rule(self._settings, self._settings.family)
 
         def need(one: Dossier) -> float:
             cost = one.spent / len(one.effects) if one.effects else usual
-            fewest = passing if one.cell.kind in TIMED else MIN_READINGS
-            return BESIDES * cost * max(MORE_PAIRS, fewest - len(one.effects))
+            return BESIDES * cost * pairs_expected(one.cell.kind, len(one.effects), rule)
 
         waiting.sort(key=need)
         needs = itertools.accumulate(map(need, waiting))
@@ -147,13 +143,18 @@ class Schedule:
             one for place, one in enumerate(dossiers) if not one.closed and (one.plan or place % self._lanes == lane)
         ]
 
-    def pair_of(self, dossiers: Sequence[Dossier], first: Side, versions: tuple[VersionName, VersionName]) -> PairTask:
-        """A pair over these cells, in an order drawn for it."""
+    def pair_of(
+        self,
+        dossiers: Sequence[Dossier],
+        first: Side,
+        versions: tuple[VersionName, VersionName],
+        between: float = 0.0,
+    ) -> PairTask:
+        """A pair over these cells, in an order drawn for it. For `between` see `adapted`."""
         with self._known.lock:
             pair, self.pairs = self.pairs, self.pairs + 1
             order = list(dossiers)
             random.Random(f"{self._settings.seed} pair {pair}").shuffle(order)
-            between = scatter_between(one.effects for one in self._known.dossiers)
             groups = tuple(self._group(one, versions, between) for one in order)
         both = dict(zip(SIDES, versions, strict=True))
         longest = max((cell.timeout for group in groups for cell in group.cells), default=0.0)

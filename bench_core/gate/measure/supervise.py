@@ -213,7 +213,7 @@ class Gate:
         with self._known.lock:
             is_open = any(not dossier.closed for dossier in self.dossiers)
             # However small the budget, at least one effect is measured, so each repetition of a command gets further.
-            in_time = clock.host() - self._began < self.settings.budget or self._known.effects == self._had
+            in_time = self._left > 0 or self._known.effects == self._had
         return is_open and in_time and not self._stop.is_set()
 
     @property

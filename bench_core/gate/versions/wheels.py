@@ -131,7 +131,7 @@ def _configured(project: Project, revision: Revision, package: Path, wheels: Pat
 
 
 # Not `build.check_dependency` of pypa's build, which also checks transitive requirements: in the folder of a project
-# with a build.py, `python -m bench_core.cli` would import that file instead, and so run the project's build.
+# with a build.py, `python -m bench_core` would import that file instead, and so run the project's build.
 def is_satisfied(text: str) -> bool:
     """Whether a build requirement is installed. False for an address or a path: then pip decides."""
     try:

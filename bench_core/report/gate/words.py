@@ -16,12 +16,6 @@ from bench_core.records.results import Tally
 from bench_core.records.run import Interval
 from bench_core.records.version import Commit, Install, Interpreter, Version, WorkingTree
 
-FEWEST_PAIRS = 9
-"""The pairs that a cell passes with, if they agree."""
-
-MORE_PAIRS = 4
-"""About as many more pairs decide a cell that has the fewest."""
-
 LONGEST = 20
 """The most rows of a list. The others are only counted."""
 
@@ -245,8 +239,7 @@ def _unfinished(record: GateRecord, verdict: GateVerdict) -> Iterator[str]:
     pairs = sum(len(cell.effects) for cell in (*record.cells, *record.controls)) - record.resumed
     if not waiting or pairs < len(record.cells):
         return
-    each = record.seconds / pairs
-    more = each * sum(max(MORE_PAIRS, FEWEST_PAIRS - len(cell.evidence.effects)) for cell in waiting)
+    more = verdict.missing * record.seconds / pairs
     unreached = [cell for cell in waiting if not cell.evidence.effects]
     said = f", {len(unreached)} of them not reached, such as {brief(unreached[0].name)}" if unreached else ""
     yield (

@@ -5,13 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from bench_core.gate.judge.rule import cell_rule
+from bench_core.gate.judge.rule import MORE_PAIRS, cell_rule
 from bench_core.gate.measure.adapt import MOST
 from bench_core.gate.measure.discover import Found
 from bench_core.gate.measure.evidence import CONTROL, PAST, Journal, Known
 from bench_core.gate.measure.schedule import (
     BESIDES,
-    MORE_PAIRS,
     MOST_PAIRS_OF_A_PARENT,
     PAIRS_OF_A_PARENT,
     Schedule,
