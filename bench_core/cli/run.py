@@ -105,7 +105,8 @@ def run(
         )
     request = RunRequest(config, suite, cells, commit, machine, budget, timeout, seed)
     profile = f" ({'quick' if quick else 'full'} profile)" if suite.has_profiles else ""
-    out.print(f"Timing {units.plural(len(cells), 'cell')}{profile} for up to {request.seconds:.0f} s.")
+    longer = "" if budget else ", or as long as two rounds take"
+    out.print(f"Timing {units.plural(len(cells), 'cell')}{profile} for up to {request.seconds:.0f} s{longer}.")
     state = circumstances(commit) if commit else None
     with RunLive(out) as live:
         finished = measure(request, live.update)

@@ -335,10 +335,9 @@ class Measurement:
                 course.plan = None
 
     def _times(self) -> dict[str, float]:
-        reading = Reading(self.groups)
-        return {
-            cell: reading.time(cell).middle for group in self.groups for cell in group.cells if reading.seconds(cell)
-        }
+        groups = [course.group for course in self.courses]
+        reading = Reading(groups)
+        return {cell: reading.time(cell).middle for group in groups for cell in group.cells if reading.seconds(cell)}
 
     @property
     def groups(self) -> tuple[Group, ...]:
