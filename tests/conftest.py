@@ -1,5 +1,6 @@
 import gc
 import json
+import signal
 
 import pytest
 
@@ -13,6 +14,15 @@ def pytest_collection_finish():
     # Samples begin with a garbage collection. With torch and thousands of tests in memory, each takes 0.3 s.
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interrupts_are_heard():
+    """A shell lets the commands that it starts in the background ignore Ctrl-C, and Python then ignores it too. Tests
+    send it, also to processes of their own, which inherit what is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 class Repository:

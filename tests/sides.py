@@ -13,6 +13,23 @@ from bench_core.gate.versions.subjects import Importable, Subjects
 from bench_core.records.gate import GateSettings
 from bench_core.records.version import Install
 
+NUMBERS = """
+import thing
+
+
+class Number:
+    def __repr__(self):
+        return thing.shown()
+
+
+class Call:
+    params = [Number()]
+
+    def time_value(self, number):
+        thing.value()
+"""
+"""A suite for the package `thing`, whose versions give the parameter different names."""
+
 
 class EnoughError(Exception):
     """What a test needs has been measured."""

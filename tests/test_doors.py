@@ -34,7 +34,7 @@ def processes():
     context.set_forkserver_preload(
         ["asv.config", "asv_runner.run", "bench_core.pytest_plugin", "bench_core.workers.probe", "doors", "numpy"]
     )
-    with context.Pool(2, maxtasksperchild=1) as pool:  # an executor of Python 3.11 may wait forever for its last worker
+    with context.Pool(2, maxtasksperchild=1) as pool:
         yield pool
 
 

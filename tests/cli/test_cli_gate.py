@@ -20,6 +20,7 @@ import psutil
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
+from sides import NUMBERS
 
 from bench_core.cli import main
 from bench_core.cli.gate.causes import looked_into
@@ -82,19 +83,15 @@ class Project:
         return CliRunner().invoke(main, ["gate", *arguments])
 
     def start(self, *arguments):
-        """Run the command in a process of its own, where Ctrl-C works even if the tests run in the background."""
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # an ignored signal is inherited
-        try:
-            return subprocess.Popen(
-                [sys.executable, "-m", "bench_core.cli", "gate", *arguments],
-                cwd=self.root,
-                env={**os.environ, "TMPDIR": str(self.temporary)},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-        finally:
-            signal.signal(signal.SIGINT, before)
+        """Run the command in a process of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "bench_core", "gate", *arguments],
+            cwd=self.root,
+            env={**os.environ, "TMPDIR": str(self.temporary)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
 
     def wait_for(self, process, folder, pattern):
         """Until there is such a file."""
@@ -703,23 +700,6 @@ def test_the_gate_says_what_list_says_of_the_matrix_and_of_what_has_no_cells(pro
     (note,) = project.stored()["notes"]
     assert "gives CASE_SIZE several values" in note
     assert "its parameter param1 has no values" in project.stored()["left_out"]["none.time_none"]
-
-
-NUMBERS = """
-import thing
-
-
-class Number:
-    def __repr__(self):
-        return thing.shown()
-
-
-class Call:
-    params = [Number()]
-
-    def time_value(self, number):
-        thing.value()
-"""
 
 
 def test_the_command_of_a_cell_that_base_calls_otherwise_measures_and_explains_it(project):

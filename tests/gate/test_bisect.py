@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from sides import NUMBERS
 
 from bench_core.cli import main
 from bench_core.errors import BenchCoreError
@@ -498,23 +499,6 @@ def test_an_uncertain_slowdown_is_not_said_to_be_none():
     said = bisect._no_search(Request(Path("asv.conf.json"), "a", "b"), CELL, outcome)
     assert "no slower" not in said
     assert "490x" in said
-
-
-NUMBERS = """
-import thing
-
-
-class Number:
-    def __repr__(self):
-        return thing.shown()
-
-
-class Call:
-    params = [Number()]
-
-    def time_value(self, number):
-        thing.value()
-"""
 
 
 def test_a_cell_that_commits_call_otherwise_is_searched_by_either_name(plain):

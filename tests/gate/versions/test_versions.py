@@ -618,6 +618,15 @@ def test_an_interrupted_build_leaves_nothing(plain, temporary, monkeypatch):
     assert not list(temporary.iterdir())
 
 
+@pytest.fixture
+def hangups_are_heard():
+    """Under nohup they are ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hangups_are_heard")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_a_build_that_is_cancelled_ends_and_leaves_nothing(repository, temporary, name):
     """As a CI service cancels, which tells us alone and not what we have started, and what that has started."""

@@ -4,6 +4,7 @@ import errno
 import re
 
 import pytest
+from sides import NUMBERS
 
 from bench_core.gate.why import instructions
 from bench_core.gate.why.explain import explain
@@ -109,28 +110,11 @@ def test_a_count_that_fails_leaves_what_the_profiles_say(sides, monkeypatch):
     assert "No space left on device" in found.without
 
 
-NAMED = """
-import thing
-
-
-class Number:
-    def __repr__(self):
-        return thing.shown()
-
-
-class Call:
-    params = [Number()]
-
-    def time_step(self, number):
-        thing.step()
-"""
-
-
 def test_a_cell_that_base_calls_otherwise_is_inspected_there_by_its_own_name(sides, monkeypatch):
     monkeypatch.setenv("PATH", "")
     base = "def shown():\n    return '1'\ndef more():\n    pass\ndef step():\n    pass\n"
     head = base.replace("'1'", "'one(1)'").replace("step():\n    pass", "step():\n    more()")
-    made = sides(NAMED, base, head)
+    made = sides(NUMBERS.replace("value", "step"), base, head)
     renamed = made.find().renamed
     (name,) = renamed
     assert name == "calls.Call.time_step(one(1))"
