@@ -72,7 +72,7 @@ def draw() -> None:
 
 
 def bench_core(arguments: str) -> list[str]:
-    return [sys.executable, "-m", "bench_core.cli", *shlex.split(arguments)]
+    return [sys.executable, "-m", "bench_core", *shlex.split(arguments)]
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def _search(cell: str, planted: int | None, seed: int) -> dict[str, object]:
             for number in range(1, COMMITS + 1)
         ]
         stored = Path(folder, "found.json")
-        command = [sys.executable, "-P", "-m", "bench_core.cli", "bisect", good, commits[-1], cell]
+        command = [sys.executable, "-P", "-m", "bench_core", "bisect", good, commits[-1], cell]
         began = clock.host()
         done = subprocess.run(
             [*command, "--seed", str(seed), "--json", str(stored)],

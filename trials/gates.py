@@ -90,7 +90,7 @@ def gate(
                 sys.executable,
                 "-P",
                 "-m",
-                "bench_core.cli",
+                "bench_core",
                 "gate",
                 "--full",
                 *asked,

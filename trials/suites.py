@@ -286,7 +286,7 @@ def tried(suite: Suite, place: Place, say: Callable[[str], None]) -> dict[str, A
     say("  discovery, by asv and by us")
     theirs, discovery = asvs_cells(place)
     ours = our_cells(place)
-    listed = place.call("-m", "bench_core.cli", "list", "--suite", place.config)
+    listed = place.call("-m", "bench_core", "list", "--suite", place.config)
     both = {identity: name for identity, name in ours["cells"].items() if identity in theirs}
     drawn = random.Random(SEED).sample(sorted(theirs), min(SAMPLE, len(theirs)))
     names = {identity: ours["cells"].get(identity, theirs[identity]) for identity in drawn}
@@ -440,7 +440,7 @@ def _through_run(place: Place, suite: Suite, cells: Sequence[str]) -> Through:
     file = place.work / "run.json"
     file.unlink(missing_ok=True)
     options = ("--suite", place.config, "--full", "--seed", SEED, "--json", file)
-    done = place.call("-m", "bench_core.cli", "run", _pattern(cells), *options)
+    done = place.call("-m", "bench_core", "run", _pattern(cells), *options)
     if not file.exists():
         return dict.fromkeys(cells, ("failed", done.last)), {"run_code": done.code}
     found = json.loads(file.read_text())
@@ -479,7 +479,7 @@ def _through_gate(place: Place, suite: Suite, cells: Sequence[str]) -> Through:
     file = place.work / "gate.json"
     file.unlink(missing_ok=True)
     options = ("--suite", place.config, "--full", "--fresh", "--seed", SEED, "--budget", GATE_BUDGET, "--json", file)
-    done = place.call("-m", "bench_core.cli", "gate", "--versus", *suite.releases, "--bench", _pattern(cells), *options)
+    done = place.call("-m", "bench_core", "gate", "--versus", *suite.releases, "--bench", _pattern(cells), *options)
     if not file.exists():
         return dict.fromkeys(cells, ("failed", done.last)), {"gate_code": done.code}
     found = json.loads(file.read_text())

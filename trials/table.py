@@ -141,7 +141,7 @@ def bench_core(folder: Path, *arguments: str, check: bool = True) -> float:
     from bench_core import clock
 
     began = clock.host()
-    command = [sys.executable, "-m", "bench_core.cli", *arguments]
+    command = [sys.executable, "-m", "bench_core", *arguments]
     subprocess.run(command, cwd=folder, check=check, stdout=subprocess.DEVNULL)
     return clock.host() - began
 

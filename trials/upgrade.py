@@ -82,7 +82,7 @@ def explain(folder: Path, base: str, head: str) -> None:
 
 def _gate(path: Path, base: str, head: str, *options: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-P", "-m", "bench_core.cli", "gate", "--versus", base, head]
+    command = [sys.executable, "-P", "-m", "bench_core", "gate", "--versus", base, head]
     done = subprocess.run(
         [*command, "--json", str(path.absolute()), *options], cwd=TOOL, env=environment(), check=False
     )

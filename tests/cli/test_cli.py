@@ -107,7 +107,7 @@ def test_a_cell_that_would_not_fit_is_not_applicable_with_the_two_numbers(invoke
 def test_a_torch_that_is_too_old_says_which_is_needed(tmp_path):
     (tmp_path / "torch.py").write_text("__version__ = '2.3.0'\n")
     done = subprocess.run(
-        [sys.executable, "-m", "bench_core.cli", "list"],
+        [sys.executable, "-m", "bench_core", "list"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -87,7 +87,7 @@ def test_a_reader_who_leaves_is_no_regression():
     os.close(read)
     with os.fdopen(write, "w") as out:
         done = subprocess.run(
-            [sys.executable, "-m", "bench_core.cli", "--help"], stdout=out, stderr=subprocess.PIPE, check=False
+            [sys.executable, "-m", "bench_core", "--help"], stdout=out, stderr=subprocess.PIPE, check=False
         )
     assert (done.returncode, done.stderr) == (141, b"")
 
