@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from bench_core import clock
-from bench_core.pytest_plugin.limits import CellFailedError, TooLongError, time_limit
+from bench_core.pytest_plugin.limits import CellFailedError, time_limit
 from bench_core.records.run import is_memoized
 from bench_core.timing.cells import OpenCell
 from bench_core.timing.sampling import time_sample
@@ -205,13 +207,18 @@ def _raw_seconds(opened: OpenCell, number: int) -> float:
     separate = opened.benchmark._get_timer(*opened.benchmark._build_params())
     ours = psutil.Process()
     before = set(ours.children())
-    try:
-        return float(separate.timeit(number))
-    except RuntimeError as error:  # asv_runner's, with what the process has written
-        last = str(error).rstrip().rsplit("\n", 1)[-1]  # asv_runner has printed all of it
-        raise CellFailedError(f"its text failed in a process of its own: {last}") from error
-    except TooLongError:
-        for child in set(ours.children()) - before:
-            child.kill()
-            child.wait()
-        raise
+    # asv_runner closes the pipes of the process only when that has ended. So the wait for it is not interrupted, but
+    # the process is ended, and the thread with it.
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        timing = thread.submit(separate.timeit, number)
+        try:
+            return float(timing.result())
+        except RuntimeError as error:  # asv_runner's, with what the process has written
+            last = str(error).rstrip().rsplit("\n", 1)[-1]  # asv_runner has printed all of it
+            raise CellFailedError(f"its text failed in a process of its own: {last}") from error
+        finally:
+            while not timing.done():  # the suite's timeout is over, or Ctrl-C
+                for child in set(ours.children()) - before:
+                    with suppress(psutil.NoSuchProcess):
+                        child.kill()
+                wait([timing], timeout=0.05)

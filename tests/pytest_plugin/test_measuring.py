@@ -319,6 +319,12 @@ def test_the_suites_timeout_ends_a_cell_and_the_process_of_its_text(pytester, su
     assert not [child for child in psutil.Process().children() if "-c" in child.cmdline()]
 
 
+def test_a_text_that_is_ended_leaves_no_pipe_open(pytester, suite):
+    files = psutil.Process().num_fds()
+    pytester.runpytest(suite(hangs=HANGS), "-k", "timeraw_hang").assert_outcomes(failed=1)
+    assert psutil.Process().num_fds() == files
+
+
 LATE = """
 calls = []
 
