@@ -47,6 +47,9 @@ GATE_BUDGET = "90s"
 LONGEST = 3600.0
 """The most seconds that a door may take for the sample."""
 
+MODULE = ("-P", "-m")
+"""Runs a module as its console script does: the current folder, with a package that is not built, is not searched."""
+
 SAID = 300
 """The most characters that are kept of a cause."""
 
@@ -286,7 +289,7 @@ def tried(suite: Suite, place: Place, say: Callable[[str], None]) -> dict[str, A
     say("  discovery, by asv and by us")
     theirs, discovery = asvs_cells(place)
     ours = our_cells(place)
-    listed = place.call("-m", "bench_core", "list", "--suite", place.config)
+    listed = place.call(*MODULE, "bench_core", "list", "--suite", place.config)
     both = {identity: name for identity, name in ours["cells"].items() if identity in theirs}
     drawn = random.Random(SEED).sample(sorted(theirs), min(SAMPLE, len(theirs)))
     names = {identity: ours["cells"].get(identity, theirs[identity]) for identity in drawn}
@@ -440,7 +443,7 @@ def _through_run(place: Place, suite: Suite, cells: Sequence[str]) -> Through:
     file = place.work / "run.json"
     file.unlink(missing_ok=True)
     options = ("--suite", place.config, "--full", "--seed", SEED, "--json", file)
-    done = place.call("-m", "bench_core", "run", _pattern(cells), *options)
+    done = place.call(*MODULE, "bench_core", "run", _pattern(cells), *options)
     if not file.exists():
         return dict.fromkeys(cells, ("failed", done.last)), {"run_code": done.code}
     found = json.loads(file.read_text())
@@ -466,7 +469,7 @@ def _through_pytest(place: Place, suite: Suite, cells: Sequence[str]) -> Through
     plugins.mkdir(exist_ok=True)
     shutil.copy(TOOL / "trials" / "sampled.py", plugins)
     options = ("-q", "--benchmark-disable", "-p", "sampled", "-p", "no:cacheprovider")
-    done = place.call("-m", "pytest", place.suite, *options, SAMPLED=str(asked), PYTHONPATH=str(plugins))
+    done = place.call(*MODULE, "pytest", place.suite, *options, SAMPLED=str(asked), PYTHONPATH=str(plugins))
     if not file.exists():
         return dict.fromkeys(cells, ("failed", done.last)), {"pytest": None, "pytest_code": done.code}
     found = json.loads(file.read_text())
@@ -479,7 +482,7 @@ def _through_gate(place: Place, suite: Suite, cells: Sequence[str]) -> Through:
     file = place.work / "gate.json"
     file.unlink(missing_ok=True)
     options = ("--suite", place.config, "--full", "--fresh", "--seed", SEED, "--budget", GATE_BUDGET, "--json", file)
-    done = place.call("-m", "bench_core", "gate", "--versus", *suite.releases, "--bench", _pattern(cells), *options)
+    done = place.call(*MODULE, "bench_core", "gate", "--versus", *suite.releases, "--bench", _pattern(cells), *options)
     if not file.exists():
         return dict.fromkeys(cells, ("failed", done.last)), {"gate_code": done.code}
     found = json.loads(file.read_text())

@@ -16,6 +16,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Generic
 
@@ -23,7 +24,7 @@ import psutil
 
 import bench_core
 from bench_core.codec import MalformedError
-from bench_core.workers.messages import Answer, Dialogue, NurseryAnswer, NurseryTask, PairDone, PairTask, Task
+from bench_core.workers.messages import Answer, Dialogue, Lost, NurseryAnswer, NurseryTask, PairDone, PairTask, Task
 
 ONE_THREAD = dict.fromkeys(
     ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS"], "1"
@@ -36,6 +37,11 @@ START_TIMEOUT = 180.0
 GRACE = 30.0
 """A nursery that stays silent for this many seconds longer than the timeout of its workers counts as dead."""
 
+LAST_WORDS_TIMEOUT = 0.2
+"""Seconds to wait for what a process wrote to standard error before it was lost."""
+
+LAST_LINES = 6
+"""So many of the last lines that a process wrote to standard error are kept."""
 
 SHARE_OF_MEMORY = 0.9
 """The share of the free memory that all workers together may allocate."""
@@ -169,7 +175,8 @@ class Child(Generic[Task, Answer]):
         )
         watchdog.tell(f"started {self._process.pid}")
         self._lines: queue.Queue[str | None] = queue.Queue()
-        self._said: deque[str] = deque(maxlen=6)
+        self._said: deque[str] = deque(maxlen=LAST_LINES)
+        self._spoke = threading.Event()
         self._readers = [
             threading.Thread(target=self._read_answers, daemon=True),
             threading.Thread(target=self._read_errors, daemon=True),
@@ -240,9 +247,19 @@ class Child(Generic[Task, Answer]):
         with suppress(OSError):
             self._process.stdin.close()  # type: ignore[union-attr]
 
+    def forget_words(self) -> None:
+        """Forget what the process and its workers have written to standard error so far."""
+        self._said.clear()
+        self._spoke.clear()
+
+    def with_last_words(self, how: str, lines: int) -> str:
+        """How the process or one of its workers was lost, with the last lines that it wrote to standard error."""
+        self._spoke.wait(LAST_WORDS_TIMEOUT)  # they come through another pipe
+        written = [line.strip() for line in list(self._said) if line.strip()]
+        return f"{how}; it last wrote: {' | '.join(written[-lines:])}" if written else how
+
     def _lost(self, how: str) -> LostError:
-        said = " | ".join(line.strip() for line in self._said if line.strip())
-        return LostError(f"{how}{f'; it last wrote: {said}' if said else ''}")
+        return LostError(self.with_last_words(how, LAST_LINES))
 
     def _read_answers(self) -> None:
         assert self._process.stdout is not None
@@ -256,20 +273,25 @@ class Child(Generic[Task, Answer]):
         with self._process.stderr as stream:
             while piece := stream.readline(4096):
                 self._said.append(piece[-500:])
+                self._spoke.set()
 
 
 Nursery = Child[NurseryTask | PairTask, NurseryAnswer]
 
 
 def run_pair(nursery: Nursery, task: PairTask) -> Iterator[NurseryAnswer]:
-    """The answers of a nursery to this task, as they come. The last one is `PairDone`.
+    """The answers of a nursery to this task, as they come. The last one is `PairDone`. A worker that was lost gets its
+    last words.
 
     Raises:
         LostError: if the nursery itself has died.
     """
+    nursery.forget_words()
     nursery.tell(task)
     while True:
         answer = nursery.answer(task.timeout + GRACE)
+        if isinstance(answer, Lost) and not answer.hangs:
+            answer = replace(answer, cause=nursery.with_last_words(answer.cause, lines=1))
         yield answer
         if isinstance(answer, PairDone):
             return

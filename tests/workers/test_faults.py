@@ -71,6 +71,12 @@ def leave_well():
     os._exit(0)
 
 
+def leave_with_words():
+    sys.stderr.write("loading\\nLLVM ERROR: out of registers\\n")
+    sys.stderr.flush()
+    os._exit(1)
+
+
 def leave_politely():
     sys.exit(4)
 
@@ -122,8 +128,9 @@ def come_back_twice():
 
 ON_HEAD = {
     "call abort": "killed by SIGABRT",
-    "call hang": "hangs: no answer within 0.8 s",
+    "call hang": "hangs: no answer within 1.2 s",
     "call leave_well": "ended with exit status 0 before it was done",
+    "call leave_with_words": "ended with exit status 1 before it was done; it last wrote: LLVM ERROR: out of registers",
     "call leave_politely": "check: SystemExit: 4 (__init__.py:",
     "setup fail": "setup: KeyError: 'gone' (__init__.py:",
     "check fail": "check: KeyError: 'gone' (__init__.py:",
@@ -147,7 +154,7 @@ def after(module_sides, tmp_path_factory):
     both = head.replace("wanted == stage", "wanted == f'{stage}_'")
     head = head.replace("wanted == stage", "wanted in (stage, f'{stage}_')")
     sides = module_sides(CASES.replace("NAMES", repr([*ON_HEAD, *HARMLESS, *ON_BOTH])), both, head)
-    gate = sides.measure(timeout=0.8, memory=1 << 30, budget=60.0, lanes=2)
+    gate = sides.measure(timeout=1.2, memory=1 << 30, budget=60.0, lanes=2)
     gate.left_behind, gate.children = sides.left_behind(), children.read_text().split()
     return gate
 
