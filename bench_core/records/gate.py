@@ -400,7 +400,8 @@ class GateVerdict:
             believed.
         noise: what disturbed the effects.
         past: what follows from the record's `past`. A regression there is a regression of the gate.
-        missing: about how many more pairs decide the cells that are not decided, summed over them.
+        missing: about how many more seconds decide the cells that are not decided, at the pace of the pairs so far; 0
+            if no pair has shown it.
     """
 
     verdict: VerdictName
@@ -411,7 +412,7 @@ class GateVerdict:
     control_differs: bool
     noise: Noise
     past: GateVerdict | None = None
-    missing: int = 0
+    missing: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -424,6 +425,7 @@ class Progress:
         worst: the open cells with the largest estimates, at most 5: (name, ratio, lower end, upper end).
         seconds: the time since the gate began.
         left: the seconds that the gate will still take at most.
+        needed: about how many more seconds decide all cells, at the pace of the pairs so far; None if it is not known.
         lanes: what each lane is doing.
     """
 
@@ -435,4 +437,5 @@ class Progress:
     worst: tuple[tuple[str, float, float, float], ...]
     seconds: float
     left: float
+    needed: float | None
     lanes: tuple[str, ...]

@@ -55,20 +55,32 @@ class Live(Display):
     def _line(self, state: Progress) -> str:
         parts = [f"{state.seconds:.0f} s: {state.decided} of {self._total} cells decided", f"{state.pairs} pairs"]
         parts += [f"{state.errors} failed"] if state.errors else []
-        return f"{', '.join(parts)}, at most {state.left:.0f} s left"
+        return f"{', '.join(parts)}, {_outlook(state)}"
 
     def _table(self, state: Progress) -> RenderableType:
         bar = Table.grid(expand=True)  # outside a table, a bar has no line end
         bar.add_row(ProgressBar(total=max(1, self._total), completed=state.decided))
         counts = (
             f"{state.decided} decided, {state.open} open, {state.errors} failed; {state.pairs} pairs of "
-            f"{state.parents} parents; {units.time(state.seconds)}, at most {units.time(state.left)} left"
+            f"{state.parents} parents; {units.time(state.seconds)}, {_outlook(state)}"
         )
         parts: list[RenderableType] = [_cut(self._title, "bold"), bar, Text(counts)]
         if state.worst:
             parts += [_cut("Open, slowest first", "dim"), _slowest(state)]
         parts += [_cut(f"lane {number}: {what}", "dim") for number, what in enumerate(state.lanes, 1)]
         return Group(*parts)
+
+
+def _outlook(state: Progress) -> str:
+    """How long it will take at the pace of the pairs so far, once that is known."""
+    if state.needed is None or not state.left:
+        return f"at most {state.left:.0f} s left"
+    if state.needed <= state.left:
+        return f"about {state.needed:.0f} s left"
+    return (
+        f"{state.left:.0f} s left of about {state.needed:.0f} s that all cells need (--budget "
+        f"{state.seconds + state.needed:.0f}s decides all, --bench takes fewer)"
+    )
 
 
 def _slowest(state: Progress) -> Table:

@@ -92,7 +92,7 @@ def of(cells=ALL, verdict="regression", reason="2 of 9 cells slower", **changes)
     controls = tuple(JudgedCell(one, judged("pass", 0.99, 1.0, 1.01)) for one in record.controls)
     suite = judged("inconclusive", 0.995, 1.004, 1.012)
     undecided = [one for one in cells if one.verdict == "inconclusive" and not one.judgement.decided]
-    missing = sum(max(4, 9 - len(one.evidence.effects)) for one in undecided)
+    missing = 2.5 * len(undecided)
     return record, GateVerdict(verdict, reason, cells, controls, suite, False, NOISE, missing=missing)
 
 

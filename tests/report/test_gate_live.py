@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -15,6 +16,7 @@ STATE = Progress(
     worst=(("fills.Fill.time_fill(cpu, zeros_, 8192x8192)", 1.052, 0.99, 1.2), ("a.[red]time_b", 1.01, 0.0, 1e309)),
     seconds=12.0,
     left=48.0,
+    needed=None,
     lanes=("fills.Fill.time_fill(cpu, zeros_, 8192x8192), pair 4", "starting"),
 )
 
@@ -25,7 +27,7 @@ def live(width, terminal, total=40):
 
 
 def at(seconds, decided=10):
-    return Progress(40, 5, decided, 40 - decided, 0, (), seconds, 1.0, ())
+    return Progress(40, 5, decided, 40 - decided, 0, (), seconds, 1.0, None, ())
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 200])
@@ -44,10 +46,25 @@ def test_the_table_shows_what_is_open_and_what_each_lane_does():
     with shown:
         shown.update(STATE)
     text = file.getvalue()
-    assert "10 decided, 29 open, 1 failed; 40 pairs of 5 parents; 12.0 s, at most 48.0 s left" in text
+    assert "10 decided, 29 open, 1 failed; 40 pairs of 5 parents; 12.0 s, at most 48 s left" in text
     assert "+5.2 % (-1.0 … +20.0 %)" in text
     assert "a.[red]time_b" in text
     assert "lane 2: starting" in text
+
+
+@pytest.mark.parametrize(
+    ("needed", "said"),
+    [
+        (None, "at most 48 s left"),
+        (20.0, "about 20 s left"),
+        (90.0, "48 s left of about 90 s that all cells need (--budget 102s decides all, --bench takes fewer)"),
+    ],
+)
+def test_once_the_pace_is_known_a_line_says_how_long_it_takes_and_what_the_budget_would_change(needed, said):
+    file, shown = live(200, False)
+    with shown:
+        shown.update(replace(STATE, needed=needed))
+    assert file.getvalue().rstrip().endswith(said)
 
 
 def test_a_narrow_terminal_cuts_the_names_and_not_the_effects():

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
+from bench_core import units
 from bench_core.asv_config import naming
 from bench_core.cli.gate.causes import looked_into
 from bench_core.cli.terminal import console, say_to, write_page
@@ -153,13 +154,12 @@ def outcome(record: GateRecord, verdict: GateVerdict, *, strict: bool) -> tuple[
     is_decided = any(cell.judgement.decided and cell.verdict != "error" for cell in verdict.cells)  # by a large effect
     if code or record.identical or not judged or is_decided or min(map(missing, judged)) <= 0:
         return code, ""
-    new = sum(len(cell.effects) for cell in (*record.cells, *record.controls)) - record.resumed
-    more = record.seconds / max(1, new) * sum(map(missing, judged))
     nearest = min(judged, key=missing)
+    has = len(nearest.effects)
+    budget = f"--budget {record.settings.budget + verdict.missing:.0f}s" if verdict.missing else "a larger --budget"
     return BenchCoreError.exit_code, (
-        f"the budget of {record.settings.budget:.3g} s is too small to decide anything: "
-        f"{len(nearest.effects)} pairs of at least {len(nearest.effects) + missing(nearest)}. About {more:.0f} s more "
-        f"are needed: use --budget {more:.0f}s, or run the same command again, which continues from here."
+        f"the budget of {record.settings.budget:.3g} s is too small to decide anything: {units.plural(has, 'pair')} "
+        f"of at least {has + missing(nearest)}. Use {budget}, or run the same command again, which continues from here."
     )
 
 

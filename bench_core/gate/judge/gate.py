@@ -10,7 +10,8 @@ from dataclasses import replace
 from bench_core import units
 from bench_core.gate.judge.cell import judge_evidence
 from bench_core.gate.judge.noise import noise
-from bench_core.gate.judge.rule import cell_rule, pairs_expected, sharing
+from bench_core.gate.judge.pace import Pace
+from bench_core.gate.judge.rule import cell_rule, sharing
 from bench_core.gate.judge.sequence import percent
 from bench_core.gate.judge.suite import suite_shift
 from bench_core.records.gate import CellEvidence, GateRecord, GateVerdict, JudgedCell, Judgement, VerdictName
@@ -53,12 +54,13 @@ def judge(record: GateRecord) -> GateVerdict:
         past = replace(past, controls=(), reason=f"since {record.past.base.name}, {past.reason}")
         if _worsens(past, verdict):
             verdict, reason = past.verdict, past.reason
-    rule = cell_rule(record.settings, family)
+    pace = Pace(((len(cell.effects), cell.spent) for cell in record.cells), cell_rule(record.settings, family))
     missing = sum(
-        pairs_expected(cell.evidence.kind, len(cell.evidence.effects), rule)
+        pace.need(cell.evidence.kind, len(cell.evidence.effects), cell.evidence.spent)
         for cell in cells
         if cell.verdict == "inconclusive" and not cell.judgement.decided
     )
+    missing = missing / record.settings.lanes if pace.is_known else 0.0
     return GateVerdict(verdict, reason, cells, controls, suite, bool(differing), noise(record), past, missing)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 import random
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from bench_core.gate.judge.rule import cell_rule, pairs_expected
+from bench_core.gate.judge.pace import Pace
+from bench_core.gate.judge.rule import Rule, cell_rule
 from bench_core.gate.measure.adapt import FEWEST, adapted, scatter_between
 from bench_core.gate.measure.evidence import PAST, Dossier, Known
 from bench_core.records.gate import SIDES, GateSettings, Side
@@ -25,12 +25,6 @@ MOST_PAIRS_OF_A_PARENT = 16
 taken `IMPORTS` times as long as the imports of the next parent would."""
 
 IMPORTS = 3.0
-
-USUAL_COST = 0.1
-"""Seconds of a lane that a pair takes for a cell, as long as none has been measured."""
-
-BESIDES = 1.25
-"""By how much starting parents and pairs makes a cell more expensive than its own turns."""
 
 LEAST_PATIENCE = 5.0
 PATIENCE = 20.0
@@ -85,6 +79,10 @@ class Schedule:
     def _settings(self) -> GateSettings:
         return self._known.main.settings
 
+    @property
+    def _rule(self) -> Rule:
+        return cell_rule(self._settings, self._settings.family)
+
     def next_parent(self) -> int:
         with self._known.lock:
             self.parents += 1
@@ -121,13 +119,10 @@ class Schedule:
         need least, and at least one. A drawn order decides between equals."""
         waiting = [one for one in dossiers if not one.closed]
         random.Random(f"{self._settings.seed} in time").shuffle(waiting)
-        costs = [one.spent / len(one.effects) for one in dossiers if one.effects]
-        usual = statistics.median(costs) if costs else USUAL_COST
-        rule = cell_rule(self._settings, self._settings.family)
+        pace = Pace(((len(one.effects), one.spent) for one in dossiers), self._rule)
 
         def need(one: Dossier) -> float:
-            cost = one.spent / len(one.effects) if one.effects else usual
-            return BESIDES * cost * pairs_expected(one.cell.kind, len(one.effects), rule)
+            return pace.need(one.cell.kind, len(one.effects), one.spent)
 
         waiting.sort(key=need)
         needs = itertools.accumulate(map(need, waiting))
@@ -136,6 +131,17 @@ class Schedule:
             for place, (one, total) in enumerate(zip(waiting, needs, strict=True))
             if total <= left or not place
         }
+
+    def needed(self) -> float | None:
+        """Seconds until all cells are decided, at the pace of the pairs so far. None before half of the cells have had
+        a pair."""
+        with self._known.lock:
+            dossiers = self._known.dossiers
+            pace = Pace(((len(one.effects), one.spent) for one in dossiers), self._rule)
+            waiting = [one for one in dossiers if not one.closed]
+            if sum(bool(one.effects) for one in waiting) < len(waiting) / 2:
+                return None
+            return sum(pace.need(one.cell.kind, len(one.effects), one.spent) for one in waiting) / self._lanes
 
     def _wanted(self, dossiers: Sequence[Dossier], lane: int) -> list[Dossier]:
         """The open cells. One lane alone measures the first pair of a cell, which takes as long as several others."""

@@ -163,6 +163,7 @@ class Gate:
                 worst=tuple((name, ratio.middle, ratio.low, ratio.high) for name, ratio in slowest),
                 seconds=spent,
                 left=self._left,
+                needed=self._schedule.needed(),
                 lanes=tuple(self._doing),
             )
 

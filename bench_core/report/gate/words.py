@@ -236,15 +236,13 @@ def closing(record: GateRecord, verdict: GateVerdict, tally: Tally | None) -> It
 def _unfinished(record: GateRecord, verdict: GateVerdict) -> Iterator[str]:
     """How many cells are not decided, and about how long that would take."""
     waiting = [cell for cell in verdict.cells if cell.verdict == "inconclusive" and not cell.judgement.decided]
-    pairs = sum(len(cell.effects) for cell in (*record.cells, *record.controls)) - record.resumed
-    if not waiting or pairs < len(record.cells):
+    if not waiting or not verdict.missing:
         return
-    more = verdict.missing * record.seconds / pairs
     unreached = [cell for cell in waiting if not cell.evidence.effects]
     said = f", {len(unreached)} of them not reached, such as {brief(unreached[0].name)}" if unreached else ""
     yield (
         f"not decided: {units.plural(len(waiting), 'cell')}{said}; the same command goes on from here, and needs about "
-        f"{more:.0f} s more (or --budget {record.settings.budget + more:.0f}s at once)"
+        f"{verdict.missing:.0f} s more (or --budget {record.settings.budget + verdict.missing:.0f}s at once)"
     )
 
 

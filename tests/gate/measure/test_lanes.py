@@ -11,6 +11,7 @@ import pytest
 
 from bench_core import clock as clocks
 from bench_core.errors import BenchCoreError
+from bench_core.gate.judge import pace
 from bench_core.gate.judge.rule import pairs_needed
 from bench_core.gate.measure import schedule
 from bench_core.gate.measure.blame import MOST_FAULTS
@@ -228,7 +229,7 @@ def test_a_pair_is_broken_off_at_the_end_of_the_budget(make, nurseries):
 
 
 def test_the_five_open_cells_that_look_slowest_are_shown_slowest_first(make, nurseries, monkeypatch):
-    monkeypatch.setattr(schedule, "BESIDES", 0.0)  # so that there is time for all cells
+    monkeypatch.setattr(pace, "BESIDES", 0.0)  # so that there is time for all cells
     nurseries.head = {f"{letter}.time_{letter}": 1 + 0.1 * place for place, letter in enumerate("abcdefg")}
     last = run(make(*nurseries.head, budget=0.0))
     assert len(last.worst) == 1

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from bench_core.gate.judge.pace import BESIDES
 from bench_core.gate.judge.rule import MORE_PAIRS, cell_rule
 from bench_core.gate.measure.adapt import MOST
 from bench_core.gate.measure.discover import Found
 from bench_core.gate.measure.evidence import CONTROL, PAST, Journal, Known
 from bench_core.gate.measure.schedule import (
-    BESIDES,
     MOST_PAIRS_OF_A_PARENT,
     PAIRS_OF_A_PARENT,
     Schedule,
@@ -181,6 +181,17 @@ def test_cells_that_the_time_does_not_suffice_for_wait(make):
     assert len(reached(schedule, math.inf)) == 10
     assert len(reached(schedule, 4.5 * needed)) == 4
     assert reached(schedule, 4.5 * needed) == reached(schedule, 4.5 * needed), "the order is drawn once"
+
+
+def test_the_time_that_all_cells_need_is_known_once_half_of_them_have_a_pair(make):
+    known, schedule = make("a.time_a", "b.time_b", "c.time_c", lanes=2)
+    assert schedule.needed() is None
+    with_pairs(known.dossiers[0], 1, cost=0.1)
+    assert schedule.needed() is None
+    with_pairs(known.dossiers[1], 1, cost=0.3)
+    fewest = cell_rule(known.main.settings, 3).fewest
+    seconds = (0.1 + 0.3) * (fewest - 1) + 0.2 * fewest  # the third one is taken for a usual one
+    assert schedule.needed() == pytest.approx(BESIDES * seconds / 2)
 
 
 def test_however_little_time_is_left_one_cell_is_measured(make):

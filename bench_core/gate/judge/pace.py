@@ -1,0 +1,35 @@
+"""How long the cells that are not decided will take, at the pace of the pairs so far."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+
+from bench_core.gate.judge.rule import Rule, pairs_expected
+
+USUAL_COST = 0.1
+"""Seconds of a lane that a pair takes for a cell, as long as none has been measured."""
+
+BESIDES = 1.25
+"""By how much starting parents and pairs makes a cell more expensive than its own turns."""
+
+
+class Pace:
+    """What a pair costs on this machine.
+
+    Args:
+        cells: for each cell, the number of its pairs and the seconds of a lane that they took.
+        rule: by which the cells are judged.
+    """
+
+    def __init__(self, cells: Iterable[tuple[int, float]], rule: Rule) -> None:
+        self._rule = rule
+        costs = [spent / pairs for pairs, spent in cells if pairs]
+        self.is_known = bool(costs)
+        self._usual = statistics.median(costs) if costs else USUAL_COST
+
+    def need(self, kind: str, pairs: int, spent: float) -> float:
+        """About how many more seconds of a lane decide a cell of this kind, whose `pairs` took `spent` seconds. A cell
+        without a pair is taken for a usual one."""
+        cost = spent / pairs if pairs else self._usual
+        return BESIDES * cost * pairs_expected(kind, pairs, self._rule)
