@@ -150,16 +150,19 @@ def _columns(found: Sequence[Row]) -> list[str]:
     return [name for name, has in wanted.items() if has]
 
 
+VERSIONS = {"python": "Python", "torch": "torch", "numpy": "numpy"}
+"""Whose versions are shown, if asv knows them."""
+
+
 def described(machine: Mapping[str, str]) -> str:
     """asv's description of a machine in one line."""
     ram = int(machine["ram"]) / 2**30 if machine.get("ram", "").isdigit() else None
     parts = (
         machine.get("cpu"),
-        f"{machine.get('num_cpu')} cores",
+        f"{machine['num_cpu']} cores" if machine.get("num_cpu") else None,
         None if ram is None else f"{ram:.0f} GiB",
         machine.get("os"),
-        f"Python {machine.get('python')}",
-        f"torch {machine.get('torch')}",
+        *(f"{shown} {machine[name]}" for name, shown in VERSIONS.items() if machine.get(name)),
     )
     return ", ".join(part for part in parts if part)
 

@@ -221,13 +221,15 @@ class SuiteDirectory:
 
     @contextlib.contextmanager
     def importable(self) -> Iterator[None]:
-        """Inside the block, import the suite's package from its folder, even if the path has another one."""
+        """Inside the block, import the suite's package from its folder, even if the path has another one. What the
+        suite itself adds to the finders stays: without that of importlib_metadata no distribution is found."""
         before = list(sys.meta_path)
         update_sys_path(str(self.path))
+        added = [finder for finder in sys.meta_path if finder not in before]
         try:
             yield
         finally:
-            sys.meta_path[:] = before
+            sys.meta_path[:] = [finder for finder in sys.meta_path if finder not in added]
 
     def close(self) -> None:
         """Remove the folders of `setup_cache`."""

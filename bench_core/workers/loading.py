@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import os
 import sys
+import sysconfig
 from collections.abc import Collection, Iterable
 from importlib.abc import MetaPathFinder
 from pathlib import Path
@@ -86,8 +87,16 @@ def prove(source: Source, suite: Path) -> None:
         if not Path(file).is_absolute():  # created at run time and not imported, such as torch.ops
             continue
         resolved = Path(file).resolve()
+        if _is_pythons(resolved):  # a package's copy of a module, such as zipp.compat.overlay.zipfile
+            continue
         if not any(folder in resolved.parents for folder in allowed):
             raise VersionError(f"{name} was imported from {resolved.parent}, not from this version's own folder")
+
+
+def _is_pythons(file: Path) -> bool:
+    """Whether a file belongs to Python's standard library."""
+    places = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")}
+    return any(place in file.parents for place in places) and not {"site-packages", "dist-packages"} & set(file.parts)
 
 
 def find(suite: SuiteDirectory, pair: PairTask) -> dict[str, Cell]:

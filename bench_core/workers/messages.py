@@ -262,6 +262,7 @@ class Lost:
         role: the side; None if it is unknown which one.
         cell: the cell that it was at; "" if it was at none, or if `role` is unknown.
         timeout: the seconds that the suite allows for the cell, if it took longer; else 0.
+        waited: the seconds without a sign of life after which it was given up, if the suite allows more; else 0.
     """
 
     role: Side | None
@@ -269,6 +270,7 @@ class Lost:
     hangs: bool
     cell: str = ""
     timeout: float = 0.0
+    waited: float = 0.0
 
 
 @dataclass(frozen=True)

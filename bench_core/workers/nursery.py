@@ -276,7 +276,7 @@ class _Watch:
         if not self._waiting or silent <= min(patience or longest, longest):
             return None
         if 0 < patience < longest:
-            return self._lost(role, f"hangs: no answer within {patience:.3g} s", hangs=True)
+            return replace(self._lost(role, f"hangs: no answer within {patience:.3g} s", hangs=True), waited=patience)
         if allowed:
             cause = f"longer than the suite's timeout of {allowed:g} s"
             return replace(self._lost(role, cause, hangs=True), timeout=allowed)

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -121,6 +122,28 @@ def test_a_module_that_does_not_import_is_named_and_the_others_are_used(tmp_path
         ("broken_benchmarks.bench_exit", "does not import: SystemExit: tired"),
     }
     assert suite.select("AddReduce")
+
+
+FINDS = """
+    import sys
+    from importlib.abc import MetaPathFinder
+
+    class Finder(MetaPathFinder):
+        def find_spec(self, name, path, target=None): return None
+
+    sys.meta_path.append(Finder())
+
+    def track_found(): return sum(isinstance(finder, Finder) for finder in sys.meta_path)
+"""
+
+
+def test_what_a_suite_adds_to_the_finders_of_modules_is_there_when_its_cells_run(written, monkeypatch):
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    before = list(sys.meta_path)
+    suite = written(finds=textwrap.dedent(FINDS))
+    with only(suite, "track_found").open() as opened:
+        assert opened.read() == 1
+    assert len(sys.meta_path) == len(before) + 1, "asv_runner's finder has gone"
 
 
 def test_two_suites_of_one_name_in_one_process_are_refused_and_not_mixed_up(arrays, tmp_path):

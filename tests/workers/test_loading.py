@@ -1,6 +1,7 @@
 """How a process imports the suite with one version, and proves it."""
 
 import importlib.util
+import json
 import os
 import sys
 from pathlib import Path
@@ -79,6 +80,15 @@ def test_a_module_from_elsewhere_is_refused(tmp_path, monkeypatch):
     with pytest.raises(VersionError, match="proven_thing was imported from .*elsewhere, not from this"):
         prove(source, Path("suite"))
     prove(Source((str(tmp_path / "elsewhere"),), ("proven_thing",), str(tmp_path)), Path("suite"))
+
+
+def test_a_packages_copy_of_a_module_of_the_standard_library_needs_no_proof(tmp_path, monkeypatch):
+    """As zipp.compat.overlay.zipfile."""
+    monkeypatch.setitem(sys.modules, "overlay.json", SimpleNamespace(__file__=json.__file__))
+    prove(Source((str(tmp_path),), ("overlay",), str(tmp_path)), Path("suite"))
+    monkeypatch.setitem(sys.modules, "overlay.pytest", SimpleNamespace(__file__=pytest.__file__))
+    with pytest.raises(VersionError, match="overlay.pytest was imported from .*site-packages"):
+        prove(Source((str(tmp_path),), ("overlay",), str(tmp_path)), Path("suite"))
 
 
 def test_a_module_that_is_made_up_at_run_time_has_no_place_to_prove(tmp_path, monkeypatch):

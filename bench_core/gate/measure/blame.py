@@ -14,6 +14,10 @@ from bench_core.workers.messages import CellFailed, Lost, NurseryAnswer, WorkerB
 MOST_STRAYS = 2
 """The cell is given up after more than this many failures that did not happen again."""
 
+CLEARLY_LONGER = 2.0
+"""A side hangs, and is not only slow, if it gives no sign of life for this many times as long as a whole pair of the
+other version takes."""
+
 SHORT_TIMEOUT = 10.0
 """A cell that takes longer than the suite allows is tried again if the suite allows at most this many seconds."""
 
@@ -30,6 +34,7 @@ class FailedCell:
         hangs: whether it ran out of time.
         skips: whether it skipped itself.
         timeout: the seconds that the suite allows, if it took longer; else 0.
+        waited: see `bench_core.workers.messages.Lost`.
     """
 
     dossier: Dossier
@@ -38,6 +43,7 @@ class FailedCell:
     hangs: bool
     skips: bool
     timeout: float = 0.0
+    waited: float = 0.0
 
     @property
     def try_again(self) -> bool:
@@ -70,12 +76,13 @@ class Blame:
         hangs: bool = False,
         skips: bool = False,
         timeout: float = 0.0,
+        waited: float = 0.0,
     ) -> None:
         """Record a failure without a side to blame; `confirm` may find the side later."""
         with self._known.lock:
             dossier.fail(cause, None)
             if side is not None and not dossier.control:
-                self._suspects.append(FailedCell(dossier, cause, side, hangs, skips, timeout))
+                self._suspects.append(FailedCell(dossier, cause, side, hangs, skips, timeout, waited))
 
     def lost(
         self,
@@ -85,6 +92,7 @@ class Blame:
         *,
         hangs: bool = False,
         timeout: float = 0.0,
+        waited: float = 0.0,
     ) -> None:
         """Record that a worker or its parent was lost.
 
@@ -97,21 +105,33 @@ class Blame:
         if not unfinished:
             self.fault(cause, side)
         elif unfinished[0].error is None:  # otherwise the same cell has cost another lane a worker
-            self.suspect(unfinished[0], cause, side, hangs=hangs, timeout=timeout)
+            self._known.hung += bool(waited)
+            self.suspect(unfinished[0], cause, side, hangs=hangs, timeout=timeout, waited=waited)
 
-    def confirm(self, suspect: FailedCell, survives: Callable[[VersionName], bool]) -> None:
+    def confirm(self, suspect: FailedCell, tried: Callable[[VersionName], float | None]) -> None:
         """Run the suspect with each version against itself. A side is to blame only if its version fails again and the
-        other version does not. `survives` is whether the cell works with a version on both sides."""
+        other version does not. A cell that needs more time than it got on both sides is postponed once.
+
+        Args:
+            tried: the seconds that a pair with a version on both sides takes; None if the cell fails.
+        """
         versions = dict(zip(SIDES, suspect.dossier.versions, strict=True))
-        if suspect.try_again and survives(versions[suspect.side]):
+        if suspect.try_again and tried(versions[suspect.side]) is not None:
             self._reopen(suspect)
-        elif survives(other := versions[other_side(suspect.side)]):
-            with self._known.lock:
-                seconds = suspect.dossier.alone.get(other, 0.0)
-                if suspect.timeout > seconds > 0:
-                    suspect.dossier.exceed(Exceeded(suspect.side, suspect.timeout, seconds))
+            return
+        other = versions[other_side(suspect.side)]
+        seconds = tried(other)
+        with self._known.lock:
+            dossier, call = suspect.dossier, suspect.dossier.alone.get(other, 0.0)
+            if suspect.waited and (seconds is None or seconds * CLEARLY_LONGER > suspect.waited):
+                if not dossier.postponed:
+                    dossier.postpone()
                 else:
-                    suspect.dossier.fail(suspect.cause, suspect.side)
+                    dossier.fail(f"{suspect.cause}, with either version; it needs a larger --budget", None)
+            elif seconds is not None and suspect.timeout > call > 0:
+                dossier.exceed(Exceeded(suspect.side, suspect.timeout, call))
+            elif seconds is not None:
+                dossier.fail(suspect.cause, suspect.side)
 
     def _reopen(self, suspect: FailedCell) -> None:
         """Measure a cell further whose failure did not happen again, unless there were too many."""

@@ -39,6 +39,7 @@ class Dossier:
         plan: how it is sampled; None before the first pair.
         judgement: the latest judgement; None for a control, which is judged at the end.
         closed: whether no further pairs are wanted.
+        postponed: whether it gets its first pair after all others are done, since it takes too long.
         strays: failures that did not happen again, each with its side.
         exceeded: see `CellEvidence`.
         asked: how workers are asked for it, see `Found`.
@@ -54,6 +55,7 @@ class Dossier:
     error_side: Side | None = None
     judgement: Judgement | None = None
     closed: bool = False
+    postponed: bool = False
     strays: list[str] = field(default_factory=list)
     exceeded: Exceeded | None = None
     asked: CellTask | None = None
@@ -66,6 +68,15 @@ class Dossier:
     def fail(self, cause: str, side: Side | None) -> None:
         """Close the cell with an error. A control has no side to blame, since both have the same version."""
         self.error, self.error_side, self.closed = cause, None if self.control else side, True
+
+    @property
+    def waits(self) -> bool:
+        """Whether it has to wait until the others are done."""
+        return self.postponed and not self.effects
+
+    def postpone(self) -> None:
+        """Open the cell again, for when the others are done."""
+        self.error, self.closed, self.postponed = None, False, True
 
     def exceed(self, found: Exceeded) -> None:
         """Close the cell: it takes longer than the suite allows on one side."""
@@ -297,12 +308,14 @@ class Known:
             evidence of earlier gates' sentinels counts as well.
         dossiers: those of all cells that are compared, without the controls.
         faults: the causes of losses of processes without a cell to blame, after which the gate went on.
+        hung: the number of times that a cell was taken for hung although its suite allows more time.
         lock: must be held to change a dossier, or to read several of them.
     """
 
     def __init__(self, found: Found, settings: GateSettings, journal: Journal, past_journal: Journal | None) -> None:
         self.lock = threading.RLock()
         self.faults: list[str] = []
+        self.hung = 0
         today, earlier = sentinels(found.cells, settings.seed), journal.controls()
         others = [cell for cell in found.cells if cell.name in earlier and cell not in today]
         self.controls = [

@@ -32,7 +32,8 @@ PATIENCE = 20.0
 pairs have taken so far."""
 
 FIRST_PATIENCE = 0.2
-"""The share of the budget after which a cell is taken for hung in its first pair."""
+"""The share of the budget after which a cell is taken for hung in its first pair. The second cell that is gets half of
+it, the third one a third."""
 
 TIMEOUT = 60.0
 """Treat a worker as hung after this many seconds without a sign of life, if it is at no cell."""
@@ -98,18 +99,23 @@ class Schedule:
     def pairs_of(self, lane: int, first: Side, left: float = math.inf) -> list[PairTask]:
         """The next pairs of a lane, with the side that is started first: one over the open cells of base and head, one
         over those of past and head, and one over the controls. Each cell of peak memory gets its own pair, since
-        the peak is that of a process.
+        the peak is that of a process. A cell that was postponed gets its first pair when there are no others.
 
         Args:
             left: seconds of all lanes together until the budget ends. Cells that it does not suffice for have to wait.
         """
         with self._known.lock:
             groups: list[list[Dossier]] = []
+            postponed: list[Dossier] = []
             for evidence in self._known.compared:
                 within = self._in_time(evidence.dossiers, left / len(self._known.compared))
                 wanted = [one for one in self._wanted(evidence.dossiers, lane) if one.cell.name in within]
-                alone = [dossier for dossier in wanted if dossier.cell.kind == "peakmemory"]
-                groups += [[dossier for dossier in wanted if dossier not in alone], *([one] for one in alone)]
+                prompt = [one for one in wanted if not one.waits]
+                postponed += [one for one in wanted if one.waits]
+                alone = [one for one in prompt if one.cell.kind == "peakmemory"]
+                groups += [[one for one in prompt if one not in alone], *([one] for one in alone)]
+            if postponed and all(one.closed or one.waits for one in self._known.dossiers):
+                return [self.pair_of(postponed[:1], first, postponed[0].versions, patience=left / self._lanes)]
             groups.append(self._wanted(self._known.controls, lane))
             between = scatter_between(one.effects for one in self._known.dossiers)
             return [self.pair_of(group, first, group[0].versions, between) for group in groups if group]
@@ -155,18 +161,26 @@ class Schedule:
         first: Side,
         versions: tuple[VersionName, VersionName],
         between: float = 0.0,
+        patience: float = 0.0,
     ) -> PairTask:
-        """A pair over these cells, in an order drawn for it. For `between` see `adapted`."""
+        """A pair over these cells, in an order drawn for it.
+
+        Args:
+            between: see `adapted`.
+            patience: the seconds after which a cell is taken for hung; 0 for a number that depends on the cell.
+        """
         with self._known.lock:
             pair, self.pairs = self.pairs, self.pairs + 1
             order = list(dossiers)
             random.Random(f"{self._settings.seed} pair {pair}").shuffle(order)
-            groups = tuple(self._group(one, versions, between) for one in order)
+            groups = tuple(self._group(one, versions, between, patience) for one in order)
         both = dict(zip(SIDES, versions, strict=True))
         longest = max((cell.timeout for group in groups for cell in group.cells), default=0.0)
         return PairTask(pair, self._settings.seed, first, both, groups, self._timeout or max(TIMEOUT, longest))
 
-    def _group(self, dossier: Dossier, versions: tuple[VersionName, VersionName], between: float) -> GroupTask:
+    def _group(
+        self, dossier: Dossier, versions: tuple[VersionName, VersionName], between: float, patience: float
+    ) -> GroupTask:
         name = dossier.cell.name
         plant = 0.0 if dossier.control else self._plants.get(name, 0.0)
         plan = self._plan(dossier, between)
@@ -176,7 +190,8 @@ class Schedule:
         asked = dossier.asked or CellTask(name)
         task = replace(asked, plant=plant, timeout=0.0)
         if self._timeout is None:
-            task = replace(task, timeout=asked.timeout, patience=self._patience(dossier, asked.timeout))
+            patience = max(LEAST_PATIENCE, patience) if patience else self._patience(dossier, asked.timeout)
+            task = replace(task, timeout=asked.timeout, patience=patience)
         return GroupTask((task,), plan, PAIR)
 
     def _patience(self, dossier: Dossier, timeout: float) -> float:
@@ -184,7 +199,8 @@ class Schedule:
         Before, one hanging cell must not use up the budget, unless the suite allows for long calls."""
         if dossier.effects:
             return max(LEAST_PATIENCE, PATIENCE * dossier.spent / len(dossier.effects))
-        return max(LEAST_PATIENCE, FIRST_PATIENCE * self._settings.budget) if timeout <= TIMEOUT else 0.0
+        patience = FIRST_PATIENCE * self._settings.budget / (1 + self._known.hung)
+        return max(LEAST_PATIENCE, patience) if timeout <= TIMEOUT else 0.0
 
     def _plan(self, dossier: Dossier, between: float) -> SamplingPlan | None:
         """How a cell is sampled in its next pair. For `between` see `adapted`."""

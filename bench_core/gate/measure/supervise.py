@@ -274,15 +274,17 @@ class Gate:
         if suspect is not None:
             self._doing[lane] = f"retries {suspect.dossier.cell.name}, one version at a time"
             with self.spent.on(RETRIES):
-                self._blame.confirm(suspect, lambda version: self._survives(nursery, suspect, version))
+                self._blame.confirm(suspect, lambda version: self._tried(nursery, suspect, version))
 
-    def _survives(self, nursery: child.Nursery, suspect: FailedCell, version: VersionName) -> bool:
+    def _tried(self, nursery: child.Nursery, suspect: FailedCell, version: VersionName) -> float | None:
+        """The seconds that a pair with this version on both sides takes; None if it shows a failure."""
+        began = clock.host()
         pair = self._schedule.pair_of([suspect.dossier], suspect.side, (version, version))
         answers = list(child.run_pair(nursery, pair))
         calls = [span / one.log.number for one in answers if isinstance(one, CellTimed) for span in one.log.spans]
         if calls:
             suspect.dossier.alone[version] = statistics.median(calls)
-        return survived(answers, skips=suspect.skips)
+        return clock.host() - began if survived(answers, skips=suspect.skips) else None
 
 
 class _Taking:
@@ -319,7 +321,14 @@ class _Taking:
             case WorkerBroken():
                 self._blame.lost(self.unfinished, answer.cause, answer.role)
             case Lost():
-                self._blame.lost(self.unfinished, answer.cause, answer.role, hangs=answer.hangs, timeout=answer.timeout)
+                self._blame.lost(
+                    self.unfinished,
+                    answer.cause,
+                    answer.role,
+                    hangs=answer.hangs,
+                    timeout=answer.timeout,
+                    waited=answer.waited,
+                )
         return False
 
     def _settle(self, cell: str, reports: Mapping[Side, CellReport]) -> None:

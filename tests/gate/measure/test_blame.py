@@ -42,7 +42,7 @@ def blame(known):
 
 def try_again(blame, *survivors):
     """Try the suspect again; these versions do not fail."""
-    blame.confirm(blame.next_suspect(), lambda version: version in survivors)
+    blame.confirm(blame.next_suspect(), lambda version: 0.1 if version in survivors else None)
 
 
 def test_a_cell_is_tried_again_after_exactly_most_strays_strays(known, blame):
@@ -68,8 +68,30 @@ def test_a_hang_is_not_waited_for_again(known, blame):
     (dossier,) = known.dossiers
     tried = []
     blame.suspect(dossier, "hangs", "head", hangs=True)
-    blame.confirm(blame.next_suspect(), lambda version: not tried.append(version))
+    blame.confirm(blame.next_suspect(), lambda version: tried.append(version) or 0.1)
     assert (tried, dossier.error_side) == (["base"], "head")
+
+
+def waits(known, blame, seconds):
+    """The cell was taken for hung on head after 10 s, while a pair of base took so many seconds; None if it failed."""
+    (dossier,) = known.dossiers
+    blame.lost([dossier], "hangs", "head", hangs=True, waited=10.0)
+    blame.confirm(blame.next_suspect(), lambda version: seconds)
+    return dossier
+
+
+def test_head_hangs_if_base_is_done_in_a_fraction_of_that_time(known, blame):
+    assert waits(known, blame, 4.9).error_side == "head"
+
+
+@pytest.mark.parametrize("seconds", [5.1, None])
+def test_a_cell_that_takes_as_long_on_base_is_postponed_once(known, blame, seconds):
+    dossier = waits(known, blame, seconds)
+    assert (dossier.error, dossier.closed, dossier.postponed) == (None, False, True)
+    dossier = waits(known, blame, seconds)
+    assert (dossier.error_side, dossier.closed) == (None, True)
+    assert dossier.error == "hangs, with either version; it needs a larger --budget"
+    assert known.hung == 2
 
 
 def test_a_control_that_fails_is_the_error_of_neither_side(known, blame):

@@ -11,6 +11,7 @@ from bench_core.gate.measure.adapt import MOST
 from bench_core.gate.measure.discover import Found
 from bench_core.gate.measure.evidence import CONTROL, PAST, Journal, Known
 from bench_core.gate.measure.schedule import (
+    LEAST_PATIENCE,
     MOST_PAIRS_OF_A_PARENT,
     PAIRS_OF_A_PARENT,
     Schedule,
@@ -181,6 +182,33 @@ def test_cells_that_the_time_does_not_suffice_for_wait(make):
     assert len(reached(schedule, math.inf)) == 10
     assert len(reached(schedule, 4.5 * needed)) == 4
     assert reached(schedule, 4.5 * needed) == reached(schedule, 4.5 * needed), "the order is drawn once"
+
+
+def test_a_postponed_cell_gets_its_first_pair_alone_and_last_and_all_the_time_that_is_left(make):
+    known, schedule = make("a.time_a", "b.time_b", lanes=2)
+    slow, other = known.dossiers
+    slow.postpone()
+    pairs = [*schedule.pairs_of(0, "base"), *schedule.pairs_of(1, "base")]
+    assert [cell.name for pair in pairs if pair.versions["head"] == "head" for cell in cells(pair)] == ["b.time_b"]
+    other.closed = True
+    (pair,) = schedule.pairs_of(0, "base", 60.0)
+    (task,) = cells(pair)
+    assert (task.name, pair.versions["head"]) == ("a.time_a", "head")
+    schedule = Schedule(known, None, 2, {})
+    (task,) = cells(schedule.pairs_of(0, "base", 60.0)[0])
+    assert task.patience == 30.0
+    with_pairs(slow, 1)
+    other.closed = False
+    assert "a.time_a" in {cell.name for pair in schedule.pairs_of(0, "base", 60.0) for cell in cells(pair)}
+
+
+@pytest.mark.parametrize(("hung", "patience"), [(0, 12.0), (1, 6.0), (5, LEAST_PATIENCE)])
+def test_the_more_cells_hang_the_sooner_the_next_one_is_given_up(make, hung, patience):
+    known, _ = make("a.time_a")
+    known.hung = hung
+    known.main.settings = replace(known.main.settings, budget=60.0)
+    (task,) = cells(Schedule(known, None, 1, {}).pairs_of(0, "base", 60.0)[0])
+    assert task.patience == patience
 
 
 def test_the_time_that_all_cells_need_is_known_once_half_of_them_have_a_pair(make):

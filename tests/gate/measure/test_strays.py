@@ -17,7 +17,7 @@ def test_what_failed_once_and_not_again_is_in_the_evidence_of_its_cell(tmp_path)
     found = known(tmp_path)
     blame = Blame(found)
     blame.suspect(found.dossiers[0], "call: OSError: busy", "head")
-    blame.confirm(blame.next_suspect(), lambda version: True)
+    blame.confirm(blame.next_suspect(), lambda version: 0.1)
     (cell,) = found.main.cells
     assert (cell.error, cell.strays) == (None, ("head: call: OSError: busy",))
 
@@ -32,7 +32,7 @@ def test_a_later_gate_on_the_same_versions_still_knows_what_failed_once(tmp_path
     before = known(tmp_path)
     blame = Blame(before)
     blame.suspect(before.dossiers[0], "call: OSError: busy", "head")
-    blame.confirm(blame.next_suspect(), lambda version: True)
+    blame.confirm(blame.next_suspect(), lambda version: 0.1)
     assert known(tmp_path).main.cells[0].strays == ("head: call: OSError: busy",)
     Journal(tmp_path / "journal").forget({"a"})
     assert known(tmp_path).main.cells[0].strays == ()
