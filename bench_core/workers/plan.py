@@ -71,6 +71,11 @@ def prepare(opened: OpenCell, seed: int, alive: Callable[[], None] = lambda: Non
     return FirstLook(seen, number, call, setup)
 
 
+LONG = 1.0
+"""The fewest alternations of a plan take at most this many seconds, unless there would be less than one for each order
+of the sides. Pairs of a cell with long calls then cost less, and it gets more of them."""
+
+
 def once_only(call: float, setup: float) -> int:
     """The number of calls in a sample, if each call needs a setup. `call` and `setup` are seconds."""
     return max(1, min(math.ceil(SHORT_CALL / max(call, 1e-7)), int(LONG_CALL / (call + setup))))
@@ -100,8 +105,9 @@ def agreed(looks: Sequence[FirstLook], cells: int, effort: Effort) -> SamplingPl
     # The samples take at least as long as one setup at each place, so that setups do not dominate.
     seconds = max(effort.span * len(looks), setup)
     alternations = int(seconds / alternation) if alternation > 0 else effort.alternations
-    alternations = max(effort.fewest, min(effort.alternations, alternations))
-    if alternations - alternations % len(looks) >= effort.fewest:  # each place is at each position equally often
+    fewest = min(effort.fewest, max(2, 2 * int(LONG / alternation / 2))) if alternation > 0 else effort.fewest
+    alternations = max(fewest, min(effort.alternations, alternations))
+    if alternations - alternations % len(looks) >= fewest:  # each place is at each position equally often
         alternations -= alternations % len(looks)
     setups = 0.5 * alternations * alternation / max(setup, 1e-6)
     blocks = max(1, min(effort.blocks, alternations // 2, int(setups)))

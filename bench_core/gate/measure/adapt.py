@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from bench_core.records.gate import Effect
 from bench_core.workers.messages import SamplingPlan
+from bench_core.workers.plan import PAIR
 
 SCATTER = 0.01
 """What the samples inside a pair may add to the scatter of its effect: a standard deviation of log ratios. It is the
@@ -21,6 +22,11 @@ noise floor: of nine pairs that scatter by 1 %, the median of an unchanged cell 
 
 FEWEST = 4
 """The fewest alternations, so that each side is first twice."""
+
+FEWEST_LONG = 2
+LONG_ALTERNATION = 0.2
+"""The fewest alternations if each takes over `LONG_ALTERNATION` seconds, so that each side is first once. Such cells
+take most of a gate's time."""
 
 MOST = 4
 """At most this many times the alternations of the first pair."""
@@ -52,8 +58,9 @@ def adapted(plan: SamplingPlan, effects: Sequence[Effect], spent: float, between
     taken = math.fsum(effect.samples for effect in effects) * alternation
     besides = max(0.0, spent - taken) / len(effects)
     wanted = max(noise / max(SCATTER, between) ** 2, min(plan.alternations, besides / alternation))
-    most = max(plan.alternations, min(MOST * plan.alternations, LONGEST / alternation))
-    alternations = max(FEWEST, 2 * math.ceil(min(wanted, most) / 2))  # each side is first equally often
+    most = max(PAIR.fewest, plan.alternations, min(MOST * plan.alternations, LONGEST / alternation))
+    fewest = FEWEST if alternation < LONG_ALTERNATION else FEWEST_LONG
+    alternations = max(fewest, 2 * math.ceil(min(wanted, most) / 2))  # each side is first equally often
     blocks = plan.blocks if setups_matter(known) else max(1, plan.blocks // 2)
     return replace(plan, alternations=alternations, blocks=min(blocks, alternations // 2))
 

@@ -8,6 +8,7 @@ import pytest
 
 from bench_core.gate.measure.adapt import (
     FEWEST,
+    FEWEST_LONG,
     LONGEST,
     MATTERS,
     MOST,
@@ -18,6 +19,7 @@ from bench_core.gate.measure.adapt import (
 )
 from bench_core.records.gate import Effect
 from bench_core.workers.messages import Sampling, SamplingPlan
+from bench_core.workers.plan import PAIR
 
 PLAN = SamplingPlan(alternations=32, blocks=4, places=(Sampling(300, warm=True), Sampling(300, warm=True)))
 ALTERNATION = 6e-4
@@ -59,6 +61,18 @@ def test_a_pair_samples_as_long_as_what_it_costs_besides_but_no_longer_than_the_
 def test_there_are_never_too_few_samples_and_never_too_many():
     assert found(pairs(0.0)).alternations == FEWEST
     assert found(pairs(1.0)).alternations == MOST * 32
+
+
+@pytest.mark.parametrize(("alternation", "fewest"), [(0.19, FEWEST), (0.21, FEWEST_LONG)])
+def test_a_quiet_cell_with_long_calls_gets_one_alternation_for_each_order(alternation, fewest):
+    assert (
+        found(pairs(0.0, samples=2, alternation=alternation), plan=replace(PLAN, alternations=2)).alternations == fewest
+    )
+
+
+def test_a_noisy_cell_with_long_calls_gets_as_many_alternations_as_others_have_at_least():
+    plan = replace(PLAN, alternations=2)
+    assert found(pairs(0.1, samples=2, alternation=1.0), plan=plan).alternations == PAIR.fewest
 
 
 def test_more_samples_than_in_the_first_pair_take_no_more_than_a_certain_time():
