@@ -110,6 +110,10 @@ def shortened(names: Sequence[str]) -> str:
     return (", ".join(names[:12]) or "none") + (f", and {len(names) - 12} more" if len(names) > 12 else "")
 
 
+SIMILAR = 0.7
+"""How similar a word of a pattern must be to one of the names to be suggested; 1 is the same word."""
+
+
 class NothingSelectedError(BenchCoreError):
     """A pattern that selects no cell. The message lists words similar to those of the pattern.
 
@@ -125,7 +129,7 @@ class NothingSelectedError(BenchCoreError):
             f"{match!r} for {word!r}"
             for word in _WORD.findall(brief(pattern))
             if word not in words
-            for match in difflib.get_close_matches(word, words, n=1, cutoff=0.5)
+            for match in difflib.get_close_matches(word, words, n=1, cutoff=SIMILAR)
         }
         hint = f" Did you mean {', '.join(sorted(near))}?" if near else ""
         listing = shlex.join(["bench-core", "list", *(["--suite", str(config)] if config else [])])

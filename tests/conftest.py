@@ -1,5 +1,6 @@
 import gc
 import json
+import os
 import signal
 
 import pytest
@@ -23,6 +24,12 @@ def interrupts_are_heard():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def logs_are_wide():
+    """pytest-xdist gives its workers 80 columns."""
+    os.environ.pop("COLUMNS", None)
 
 
 class Repository:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -55,9 +56,11 @@ def hold_everything(*outputs: TextIO) -> None:
 
 
 def console() -> Console:
-    """Standard output. In a log, lines and tables are wrapped at 160 columns, so that a search finds whole lines."""
+    """Standard output. In a log, lines and tables are wrapped at 160 columns, so that a search finds whole lines, or at
+    the number in ``COLUMNS``."""
     found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=max(160, found.width))
+    is_chosen = found.is_terminal or os.environ.get("COLUMNS", "").isdigit()
+    return found if is_chosen else Console(highlight=False, width=max(160, found.width))
 
 
 def say_to(out: Console) -> Callable[[str], None]:

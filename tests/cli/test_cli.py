@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from bench_core.cli import main
+from bench_core.cli import main, terminal
 from bench_core.cli.terminal import write_page
 from bench_core.errors import BenchCoreError
 from bench_core.records.run import Interval, Slowdown
@@ -153,3 +153,14 @@ def test_a_page_that_cannot_be_replaced_stays_as_it_was(tmp_path, monkeypatch):
         write_page(page, "half a page")
     assert page.read_text() == "as it was"
     assert list(tmp_path.iterdir()) == [page]
+
+
+@pytest.mark.parametrize(("columns", "width"), [("", 160), ("90", 90), ("wide", 160)])
+def test_a_log_is_as_wide_as_columns_says_and_else_160(monkeypatch, columns, width):
+    monkeypatch.setenv("COLUMNS", columns)
+    assert terminal.console().width == width
+
+
+def test_only_a_similar_word_is_suggested(invoke):
+    assert "Did you mean 'notebook'" in invoke("list", "notebok").stderr
+    assert "Did you mean" not in invoke("list", "nosuch").stderr

@@ -208,7 +208,8 @@ def passed(found: Groups) -> str:
     largest = found.passed[0].judgement.at_most
     confidence = max(cell.judgement.at_most.confidence for cell in found.passed)
     held = f" ({units.percent(confidence)})" if confidence else ""  # memory and tracked values claim none
-    return f"{len(found.passed)} pass, each at most {units.change(largest.value)}{held}"
+    each = "each " if len(found.passed) > 1 else ""
+    return f"{len(found.passed)} pass, {each}at most {units.change(largest.value)}{held}"
 
 
 def since(record: GateRecord) -> str:
