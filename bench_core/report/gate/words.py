@@ -328,9 +328,10 @@ def _control(verdict: GateVerdict, tally: Tally | None) -> str:
     found = f"{differing} found a difference" if differing else "no difference found"
     text = f"control: {units.plural(len(verdict.controls), 'cell')} of base against itself, {found}"
     text += f", {failed} failed" if failed else ""
-    if tally is not None and tally.controls:
+    if tally is not None and tally.controls > len(verdict.controls):
         bounds = f"{100 * tally.low:.1f} to {units.percent(tally.high, 1)}"
-        text += f"; {units.plural(tally.controls, 'control')} so far, {tally.rejected} found a difference ({bounds})"
+        bounds = bounds if tally.rejected else f"at most {units.percent(tally.high, 1)}"
+        text += f"; in all gates here, {tally.rejected} of {tally.controls} found one ({bounds})"
         text += f", {units.plural(tally.damaged, 'line')} of the ledger cut off" if tally.damaged else ""
     return text
 
