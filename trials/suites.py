@@ -94,7 +94,7 @@ SUITES: Mapping[str, Suite] = {
         ("xarray==2025.12.0", "xarray==2026.4.0"),
         (
             *("numpy==2.2.*", "pandas<3", "netcdf4", "scipy", "bottleneck", "dask", "distributed", "flox"),
-            *("numpy_groupies", "sparse", "cftime", "pytest-mypy-plugins", "pyarrow"),
+            *("numpy_groupies", "sparse", "cftime", "pyarrow", "pytest-mypy-plugins", "pytest-asyncio"),
         ),
     ),
     "dask": Suite(
