@@ -85,9 +85,9 @@ class Lead:
     """What is certain about a job: one or several ways are the best, and another is slower.
 
     Attributes:
-        best: the ways that may be the best: one, or several that cannot be told apart.
+        best: ways that may be the best: one, or several that cannot be told apart.
         slowest: the slowest way.
-        ratio: its time over that of the best.
+        ratio: its time over that of each of them. The interval holds for all of them.
     """
 
     job: str
@@ -112,14 +112,24 @@ def findings(found: Iterable[Row]) -> tuple[Lead, ...]:
     largest: dict[str, Lead] = {}
     for job, ways in jobs.items():
         slowest = max(ways, key=lambda row: row.ratio.middle if row.ratio else 0.0)
-        best = [row for row in ways if row.tied]
-        if not best or slowest.ratio is None or slowest.ratio.low < CLEAR:
+        tied = [(row.ratio, row) for row in ways if row.tied and row.ratio and row.ratio.known and not row.doubt]
+        if not tied or slowest.ratio is None or slowest.ratio.low < CLEAR:
             continue
-        finding = Lead(job, tuple(map(_way, best)), _way(slowest), slowest.ratio)
+        ratio = _over_all(slowest.ratio, [one for one, _ in tied])
+        if ratio.low < CLEAR:
+            tied, ratio = [min(tied, key=lambda one: one[0].middle)], slowest.ratio
+        finding = Lead(job, tuple(_way(row) for _, row in tied), _way(slowest), ratio)
         benchmark = slowest.cell.benchmark
         if benchmark not in largest or largest[benchmark].ratio.low < finding.ratio.low:
             largest[benchmark] = finding
     return tuple(sorted(largest.values(), key=lambda one: -one.ratio.low)[:FINDINGS])
+
+
+def _over_all(slowest: Interval, tied: Sequence[Interval]) -> Interval:
+    """The ratio of the slowest way to each of those that are tied, from the ratios of all of them to the same way. It
+    holds with theirs."""
+    low, high = slowest.low / max(one.high for one in tied), slowest.high / min(one.low for one in tied)
+    return Interval(low, slowest.middle, high, slowest.confidence)
 
 
 def _way(row: Row) -> str:

@@ -125,7 +125,7 @@ _MARKS = {
     "of limit": {"~": "no interval, since the limit was timed in another run or at another size, or in one round"},
     "vs best": {
         "1st": "certainly the fastest",
-        "1st=": "cannot be told from the fastest",
+        "1st=": "may be the fastest",
         "~": "no interval: not both were timed in two rounds of one run, or one changes the time of the other",
     },
 }

@@ -124,6 +124,31 @@ def test_what_is_certain_is_said_and_what_is_not():
     )
 
 
+ONE = Interval(1.0, 1.0, 1.0, 0.95)
+TIED = Interval(0.95, 1.1, 1.25, 0.95)
+UNKNOWN = Interval(0.0, 1.3, math.inf, 0.95)
+SLOW = Interval(3.0, 3.5, 4.0, 0.95)
+
+
+@pytest.mark.parametrize(
+    ("second", "third", "sentence"),
+    [
+        (TIED, SLOW, "`a` or `b` is 2.40 to 4.21 times as fast as `c`"),
+        (UNKNOWN, SLOW, "`a` is 3.00 to 4.00 times as fast as `c`"),
+        (replace(TIED, high=2.9), SLOW, "`a` is 3.00 to 4.00 times as fast as `c`"),
+    ],
+    ids=["tied", "unknown", "tied by too little"],
+)
+def test_what_is_said_of_the_best_ways_holds_for_each_of_them(second, third, sentence):
+    first, other, slow, *_ = rows_of(run_of(JOBS))
+    found = [
+        replace(first, ratio=ONE, tied=True, alone=False),
+        replace(other, ratio=second, tied=True, alone=False),
+        replace(slow, ratio=third, tied=False),
+    ]
+    assert next(table.taken_home(found, None)) == f"f: {sentence}: C.time_it"
+
+
 def disturbed(run, *lost):
     """The run, with these shares of lost time in the visits of its first group."""
     group = run.groups[0]
@@ -142,7 +167,7 @@ def test_disturbances_are_counted_unless_the_mean_says_it():
 def test_a_mark_is_explained_only_where_it_is_shown():
     many, once = rows_of(run_of(JOBS)), rows_of(run_of(JOBS, rounds=1))
     certain, alone = table.legend(many).plain, table.legend(once).plain
-    assert "1st: certainly the fastest.  1st=: cannot be told from the fastest." in certain
+    assert "1st: certainly the fastest.  1st=: may be the fastest." in certain
     assert "~" not in certain
     assert "?" not in certain
     assert "reads a time within this range, with 95 %.  ?: cannot be told from so few rounds." in alone
