@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import statistics
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,9 @@ ASV_REPEAT = (1, 10, 20.0)
 
 READINGS = 9
 """The pairs of spans, with the call and with nothing in them, that decide whether a call is too short for the clock."""
+
+GRACE = 2.0
+"""Seconds until the process of a text that was ended is left alone. What it has started may hold its pipes."""
 
 CLEARLY_LONGER = 10.0
 """A call that takes this many times a reading of the clock needs no more than one such pair."""
@@ -207,18 +211,36 @@ def _raw_seconds(opened: OpenCell, number: int) -> float:
     separate = opened.benchmark._get_timer(*opened.benchmark._build_params())
     ours = psutil.Process()
     before = set(ours.children())
-    # asv_runner closes the pipes of the process only when that has ended. So the wait for it is not interrupted, but
-    # the process is ended, and the thread with it.
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        timing = thread.submit(separate.timeit, number)
-        try:
-            return float(timing.result())
-        except RuntimeError as error:  # asv_runner's, with what the process has written
-            last = str(error).rstrip().rsplit("\n", 1)[-1]  # asv_runner has printed all of it
-            raise CellFailedError(f"its text failed in a process of its own: {last}") from error
-        finally:
-            while not timing.done():  # the suite's timeout is over, or Ctrl-C
-                for child in set(ours.children()) - before:
-                    with suppress(psutil.NoSuchProcess):
-                        child.kill()
-                wait([timing], timeout=0.05)
+    timing: Future[float] = Future()
+    # asv_runner closes the pipes of the process only when that has ended. So the wait for it is not interrupted: its
+    # processes are ended, and the thread with them.
+    thread = threading.Thread(target=_into, args=(timing, lambda: float(separate.timeit(number))), daemon=True)
+    thread.start()
+    try:
+        return timing.result()
+    except RuntimeError as error:  # asv_runner's, with what the process has written
+        last = str(error).rstrip().rsplit("\n", 1)[-1]  # asv_runner has printed all of it
+        raise CellFailedError(f"its text failed in a process of its own: {last}") from error
+    except ValueError as error:  # what it printed besides
+        raise CellFailedError("its text wrote to standard output, where its process writes the time") from error
+    finally:
+        until = clock.host() + GRACE
+        while thread.is_alive() and clock.host() < until:  # the suite's timeout is over, or Ctrl-C
+            for child in {one for first in set(ours.children()) - before for one in _family(first)}:
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
+            thread.join(timeout=0.05)
+
+
+def _into(result: Future[float], action: Callable[[], float]) -> None:
+    try:
+        result.set_result(action())
+    except BaseException as error:  # noqa: BLE001 - raised where the result is taken
+        result.set_exception(error)
+
+
+def _family(process: psutil.Process) -> list[psutil.Process]:
+    """A process and what it has started, as far as that still runs under it."""
+    with suppress(psutil.NoSuchProcess):
+        return [process, *process.children(recursive=True)]
+    return []

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import queue
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -40,8 +40,17 @@ GRACE = 30.0
 LAST_WORDS_TIMEOUT = 0.2
 """Seconds to wait for what a process wrote to standard error before it was lost."""
 
+KEPT = 4096
+"""So many of the last characters that a process wrote to standard error are kept."""
+
 LAST_LINES = 6
-"""So many of the last lines that a process wrote to standard error are kept."""
+"""So many of its last lines are shown of a process that was lost."""
+
+LONGEST_LINE = 160
+"""The most characters of such a line that are shown."""
+
+CONTROLS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\\\)|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Escape sequences of terminals, and other characters that are no text."""
 
 SHARE_OF_MEMORY = 0.9
 """The share of the free memory that all workers together may allocate."""
@@ -175,7 +184,7 @@ class Child(Generic[Task, Answer]):
         )
         watchdog.tell(f"started {self._process.pid}")
         self._lines: queue.Queue[str | None] = queue.Queue()
-        self._said: deque[str] = deque(maxlen=LAST_LINES)
+        self._said, self._speaking = "", threading.Lock()
         self._spoke = threading.Event()
         self._readers = [
             threading.Thread(target=self._read_answers, daemon=True),
@@ -249,17 +258,19 @@ class Child(Generic[Task, Answer]):
 
     def forget_words(self) -> None:
         """Forget what the process and its workers have written to standard error so far."""
-        self._said.clear()
+        with self._speaking:
+            self._said = ""
         self._spoke.clear()
 
-    def with_last_words(self, how: str, lines: int) -> str:
-        """How the process or one of its workers was lost, with the last lines that it wrote to standard error."""
+    def last_words(self, lines: int) -> str:
+        """The last lines that the process and its workers wrote to standard error."""
         self._spoke.wait(LAST_WORDS_TIMEOUT)  # they come through another pipe
-        written = [line.strip() for line in list(self._said) if line.strip()]
-        return f"{how}; it last wrote: {' | '.join(written[-lines:])}" if written else how
+        written = [line for said in self._said.splitlines() if (line := CONTROLS.sub("", said).strip())]
+        return " | ".join(line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}…" for line in written[-lines:])
 
     def _lost(self, how: str) -> LostError:
-        return LostError(self.with_last_words(how, LAST_LINES))
+        said = self.last_words(LAST_LINES)
+        return LostError(f"{how}; it last wrote: {said}" if said else how)
 
     def _read_answers(self) -> None:
         assert self._process.stdout is not None
@@ -271,8 +282,9 @@ class Child(Generic[Task, Answer]):
     def _read_errors(self) -> None:
         assert self._process.stderr is not None
         with self._process.stderr as stream:
-            while piece := stream.readline(4096):
-                self._said.append(piece[-500:])
+            while piece := os.read(stream.fileno(), 4096):  # no line must end for it
+                with self._speaking:
+                    self._said = (self._said + piece.decode(errors="replace"))[-KEPT:]
                 self._spoke.set()
 
 
@@ -280,8 +292,8 @@ Nursery = Child[NurseryTask | PairTask, NurseryAnswer]
 
 
 def run_pair(nursery: Nursery, task: PairTask) -> Iterator[NurseryAnswer]:
-    """The answers of a nursery to this task, as they come. The last one is `PairDone`. A worker that was lost gets its
-    last words.
+    """The answers of a nursery to this task, as they come. The last one is `PairDone`. The loss of a worker gets the
+    last words of both, which share standard error.
 
     Raises:
         LostError: if the nursery itself has died.
@@ -291,7 +303,9 @@ def run_pair(nursery: Nursery, task: PairTask) -> Iterator[NurseryAnswer]:
     while True:
         answer = nursery.answer(task.timeout + GRACE)
         if isinstance(answer, Lost) and not answer.hangs:
-            answer = replace(answer, cause=nursery.with_last_words(answer.cause, lines=1))
+            said = nursery.last_words(lines=1)
+            said = f"; the last line on standard error, of both sides: {said}" if said else ""
+            answer = replace(answer, cause=answer.cause + said)
         yield answer
         if isinstance(answer, PairDone):
             return

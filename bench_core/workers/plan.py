@@ -43,6 +43,7 @@ def prepare(opened: OpenCell, seed: int, alive: Callable[[], None] = lambda: Non
         outcome = opened.check()
         alive()
         opened.fresh()
+        alive()
     if opened.cell.kind not in ("time", "timeraw"):
         return FirstLook({"check": described(outcome), **state()}, number=1, call=0.0, setup=0.0)
     value = None if opened.cell.kind == "timeraw" else opened.call()

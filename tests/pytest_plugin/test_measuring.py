@@ -325,6 +325,32 @@ def test_a_text_that_is_ended_leaves_no_pipe_open(pytester, suite):
     assert psutil.Process().num_fds() == files
 
 
+LEFT_BEHIND = """
+    import sys
+
+
+    class Texts:
+        timeout = 1.0
+
+        def timeraw_that_leaves_a_process(self):
+            return "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()'])"
+
+        def timeraw_that_prints(self):
+            return "print('x' * 10_000)"
+"""
+
+
+def test_a_text_whose_child_holds_its_pipes_is_left_and_one_that_prints_is_told_so(pytester, suite):
+    result = pytester.runpytest(suite(texts=LEFT_BEHIND))
+    for process in psutil.process_iter(["cmdline"]):
+        if (process.info["cmdline"] or [""])[-1] == "import signal; signal.pause()":
+            process.kill()
+    result.assert_outcomes(failed=2)
+    assert "longer than the suite's timeout of 1 s" in result.stdout.str()
+    assert "its text wrote to standard output, where its process writes the time" in result.stdout.str()
+    assert "x" * 100 not in result.stdout.str()
+
+
 LATE = """
 calls = []
 

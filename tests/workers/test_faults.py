@@ -72,7 +72,7 @@ def leave_well():
 
 
 def leave_with_words():
-    sys.stderr.write("loading\\nLLVM ERROR: out of registers\\n")
+    os.write(2, b"loading\\n\\x1b[31mLLVM ERROR\\x1b[0m: out of registers\\n\\x1b[0m\\n")
     sys.stderr.flush()
     os._exit(1)
 
@@ -130,7 +130,7 @@ ON_HEAD = {
     "call abort": "killed by SIGABRT",
     "call hang": "hangs: no answer within 1.2 s",
     "call leave_well": "ended with exit status 0 before it was done",
-    "call leave_with_words": "ended with exit status 1 before it was done; it last wrote: LLVM ERROR: out of registers",
+    "call leave_with_words": "done; the last line on standard error, of both sides: LLVM ERROR: out of",
     "call leave_politely": "check: SystemExit: 4 (__init__.py:",
     "setup fail": "setup: KeyError: 'gone' (__init__.py:",
     "check fail": "check: KeyError: 'gone' (__init__.py:",

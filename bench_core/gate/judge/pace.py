@@ -10,6 +10,9 @@ from bench_core.gate.judge.rule import Rule, pairs_expected
 USUAL_COST = 0.1
 """Seconds of a lane that a pair takes for a cell, as long as none has been measured."""
 
+SIDES_OF_A_PAIR = 2
+"""A cell that was given up before its first pair takes at least what it was waited for, on each side."""
+
 BESIDES = 1.25
 """By how much starting parents and pairs makes a cell more expensive than its own turns."""
 
@@ -30,6 +33,6 @@ class Pace:
 
     def need(self, kind: str, pairs: int, spent: float) -> float:
         """About how many more seconds of a lane decide a cell of this kind, whose `pairs` took `spent` seconds. A cell
-        without a pair is taken for a usual one."""
-        cost = spent / pairs if pairs else self._usual
+        without a pair is taken for a usual one, unless it was waited for longer."""
+        cost = spent / pairs if pairs else max(self._usual, SIDES_OF_A_PAIR * spent)
         return BESIDES * cost * pairs_expected(kind, pairs, self._rule)

@@ -15,8 +15,12 @@ MOST_STRAYS = 2
 """The cell is given up after more than this many failures that did not happen again."""
 
 CLEARLY_LONGER = 2.0
-"""A side hangs, and is not only slow, if it gives no sign of life for this many times as long as a whole pair of the
-other version takes."""
+"""A cell that gave no sign of life is tried again with this many times the patience. Its side hangs, and is not only
+slow, if a whole pair of the other version takes less than the first patience."""
+
+SCARCE = 3.0
+"""A cell that gave no sign of life is tried again when the other cells are done, or when only this many times as long
+is left until the budget ends."""
 
 SHORT_TIMEOUT = 10.0
 """A cell that takes longer than the suite allows is tried again if the suite allows at most this many seconds."""
@@ -47,8 +51,9 @@ class FailedCell:
 
     @property
     def try_again(self) -> bool:
-        """Whether its side is tried again. A version that hangs is not, unless that is quick, or it worked before."""
-        return not self.hangs or 0 < self.timeout <= SHORT_TIMEOUT or bool(self.dossier.effects)
+        """Whether its side is tried again. A version that exceeds the suite's timeout is not, unless that is quick, or
+        it worked before."""
+        return not self.hangs or self.waited > 0 or 0 < self.timeout <= SHORT_TIMEOUT or bool(self.dossier.effects)
 
 
 class Blame:
@@ -63,9 +68,16 @@ class Blame:
     def has_suspects(self) -> bool:
         return bool(self._suspects)
 
-    def next_suspect(self) -> FailedCell | None:
+    def next_suspect(self, left: float = 0.0) -> FailedCell | None:
+        """The next cell to try again; None if there is none, or if that can wait. `left` is the time until the budget
+        ends."""
         with self._known.lock:
-            return self._suspects.pop() if self._suspects else None
+            is_open = any(not (one.closed or one.waits) for one in self._known.dossiers)
+            due = [one for one in self._suspects if not (is_open and one.waited and left > SCARCE * one.waited)]
+            if not due:
+                return None
+            self._suspects.remove(due[-1])
+            return due[-1]
 
     def suspect(
         self,
@@ -110,27 +122,30 @@ class Blame:
 
     def confirm(self, suspect: FailedCell, tried: Callable[[VersionName], float | None]) -> None:
         """Run the suspect with each version against itself. A side is to blame only if its version fails again and the
-        other version does not. A cell that needs more time than it got on both sides is postponed once.
+        other version does not, now or before. A cell that only needs more time than it got is postponed.
 
         Args:
             tried: the seconds that a pair with a version on both sides takes; None if the cell fails.
         """
-        versions = dict(zip(SIDES, suspect.dossier.versions, strict=True))
-        if suspect.try_again and tried(versions[suspect.side]) is not None:
-            self._reopen(suspect)
+        dossier, versions = suspect.dossier, dict(zip(SIDES, suspect.dossier.versions, strict=True))
+        if suspect.try_again and (seconds := tried(versions[suspect.side])) is not None:
+            if seconds > suspect.waited > 0:
+                with self._known.lock:
+                    dossier.postpone(suspect.waited)
+            else:
+                self._reopen(suspect)
             return
         other = versions[other_side(suspect.side)]
         seconds = tried(other)
         with self._known.lock:
-            dossier, call = suspect.dossier, suspect.dossier.alone.get(other, 0.0)
-            if suspect.waited and (seconds is None or seconds * CLEARLY_LONGER > suspect.waited):
-                if not dossier.postponed:
-                    dossier.postpone()
-                else:
-                    dossier.fail(f"{suspect.cause}, with either version; it needs a larger --budget", None)
-            elif seconds is not None and suspect.timeout > call > 0:
+            call = dossier.alone.get(other, 0.0)
+            if seconds is None or any(stray.startswith(f"{other_side(suspect.side)}: ") for stray in dossier.strays):
+                dossier.fail(suspect.cause, None)
+            elif suspect.timeout > call > 0:
                 dossier.exceed(Exceeded(suspect.side, suspect.timeout, call))
-            elif seconds is not None:
+            elif seconds > suspect.waited > 0:
+                dossier.fail(f"{suspect.cause}; it needs a larger --budget", None)
+            else:
                 dossier.fail(suspect.cause, suspect.side)
 
     def _reopen(self, suspect: FailedCell) -> None:

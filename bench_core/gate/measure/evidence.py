@@ -39,7 +39,8 @@ class Dossier:
         plan: how it is sampled; None before the first pair.
         judgement: the latest judgement; None for a control, which is judged at the end.
         closed: whether no further pairs are wanted.
-        postponed: whether it gets its first pair after all others are done, since it takes too long.
+        postponed: the seconds without a sign of life after which it was given up. It gets its next pair after all
+            others are done; 0 for other cells.
         strays: failures that did not happen again, each with its side.
         exceeded: see `CellEvidence`.
         asked: how workers are asked for it, see `Found`.
@@ -55,7 +56,7 @@ class Dossier:
     error_side: Side | None = None
     judgement: Judgement | None = None
     closed: bool = False
-    postponed: bool = False
+    postponed: float = 0.0
     strays: list[str] = field(default_factory=list)
     exceeded: Exceeded | None = None
     asked: CellTask | None = None
@@ -72,11 +73,12 @@ class Dossier:
     @property
     def waits(self) -> bool:
         """Whether it has to wait until the others are done."""
-        return self.postponed and not self.effects
+        return self.postponed > 0 and not self.effects
 
-    def postpone(self) -> None:
-        """Open the cell again, for when the others are done."""
-        self.error, self.closed, self.postponed = None, False, True
+    def postpone(self, waited: float) -> None:
+        """Open the cell again, for when the others are done. `waited` is how long it was waited for."""
+        self.error, self.closed, self.postponed = None, False, waited
+        self.spent = max(self.spent, waited)
 
     def exceed(self, found: Exceeded) -> None:
         """Close the cell: it takes longer than the suite allows on one side."""

@@ -31,6 +31,7 @@ PATIENCE = 20.0
 """A cell is taken for hung if it gives no sign of life for `LEAST_PATIENCE` seconds and `PATIENCE` times as long as its
 pairs have taken so far."""
 
+LEAST_FIRST_PATIENCE = 1.0
 FIRST_PATIENCE = 0.2
 """The share of the budget after which a cell is taken for hung in its first pair. The second cell that is gets half of
 it, the third one a third."""
@@ -41,6 +42,11 @@ TIMEOUT = 60.0
 PAST_SHARE = 2
 """Pairs of past and head take 1/`PAST_SHARE` of the usual samples, and so half the time. As many pairs are needed,
 since pairs scatter more than the samples inside them."""
+
+
+LONGER = 2.0
+"""A cell that was postponed is tried if this many times as long is left as it was waited for, since both sides take
+longer."""
 
 
 def is_enough(taken: int, seconds: float, starting: float) -> bool:
@@ -115,7 +121,10 @@ class Schedule:
                 alone = [one for one in prompt if one.cell.kind == "peakmemory"]
                 groups += [[one for one in prompt if one not in alone], *([one] for one in alone)]
             if postponed and all(one.closed or one.waits for one in self._known.dossiers):
-                return [self.pair_of(postponed[:1], first, postponed[0].versions, patience=left / self._lanes)]
+                if not self.has_time_for_postponed(left / self._lanes):
+                    return []
+                least = min(postponed, key=lambda one: one.postponed)
+                return [self.pair_of([least], first, least.versions, patience=left / self._lanes)]
             groups.append(self._wanted(self._known.controls, lane))
             between = scatter_between(one.effects for one in self._known.dossiers)
             return [self.pair_of(group, first, group[0].versions, between) for group in groups if group]
@@ -137,6 +146,12 @@ class Schedule:
             for place, (one, total) in enumerate(zip(waiting, needs, strict=True))
             if total <= left or not place
         }
+
+    def has_time_for_postponed(self, left: float) -> bool:
+        """Whether a cell that was postponed can have a pair in the `left` seconds until the budget ends."""
+        with self._known.lock:
+            waits = [one.postponed for one in self._known.dossiers if one.waits and not one.closed]
+        return bool(waits) and left > LONGER * min(waits)
 
     def needed(self) -> float | None:
         """Seconds until all cells are decided, at the pace of the pairs so far. None before half of the cells have had
@@ -199,8 +214,8 @@ class Schedule:
         Before, one hanging cell must not use up the budget, unless the suite allows for long calls."""
         if dossier.effects:
             return max(LEAST_PATIENCE, PATIENCE * dossier.spent / len(dossier.effects))
-        patience = FIRST_PATIENCE * self._settings.budget / (1 + self._known.hung)
-        return max(LEAST_PATIENCE, patience) if timeout <= TIMEOUT else 0.0
+        patience = max(LEAST_PATIENCE, FIRST_PATIENCE * self._settings.budget) / (1 + self._known.hung)
+        return max(LEAST_FIRST_PATIENCE, patience) if timeout <= TIMEOUT else 0.0
 
     def _plan(self, dossier: Dossier, between: float) -> SamplingPlan | None:
         """How a cell is sampled in its next pair. For `between` see `adapted`."""

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bench_core import clock
 from bench_core.errors import BenchCoreError
-from bench_core.gate.measure.blame import Blame, FailedCell, survived
+from bench_core.gate.measure.blame import CLEARLY_LONGER, Blame, FailedCell, survived
 from bench_core.gate.measure.discover import Found
 from bench_core.gate.measure.evidence import Dossier, Journal, Known
-from bench_core.gate.measure.schedule import Schedule, is_enough
+from bench_core.gate.measure.schedule import LEAST_PATIENCE, Schedule, is_enough
 from bench_core.gate.measure.settle import CellReport, settle
 from bench_core.gate.measure.spent import OVERHEAD, PARENTS, RETRIES, Spent
 from bench_core.gate.versions.subjects import Subjects, source
@@ -214,7 +214,10 @@ class Gate:
         with self._known.lock:
             is_open = any(not dossier.closed for dossier in self.dossiers)
             # However small the budget, at least one effect is measured, so each repetition of a command gets further.
-            in_time = self._left > 0 or self._known.effects == self._had
+            prompt = any(not (dossier.closed or dossier.waits) for dossier in self.dossiers)
+            in_time = self._left > 0 or (prompt and self._known.effects == self._had)
+            if not prompt:
+                in_time = self._schedule.has_time_for_postponed(self._left)
         return is_open and in_time and not self._stop.is_set()
 
     @property
@@ -270,7 +273,7 @@ class Gate:
 
     def _confirm(self, lane: int, nursery: child.Nursery) -> None:
         """Retry a cell that failed on one side, if there is one. Raises LostError if the nursery has died."""
-        suspect = None if self._stop.is_set() else self._blame.next_suspect()
+        suspect = None if self._stop.is_set() else self._blame.next_suspect(self._left)
         if suspect is not None:
             self._doing[lane] = f"retries {suspect.dossier.cell.name}, one version at a time"
             with self.spent.on(RETRIES):
@@ -279,7 +282,8 @@ class Gate:
     def _tried(self, nursery: child.Nursery, suspect: FailedCell, version: VersionName) -> float | None:
         """The seconds that a pair with this version on both sides takes; None if it shows a failure."""
         began = clock.host()
-        pair = self._schedule.pair_of([suspect.dossier], suspect.side, (version, version))
+        patience = max(LEAST_PATIENCE, CLEARLY_LONGER * suspect.waited) if suspect.waited else 0.0
+        pair = self._schedule.pair_of([suspect.dossier], suspect.side, (version, version), patience=patience)
         answers = list(child.run_pair(nursery, pair))
         calls = [span / one.log.number for one in answers if isinstance(one, CellTimed) for span in one.log.spans]
         if calls:

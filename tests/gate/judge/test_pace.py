@@ -18,6 +18,10 @@ def test_a_cell_without_a_pair_is_taken_for_the_median_one():
     assert PACE.need("time", 0, 0.0) == pytest.approx(BESIDES * 0.3 * RULE.fewest)
 
 
+def test_a_cell_that_was_given_up_takes_at_least_as_long_on_both_sides():
+    assert PACE.need("time", 0, 7.0) == pytest.approx(BESIDES * 14.0 * RULE.fewest)
+
+
 def test_a_cell_that_enough_pairs_have_not_decided_needs_some_more():
     assert PACE.need("time", RULE.fewest, RULE.fewest * 1.0) == pytest.approx(BESIDES * MORE_PAIRS)
 

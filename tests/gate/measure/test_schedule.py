@@ -11,7 +11,7 @@ from bench_core.gate.measure.adapt import MOST
 from bench_core.gate.measure.discover import Found
 from bench_core.gate.measure.evidence import CONTROL, PAST, Journal, Known
 from bench_core.gate.measure.schedule import (
-    LEAST_PATIENCE,
+    LEAST_FIRST_PATIENCE,
     MOST_PAIRS_OF_A_PARENT,
     PAIRS_OF_A_PARENT,
     Schedule,
@@ -187,7 +187,7 @@ def test_cells_that_the_time_does_not_suffice_for_wait(make):
 def test_a_postponed_cell_gets_its_first_pair_alone_and_last_and_all_the_time_that_is_left(make):
     known, schedule = make("a.time_a", "b.time_b", lanes=2)
     slow, other = known.dossiers
-    slow.postpone()
+    slow.postpone(10.0)
     pairs = [*schedule.pairs_of(0, "base"), *schedule.pairs_of(1, "base")]
     assert [cell.name for pair in pairs if pair.versions["head"] == "head" for cell in cells(pair)] == ["b.time_b"]
     other.closed = True
@@ -197,12 +197,13 @@ def test_a_postponed_cell_gets_its_first_pair_alone_and_last_and_all_the_time_th
     schedule = Schedule(known, None, 2, {})
     (task,) = cells(schedule.pairs_of(0, "base", 60.0)[0])
     assert task.patience == 30.0
+    assert schedule.pairs_of(0, "base", 39.0) == [], "there is not enough time for both sides"
     with_pairs(slow, 1)
     other.closed = False
     assert "a.time_a" in {cell.name for pair in schedule.pairs_of(0, "base", 60.0) for cell in cells(pair)}
 
 
-@pytest.mark.parametrize(("hung", "patience"), [(0, 12.0), (1, 6.0), (5, LEAST_PATIENCE)])
+@pytest.mark.parametrize(("hung", "patience"), [(0, 12.0), (1, 6.0), (50, LEAST_FIRST_PATIENCE)])
 def test_the_more_cells_hang_the_sooner_the_next_one_is_given_up(make, hung, patience):
     known, _ = make("a.time_a")
     known.hung = hung

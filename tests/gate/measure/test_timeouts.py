@@ -165,6 +165,7 @@ def time_other():
 
 def test_a_setup_that_takes_long_on_both_sides_is_waited_for_when_the_other_cells_are_done(sides, monkeypatch):
     monkeypatch.setattr(schedule, "LEAST_PATIENCE", 0.3)
+    monkeypatch.setattr(schedule, "LEAST_FIRST_PATIENCE", 0.3)
     monkeypatch.setattr(schedule, "FIRST_PATIENCE", 0.0)
     gate = sides(SLOW, "").measure(timeout=None, until=lambda gate: all(one.effects for one in gate.dossiers))
     (slow,) = [one for one in gate.dossiers if one.postponed]
