@@ -255,10 +255,14 @@ def _runs(store: Store, name: str, machine: str | None, resolve: Callable[[str],
         commit = resolve(name)
         if commit and commit not in hashes:
             raise BenchCoreError(
-                f"{name} is the commit {commit[:8]}, which has no results.{_judged(store, commit)} {_there_is(store)}"
+                f"the commit {_called(name, commit)} has no results.{_judged(store, commit)} {_there_is(store)}"
             )
         meant = {commit} if commit else set()
     return [run for run in runs if run.commit in meant]
+
+
+def _called(name: str, commit: str) -> str:
+    return commit[:8] if commit.startswith(name.lower()) else f"{name} ({commit[:8]})"
 
 
 def _judged(store: Store, commit: str) -> str:

@@ -39,7 +39,8 @@ def agree(
 
     out = console()
     suite = SuiteDirectory.configured(config)
-    cells = spread_over_time(suite.select(quick=True, params={"device": "cpu"}), count)
+    here = [cell for cell in suite.select(quick=True) if cell.params.get("device", "cpu") == "cpu"]
+    cells = spread_over_time(here, count)
     with RunLive(out) as live:
         how = measuring(suite, cells, budget, timeout, seed)
         found = agreement(cells, "torch.utils.benchmark", how, live.update)

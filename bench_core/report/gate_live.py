@@ -72,14 +72,14 @@ class Live(Display):
 
 
 def _outlook(state: Progress) -> str:
-    """How long it will take at the pace of the pairs so far, once that is known."""
+    """How long it will take: at the pace of the pairs so far, once that is known, and at most."""
     if state.needed is None or not state.left:
         return f"at most {state.left:.0f} s left"
     if state.needed <= state.left:
-        return f"about {state.needed:.0f} s left"
+        return f"{state.needed:.0f} to {state.left:.0f} s left"
     return (
-        f"{state.left:.0f} s left of about {state.needed:.0f} s that all cells need (--budget "
-        f"{state.seconds + state.needed:.0f}s decides all, --bench takes fewer)"
+        f"{state.left:.0f} s left, too few to decide all cells: --budget {state.seconds + state.needed:.0f}s or more, "
+        "or --bench for fewer cells"
     )
 
 

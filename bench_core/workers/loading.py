@@ -82,6 +82,8 @@ def prove(source: Source, suite: Path) -> None:
     allowed = (*(Path(path).resolve() for path in source.paths), suite)
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
+        if name in source.packages and file is None and not list(getattr(module, "__path__", [])):
+            raise VersionError(f"{name} was made without a file, so nothing tells to which version it belongs")
         if file is None or name.partition(".")[0] not in source.packages:
             continue
         if not Path(file).is_absolute():  # created at run time and not imported, such as torch.ops

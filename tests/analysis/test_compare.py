@@ -193,7 +193,7 @@ def test_an_unknown_name_lists_what_there_is(make_run):
 
 def test_a_commit_without_results_says_so(make_run):
     with pytest.raises(
-        BenchCoreError, match=r"main is the commit 99999999, which has no results\. There are results of: commits ab"
+        BenchCoreError, match=r"the commit main \(99999999\) has no results\. There are results of: commits ab"
     ):
         pick([make_run("abcd1")], "main", "abcd1", resolve=lambda name: "9" * 40)
 

@@ -328,7 +328,7 @@ NOISES = {
 @pytest.mark.parametrize("largest", NOISES)
 def test_advice_follows_from_the_largest_cause_of_noise(largest, snapshot):
     record, verdict = of([], left_out={}, controls=())
-    lines = closing(record, replace(verdict, suite=None, noise=NOISES[largest]), None)
+    lines = closing(record, replace(verdict, suite=None, noise=NOISES[largest], control_differs=True), None)
     assert "\n".join(lines) == snapshot
 
 

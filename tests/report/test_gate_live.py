@@ -56,8 +56,8 @@ def test_the_table_shows_what_is_open_and_what_each_lane_does():
     ("needed", "said"),
     [
         (None, "at most 48 s left"),
-        (20.0, "about 20 s left"),
-        (90.0, "48 s left of about 90 s that all cells need (--budget 102s decides all, --bench takes fewer)"),
+        (20.0, "20 to 48 s left"),
+        (90.0, "48 s left, too few to decide all cells: --budget 102s or more, or --bench for fewer cells"),
     ],
 )
 def test_once_the_pace_is_known_a_line_says_how_long_it_takes_and_what_the_budget_would_change(needed, said):

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -80,6 +80,12 @@ def test_a_module_from_elsewhere_is_refused(tmp_path, monkeypatch):
     with pytest.raises(VersionError, match="proven_thing was imported from .*elsewhere, not from this"):
         prove(source, Path("suite"))
     prove(Source((str(tmp_path / "elsewhere"),), ("proven_thing",), str(tmp_path)), Path("suite"))
+
+
+def test_a_package_that_the_suite_makes_without_a_file_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "made_up", ModuleType("made_up"))
+    with pytest.raises(VersionError, match="made_up was made without a file"):
+        prove(Source((str(tmp_path),), ("made_up",), str(tmp_path)), Path("suite"))
 
 
 def test_a_packages_copy_of_a_module_of_the_standard_library_needs_no_proof(tmp_path, monkeypatch):

@@ -50,7 +50,8 @@ def surroundings(folders: Iterable[Path], project: Path, root: Path = Path("/"))
 
 def variables(folders: Iterable[Path], environment: Mapping[str, str]) -> dict[str, str]:
     """The environment variables that the sources in these folders may read, or that libraries read. A source may read a
-    variable if it holds the name as a word. Variables that the gate itself sets for its workers are left out."""
+    variable if it holds the name as a word. For those that are left out see
+    `OURS`."""
     words = {word for folder in folders for word in _words(folder)}
     beginnings = tuple(word for word in words if word.endswith("_") and len(word) >= SHORTEST_BEGINNING)
     return {
@@ -60,9 +61,13 @@ def variables(folders: Iterable[Path], environment: Mapping[str, str]) -> dict[s
     }
 
 
-OURS = frozenset({*ONE_THREAD, "PYTHONHASHSEED", "TMPDIR", "_"})
-"""The variables that workers get from the gate, and `_`, in which a shell keeps its last command. Many sources have
-this name without reading it."""
+OF_THE_TERMINAL = frozenset(
+    {"COLUMNS", "LINES", "TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR", "PWD", "OLDPWD", "SHLVL", "_"}
+)
+"""Variables that a shell or a terminal sets. Sources have these names, and nothing that is timed depends on them."""
+
+OURS = frozenset({*ONE_THREAD, *OF_THE_TERMINAL, "PYTHONHASHSEED", "TMPDIR"})
+"""Variables that are left out: those that workers get from the gate, and `OF_THE_TERMINAL`."""
 
 
 def _words(folder: Path) -> Iterator[str]:

@@ -77,7 +77,7 @@ def grouped(cells: Iterable[JudgedCell]) -> Groups:
     errors, unknown = those("error", lambda cell: 0), those("inconclusive", order)
     return Groups(
         broken=tuple(cell for cell in errors if cell.evidence.error_side == "head"),
-        slower=those("regression", order),
+        slower=those("regression", lambda cell: -cell.judgement.ratio.low),
         unknown=tuple(cell for cell in unknown if cell.evidence.effects),
         unreached=tuple(cell for cell in unknown if not cell.evidence.effects),
         faster=those("improvement", lambda cell: cell.judgement.ratio.middle),
@@ -226,7 +226,8 @@ def closing(record: GateRecord, verdict: GateVerdict, tally: Tally | None) -> It
     yield from _asides(record, verdict)
     if record.controls:
         yield _control(verdict, tally)
-    yield from _noise(verdict.noise, record.settings.noise_floor)
+    if verdict.control_differs or any(cell.verdict == "inconclusive" for cell in verdict.cells):
+        yield from _noise(verdict.noise, record.settings.noise_floor)
     yield from _reach(record)
     if record.resumed:
         yield f"continued from earlier gates on these versions: {units.plural(record.resumed, 'pair')}"
@@ -240,10 +241,11 @@ def _unfinished(record: GateRecord, verdict: GateVerdict) -> Iterator[str]:
     if not waiting or not verdict.missing:
         return
     unreached = [cell for cell in waiting if not cell.evidence.effects]
-    said = f", {len(unreached)} of them not reached, such as {brief(unreached[0].name)}" if unreached else ""
+    them = f"{len(unreached)} of them " if len(unreached) < len(waiting) else ""
+    said = f", {them}not reached, such as {brief(unreached[0].name)}" if unreached else ""
     yield (
-        f"not decided: {units.plural(len(waiting), 'cell')}{said}; the same command goes on from here, and needs about "
-        f"{verdict.missing:.0f} s more (or --budget {record.settings.budget + verdict.missing:.0f}s at once)"
+        f"not decided: {units.plural(len(waiting), 'cell')}{said}; the same command goes on from here, and needs at "
+        f"least {verdict.missing:.0f} s more (or --budget {record.settings.budget + verdict.missing:.0f}s at once)"
     )
 
 
@@ -290,7 +292,8 @@ def _reach(record: GateRecord) -> Iterator[str]:
     """Which cells the change can reach, and through what."""
     if record.unaffected:
         count = units.plural(len(record.unaffected), "cell")
-        yield f"unaffected: {count} that this change cannot reach (--all measures them)"
+        them = "it" if len(record.unaffected) == 1 else "them"
+        yield f"unaffected: {count} that this change cannot reach (--all measures {them})"
     if record.reaches_all:
         yield f"all cells count as affected: {record.reaches_all}"
     if record.reached:

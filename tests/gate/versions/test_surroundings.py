@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bench_core.gate.prepare import Choices, Request, prepare
-from bench_core.gate.versions.surroundings import surroundings, variables
+from bench_core.gate.versions.surroundings import OF_THE_TERMINAL, surroundings, variables
 
 SOURCE = """
 import os
@@ -35,9 +35,10 @@ def test_variables_that_the_sources_name_count_and_those_of_libraries_and_no_oth
     assert list(variables([folder], environment)) == ["CASE_SIZE", "MKL_VERBOSE", "THING_10"]
 
 
-def test_the_last_command_of_the_shell_does_not_count(folder):
-    (folder / "cases.py").write_text("for _ in range(3): pass\n")
-    assert variables([folder], {"_": "/usr/bin/make"}) == {}
+@pytest.mark.parametrize("name", sorted(OF_THE_TERMINAL))
+def test_what_a_terminal_sets_does_not_count(folder, name):
+    (folder / "reads.py").write_text(f"import os; os.environ.get('{name}')")
+    assert variables([folder], {name: "1"}) == {}
 
 
 def test_what_is_no_source_is_passed_over(folder):
