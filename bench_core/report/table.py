@@ -20,7 +20,7 @@ from bench_core import tables, units
 from bench_core.analysis.rounds import LOST
 from bench_core.analysis.table import Lead, Row, findings, mood, rows, undecided
 from bench_core.errors import brief
-from bench_core.records.results import ResultFile
+from bench_core.records.results import CellResult, ResultFile
 from bench_core.records.rounds import Rounds
 from bench_core.records.run import Interval
 
@@ -80,6 +80,7 @@ class _Printed:
             yield _lines(label, widths, [("", {column: Text(column, style="dim") for column in widths})])
             for benchmark, group in _by(members, lambda row: row.cell.benchmark):
                 title = f"  ({brief(group[0].cell.title)})" if group[0].cell.title else ""
+                title += f"  in {unit}" if (unit := _named_once(group[0].cell)) else ""
                 yield Text(brief(benchmark.split(".", 1)[-1]) + title, style="cyan", overflow="fold")
                 yield _lines(label, widths, [(_label(row), fields[row.cell.name]) for row in group])
         if left_out:
@@ -172,12 +173,22 @@ def _label(row: Row) -> Text:
     return Text(f"{label}{'  (unties)' if row.cell.unties else ''}")
 
 
+LONG_UNIT = 6
+"""A unit of so many characters is named once for a benchmark, and not in each row, where it would widen the column."""
+
+
+def _named_once(cell: CellResult) -> str:
+    return cell.unit if cell.kind == "track" and len(cell.unit) >= LONG_UNIT else ""
+
+
 def _fields(row: Row) -> dict[str, Text]:
     """The texts of a row, by column."""
     cell, share = row.cell, row.share
     timed = cell.kind == "time"
     return {
-        "value": Text(units.value(row.value.middle if timed else cell.value.middle, cell.unit)),
+        "value": Text(
+            units.value(row.value.middle if timed else cell.value.middle, "" if _named_once(cell) else cell.unit)
+        ),
         "±": Text(units.uncertainty(row.value) if timed else "", style="yellow" if row.wide else ""),
         "GB/s": Text("" if cell.bandwidth is None else units.bandwidth(cell.bandwidth)),
         "of limit": Text("" if share is None else f"{'' if share.known else '~'}{units.share(share.middle)}"),
