@@ -95,18 +95,14 @@ def finished(out: Console, record: GateRecord, prepared: Prepared, wanted: Wante
 
 
 def self_tested(out: Console, record: GateRecord, prepared: Prepared) -> int:
-    """Show the result of a self-test. Returns the exit code: 0 if exactly the planted slowdowns were found, 130 after
-    Ctrl-C, else 1."""
+    """Show the result of a self-test. Returns the exit code, see `self_test_code`."""
+    from bench_core.gate.judge.exit_code import self_test_code
     from bench_core.gate.judge.gate import judge
     from bench_core.report import gate as report
 
     verdict, plants = judge(record), prepared.work.plants if prepared.work else {}
     out.print(report.self_test(record, verdict, plants), crop=False)
-    if record.interrupted:
-        return 130
-    found = {cell.name: cell.verdict for cell in verdict.cells}
-    red = {name for name, what in found.items() if what == "regression"}
-    return 0 if red and red == plants.keys() & found.keys() else 1
+    return self_test_code(verdict, plants.keys(), interrupted=record.interrupted)
 
 
 def replayed(path: Path, wanted: Wanted) -> int:
