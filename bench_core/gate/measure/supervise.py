@@ -212,13 +212,12 @@ class Gate:
 
     def _wanted(self) -> bool:
         with self._known.lock:
-            is_open = any(not dossier.closed for dossier in self.dossiers)
-            # However small the budget, at least one effect is measured, so each repetition of a command gets further.
-            prompt = any(not (dossier.closed or dossier.waits) for dossier in self.dossiers)
-            in_time = self._left > 0 or (prompt and self._known.effects == self._had)
-            if not prompt:
+            if any(not (dossier.closed or dossier.waits) for dossier in self.dossiers):
+                # However small the budget, one effect is measured, so each repetition of a command gets further.
+                in_time = self._left > 0 or self._known.effects == self._had
+            else:
                 in_time = self._schedule.has_time_for_postponed(self._left)
-        return is_open and in_time and not self._stop.is_set()
+        return in_time and not self._stop.is_set()
 
     @property
     def _left(self) -> float:
