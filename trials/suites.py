@@ -64,6 +64,7 @@ class Suite:
         config: the path of its configuration.
         releases: the two releases that the gate compares. The newer one is in the environment.
         needs: what its benchmarks import besides.
+        options: of its gate.
     """
 
     project: str
@@ -71,6 +72,7 @@ class Suite:
     config: str
     releases: tuple[str, str]
     needs: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
 
 SUITES: Mapping[str, Suite] = {
@@ -124,6 +126,7 @@ SUITES: Mapping[str, Suite] = {
         "asv.conf.json",
         ("warp-lang==1.11.1", "warp-lang==1.12.1"),
         ("numpy", "usd-core"),
+        ("--lanes", "1"),  # its setups empty a cache in the home folder, which all processes share
     ),
 }
 
@@ -482,7 +485,9 @@ def _through_gate(place: Place, suite: Suite, cells: Sequence[str]) -> Through:
     file = place.work / "gate.json"
     file.unlink(missing_ok=True)
     options = ("--suite", place.config, "--full", "--fresh", "--seed", SEED, "--budget", GATE_BUDGET, "--json", file)
-    done = place.call(*MODULE, "bench_core", "gate", "--versus", *suite.releases, "--bench", _pattern(cells), *options)
+    done = place.call(
+        *MODULE, "bench_core", "gate", "--versus", *suite.releases, "--bench", _pattern(cells), *options, *suite.options
+    )
     if not file.exists():
         return dict.fromkeys(cells, ("failed", done.last)), {"gate_code": done.code}
     found = json.loads(file.read_text())
