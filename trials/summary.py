@@ -7,7 +7,7 @@ import shlex
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -363,6 +363,10 @@ TITLES = {
 }
 
 
+COMMANDS = {"aa-noisy": ["aa", "--noisy"]}
+"""The words of a trial's command if they are not its name."""
+
+
 @dataclass(frozen=True)
 class Taken:
     """The part of a trial in a summary.
@@ -390,7 +394,7 @@ class Taken:
             "title": TITLES[trial],
             "date": first if first == last else f"{first} to {last}",
             "tool": self.tool,
-            "command": shlex.join(["python", "-m", "trials", trial, *given]) + unknown,
+            "command": shlex.join(["python", "-m", "trials", *COMMANDS.get(trial, [trial]), *given]) + unknown,
             "left_out": self.left_out,
         }
 
@@ -408,7 +412,8 @@ def taken(folder: Path, trial: str, tool: str | None) -> Taken | None:
     if not own:
         return None
     dates = sorted(line["date"][:10] for line in own)
-    return Taken(OF[trial](own), own[0]["tool"], dates, own[0].get("options"), len(lines) - len(own))
+    figures = [replace(figure, trial=trial) for figure in OF[trial](own)]
+    return Taken(figures, own[0]["tool"], dates, own[0].get("options"), len(lines) - len(own))
 
 
 def page(found: Sequence[Figure], origins: Mapping[str, Mapping[str, Any]], machine: str) -> str:

@@ -230,3 +230,11 @@ def test_cells_that_do_not_call_what_differs_are_counted_separately():
     assert value_of(found, "cells that call nothing of it that are pass") == (1, 1)
     assert value_of(found, "cells that do that are regression") == (1, 1)
     assert value_of(found, "gates that call it no fair pair") == (0, 1)
+
+
+def test_figures_belong_to_the_trial_whose_runs_they_are_of(tmp_path, monkeypatch):
+    monkeypatch.setitem(summary.OF, "aa-noisy", lambda lines: [summary.share("aa", "reds", 0, len(lines))])
+    raw(tmp_path, "aa-noisy").add(tool="a", date="2026-11-30", options={})
+    found = summary.taken(tmp_path, "aa-noisy", None)
+    assert [figure.trial for figure in found.figures] == ["aa-noisy"]
+    assert found.origin("aa-noisy")["command"] == "python -m trials aa --noisy"
