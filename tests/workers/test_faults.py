@@ -138,7 +138,7 @@ ON_HEAD = {
     "teardown fail": "KeyError: 'gone' (__init__.py:",
     "call kill": "killed by SIGKILL",
     "check close_pipes": "closed its pipes",
-    "check close_pipes_and_hang": "",  # closed its pipes and went on; or hangs, if a process left behind holds the pipes
+    "check close_pipes_and_hang": "",  # "closed its pipes and went on", or "hangs" if another process holds them
     "check eat": "check: MemoryError",
     "setup leave_behind_and_abort": "killed by SIGABRT",
 }
