@@ -150,7 +150,7 @@ def run(trial: Trial, names: Sequence[str], mirror: Path | None, work: Path, say
         checkout = checked_out(suite, mirror, work / name / "checkout")
         place = Place(checkout.root, checkout.root / suite.config, environment(suite, work / name / "env"), work / name)
         line = {"suite": name, "project": suite.project, "commit": suite.commit, "releases": suite.releases}
-        found = tried(suite, place, say)
+        found = json.loads(json.dumps(tried(suite, place, say)).replace(str(work), "WORK"))  # errors name paths
         trial.add(**line, without=checkout.without, date=today(), **found)
 
 
