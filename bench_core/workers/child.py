@@ -49,7 +49,7 @@ LAST_LINES = 6
 LONGEST_LINE = 160
 """The most characters of such a line that are shown."""
 
-CONTROLS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\\\)|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+CONTROLS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """Escape sequences of terminals, and other characters that are no text."""
 
 SHARE_OF_MEMORY = 0.9

@@ -89,9 +89,9 @@ def prove(source: Source, suite: Path) -> None:
         if not Path(file).is_absolute():  # created at run time and not imported, such as torch.ops
             continue
         resolved = Path(file).resolve()
-        if _is_pythons(resolved):  # a package's copy of a module, such as zipp.compat.overlay.zipfile
+        if any(folder in resolved.parents for folder in allowed):
             continue
-        if not any(folder in resolved.parents for folder in allowed):
+        if not _is_pythons(resolved):  # a package may copy a module of it, such as zipp.compat.overlay.zipfile
             raise VersionError(f"{name} was imported from {resolved.parent}, not from this version's own folder")
 
 

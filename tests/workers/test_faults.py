@@ -72,7 +72,7 @@ def leave_well():
 
 
 def leave_with_words():
-    os.write(2, b"loading\\n\\x1b[31mLLVM ERROR\\x1b[0m: out of registers\\n\\x1b[0m\\n")
+    os.write(2, b"loading\\n\\x1b]0;title\\x1b\\\\\\x1b[31mLLVM ERROR\\x1b[0m: out of registers\\n\\x1b[0m\\n")
     sys.stderr.flush()
     os._exit(1)
 

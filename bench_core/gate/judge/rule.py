@@ -114,14 +114,6 @@ def pairs_needed(family: int, settings: GateSettings) -> int:
 MIN_READINGS = 3
 """The fewest pairs that suffice for a verdict on memory or a tracked value."""
 
-MORE_PAIRS = 3
-"""A cell that the fewest pairs have not decided is expected to need so many more."""
-
-
-def pairs_expected(kind: str, pairs: int, rule: Rule) -> int:
-    """About how many more pairs decide a cell of this kind that has so many."""
-    return max(MORE_PAIRS, (rule.fewest if kind in TIMED else MIN_READINGS) - pairs)
-
 
 def fewest(error: float) -> int:
     """The fewest values for which an end of a `confidence_sequence` can be finite."""

@@ -11,7 +11,7 @@ from bench_core.errors import BenchCoreError
 from bench_core.gate.measure.blame import CLEARLY_LONGER, Blame, FailedCell, survived
 from bench_core.gate.measure.discover import Found
 from bench_core.gate.measure.evidence import Dossier, Journal, Known
-from bench_core.gate.measure.schedule import LEAST_PATIENCE, Schedule, is_enough
+from bench_core.gate.measure.schedule import Schedule, is_enough
 from bench_core.gate.measure.settle import CellReport, settle
 from bench_core.gate.measure.spent import OVERHEAD, PARENTS, RETRIES, Spent
 from bench_core.gate.versions.subjects import Subjects, source
@@ -281,7 +281,7 @@ class Gate:
     def _tried(self, nursery: child.Nursery, suspect: FailedCell, version: VersionName) -> float | None:
         """The seconds that a pair with this version on both sides takes; None if it shows a failure."""
         began = clock.host()
-        patience = max(LEAST_PATIENCE, CLEARLY_LONGER * suspect.waited) if suspect.waited else 0.0
+        patience = CLEARLY_LONGER * suspect.waited
         pair = self._schedule.pair_of([suspect.dossier], suspect.side, (version, version), patience=patience)
         answers = list(child.run_pair(nursery, pair))
         calls = [span / one.log.number for one in answers if isinstance(one, CellTimed) for span in one.log.spans]

@@ -50,8 +50,8 @@ def surroundings(folders: Iterable[Path], project: Path, root: Path = Path("/"))
 
 def variables(folders: Iterable[Path], environment: Mapping[str, str]) -> dict[str, str]:
     """The environment variables that the sources in these folders may read, or that libraries read. A source may read a
-    variable if it holds the name as a word. For those that are left out see
-    `OURS`."""
+    variable if it holds the name as a word. For those that are left out
+    see `OURS`."""
     words = {word for folder in folders for word in _words(folder)}
     beginnings = tuple(word for word in words if word.endswith("_") and len(word) >= SHORTEST_BEGINNING)
     return {

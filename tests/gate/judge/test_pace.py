@@ -2,8 +2,8 @@
 
 import pytest
 
-from bench_core.gate.judge.pace import BESIDES, Pace
-from bench_core.gate.judge.rule import MIN_READINGS, MORE_PAIRS, cell_rule
+from bench_core.gate.judge.pace import BESIDES, MORE_PAIRS, Pace
+from bench_core.gate.judge.rule import MIN_READINGS, cell_rule
 from bench_core.records.gate import GateSettings
 
 RULE = cell_rule(GateSettings(), 1)

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from bench_core.gate.judge.pace import BESIDES
-from bench_core.gate.judge.rule import MORE_PAIRS, cell_rule
+from bench_core.gate.judge.pace import BESIDES, MORE_PAIRS
+from bench_core.gate.judge.rule import cell_rule
 from bench_core.gate.measure.adapt import MOST
 from bench_core.gate.measure.discover import Found
 from bench_core.gate.measure.evidence import CONTROL, PAST, Journal, Known

@@ -137,7 +137,6 @@ class Calls:
 
 def test_a_cell_that_hangs_on_head_is_an_error_there_and_the_others_are_measured(sides, monkeypatch):
     monkeypatch.setattr(schedule, "LEAST_PATIENCE", 1.0)
-    monkeypatch.setattr(supervise, "LEAST_PATIENCE", 1.0)
     monkeypatch.setattr(schedule, "FIRST_PATIENCE", 0.0)
     gate = sides(HANGS, "NAP = 0.001\n", "NAP = 30\n").measure(
         timeout=None, until=lambda gate: gate.dossiers[0].error_side and gate.dossiers[1].effects
@@ -166,6 +165,7 @@ def time_other():
 
 def test_a_setup_that_takes_long_on_both_sides_is_waited_for_when_the_other_cells_are_done(sides, monkeypatch):
     monkeypatch.setattr(schedule, "LEAST_PATIENCE", 0.1)
+    monkeypatch.setattr(supervise, "CLEARLY_LONGER", 50.0)
     monkeypatch.setattr(schedule, "LEAST_FIRST_PATIENCE", 0.1)
     monkeypatch.setattr(schedule, "FIRST_PATIENCE", 0.0)
     gate = sides(SLOW, "").measure(timeout=None, until=lambda gate: all(one.effects for one in gate.dossiers))
