@@ -18,6 +18,7 @@ from trials import creep as creep_trial
 from trials import detect as detect_trial
 from trials import growth as growth_trial
 from trials import mutants as mutants_trial
+from trials import own as own_trial
 from trials import plain as plain_trial
 from trials import reach as reach_trial
 from trials import replay as replay_trial
@@ -191,6 +192,17 @@ def truncnormal(out: Path, machine: str, dirty: bool, budget: str | None, gates:
 def sidebyside(out: Path, machine: str, dirty: bool, rounds: int, bench: str | None, budget: str | None) -> None:
     """Compare asv continuous, pytest-benchmark and our gate, without a change and with +5 % in half of the cells."""
     sidebyside_trial.run(begun(out, machine, "sidebyside", dirty, bench=bench, budget=budget), rounds, say)
+
+
+@main.command()
+@common
+@DIRTY
+@BUDGET
+@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1))
+def own(out: Path, machine: str, dirty: bool, budget: str | None, rounds: int) -> None:
+    """Time asv continuous and our gate on forty cells of this project's suite, between two commits that differ by a
+    comment."""
+    own_trial.run(begun(out, machine, "own", dirty, budget=budget), rounds, say)
 
 
 @main.command()

@@ -20,6 +20,7 @@ from trials import causes, plants, suites, versus
 from trials.figures import Figure, share, spread
 from trials.files import Line, of_one_protocol, raw, write_json
 from trials.gates import covers
+from trials.own import of_own
 from trials.plain import of_plain
 from trials.sidebyside import asvs_own
 from trials.table import of_table
@@ -334,6 +335,7 @@ OF: Mapping[str, Callable[[Sequence[Line]], list[Figure]]] = {
     "truncnormal": of_truncnormal,
     "sidebyside": of_sidebyside,
     "growth": of_growth,
+    "own": of_own,
     "plain": of_plain,
     "causes": of_causes,
     "bisect": of_bisect,
@@ -352,6 +354,7 @@ TITLES = {
     "truncnormal": "A real slowdown: two ways to `trunc_normal_`",
     "sidebyside": "Three tools in turn on the same plants",
     "growth": "By the number of cells",
+    "own": "asv and our gate on forty cells of this project's suite",
     "plain": "Generated suites of plain cells of a few microseconds",
     "causes": "Why it is slower, and instructions",
     "bisect": "Which of 32 commits added 5 % to a cell",

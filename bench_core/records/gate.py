@@ -78,6 +78,7 @@ class Effect:
         forked_first: the side that was forked first.
         first_base, first_head: seconds of the cell's first call in each process; NaN if it was not timed.
         setups: what the scatter from setup to setup adds to `log_ratio`, a standard error; NaN with a single setup.
+        blocks: the number of setups of each side; 0 if it is not known.
         lasted: the seconds that the samples of both sides took, with their setups; NaN if they were not timed.
         wall: as `log_ratio`, but by our clock; NaN if the cell's timer is one that shows the same time.
     """
@@ -96,6 +97,7 @@ class Effect:
     wall: float = field(default=math.nan, metadata={LATER: True})
     setups: float = field(default=math.nan, metadata={LATER: True})
     lasted: float = field(default=math.nan, metadata={LATER: True})
+    blocks: int = field(default=0, metadata={LATER: True})
 
     @property
     def first_log_ratio(self) -> float:

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
-from bench_core.codec import MalformedError, Tagged
+from bench_core.codec import LATER, MalformedError, Tagged
 from bench_core.records.gate import Side
 from bench_core.records.version import VersionName
 
@@ -84,11 +84,13 @@ class SamplingPlan:
         alternations: samples of each place.
         blocks: setups of each place.
         places: one for each place, in the order of `GroupTask`.
+        setup: the approximate seconds of one setup at all places together.
     """
 
     alternations: int
     blocks: int
     places: tuple[Sampling, ...]
+    setup: float = field(default=0.0, metadata={LATER: True})
 
 
 @dataclass(frozen=True)

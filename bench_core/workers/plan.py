@@ -112,7 +112,7 @@ def agreed(looks: Sequence[FirstLook], cells: int, effort: Effort) -> SamplingPl
         alternations -= alternations % len(looks)
     setups = 0.5 * alternations * alternation / max(setup, 1e-6)
     blocks = max(1, min(effort.blocks, alternations // 2, int(setups)))
-    return SamplingPlan(alternations, blocks, places)
+    return SamplingPlan(alternations, blocks, places, setup)
 
 
 def _samplings(looks: Sequence[FirstLook]) -> list[Sampling]:

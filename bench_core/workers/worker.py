@@ -39,7 +39,7 @@ from bench_core.workers.turns import CellError, PeerFailedError, Place, Turns
 
 T = TypeVar("T")
 
-PROTOCOL = 2
+PROTOCOL = 3
 """A part of the evidence's key. Raise it whenever a change here or in `plan` gives effects another meaning, so that
 earlier evidence is not used."""
 

@@ -37,8 +37,13 @@ LONGEST = 0.3
 PAIRS_TO_SCATTER = 3
 """The fewest pairs of a cell that show how much pairs scatter."""
 
-MATTERS = 1.5
-"""Setups matter if what they read scatters by more than this many times what samples alone explain."""
+FEWEST_BLOCKS, MOST_BLOCKS = 2, 16
+"""The fewest and the most setups of each side in a pair. A single one does not show whether setups matter, and is left
+to cells whose setup takes longer than their samples."""
+
+BLOCK = 0.002
+"""The approximate seconds that a block takes on both sides beyond its samples and setups: garbage collections, the
+return of free memory, and messages."""
 
 
 def adapted(plan: SamplingPlan, effects: Sequence[Effect], spent: float, between: float = 0.0) -> SamplingPlan:
@@ -57,12 +62,56 @@ def adapted(plan: SamplingPlan, effects: Sequence[Effect], spent: float, between
     alternation = statistics.median(effect.lasted / effect.samples for effect in known)
     taken = math.fsum(effect.samples for effect in effects) * alternation
     besides = max(0.0, spent - taken) / len(effects)
-    wanted = max(noise / max(SCATTER, between) ** 2, min(plan.alternations, besides / alternation))
+    target = max(SCATTER, between)
+    wanted = max(noise / target**2, min(plan.alternations, besides / alternation))
     most = max(PAIR.fewest, plan.alternations, min(MOST * plan.alternations, LONGEST / alternation))
     fewest = FEWEST if alternation < LONG_ALTERNATION else FEWEST_LONG
+    deviation = setup_deviation(known)
+    blocks = plan.blocks
+    if not math.isnan(deviation):
+        block = plan.setup + BLOCK
+        without = (spent - block * sum(effect.blocks for effect in effects)) / len(effects)
+        blocks = blocks_for(deviation / target, max(without, taken / len(effects)), block)
+        blocks = max(blocks, min(plan.blocks, FEWEST_BLOCKS))
+        wanted = max(wanted, 2 * blocks)
     alternations = max(fewest, 2 * math.ceil(min(wanted, most) / 2))  # each side is first equally often
-    blocks = plan.blocks if setups_matter(known) else max(1, plan.blocks // 2)
     return replace(plan, alternations=alternations, blocks=min(blocks, alternations // 2))
+
+
+def blocks_for(deviation: float, pair: float, block: float) -> int:
+    """How many setups buy the most information for their time: of n setups, what a pair scatters by is, squared,
+    proportional to 1 + deviation² / n, and its seconds to pair + n * block. The product is least at this n. Setups take
+    no longer than the rest of the pair, since samples that drift look like setups that differ.
+
+    Args:
+        deviation: by how much one setup scatters, in units of what the pair scatters by otherwise.
+        pair, block: seconds of a pair without its setups, and of a setup on both sides.
+    """
+    best = min(deviation * math.sqrt(pair / block), pair / block)
+    return max(1, min(MOST_BLOCKS, round(best)))
+
+
+def setup_deviation(effects: Sequence[Effect]) -> float:
+    """By how much an effect that is read in a single setup differs from one in another setup: a standard deviation of
+    log ratios. The addresses of a cell's objects, which each setup draws anew, change its time. It follows from the
+    scatter inside pairs with several setups, and from what pairs scatter by beyond their samples, as if setups were the
+    only cause. The smaller one counts.
+
+    Args:
+        effects: of one cell, with known `within`.
+
+    Returns:
+        NaN if it is not known.
+    """
+    found = []
+    if len(effects) >= PAIRS_TO_SCATTER:
+        beyond = statistics.variance(one.log_ratio for one in effects)
+        beyond -= statistics.fmean(one.within**2 for one in effects)
+        found.append(beyond * statistics.fmean(max(1, one.blocks) for one in effects))
+    several = [one for one in effects if one.blocks > 1]
+    if len(several) >= PAIRS_TO_SCATTER or (several and not found):
+        found.append(statistics.median(one.blocks * (one.setups**2 - one.within**2) for one in several))
+    return math.sqrt(max(0.0, min(found))) if found else math.nan
 
 
 def scatter_between(cells: Iterable[Sequence[Effect]]) -> float:
@@ -75,13 +124,11 @@ def scatter_between(cells: Iterable[Sequence[Effect]]) -> float:
     found = []
     for effects in cells:
         if len(effects) >= PAIRS_TO_SCATTER and all(effect.within >= 0 for effect in effects):
-            inside = statistics.fmean(effect.within**2 for effect in effects)
+            inside = statistics.fmean(_inside(effect) for effect in effects)
             found.append(statistics.variance(effect.log_ratio for effect in effects) - inside)
     return math.sqrt(max(0.0, statistics.median(found))) if found else 0.0
 
 
-def setups_matter(effects: Sequence[Effect]) -> bool:
-    """Whether the place of a cell's objects in memory, which each setup draws anew, changes its time: what one setup
-    reads scatters by more than samples explain. Unknown counts as yes."""
-    ratios = [one.setups / one.within for one in effects if one.within > 0 and not math.isnan(one.setups)]
-    return not ratios or statistics.median(ratios) > MATTERS
+def _inside(effect: Effect) -> float:
+    """What samples and setups add to the scatter of an effect, squared."""
+    return effect.within**2 if math.isnan(effect.setups) else max(effect.within, effect.setups) ** 2

@@ -84,6 +84,7 @@ def effect(base: Log, head: Log, *, pair: int, parent: int, first: Side) -> Effe
         wall=_by_the_wall(base, head),
         setups=_by_setup(logs, len(base.by_host)),
         lasted=math.fsum(base.by_host),
+        blocks=len(base.by_host),
     )
 
 

@@ -8,13 +8,15 @@ import pytest
 
 from bench_core.gate.measure.adapt import (
     FEWEST,
+    FEWEST_BLOCKS,
     FEWEST_LONG,
     LONGEST,
-    MATTERS,
     MOST,
+    MOST_BLOCKS,
     PAIRS_TO_SCATTER,
     SCATTER,
     adapted,
+    blocks_for,
     scatter_between,
 )
 from bench_core.records.gate import Effect
@@ -65,9 +67,8 @@ def test_there_are_never_too_few_samples_and_never_too_many():
 
 @pytest.mark.parametrize(("alternation", "fewest"), [(0.19, FEWEST), (0.21, FEWEST_LONG)])
 def test_a_quiet_cell_with_long_calls_gets_one_alternation_for_each_order(alternation, fewest):
-    assert (
-        found(pairs(0.0, samples=2, alternation=alternation), plan=replace(PLAN, alternations=2)).alternations == fewest
-    )
+    plan = replace(PLAN, alternations=2, blocks=1)
+    assert found(pairs(0.0, samples=2, alternation=alternation), plan=plan).alternations == fewest
 
 
 def test_a_noisy_cell_with_long_calls_gets_as_many_alternations_as_others_have_at_least():
@@ -85,11 +86,54 @@ def test_each_side_is_first_equally_often():
         assert found(pairs(SCATTER * noise / 20)).alternations % 2 == 0
 
 
-def test_setups_are_repeated_less_where_they_do_not_matter():
-    noisy = pairs(SCATTER)
-    assert found(noisy).blocks == 4, "nothing is known"
-    alike, unlike = ([replace(one, setups=factor * MATTERS * one.within) for one in noisy] for factor in (0.9, 1.1))
-    assert (found(alike).blocks, found(unlike).blocks) == (2, 4)
+def read(setups, blocks=4, count=6, within=0.001, scatter=math.inf, seed=1, **more):
+    """Pairs of `blocks` setups that each read something else, by `setups`."""
+    draw = random.Random(seed)
+    known = [math.hypot(draw.gauss(0, setups / math.sqrt(blocks)), within) for _ in range(count)]
+    logs = [draw.gauss(0, min(setups / math.sqrt(blocks), scatter)) for _ in range(count)]
+    made = pairs(within, count=count, setups=math.nan, blocks=blocks, **more)
+    return [
+        replace(one, setups=math.nan if blocks == 1 else add, log_ratio=log)
+        for one, add, log in zip(made, known, logs, strict=True)
+    ]
+
+
+def mean_of(draw, of, draws=200):
+    return sum(getattr(draw(seed), of) for seed in range(draws)) / draws
+
+
+@pytest.mark.parametrize("blocks", [1, 4])
+def test_setups_that_read_different_times_are_repeated_more(blocks):
+    calm, unsteady = (
+        mean_of(lambda seed: found(read(setups, blocks, seed=seed), besides=0.1), "blocks")  # noqa: B023 - called at once
+        for setups in (0.002, 0.03)
+    )
+    assert calm == pytest.approx(2, abs=0.2)
+    assert unsteady > 8
+
+
+def test_the_first_pair_alone_does_not_make_setups_a_single_one():
+    assert found(read(0.0, count=1)).blocks == FEWEST_BLOCKS
+
+
+def test_a_setup_that_takes_longer_than_the_rest_of_the_pair_is_not_repeated():
+    plan = replace(PLAN, blocks=1, setup=1.0)
+    effects = read(0.1, blocks=1, count=6)
+    assert found(effects, besides=1.2, plan=plan).blocks == 1
+
+
+def test_what_setups_seem_to_scatter_by_counts_only_if_pairs_scatter_too():
+    """Samples that drift inside a pair look like setups that differ."""
+    drifting = [replace(one, log_ratio=0.0) for one in read(0.03)]
+    assert found(drifting, besides=0.1).blocks == FEWEST_BLOCKS
+
+
+def test_setups_are_as_many_as_their_time_is_worth():
+    assert blocks_for(0.0, pair=0.1, block=0.002) == 1
+    assert blocks_for(1.0, pair=0.18, block=0.02) == 3, "the square root of what a pair costs in setups"
+    assert blocks_for(2.0, pair=0.18, block=0.02) == 6
+    assert blocks_for(9.0, pair=0.18, block=0.02) == 9, "no longer than the rest of the pair"
+    assert blocks_for(9.0, pair=9.0, block=0.02) == MOST_BLOCKS
 
 
 def test_each_setup_has_two_samples_at_least():
@@ -115,3 +159,9 @@ def test_where_pairs_scatter_anyway_fewer_samples_suffice():
     noisy = pairs(2 * SCATTER)
     calm, unsteady = (adapted(PLAN, noisy, 3 * 32 * ALTERNATION, between=between) for between in (0.0, 2 * SCATTER))
     assert (calm.alternations, unsteady.alternations) == (4 * 32, 32)
+
+
+def test_what_setups_scatter_by_does_not_count_as_scatter_between_pairs():
+    cells = [read(0.04, seed=seed) for seed in range(200)]
+    assert scatter_between([[replace(one, setups=math.nan) for one in cell] for cell in cells]) > 0.013
+    assert scatter_between(cells) < 0.013
