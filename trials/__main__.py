@@ -94,6 +94,7 @@ def simulate(out: Path, machine: str, dirty: bool, gates: int, planted_gates: in
 @BUDGET
 @click.option("--percent", "only", multiple=True, type=int, help="Only slowdowns of this size. May be repeated.")
 @click.option("--gates", type=click.IntRange(1), help="Gates for each size. [default: for 40 or 100 slowdowns]")
+@click.option("--busy", is_flag=True, help="While another process keeps the other core busy.")
 @click.option("--bench", help="Only these cells. [default: all forty]")
 def detect(
     out: Path,
@@ -103,10 +104,12 @@ def detect(
     only: tuple[int, ...],
     gates: int | None,
     bench: str | None,
+    busy: bool,
 ) -> None:
     """Measure how many known slowdowns are found."""
+    name = "detect-busy" if busy else "detect"
     wanted = {percent: gates or count for percent, count in detect_trial.GATES.items() if not only or percent in only}
-    detect_trial.run(begun(out, machine, "detect", dirty, bench=bench, budget=budget), wanted, say)
+    detect_trial.run(begun(out, machine, name, dirty, bench=bench, budget=budget), wanted, say, busy=busy)
 
 
 @main.command()

@@ -332,6 +332,7 @@ OF: Mapping[str, Callable[[Sequence[Line]], list[Figure]]] = {
     "aa": of_aa,
     "aa-noisy": of_aa,
     "detect": of_detect,
+    "detect-busy": of_detect,
     "truncnormal": of_truncnormal,
     "sidebyside": of_sidebyside,
     "growth": of_growth,
@@ -351,6 +352,7 @@ TITLES = {
     "aa-noisy": "The same beside two processes that wander over all cores",
     "simulate": "Gates drawn from the pairs of the A/A gates",
     "detect": "Known slowdowns",
+    "detect-busy": "The same while another process keeps the other core busy",
     "truncnormal": "A real slowdown: two ways to `trunc_normal_`",
     "sidebyside": "Three tools in turn on the same plants",
     "growth": "By the number of cells",
@@ -366,7 +368,7 @@ TITLES = {
 }
 
 
-COMMANDS = {"aa-noisy": ["aa", "--noisy"]}
+COMMANDS = {"aa-noisy": ["aa", "--noisy"], "detect-busy": ["detect", "--busy"]}
 """The words of a trial's command if they are not its name."""
 
 
