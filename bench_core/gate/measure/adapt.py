@@ -106,7 +106,7 @@ def setup_deviation(effects: Sequence[Effect]) -> float:
     found = []
     if len(effects) >= PAIRS_TO_SCATTER:
         beyond = statistics.variance(one.log_ratio for one in effects)
-        beyond -= statistics.fmean(one.within**2 for one in effects)
+        beyond -= statistics.median(one.within**2 for one in effects)
         found.append(beyond * statistics.fmean(max(1, one.blocks) for one in effects))
     several = [one for one in effects if one.blocks > 1]
     if len(several) >= PAIRS_TO_SCATTER or (several and not found):
