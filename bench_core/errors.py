@@ -1,13 +1,14 @@
-"""The errors that a user can cause. Imports nothing else of bench_core. Only the command line exits."""
+"""The errors that a user can cause. Only the command line exits."""
 
 from __future__ import annotations
 
 import difflib
-import hashlib
 import re
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from bench_core import texts
 
 BUG = 70
 """The exit code of every command after an error that is a bug of ours: EX_SOFTWARE of sysexits.h. Python's own would be
@@ -73,11 +74,10 @@ LONGEST = 200
 
 
 def brief(name: str) -> str:
-    """A name for a screen: a long one is cut, and ends in a part of its hash, which tells it from others. A pattern of
-    the command line that is such a name selects its cell."""
-    if len(name) <= LONGEST:
-        return name
-    return f"{name[: LONGEST // 2]}...{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}"
+    """A name for a screen, on one line and without control characters (`bench_core.texts.line`). A long one is cut, and
+    ends in a part of its hash, which tells it from others. A pattern of the command line that is such a name selects
+    its cell."""
+    return texts.line(name, LONGEST)
 
 
 def named(error: BaseException) -> str:
@@ -98,10 +98,10 @@ def advised(error: str, advice: str) -> str:
 
 
 def brief_in(text: str, names: Iterable[str]) -> str:
-    """The text with those of the names that are long cut as by `brief`."""
+    """The text with the names as by `brief`."""
     for name in names:
-        if len(name) > LONGEST:
-            text = text.replace(name, brief(name))
+        if (shown := brief(name)) != name:
+            text = text.replace(name, shown)
     return text
 
 

@@ -18,7 +18,7 @@ def markdown(columns: str, headings: Sequence[str], rows: Iterable[Sequence[str]
 
     Args:
         columns: a letter for each column: ``l`` aligns it to the left, ``r`` to the right.
-        rows: Markdown. `bench_core.report.markup` escapes other text.
+        rows: Markdown. `bench_core.texts` escapes other text.
     """
     for fields in (headings, [_RULES[letter] for letter in columns], *rows):
         yield f"| {' | '.join(fields)} |"

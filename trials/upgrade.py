@@ -21,10 +21,10 @@ from bench_core.gate.versions.store import VersionStore
 from bench_core.gate.versions.versus import environments
 from bench_core.records.gate import SIDES, CellEvidence, GateRecord, GateVerdict, Judgement
 from bench_core.report.gate import effect
-from bench_core.report.markup import code, plain
 from bench_core.report.table import described
 from bench_core.results import gate_file
 from bench_core.statistics import ratio_interval
+from bench_core.texts import code, plain
 from bench_core.workers.child import ONE_THREAD
 from trials.files import today, write_json
 from trials.gates import TOOL, environment, tool

@@ -18,10 +18,11 @@ from bench_core.cli.gate import gate
 from bench_core.cli.gpu import gpu
 from bench_core.cli.known import known
 from bench_core.cli.list import list_cells
+from bench_core.cli.outlet import outlets
 from bench_core.cli.report import report
 from bench_core.cli.run import run
 from bench_core.cli.show import show
-from bench_core.cli.terminal import hold_everything
+from bench_core.cli.terminal import complain, hold_everything, say
 from bench_core.errors import BUG, READER_GONE, BenchCoreError
 
 
@@ -31,7 +32,8 @@ class Commands(click.Group):
 
     def main(self, *args: Any, **options: Any) -> Any:
         hold_everything(sys.stdout, sys.stderr)
-        return super().main(*args, **options)
+        with outlets():
+            return super().main(*args, **options)
 
     def make_context(self, *args: Any, **options: Any) -> click.Context:
         try:
@@ -45,7 +47,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except BenchCoreError as error:
-            click.echo(f"bench-core: {error}", err=True)
+            say(f"bench-core: {error}", err=True)
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             _interrupted()
@@ -54,14 +56,14 @@ class Commands(click.Group):
         except (click.ClickException, click.exceptions.Exit):
             raise
         except Exception as error:  # noqa: BLE001 - shown whole
-            click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
-            click.echo("bench-core: this is a bug in bench-core: please report it with the lines above.", err=True)
+            say("".join(traceback.format_exception(error)).rstrip("\n"), err=True)
+            complain("this is a bug in bench-core: please report it with the lines above.")
             ctx.exit(BUG)
 
 
 def _interrupted() -> NoReturn:
     """End after Ctrl-C. click would exit 1, which means a regression."""
-    click.echo("bench-core: interrupted.", err=True)
+    complain("interrupted.")
     raise SystemExit(130)
 
 

@@ -14,7 +14,7 @@ from bench_core import codec
 from bench_core.asv_config import naming
 from bench_core.cli.gate import measured
 from bench_core.cli.options import CONFIG, LANES, OUTPUT, SEED, TIMEOUT, Duration
-from bench_core.cli.terminal import console, say_to, write_page
+from bench_core.cli.terminal import complain, console, say_to, write_page
 from bench_core.errors import BenchCoreError
 from bench_core.records.gate import GateRecord
 
@@ -70,7 +70,7 @@ def bisect(
     try:
         found = search.bisect(request, cell, description(), say_to(out), measure)
     except KeyboardInterrupt:
-        click.echo("bench-core: interrupted; the same command continues the search.", err=True)
+        complain("interrupted; the same command continues the search.")
         sys.exit(130)
     except OSError as error:  # a full disk, most likely
         raise BenchCoreError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from bench_core.cli.terminal import console
+from bench_core.cli.terminal import console, say_page
 
 
 @click.command(short_help="List what disturbs timings on this machine.")
@@ -20,6 +20,6 @@ def doctor(markdown: bool) -> None:
 
     here = machine.read()
     if markdown:
-        click.echo(text.markdown(here), nl=False)
+        say_page(text.markdown(here))
     else:
         console().print(text.report(here))

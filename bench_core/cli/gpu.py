@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from bench_core.cli.options import CONFIG
-from bench_core.cli.terminal import console, relative, report_suite
+from bench_core.cli.terminal import complain, console, relative, report_suite, say
 
 
 @click.command(short_help="Time the quick profile on an accelerator.")
@@ -40,12 +40,12 @@ def gpu(pattern: str | None, config: Path, device: str | None) -> None:
             date=datetime.now(UTC).strftime("%Y-%m-%dT%H%M"),
             device=device,
             pattern=pattern,
-            progress=lambda line: click.echo(line, err=True),
+            progress=lambda line: say(line, err=True),
         )
     out.print(gpu_report.report(record))
     out.print(f"Stored in {relative(path)}")
     if not record.finished:
-        click.echo("bench-core: interrupted; what was measured before is stored.", err=True)
+        complain("interrupted; what was measured before is stored.")
         sys.exit(130)
     if suite.broken or any(cell.failed for cell in record.not_timed):
         sys.exit(1)

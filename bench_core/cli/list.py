@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
+from bench_core import texts
 from bench_core.cli.options import CONFIG, PARAMS, PROFILE, chosen
-from bench_core.cli.terminal import report_suite
+from bench_core.cli.terminal import report_suite, say
 from bench_core.errors import brief
 
 
@@ -41,9 +42,9 @@ def list_cells(pattern: str | None, config: Path, quick: bool, params: tuple[str
             reasons[reason] += 1
         if not (reason and runnable):
             title = f"  ({brief(cell.title)})" if cell.title else ""
-            click.echo(f"{brief(cell.name)}{title}{f'  [n/a: {reason}]' if reason else ''}")
+            say(texts.line(f"{brief(cell.name)}{title}{f'  [n/a: {reason}]' if reason else ''}"))
     running = len(cells) - reasons.total()
-    click.echo(
+    say(
         f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'}, {running} of them {'runs' if running == 1 else 'run'} "
         "here.",
         err=True,

@@ -13,7 +13,7 @@ import click
 
 from bench_core import __version__, clock
 from bench_core.cli.options import CONFIG
-from bench_core.cli.terminal import report_left_out, write_page
+from bench_core.cli.terminal import report_left_out, say, say_page, write_page
 from bench_core.errors import BenchCoreError
 from bench_core.records.report import Answers
 
@@ -64,11 +64,11 @@ def report(
     report_left_out(found.left_out)
     text = _formatted(found, form)
     if output is None:
-        click.echo(text, nl=not text.endswith("\n"))
+        say_page(text)
         return
     write_page(output, text)
     size, took = len(text.encode()) / 1e6, clock.host() - started
-    click.echo(f"{output} ({size:.1f} MB, {took:.1f} s)", err=form != "html")
+    say(f"{output} ({size:.1f} MB, {took:.1f} s)", err=form != "html")
     if opened and not webbrowser.open(output.absolute().as_uri()):
         raise BenchCoreError(f"no browser was found. {output} is written: open it by hand.")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from bench_core import units
 from bench_core.asv_config import naming
@@ -31,7 +31,7 @@ from bench_core.cli.options import (
     refuse_same,
     require_families,
 )
-from bench_core.cli.terminal import console, relative, report_suite, show_results, write_tables
+from bench_core.cli.terminal import complain, console, relative, report_suite, show_results, write_tables
 from bench_core.errors import BenchCoreError, brief
 from bench_core.records.results import Circumstances
 
@@ -99,9 +99,9 @@ def run(
     require_families(families, {cell.benchmark.partition(".")[0] for cell in cells})
     commit, why_not = asv_run.commit_to_pin(config)
     if commit is None:
+        none = (f"The results belong to no commit: {why_not}.", "yellow")
         out.print(
-            f"[yellow]The results belong to no commit: {escape(why_not)}.[/] The cells are timed and shown, but asv "
-            "publish and asv compare will not know them."
+            Text.assemble(none, " The cells are timed and shown, but asv publish and asv compare will not know them.")
         )
     request = RunRequest(config, suite, cells, commit, machine, budget, timeout, seed)
     profile = f" ({'quick' if quick else 'full'} profile)" if suite.has_profiles else ""
@@ -151,30 +151,29 @@ def tell(
     """
     found = finished.rounds
     for reason, count in (missing + Counter(found.skipped.values())).items():
-        out.print(f"n/a here: {units.plural(count, 'cell')}, {reason}", markup=False)
+        out.print(f"n/a here: {units.plural(count, 'cell')}, {reason}")
     for note in found.notes:
-        click.echo(f"bench-core: {note}", err=True)
+        complain(note)
     for name, cause in found.failed.items():
-        click.echo(f"bench-core: {brief(name)} failed: {cause}", err=True)
+        complain(f"{brief(name)} failed: {cause}")
     if found.unreached:
-        click.echo(
-            f"bench-core: the time did not reach {len(found.unreached)} cells, such as {brief(found.unreached[0])}: a "
-            "larger --budget would.",
-            err=True,
+        complain(
+            f"the time did not reach {len(found.unreached)} cells, such as {brief(found.unreached[0])}: a "
+            "larger --budget would."
         )
     for advice in dict.fromkeys(map(request.suite.explain, found.failed.values())):
         if advice:
-            click.echo(f"bench-core: {advice}.", err=True)
+            complain(f"{advice}.")
     if finished.path is None:
-        click.echo("bench-core: no cell has a value, so nothing is stored.", err=True)
+        complain("no cell has a value, so nothing is stored.")
         return
     timed = len(reached - set(found.failed))
     stored = f"kept, outside the history ({why_not})," if why_not else "stored"
     counted, shown = units.plural(timed, "cell"), shlex.join(["bench-core", "show", *naming(request.config)])
-    out.print(f"{counted} {stored} in {relative(finished.path)}; `{shown}` prints them.", markup=False)
+    out.print(f"{counted} {stored} in {relative(finished.path)}; `{shown}` prints them.")
     if found.interrupted:
         everything = len(request.cells)
-        click.echo(f"bench-core: interrupted; {timed} of {everything} cells were timed and are stored.", err=True)
+        complain(f"interrupted; {timed} of {everything} cells were timed and are stored.")
 
 
 def circumstances(commit: str) -> Circumstances:

@@ -60,7 +60,7 @@ def show(
         require_families(families, {cell.family for cell in file.cells})
         rows = show_results(out, file, families=families)
         write_tables(rows, run or table.single(rows) or file, json_file, csv_file)
-    out.print(f"Stored in {relative(file.path)}", markup=False, soft_wrap=True)
+    out.print(f"Stored in {relative(file.path)}", soft_wrap=True)
 
 
 def result_file(name: str | None, config: Path) -> Path:

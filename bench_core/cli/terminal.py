@@ -5,14 +5,17 @@ from __future__ import annotations
 import codecs
 import io
 import os
+import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import click
-from rich.console import Console
+from rich.console import Console, Group
 from rich.text import Text
 
+from bench_core import texts
+from bench_core.cli.outlet import Outlet, Terminal
 from bench_core.errors import BenchCoreError, brief
 from bench_core.files import write_whole
 from bench_core.records.run import LeftOut
@@ -58,19 +61,42 @@ def hold_everything(*outputs: TextIO) -> None:
 def console() -> Console:
     """Standard output. In a log, lines and tables are wrapped at 160 columns, so that a search finds whole lines, or at
     the number in ``COLUMNS``."""
-    found = Console(highlight=False)
+    found = Terminal()
     is_chosen = found.is_terminal or os.environ.get("COLUMNS", "").isdigit()
-    return found if is_chosen else Console(highlight=False, width=max(160, found.width))
+    return found if is_chosen else Terminal(width=max(160, found.width))
 
 
 def say_to(out: Console) -> Callable[[str], None]:
     """A function that prints a line of minor importance."""
-    return lambda line: out.print(line, markup=False, style="dim", soft_wrap=True)
+    return lambda line: out.print(line, style="dim", soft_wrap=True)
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print text of one line or more, with what may be in it as text (`bench_core.texts.lines`)."""
+    click.echo(texts.lines(text), err=err)  # noqa: TID251 - here the text is safe
+
+
+def complain(text: str) -> None:
+    """Print a message of one line on standard error. It begins with our name."""
+    say(f"bench-core: {texts.line(text)}", err=True)
+
+
+def say_command(command: str) -> None:
+    """Print a command to a CI service, as `bench_core.texts.workflow_command` makes it. Everything else that looks like
+    one is printed as text."""
+    stream = sys.stdout.inner if isinstance(sys.stdout, Outlet) else sys.stdout
+    stream.write(f"{command}\n")
+    stream.flush()
+
+
+def say_page(text: str) -> None:
+    """Print a page that is safe for its format, whole."""
+    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
 
 
 def report_left_out(found: Iterable[LeftOut]) -> None:
     for one in found:
-        click.echo(f"bench-core: left out: {brief(one.source)}: {one.reason}", err=True)
+        complain(f"left out: {brief(one.source)}: {one.reason}")
 
 
 def write_page(path: Path | None, text: str) -> None:
@@ -92,10 +118,10 @@ def write_page(path: Path | None, text: str) -> None:
 def report_suite(suite: SuiteDirectory) -> None:
     """Say what of a suite cannot be used, and how this environment differs from those of its configuration."""
     for note in suite.notes:
-        click.echo(f"bench-core: {note}", err=True)
+        complain(note)
     report_left_out(suite.left_out)
     for broken in suite.broken:
-        click.echo(f"bench-core: {broken.name} is left out: it {broken.reason}", err=True)
+        complain(f"{brief(broken.name)} is left out: it {broken.reason}")
 
 
 def report_damage(file: ResultFile) -> None:
@@ -141,17 +167,17 @@ def show_results(
     out.print()
     out.print(table.printed(rows, families))
     out.print()
-    out.print(table.legend(table.in_full(rows, families)))
-    out.print(f"On {table.described(file.machine)}; commit {(file.commit or 'none')[:10]}.", markup=False)
+    out.print(Group(*table.legend(table.in_full(rows, families)).split("\n")))
+    out.print(f"On {table.described(file.machine)}; commit {(file.commit or 'none')[:10]}.")
     if origin := table.origin(rows, file.runs):
-        out.print(origin, markup=False)
+        out.print(origin)
     out.print()
     for sentence in table.taken_home(rows, newest):
-        out.print(sentence, markup=False, soft_wrap=not out.is_terminal)
+        out.print(sentence, soft_wrap=not out.is_terminal)
     for name in file.failed:
         if names is None or name in names:
-            kind = "[yellow]infinite, so left out:[/]" if name in file.infinite else "[red]failed:[/]"
-            out.print(kind, Text(brief(name)), soft_wrap=True)
+            kind = ("infinite, so left out:", "yellow") if name in file.infinite else ("failed:", "red")
+            out.print(Text.assemble(kind, " ", brief(name)), soft_wrap=True)
     return rows
 
 

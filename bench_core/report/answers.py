@@ -27,8 +27,8 @@ from bench_core.records.report import (
 )
 from bench_core.records.results import CellResult
 from bench_core.records.run import Interval
-from bench_core.report.markup import code, plain
 from bench_core.report.table import described
+from bench_core.texts import code, field, line, link, plain, prose
 
 SCHEMA = 2
 """The version of the JSON format. It is raised when a key is removed or changes its meaning, not for new keys."""
@@ -212,7 +212,7 @@ def _idioms(report: Answers) -> Iterator[str]:
     for job in report.jobs:
         fixed = ", ".join(job.fixed.values())
         on = f" on {plain(job.subject)}" if _several(report) else ""
-        yield from (f"**{plain(job.benchmark)}**{f' ({plain(fixed)})' if fixed else ''}{on}: {_advice(job.advice)}", "")
+        yield from (f"**{plain(job.benchmark)}**{f' ({plain(fixed)})' if fixed else ''}{on}: {prose(job.advice)}", "")
         yield from (f"- the best way changes: {plain(flip)}" for flip in job.flips)
         if job.flips:
             yield ""
@@ -222,17 +222,6 @@ def _idioms(report: Answers) -> Iterator[str]:
             ([plain(name), *(_over_best(ranking, name) for ranking in job.rankings)] for name in names),
             len(job.rankings),
         )
-
-
-def _advice(advice: str) -> str:
-    """Advice as Markdown: names between backticks become code, and everything else is escaped."""
-    return "".join(code(part) if index % 2 else _kept_apart(part) for index, part in enumerate(advice.split("`")))
-
-
-def _kept_apart(text: str) -> str:
-    """`plain` with the spaces at both ends, which `plain` would strip."""
-    before, after = " " * text.startswith(" "), " " * text.endswith(" ")
-    return f"{before}{plain(text)}{after}" if text.strip() else text
 
 
 def _over_best(ranking: Ranking, name: str) -> str:
@@ -252,7 +241,7 @@ def _crossings(report: Answers) -> Iterator[str]:
         ratios = ", ".join(f"{label} {units.ratio(found.middle)}" for label, _, found in crossing.ratios)
         name = f"**{plain(crossing.benchmark)}**{f' ({plain(fixed)})' if fixed else ''}{on}"
         over = f"{plain(crossing.second)} over {plain(crossing.first)}: {plain(ratios)}"
-        yield f"- {name}: {_advice(crossing.sentence)} {over}."
+        yield f"- {name}: {prose(crossing.sentence)} {over}."
     yield ""
 
 
@@ -299,8 +288,7 @@ def _history(report: Answers) -> Iterator[str]:
 
 
 def _commit(moment: Moment) -> str:
-    short = moment.commit.hash[:8]
-    return f"[{short}](<{moment.link}>)" if moment.link else code(short)
+    return link(moment.commit.hash[:8], moment.link)
 
 
 def _trust(report: Answers) -> Iterator[str]:
@@ -328,12 +316,12 @@ def _trust(report: Answers) -> Iterator[str]:
             yield from (
                 f"  - {plain(level)}: {plain(what)} {plain(action)}" for level, what, action in run.doctor or ()
             )
-        yield from (f"- {_advice(sentence)}" for sentence in trust.method)
+        yield from (f"- {prose(sentence)}" for sentence in trust.method)
         yield ""
     for tried in report.tried:
         yield from (f"### Trials of the gate on {plain(tried.machine)}", "")
         for trial in tried.trials:
-            yield from (f"{_advice(trial.title)} ({code(trial.command)}, {plain(trial.date)}):", "")
+            yield from (f"{prose(trial.title)} ({code(trial.command)}, {plain(trial.date)}):", "")
             yield from _table(
                 ["figure", "value", "bounds, 95 %"],
                 ([plain(each.what), plain(each.value), units.bounds(each.low, each.high)] for each in trial.figures),
@@ -341,7 +329,7 @@ def _trust(report: Answers) -> Iterator[str]:
             )
     example = next((each for subject in report.subjects for each in subject.cells.values()), None)
     if example is not None:
-        yield from ("To measure a cell again, for example:", "", f"    {example.reproduce}", "")
+        yield from ("To measure a cell again, for example:", "", f"    {line(example.reproduce)}", "")
 
 
 def _run(found: TrustedRun) -> str:
@@ -426,7 +414,7 @@ def csv(report: Answers) -> str:
             if key in rivals:
                 rival = rivals[key]
                 row |= _ends("over_best", rival.ratio) | {"tied": rival.tied, "unties": rival.unties}
-            writer.writerow({column: _field(each) for column, each in row.items()})
+            writer.writerow({column: field(each) for column, each in row.items()})
     return out.getvalue()
 
 
@@ -458,9 +446,3 @@ def _limit_row(limit: Limit | None) -> dict[str, Any]:
 
 def _ends(name: str, found: Interval) -> dict[str, float]:
     return {f"{name}_low": found.low, name: found.middle, f"{name}_high": found.high}
-
-
-def _field(found: Any) -> Any:
-    if isinstance(found, bool):
-        return str(found).lower()
-    return "" if isinstance(found, float) and not math.isfinite(found) else found

@@ -11,7 +11,7 @@ from rich.text import Text
 from bench_core import tables, units
 from bench_core.errors import brief
 from bench_core.records.gate import Cause, Change
-from bench_core.report.markup import code, plain
+from bench_core.texts import code, plain
 
 LONGEST = 6
 """The most rows of each table. The result file has all."""

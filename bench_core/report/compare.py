@@ -16,7 +16,7 @@ from bench_core import tables, units
 from bench_core.analysis.compare import BETWEEN_RUNS, Comparison, Stored
 from bench_core.records.report import Compared
 from bench_core.records.run import Interval
-from bench_core.report.markup import code, plain
+from bench_core.texts import code, field, line, plain
 
 SCHEMA = "bench-core/compare/1"
 
@@ -106,7 +106,7 @@ def markdown(found: Comparison) -> str:
         lines.append("")
     lines.append(caution(found))
     if found.gate:
-        lines += ["", f"    {found.gate}"]
+        lines += ["", f"    {line(found.gate)}"]
     return "\n".join(lines) + "\n"
 
 
@@ -180,6 +180,5 @@ def to_csv(found: Comparison) -> str:
     writer.writerow(["cell", "unit", *sides, "differs", "changed"])
     for cell in found.cells:
         numbers = [*_interval(cell.first), *_interval(cell.second), *_interval(cell.ratio)]
-        flags = (str(flag).lower() for flag in (cell.differs, cell.changed))
-        writer.writerow([cell.cell, cell.unit, *("" if each is None else each for each in numbers), *flags])
+        writer.writerow(map(field, [cell.cell, cell.unit, *numbers, cell.differs, cell.changed]))
     return out.getvalue()

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from bench_core import tables, units
 from bench_core.records.run import Agreement, Slowdown
+from bench_core.texts import code, link, plain, prose
 
 AGREEMENT_HEADINGS = ("cell", "our time", "ours / torch's", "95 % interval", "")
 
@@ -66,7 +67,7 @@ def slowdowns_page(rows: Sequence[Slowdown], machine: str) -> str:
         "Users of public projects reported these slowdowns. Each row compares two cells of this suite: the slow way,",
         "and a faster way to do the same job.",
         "",
-        f"Made by `bench-core known --markdown docs/known-slowdowns.md` on {machine}.",
+        f"Made by `bench-core known --markdown docs/known-slowdowns.md` on {plain(machine)}.",
         "Both cells are sampled in turn in several processes, each of which gives one ratio. All intervals hold",
         "together with 95 %.",
     ]
@@ -78,7 +79,7 @@ def slowdowns_page(rows: Sequence[Slowdown], machine: str) -> str:
                 "llrrrl", ["what is slow", "faster way", "slow", "fast", "ratio", ""], map(_slowdown_fields, chosen)
             )
     parts += ["", "## The cells", "", "`bench-core run 'NAME'` measures one of them again.", ""]
-    parts += [f"- {_links(row.source)}: `{row.slow}` against `{row.fast}`" for row in _slowest_first(rows)]
+    parts += [f"- {_links(row.source)}: {code(row.slow)} against {code(row.fast)}" for row in _slowest_first(rows)]
     return "\n".join(parts) + "\n"
 
 
@@ -88,8 +89,8 @@ def _slowest_first(rows: Iterable[Slowdown]) -> list[Slowdown]:
 
 def _slowdown_fields(row: Slowdown) -> Sequence[str]:
     return (
-        f"{row.what} ({_links(row.source)})",
-        row.instead,
+        f"{prose(row.what)} ({_links(row.source)})",
+        prose(row.instead),
         units.time(row.slow_seconds),
         units.time(row.fast_seconds),
         f"**{units.ratio(row.ratio.middle)}** ({units.ends(row.ratio)})",
@@ -108,7 +109,7 @@ def agreement_table(rows: Sequence[Agreement]) -> Table:
 def agreement_page(rows: Sequence[Agreement], machine: str) -> str:
     """``docs/agreement.md``."""
     agreeing = sum(row.verdict == "agrees" for row in rows)
-    fields = ([f"`{name}`", *others] for name, *others in map(_agreement_fields, rows))
+    fields = ([code(name), *others] for name, *others in map(_agreement_fields, rows))
     parts = [
         "# Do our times agree with torch's own timer?",
         "",
@@ -118,7 +119,7 @@ def agreement_page(rows: Sequence[Agreement], machine: str) -> str:
         "so its times are those of the first 5 ms after a setup, when caches may be colder.",
         "[Why another tool's number differs](accuracy.md#why-another-tools-number-differs): threads, spread, caches.",
         "",
-        f"Made by `bench-core agree --markdown docs/agreement.md` on {machine}.",
+        f"Made by `bench-core agree --markdown docs/agreement.md` on {plain(machine)}.",
         f"{agreeing} of {units.plural(len(rows), 'cell')} agree.",
         "",
         *tables.markdown("lrrrl", AGREEMENT_HEADINGS, fields),
@@ -138,5 +139,5 @@ def _links(source: str) -> str:
     for part in source.replace(";", ",").split(","):
         project, _, number = part.strip().partition("#")
         repository = project or repository
-        links.append(f"[{repository.split('/')[-1]}#{number}](https://github.com/{repository}/issues/{number})")
+        links.append(link(f"{repository.split('/')[-1]}#{number}", f"https://github.com/{repository}/issues/{number}"))
     return ", ".join(links)

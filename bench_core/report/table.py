@@ -16,7 +16,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from bench_core import tables, units
+from bench_core import tables, texts, units
 from bench_core.analysis.rounds import LOST
 from bench_core.analysis.table import Lead, Row, findings, mood, rows, undecided
 from bench_core.errors import brief
@@ -390,14 +390,8 @@ def as_csv(found: Sequence[Row]) -> str:
         ratio = cell.get("ratio_interval", [None, None])
         fields = [cell["name"], cell["kind"], cell["value"], cell["unit"], *cell["interval"]]
         fields += [cell.get("job"), cell.get("ratio_to_best"), *ratio, cell.get("tied")]
-        writer.writerow(map(_field, fields))
+        writer.writerow(map(texts.field, fields))
     return out.getvalue()
-
-
-def _field(value: object) -> object:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "" if value is None else value
 
 
 def _ends(found: Interval) -> list[float | None]:

@@ -251,7 +251,7 @@ def test_a_long_list_ends_with_how_much_is_left():
 def test_a_job_shows_its_advice_its_flips_and_its_ranking():
     found = lines()
     assert (
-        "**edits.Edit.time\\_add**: `data` is fastest at every my\\_size, by at least 3 %; not `no\\|grad`."
+        "**edits.Edit.time\\_add**: `data` is fastest at every my\\_size, by at least 3 %; not <code>no\\|grad</code>."
     ) in found
     assert "- the best way changes: a up to 8x4, b from 64x64" in found
     assert "| no\\|grad | 4.00x = unties |" in found
@@ -267,11 +267,11 @@ def test_a_crossing_shows_its_ratios():
 def test_the_history_marks_upgrades_gates_and_steps():
     found = lines()
     assert (
-        f"| [4e6b7ac4](<https://example.org/{HASH}>) | 2026-01-02 | Faster &lt;b&gt;adds&lt;/b&gt; "
+        f"| [4e6b7ac4](https://example.org/{HASH}) | 2026-01-02 | Faster &lt;b&gt;adds&lt;/b&gt; "
         "| 2.13.0 (from 2.9.0) | regression against main | 1 |"
     ) in found
     assert "| `bbbbbbbb` | 2026-01-01 |  | 2.9.0 |  | 0 |" in found
-    assert f"| `{SMALL.name}` | [4e6b7ac4](<https://example.org/{HASH}>) | 1.25x |" in found
+    assert f"| `{SMALL.name}` | [4e6b7ac4](https://example.org/{HASH}) | 1.25x |" in found
 
 
 def test_trust_names_noise_controls_and_doctor(snapshot):

@@ -62,4 +62,4 @@ def test_the_wording(snapshot):
 
 
 def test_nothing_in_markdown_ends_a_cell_of_a_table():
-    assert r"| `at::fill\|x` | 100 |" in report.markdown(CAUSE)
+    assert r"| <code>at::fill\|x</code> | 100 |" in report.markdown(CAUSE)

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import click
-
+from bench_core.cli.terminal import complain, say
 from bench_core.errors import BenchCoreError
 from bench_core.records.gate import Cause, GateRecord, GateVerdict
 
@@ -39,7 +38,7 @@ def looked_into(
             with harmless("no instructions were counted"):
                 record = _counted(record, verdict, prepared, say)
     except KeyboardInterrupt:
-        click.echo("bench-core: interrupted; the verdict stands, without causes or instructions.", err=True)
+        complain("interrupted; the verdict stands, without causes or instructions.")
     return record
 
 
@@ -116,4 +115,4 @@ def harmless(what: str) -> Iterator[None]:
         yield
     except Exception as error:  # noqa: BLE001 - shown with its place
         said = str(error) if isinstance(error, BenchCoreError) else cause(error)
-        click.echo(f"bench-core: warning: {what}: {said}", err=True)
+        say(f"bench-core: warning: {what}: {said}", err=True)

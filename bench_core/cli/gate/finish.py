@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
 from rich.console import Console
 
 from bench_core import units
 from bench_core.asv_config import naming
 from bench_core.cli.gate.causes import looked_into
-from bench_core.cli.terminal import console, say_to, write_page
+from bench_core.cli.terminal import complain, console, say, say_command, say_to, write_page
 from bench_core.errors import BenchCoreError
 from bench_core.records.gate import CellEvidence, GateRecord, GateSettings, GateVerdict
 from bench_core.records.version import Version, WorkingTree
@@ -79,9 +78,9 @@ def finished(out: Console, record: GateRecord, prepared: Prepared, wanted: Wante
     out.print(report.summary(record, verdict, command, tally=tally, verbose=wanted.verbose), crop=False)
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for line in report.workflow_commands(record, verdict):
-            click.echo(line)
+            say_command(line)
     if record.interrupted:
-        click.echo("bench-core: interrupted; `--resume` continues from what was measured.", err=True)
+        complain("interrupted; `--resume` continues from what was measured.")
     write(record, verdict, code, command, wanted)
     if prepared.work is not None:
         with warned():
@@ -199,4 +198,4 @@ def warned() -> Iterator[None]:
     try:
         yield
     except (BenchCoreError, OSError) as error:
-        click.echo(f"bench-core: warning: {error}", err=True)
+        say(f"bench-core: warning: {error}", err=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from xml.etree import ElementTree
 
 from bench_core.errors import brief
 from bench_core.records.gate import GateRecord, GateVerdict, JudgedCell
 from bench_core.report.gate.words import change, effect, grouped, headline, measured, shortened, version
+from bench_core.texts import workflow_command, xml
 
 ANNOTATIONS = 10
 """The most annotations of one kind that GitHub shows for one step."""
@@ -42,21 +42,9 @@ def workflow_commands(record: GateRecord, verdict: GateVerdict) -> list[str]:
 def _annotated(kind: str, found: Sequence[tuple[str, str]]) -> Iterator[str]:
     shown = len(found) if len(found) <= ANNOTATIONS else ANNOTATIONS - 1
     for title, text in found[:shown]:
-        yield f"::{kind} title={_property(f'{OWNER}: {title}')}::{_data(text)}"
+        yield workflow_command(kind, text, title=f"{OWNER}: {title}")
     if shown < len(found):
-        yield f"::{kind} title={OWNER}::and {len(found) - shown} more; the job's summary lists them"
-
-
-def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
-
-
-_ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that XML 1.0 does not allow, not even escaped."""
+        yield workflow_command(kind, f"and {len(found) - shown} more; the job's summary lists them", title=OWNER)
 
 
 def junit(record: GateRecord, verdict: GateVerdict) -> str:
@@ -67,11 +55,11 @@ def junit(record: GateRecord, verdict: GateVerdict) -> str:
         case = _case(suite, cell.name, cell.evidence.spent)
         if found := _outcome(cell):
             message = measured(cell) if cell.verdict == "regression" else cell.judgement.reason
-            ElementTree.SubElement(case, found, message=_legal(message), type=cell.verdict)
+            ElementTree.SubElement(case, found, message=xml(message), type=cell.verdict)
         if lost := cell.evidence.strays:
-            ElementTree.SubElement(case, "system-out").text = _legal(_again(lost))
+            ElementTree.SubElement(case, "system-out").text = xml(_again(lost))
     for name, reason in record.left_out.items():
-        ElementTree.SubElement(_case(suite, name), "skipped", message=_legal(reason), type="left out")
+        ElementTree.SubElement(_case(suite, name), "skipped", message=xml(reason), type="left out")
     for name in record.unaffected:
         ElementTree.SubElement(_case(suite, name), "skipped", message="the change cannot reach it", type="unaffected")
     if verdict.suite is not None:
@@ -83,12 +71,12 @@ def junit(record: GateRecord, verdict: GateVerdict) -> str:
     if verdict.verdict == "error" and suite.find("testcase/error") is None:
         _add_case(suite, "gate", verdict.reason, outcome="error")
     if record.faults:
-        ElementTree.SubElement(suite, "system-out").text = _legal(_again(record.faults))
+        ElementTree.SubElement(suite, "system-out").text = xml(_again(record.faults))
     suite.set("tests", str(len(suite.findall("testcase"))))
     for attribute, outcome in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         suite.set(attribute, str(len(suite.findall(f"testcase/{outcome}"))))
     suite.set("time", f"{record.seconds:.3f}")
-    suite.set("timestamp", _legal(record.date))
+    suite.set("timestamp", xml(record.date))
     root = ElementTree.Element("testsuites")
     root.append(suite)
     ElementTree.indent(root)
@@ -110,14 +98,14 @@ def _add_properties(suite: ElementTree.Element, record: GateRecord, verdict: Gat
         ("reason", verdict.reason),
         *(("note", note) for note in record.notes),
     ):
-        ElementTree.SubElement(properties, "property", name=_legal(name), value=_legal(text))
+        ElementTree.SubElement(properties, "property", name=xml(name), value=xml(text))
 
 
 def _case(suite: ElementTree.Element, name: str, spent: float = 0.0) -> ElementTree.Element:
     """Add a case for a cell."""
     owner = name.partition("(")[0].rpartition(".")[0] or OWNER
     rest = name.removeprefix(f"{owner}.")
-    return ElementTree.SubElement(suite, "testcase", classname=_legal(owner), name=_legal(rest), time=f"{spent:.3f}")
+    return ElementTree.SubElement(suite, "testcase", classname=xml(owner), name=xml(rest), time=f"{spent:.3f}")
 
 
 def _add_case(suite: ElementTree.Element, name: str, message: str, outcome: str = "failure") -> None:
@@ -125,14 +113,10 @@ def _add_case(suite: ElementTree.Element, name: str, message: str, outcome: str 
     case = ElementTree.SubElement(suite, "testcase", classname=OWNER, name=name, time="0.000")
     if message:
         kind = "regression" if outcome == "failure" else outcome
-        ElementTree.SubElement(case, outcome, message=_legal(message), type=kind)
+        ElementTree.SubElement(case, outcome, message=xml(message), type=kind)
 
 
 def _outcome(cell: JudgedCell) -> str | None:
     if cell.verdict == "error":
         return "error" if cell.evidence.error_side == "head" else "skipped"
     return {"regression": "failure", "inconclusive": "skipped"}.get(cell.verdict)
-
-
-def _legal(text: str) -> str:
-    return _ILLEGAL.sub("", text)

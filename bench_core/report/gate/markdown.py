@@ -29,7 +29,7 @@ from bench_core.report.gate.words import (
     times,
     to_reproduce,
 )
-from bench_core.report.markup import code, longest_fence, one_line, plain
+from bench_core.texts import code, fenced, plain
 
 LARGEST_MARKDOWN = 60_000
 """The most bytes of the page. A comment on GitHub holds 65,536 characters, and a workflow may add text to it."""
@@ -135,10 +135,8 @@ class _Page:
 
     def block(self, title: str, commands: Sequence[str]) -> None:
         """Add commands to copy."""
-        lines = [one_line(command) for command in commands]
-        fence = "`" * max(3, longest_fence("".join(lines)) + 1)
-        fitting = self._fitting(lines, 1_000)
-        self.add("", title, "", f"{fence}sh", *lines[:fitting], fence)
+        opening, *lines, closing = fenced(commands, "sh")
+        self.add("", title, "", opening, *lines[: self._fitting(lines, 1_000)], closing)
 
     def parts(self, title: str, parts: Sequence[str]) -> None:
         """Add texts of several lines. Each is added whole or not at all."""
