@@ -95,7 +95,7 @@ _LINKED = re.compile(r"(?i)@(?=\w)|#(?=\w)|\bGH-(?=\d)|:(?=//)|\bwww(?=\.)|:(?!\
 
 _MARKUP = re.compile(r"[\\`*_\[\]|~#]")
 
-_BLOCK = re.compile(r"^(\d{0,9})([-+=.)])(?=\s|[\s=-]*$)")
+_BLOCK = re.compile(r"^(\d{1,9}(?=[.)])|(?=[-+=]))(.)(?=\s|[\s=-]*$)")
 """The beginning of a line that is an item of a list, a ruler, or an underline that makes the line above a heading."""
 
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "<span>$</span>", _APART: "&#8203;"})

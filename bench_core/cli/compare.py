@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from bench_core.cli.options import CONFIG, OUTPUT
+from bench_core.cli.options import CONFIG, OUTPUT, refuse_same
 from bench_core.cli.terminal import console, report_left_out, write_page
 
 
@@ -46,6 +46,7 @@ def compare(
     from bench_core.results.commits import resolved
     from bench_core.results.store import read_store
 
+    refuse_same(json=json_file, csv=csv_file, markdown=markdown)
     files = all(Path(name).is_file() for name in (first, second))  # they need no project around them
     store = Store(()) if files else read_store(asv_config(config).results)
     results = analysis.chosen(store, (first, second), machine=machine, resolve=lambda name: resolved(config, name))

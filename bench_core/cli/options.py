@@ -47,6 +47,9 @@ class Duration(click.ParamType[float]):
         return found
 
 
+NO_FILE = "'-' is not a file. Name one, such as /dev/stdout for the standard output."
+
+
 class Output(click.Path):
     """A file to write. What cannot be written is refused before anything is measured, and nothing is changed yet."""
 
@@ -56,7 +59,7 @@ class Output(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         path = Path(str(super().convert(value, param, ctx)))
         if str(path) == "-":
-            self.fail("'-' is not a file. Name one, such as /dev/stdout for the standard output.", param, ctx)
+            self.fail(NO_FILE, param, ctx)
         try:
             try_write(path)
         except OSError as error:
@@ -124,10 +127,19 @@ JSON_TABLE = click.option("--json", "json_file", type=OUTPUT, help="Also write t
 CSV_TABLE = click.option("--csv", "csv_file", type=OUTPUT, help="Also write the table as CSV.")
 
 
-def refuse_same(json_file: Path | None, csv_file: Path | None) -> None:
-    """Raises BenchCoreError if both are one file."""
-    if json_file is not None and csv_file is not None and json_file.resolve() == csv_file.resolve():
-        raise BenchCoreError(f"--json and --csv both name {json_file}. Name two files.")
+def refuse_same(**outputs: Path | None) -> None:
+    """Refuse two options that name one file, since the second would overwrite what the first wrote.
+
+    Args:
+        outputs: the files by the names of their options.
+
+    Raises:
+        BenchCoreError: if two are the same.
+    """
+    named: dict[Path, str] = {}
+    for option, path in outputs.items():
+        if path is not None and (other := named.setdefault(path.resolve(), option)) != option:
+            raise BenchCoreError(f"--{other} and --{option} both name {path}. Name two files.")
 
 
 class Family(click.Option):

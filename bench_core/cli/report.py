@@ -12,7 +12,7 @@ from urllib.parse import quote
 import click
 
 from bench_core import __version__, clock
-from bench_core.cli.options import CONFIG
+from bench_core.cli.options import CONFIG, NO_FILE
 from bench_core.cli.terminal import report_left_out, say, say_page, write_page
 from bench_core.errors import BenchCoreError
 from bench_core.records.report import Answers
@@ -53,6 +53,8 @@ def report(
       bench-core report --open
     """
     started = clock.host()
+    if output == Path("-"):
+        raise click.BadParameter(NO_FILE, param_hint="'--output'")
     if opened and form != "html":
         raise BenchCoreError(f"--open shows the page, but --format {form} makes none: leave out one of them.")
     if form == "html":

@@ -91,7 +91,7 @@ def run(
     from bench_core.run.session import run as measure
     from bench_core.timing.cells import SuiteDirectory
 
-    refuse_same(json_file, csv_file)
+    refuse_same(json=json_file, csv=csv_file)
     out = console()
     suite = SuiteDirectory.configured(config)
     report_suite(suite)

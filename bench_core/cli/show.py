@@ -46,7 +46,7 @@ def show(
     from bench_core.report import table
     from bench_core.results.read import read
 
-    refuse_same(json_file, csv_file)
+    refuse_same(json=json_file, csv=csv_file)
     if listed and (which or families or json_file or csv_file):
         raise BenchCoreError("--list prints no table: leave out --run, --family, --json and --csv.")
     out = console()

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from bench_core.cli.gate.finish import Wanted, finished, replayed, self_tested
 from bench_core.cli.gate.request import refuse_contradictions, refuse_others, requested
-from bench_core.cli.options import CONFIG, LANES, OUTPUT, SEED, TIMEOUT, Duration, Percent
+from bench_core.cli.options import CONFIG, LANES, OUTPUT, SEED, TIMEOUT, Duration, Percent, refuse_same
 from bench_core.cli.terminal import console, say_to
 from bench_core.errors import BenchCoreError
 from bench_core.records.gate import GateRecord
@@ -81,6 +81,7 @@ def gate(
     """
     names = {"explain", "instructions", "strict", "verbose", "json_file", "markdown", "junit", "config"}
     wanted = Wanted(**{name: options[name] for name in names})
+    refuse_same(json=wanted.json_file, markdown=wanted.markdown, junit=wanted.junit)
     if replay is not None:
         refuse_others(ctx, "--replay")
         sys.exit(replayed(replay, wanted))

@@ -19,7 +19,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from bench_core import units
+from bench_core import texts, units
 from bench_core.errors import BenchCoreError, brief
 from bench_core.records.report import Answers, ChangePoint, History, Measured, Track
 from bench_core.report import compare
@@ -79,7 +79,7 @@ def html(report: Answers) -> str:
             script=Markup(script),
             vega=_packed(library),
             hashes=Markup(" ".join(map(_hash, (EARLY, script, library)))),
-            data=_packed(json.dumps(data, separators=(",", ":"), allow_nan=False)),
+            data=_packed(json.dumps(_shown(data), separators=(",", ":"), allow_nan=False)),
             changes_of=changes_of,
             **shown,
         )
@@ -93,11 +93,22 @@ def changes_of(history: History) -> list[tuple[Track, ChangePoint, int]]:
     return sorted(found, key=lambda row: (-row[1].moment, -max(row[1].ratio, 1 / row[1].ratio)))
 
 
+def _shown(found: Any) -> Any:
+    """What a template shows, or the content of JSON, with texts as by `bench_core.texts.line`. HTML that we made is
+    left as it is."""
+    if isinstance(found, str):
+        return found if isinstance(found, Markup) else texts.line(found)
+    if isinstance(found, dict):
+        return {_shown(name): _shown(each) for name, each in found.items()}
+    if isinstance(found, list | tuple):
+        return [_shown(each) for each in found]
+    return found
+
+
 def prose(sentence: str) -> Markup:
     """A sentence with names between backticks as HTML."""
-    return Markup(
-        re.sub("`([^`]+)`", lambda found: f"<code>{breakable(Markup(found[1]))}</code>", str(escape(sentence)))
-    )
+    shown = str(escape(texts.line(sentence)))
+    return Markup(re.sub("`([^`]+)`", lambda found: f"<code>{breakable(Markup(found[1]))}</code>", shown))
 
 
 def breakable(name: str) -> Markup:
@@ -139,9 +150,9 @@ def _library() -> str:
     return text
 
 
-def _packed(text: str) -> str:
+def _packed(text: str) -> Markup:
     """The text, compressed, in base64. Equal texts give equal results."""
-    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+    return Markup(base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode())
 
 
 def _hash(script: str) -> str:
@@ -158,6 +169,7 @@ def _environment() -> jinja2.Environment:
         loader=jinja2.PackageLoader(__name__),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -166,8 +166,10 @@ def greys(lines: Sequence[str]) -> list[str]:
 
 
 def tooltip(fields: Mapping[str, str]) -> list[Spec]:
-    """The tooltip with the titles of fields."""
-    return [{"field": field, "title": title} for field, title in fields.items()]
+    """The tooltip with the titles of fields. vega-tooltip makes a heading of what is titled ``title``, and an image of
+    ``image``; ``__proto__`` would be lost. A parameter of such a name gets a colon."""
+    own = ("title", "image", "__proto__")
+    return [{"field": field, "title": f"{title}:" if title in own else title} for field, title in fields.items()]
 
 
 def points(size: int, **more: Any) -> Spec:

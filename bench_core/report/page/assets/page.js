@@ -209,8 +209,10 @@ document.addEventListener("toggle", (event) => {
 }, true);
 
 function download(rows, name) {
-  const quoted = (value) => /[",\n\r]/.test(value) ? `"${String(value).replaceAll('"', '""')}"` : String(value);
-  const text = rows.map((row) => row.map(quoted).join(",")).join("\r\n") + "\r\n";
+  // A spreadsheet would take such a text for a formula.
+  const asText = (value) => typeof value === "string" && Number.isNaN(Number(value)) && /^[=+\-@＝＋－＠]/.test(value) ? `'${value}` : String(value);
+  const quoted = (value) => /[",\n\r]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value;
+  const text = rows.map((row) => row.map(asText).map(quoted).join(",")).join("\r\n") + "\r\n";
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
   link.download = name;
