@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench_core import texts
 from bench_core.asv_config import asv_config, found_in
 from bench_core.errors import BenchCoreError, brief
-from bench_core.pytest_plugin.items import NOTE, BenchmarkModule
+from bench_core.pytest_plugin.items import NOTE, BenchmarkModule, BrokenItem, CellItem
 from bench_core.timing.cells import SuiteDirectory
 from bench_core.units import plural
 
@@ -110,11 +111,23 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     try:
         suite = parent.config.stash[_SUITES].of(file_path)
     except BenchCoreError as error:
-        raise pytest.UsageError(str(error)) from error
+        raise pytest.UsageError(texts.lines(str(error))) from error
     if suite is None:
         return None
-    module: BenchmarkModule = BenchmarkModule.from_parent(parent, path=file_path, suite=suite)
+    place = file_path.relative_to(root) if file_path.is_relative_to(root := parent.config.rootpath) else file_path
+    shown = texts.line(place.as_posix())
+    named = {} if shown == place.as_posix() else {"nodeid": shown}  # pytest prints it as it is
+    module: BenchmarkModule = BenchmarkModule.from_parent(parent, path=file_path, suite=suite, **named)
     return module
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what a cell has printed as text. pytest prints it where the cell fails."""
+    report = yield
+    if isinstance(item, CellItem | BrokenItem):
+        report.sections = [(title, texts.lines(said)) for title, said in report.sections]
+    return report
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -137,10 +150,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if cells or said:
         terminalreporter.section("bench-core")
     for line in said:
-        terminalreporter.line(line)
+        terminalreporter.line(texts.line(line))
     for reason, names in cells.items():
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        terminalreporter.line(f"{plural(len(names), 'cell')} {reason} ({', '.join(map(brief, names[:SHOWN]))}{more})")
+        why = texts.line(reason)
+        terminalreporter.line(f"{plural(len(names), 'cell')} {why} ({', '.join(map(brief, names[:SHOWN]))}{more})")
 
 
 def _by_reason(stats: Mapping[str, list[object]]) -> dict[str, list[str]]:

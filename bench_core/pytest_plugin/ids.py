@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from bench_core import texts
 from bench_core.timing.cells import Cell
 
 
@@ -22,6 +23,5 @@ def stable_names(cells: Iterable[Cell]) -> list[tuple[str, Cell]]:
 
 
 def _readable(name: str) -> str:
-    """`name` on one line, and without pytest's separator ``::``."""
-    text = name.replace("::", ": :")
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+    """`name` as text on one line, and without pytest's separator ``::``."""
+    return texts.line(name.replace("::", ": :"))

@@ -82,7 +82,7 @@ class SetupCaches:
 
 def _shared_folder(shared: Path, key: str, benchmark: Any, *, apart: bool = True) -> Path:
     """The folder of a value, which is made unless it exists, `apart` from this process or in it."""
-    folder = shared / hashlib.sha256(key.encode()).hexdigest()[:16]
+    folder = shared / hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()[:16]
     if not folder.exists():  # made under another name first, since another process may be doing the same
         shared.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(dir=shared))
