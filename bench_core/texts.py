@@ -46,9 +46,10 @@ def lines(text: str) -> str:
     return harmless("\n".join(line(each.expandtabs()) for each in text.split("\n")))
 
 
-_COMMANDS = re.compile(r"(?m)^[^\S\n]*:(?=:)|##\w*(?=\[)")
+_COMMANDS = re.compile(r"(?m)^(?:[^\S\n]|\x1b\[[\d;]*m)*:(?=:)|##\w*(?=\[)")
 r"""The beginnings of a command to a CI service. GitHub's runner takes a line as one if it begins with ``::`` after any
-white space, or has ``##[`` anywhere; Azure's and TeamCity's take ``##vso[`` and ``##teamcity[``."""
+white space, or has ``##[`` anywhere; Azure's and TeamCity's take ``##vso[`` and ``##teamcity[``. Our own colours may
+stand before it."""
 
 
 def harmless(text: str, before: str = "") -> str:
