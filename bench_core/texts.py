@@ -41,6 +41,11 @@ def digest(text: str) -> str:
 # ------------------------------------------------------------------------------------------------- terminals and logs
 
 
+def logged(text: str) -> str:
+    """Text as one line of a log."""
+    return harmless(line(text))
+
+
 def lines(text: str) -> str:
     """Text of several lines for a terminal or a log. Its line ends are ours."""
     return harmless("\n".join(line(each.expandtabs()) for each in text.split("\n")))

@@ -7,6 +7,8 @@ and checked (or called once, if its class has no check), and then timed if the p
 from __future__ import annotations
 
 import contextlib
+import linecache
+import warnings
 from collections import defaultdict
 from collections.abc import Generator, Mapping
 from pathlib import Path
@@ -116,18 +118,31 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
         return None
     place = file_path.relative_to(root) if file_path.is_relative_to(root := parent.config.rootpath) else file_path
     shown = texts.line(place.as_posix())
-    named = {} if shown == place.as_posix() else {"nodeid": shown}  # pytest prints it as it is
+    named: dict[str, Any] = {} if shown == place.as_posix() else {"nodeid": shown}  # pytest prints it as it is
     module: BenchmarkModule = BenchmarkModule.from_parent(parent, path=file_path, suite=suite, **named)
     return module
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show what a cell has printed as text. pytest prints it where the cell fails."""
+    """Show the failure of a cell, and what it has printed, as text, whatever a suite says."""
     report = yield
     if isinstance(item, CellItem | BrokenItem):
         report.sections = [(title, texts.lines(said)) for title, said in report.sections]
+        if report.failed and (shown := texts.lines(said := str(report.longrepr))) != said:
+            report.longrepr = shown  # without pytest's colours
     return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_warning_recorded(warning_message: warnings.WarningMessage) -> None:
+    """Show a warning, and the line of code that it quotes, as text."""
+    said = str(warning_message.message)
+    if (shown := texts.lines(said)) != said:
+        warning_message.message = UserWarning(shown)
+    quoted = linecache.getline(warning_message.filename, warning_message.lineno).strip()
+    if (shown := texts.lines(quoted)) != quoted:
+        warning_message.line = shown
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -150,10 +165,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if cells or said:
         terminalreporter.section("bench-core")
     for line in said:
-        terminalreporter.line(texts.line(line))
+        terminalreporter.line(texts.logged(line))
     for reason, names in cells.items():
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        why = texts.line(reason)
+        why = texts.logged(reason)
         terminalreporter.line(f"{plural(len(names), 'cell')} {why} ({', '.join(map(brief, names[:SHOWN]))}{more})")
 
 

@@ -24,4 +24,4 @@ def stable_names(cells: Iterable[Cell]) -> list[tuple[str, Cell]]:
 
 def _readable(name: str) -> str:
     """`name` as text on one line, and without pytest's separator ``::``."""
-    return texts.line(name.replace("::", ": :"))
+    return texts.logged(name.replace("::", ": :"))

@@ -41,7 +41,7 @@ class BenchmarkModule(pytest.File):
             broken_parts, cells = self.suite.broken, self.suite.cells  # this imports the suite
         for broken in broken_parts:
             if _file_of(broken.name, self.suite.path) == own:
-                yield BrokenItem.from_parent(self, name=texts.line(broken.name), error=broken.reason)
+                yield BrokenItem.from_parent(self, name=texts.logged(broken.name), error=broken.reason)
         quick = self.config.getoption("quick_profile")
         here = (cell for cell in cells if cell.module.resolve() == own)
         named = stable_names(cell for cell in here if cell.in_quick_profile or not quick)
@@ -63,16 +63,7 @@ def _file_of(name: str, suite: Path) -> Path | None:
     return None
 
 
-class _AsText(pytest.Item):
-    """An item whose failure is shown as text, whatever the exceptions of a suite say."""
-
-    def repr_failure(self, *args: Any, **kwargs: Any) -> Any:
-        found = super().repr_failure(*args, **kwargs)
-        shown = texts.lines(said := str(found))
-        return found if shown == said else shown
-
-
-class BrokenItem(_AsText):
+class BrokenItem(pytest.Item):
     """An error, for what cannot be collected. Unlike pytest's own collection errors, it lets the other cells run."""
 
     # With them, neither --benchmark-only nor --codspeed leaves the error out.
@@ -92,7 +83,7 @@ class BrokenItem(_AsText):
         return self.path, 0, f"part {self.name}"
 
 
-class CellItem(_AsText, pytest.Function):
+class CellItem(pytest.Function):
     """One cell."""
 
     def __init__(self, *, cell: Cell, **kwargs: Any) -> None:
@@ -103,7 +94,7 @@ class CellItem(_AsText, pytest.Function):
         benchmark = plugins.hasplugin("pytest-benchmark")  # False if pytest-codspeed replaces it
         super().__init__(callobj=self._test(codspeed=codspeed, benchmark=benchmark), **kwargs)
         if codspeed or benchmark:
-            self.add_marker(pytest.mark.benchmark(group=texts.line(cell.group)))
+            self.add_marker(pytest.mark.benchmark(group=texts.logged(cell.group)))
         # -k also matches the class, the operation, and the values of the parameters.
         self.extra_keyword_matches.update({cell.operation, *cell.benchmark.split("."), *cell.params.values()})
 
@@ -196,7 +187,7 @@ class CellItem(_AsText, pytest.Function):
             raise
 
     def _skip(self, why: str) -> NoReturn:
-        reason = texts.line(why)
+        reason = texts.logged(why)
         if not {"s", "a", "A"} & set(self.config.option.reportchars):  # with them, pytest prints the reasons
             self._note(f"skipped: {reason}")
         raise pytest.skip.Exception(reason, _use_item_location=True)

@@ -21,6 +21,7 @@ from asv_runner._aux import update_sys_path
 from asv_runner.benchmarks.timeraw import TimerawBenchmark
 from asv_runner.benchmarks.track import TrackBenchmark
 
+from bench_core import texts
 from bench_core.asv_config import asv_config, enter, naming
 from bench_core.errors import BenchCoreError, NothingSelectedError, UnknownNameError, advised, brief, named
 from bench_core.records.run import LeftOut
@@ -197,7 +198,7 @@ class SuiteDirectory:
         return kept
 
     def _matching(self, pattern: str) -> tuple[Cell, ...]:
-        named = tuple(cell for cell in self.cells if pattern and pattern in (cell.name, brief(cell.name)))
+        named = tuple(cell for cell in self.cells if pattern and pattern in _printed(cell.name))
         try:
             found = re.compile(pattern)
         except re.error as error:
@@ -269,6 +270,12 @@ class SuiteDirectory:
             yield Cell(name, benchmark.name, kind, index, params, values, self, source, skipped, timeout)
         if failed:
             yield Broken(source.path, "has parameters that cannot be compared with its skip list", failed, source.file)
+
+
+def _printed(name: str) -> tuple[str, ...]:
+    """A name, and how it is printed: cut, with escapes, and as no command to a CI service."""
+    shown = brief(name)
+    return name, shown, texts.harmless(shown)
 
 
 def _kind(benchmark: Any) -> str:

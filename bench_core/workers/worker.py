@@ -77,7 +77,7 @@ def work(
             report(CellBegun(role, name))
         turns.begin(done)
         done += len(names)
-        order = random.Random(f"{pair.seed} {pair.pair} {' '.join(names)}")
+        order = random.Random(f"{pair.seed} {pair.pair} {' '.join(names)}".encode(errors="surrogatepass"))
         failed = ""
         try:
             found = _Group(group, find, order, turns, afresh).measured()

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 from bench_core.errors import brief
 from bench_core.records.gate import GateRecord, GateVerdict, JudgedCell
 from bench_core.report.gate.words import change, effect, grouped, headline, measured, shortened, version
-from bench_core.texts import workflow_command, xml
+from bench_core.texts import line, workflow_command, xml
 
 ANNOTATIONS = 10
 """The most annotations of one kind that GitHub shows for one step."""
@@ -55,11 +55,11 @@ def junit(record: GateRecord, verdict: GateVerdict) -> str:
         case = _case(suite, cell.name, cell.evidence.spent)
         if found := _outcome(cell):
             message = measured(cell) if cell.verdict == "regression" else cell.judgement.reason
-            ElementTree.SubElement(case, found, message=xml(message), type=cell.verdict)
+            ElementTree.SubElement(case, found, message=line(message), type=cell.verdict)
         if lost := cell.evidence.strays:
             ElementTree.SubElement(case, "system-out").text = xml(_again(lost))
     for name, reason in record.left_out.items():
-        ElementTree.SubElement(_case(suite, name), "skipped", message=xml(reason), type="left out")
+        ElementTree.SubElement(_case(suite, name), "skipped", message=line(reason), type="left out")
     for name in record.unaffected:
         ElementTree.SubElement(_case(suite, name), "skipped", message="the change cannot reach it", type="unaffected")
     if verdict.suite is not None:
@@ -76,7 +76,7 @@ def junit(record: GateRecord, verdict: GateVerdict) -> str:
     for attribute, outcome in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         suite.set(attribute, str(len(suite.findall(f"testcase/{outcome}"))))
     suite.set("time", f"{record.seconds:.3f}")
-    suite.set("timestamp", xml(record.date))
+    suite.set("timestamp", line(record.date))
     root = ElementTree.Element("testsuites")
     root.append(suite)
     ElementTree.indent(root)
@@ -98,14 +98,14 @@ def _add_properties(suite: ElementTree.Element, record: GateRecord, verdict: Gat
         ("reason", verdict.reason),
         *(("note", note) for note in record.notes),
     ):
-        ElementTree.SubElement(properties, "property", name=xml(name), value=xml(text))
+        ElementTree.SubElement(properties, "property", name=line(name), value=line(text))
 
 
 def _case(suite: ElementTree.Element, name: str, spent: float = 0.0) -> ElementTree.Element:
     """Add a case for a cell."""
     owner = name.partition("(")[0].rpartition(".")[0] or OWNER
     rest = name.removeprefix(f"{owner}.")
-    return ElementTree.SubElement(suite, "testcase", classname=xml(owner), name=xml(rest), time=f"{spent:.3f}")
+    return ElementTree.SubElement(suite, "testcase", classname=line(owner), name=line(rest), time=f"{spent:.3f}")
 
 
 def _add_case(suite: ElementTree.Element, name: str, message: str, outcome: str = "failure") -> None:
@@ -113,7 +113,7 @@ def _add_case(suite: ElementTree.Element, name: str, message: str, outcome: str 
     case = ElementTree.SubElement(suite, "testcase", classname=OWNER, name=name, time="0.000")
     if message:
         kind = "regression" if outcome == "failure" else outcome
-        ElementTree.SubElement(case, outcome, message=xml(message), type=kind)
+        ElementTree.SubElement(case, outcome, message=line(message), type=kind)
 
 
 def _outcome(cell: JudgedCell) -> str | None:
