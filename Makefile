@@ -33,8 +33,10 @@ gpu:
 	@$(PYTHON) -m venv --system-site-packages .venv-gpu
 	@$(PYTHON) -c 'import pathlib, torch; print(pathlib.Path(torch.__file__).parent.parent)' \
 	  > "$$($(GPU_PYTHON) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/installed-torch.pth"
-	@$(GPU_PYTHON) -c 'import tomllib; print(*(name for name in tomllib.load(open("pyproject.toml", "rb"))["project"] \
-	  ["dependencies"] if not name.startswith("torch")), "setuptools>=77", sep="\n")' > .venv-gpu/requirements.txt
+	@$(GPU_PYTHON) -c 'from pathlib import Path; from pip._vendor import tomli; \
+	  read = tomli.loads(Path("pyproject.toml").read_text()); project = read["project"]; \
+	  needed = [*project["dependencies"], *project["optional-dependencies"]["torch"], *read["build-system"]["requires"]]; \
+	  print(*(one for one in needed if not one.startswith("torch")), sep="\n")' > .venv-gpu/requirements.txt
 	@$(GPU_PYTHON) -m pip install -q --disable-pip-version-check $(OFFLINE) -r .venv-gpu/requirements.txt
 	@$(GPU_PYTHON) -m pip install -q --disable-pip-version-check $(OFFLINE) --no-deps --no-build-isolation .
 	@.venv-gpu/bin/bench-core gpu

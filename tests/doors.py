@@ -13,6 +13,8 @@ import tempfile
 import types
 from pathlib import Path
 
+from bench_core.compat import chdir
+
 
 def stable(name):
     """A name without addresses, with sets in order, and without the numbers of values that are then alike."""
@@ -253,7 +255,7 @@ def outcomes_of_asv(root):
             folders[key] = tempfile.mkdtemp(dir=Path(root).parent)
             if key is not None:
                 try:
-                    with contextlib.chdir(folders[key]):
+                    with chdir(folders[key]):
                         made = get_benchmark_from_name(root, cell.benchmark).do_setup_cache()
                         Path("cache.pickle").write_bytes(pickle.dumps(made))
                 except Exception as error:  # noqa: BLE001 - compared
@@ -264,7 +266,7 @@ def outcomes_of_asv(root):
         identity = cell.benchmark if cell.index is None else f"{cell.benchmark}-{cell.index}"
         result = Path(folders[key]) / "result.json"
         try:
-            with contextlib.chdir(folders[key]), contextlib.redirect_stdout(io.StringIO()):
+            with chdir(folders[key]), contextlib.redirect_stdout(io.StringIO()):
                 _run((root, identity, "{}", "None", str(result)))
             value = json.loads(result.read_text())
             skipped = isinstance(value, float) and math.isnan(value)

@@ -18,7 +18,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tomllib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +28,7 @@ from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
 from bench_core import clock
+from bench_core.compat import tomllib
 from bench_core.errors import BenchCoreError
 from trials.files import Line, Raw
 from trials.gates import TOOL

@@ -14,7 +14,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 import venv
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,10 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from packaging.requirements import Requirement
-
 from bench_core import clock, git, tables
 from bench_core.asv_config import AsvConfig, asv_config
+from bench_core.compat import tomllib
 from bench_core.errors import BenchCoreError
 from trials.files import Line, Trial, today
 from trials.gates import TOOL
@@ -213,7 +211,7 @@ def environment(suite: Suite, folder: Path) -> Path:
     if not python.exists():
         venv.create(folder, with_pip=True)
     ours = tomllib.loads((TOOL / "pyproject.toml").read_text())
-    needed = [one for one in ours["project"]["dependencies"] if Requirement(one).name != "torch"]
+    needed = [*ours["project"]["dependencies"], *ours["project"]["optional-dependencies"]["pytest"]]
     _install(python, *ours["build-system"]["requires"], *needed, *suite.needs, suite.releases[1])
     _install(python, "--no-deps", "--no-build-isolation", "--force-reinstall", str(TOOL))
     return python

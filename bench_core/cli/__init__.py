@@ -9,10 +9,11 @@ from typing import Any, NoReturn
 
 import click
 
-from bench_core import __version__
+from bench_core import version
 from bench_core.cli.agree import agree
 from bench_core.cli.bisect import bisect
 from bench_core.cli.compare import compare
+from bench_core.cli.completion import completion
 from bench_core.cli.doctor import doctor
 from bench_core.cli.gate import gate
 from bench_core.cli.gpu import gpu
@@ -73,11 +74,24 @@ def _reader_gone() -> NoReturn:
     raise SystemExit(READER_GONE)
 
 
+def _version(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
+    if asked:
+        click.echo(f"bench-core {version()}")
+        ctx.exit()
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="bench-core")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version."
+)
 def main() -> None:
-    """What PyTorch parameter operations cost, and whether a change made them slower."""
+    """What PyTorch parameter operations cost, and whether a change made them slower.
+
+    \b
+    Example:
+      bench-core gate main --quick
+    """
 
 
-for command in (list_cells, run, show, gate, bisect, compare, report, known, agree, doctor, gpu):
+for command in (list_cells, run, show, gate, bisect, compare, report, known, agree, doctor, gpu, completion):
     main.add_command(command)

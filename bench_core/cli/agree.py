@@ -10,6 +10,7 @@ import click
 from bench_core.cli.options import CONFIG, MARKDOWN, SEED, TIMEOUT, Count, Duration
 from bench_core.cli.terminal import console, report_left_out, this_machine, write_page
 from bench_core.errors import BenchCoreError
+from bench_core.extras import require
 
 
 @click.command(short_help="Compare our times with torch's own timer.")
@@ -37,6 +38,7 @@ def agree(
     from bench_core.run.views import agreement, spread_over_time
     from bench_core.timing.cells import SuiteDirectory
 
+    require("torch", "torch", what="`bench-core agree`")
     out = console()
     suite = SuiteDirectory.configured(config)
     here = [cell for cell in suite.select(quick=True) if cell.params.get("device", "cpu") == "cpu"]

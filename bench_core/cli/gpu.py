@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 
 import click
 
 from bench_core.cli.options import CONFIG
 from bench_core.cli.terminal import complain, console, relative, report_suite, say
+from bench_core.extras import require
 
 
 @click.command(short_help="Time the quick profile on an accelerator.")
@@ -31,13 +32,14 @@ def gpu(pattern: str | None, config: Path, device: str | None) -> None:
     from bench_core.gpu.protocol import run_gpu
     from bench_core.timing.cells import SuiteDirectory
 
+    require("torch", "torch", what="`bench-core gpu`")
     out = console()
     with contextlib.closing(SuiteDirectory.configured(config)) as suite:
         report_suite(suite)
         record, path = run_gpu(
             suite,
             asv_config(config).results,
-            date=datetime.now(UTC).strftime("%Y-%m-%dT%H%M"),
+            date=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H%M"),
             device=device,
             pattern=pattern,
             progress=lambda line: say(line, err=True),

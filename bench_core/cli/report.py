@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import os
 import webbrowser
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from urllib.parse import quote
 
 import click
 
-from bench_core import __version__, clock
+from bench_core import clock, version
 from bench_core.cli.options import CONFIG, NO_FILE
 from bench_core.cli.terminal import report_left_out, say, say_page, write_page
 from bench_core.errors import BenchCoreError
+from bench_core.extras import require
 from bench_core.records.report import Answers
 
 PAGE = Path("bench-core-report.html")
@@ -58,10 +59,13 @@ def report(
     if opened and form != "html":
         raise BenchCoreError(f"--open shows the page, but --format {form} makes none: leave out one of them.")
     if form == "html":
+        require("report", what="The page")
         from bench_core.report.page import begin
 
         output = output or PAGE
         begin()
+    else:
+        require("report", "ruptures", "numpy", what="The report")
     found = _answers(folder, config, machines, output)
     report_left_out(found.left_out)
     text = _formatted(found, form)
@@ -91,8 +95,8 @@ def _answers(folder: Path | None, config: Path, machines: tuple[str, ...], outpu
     commits = read_commits(config, {one for one in hashes if one}) if folder is None or config.is_file() else Commits()
     return build.report(
         store,
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
-        version=__version__,
+        date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        version=version(),
         git=commits.known,
         link=commits.link,
         published=_published(config, output),

@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable, Set
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from bench_core import units
+from bench_core import cores, units
 from bench_core.asv_config import naming
 from bench_core.cli.options import (
     CONFIG,
@@ -95,6 +95,8 @@ def run(
     out = console()
     suite = SuiteDirectory.configured(config)
     report_suite(suite)
+    for note in cores.notes():
+        click.echo(f"bench-core: {note}", err=True)
     cells, missing = runnable(suite.select(pattern, quick=quick, params=chosen(params)))
     require_families(families, {cell.benchmark.partition(".")[0] for cell in cells})
     commit, why_not = asv_run.commit_to_pin(config)
@@ -183,7 +185,7 @@ def circumstances(commit: str) -> Circumstances:
 
     here = machine.read()
     return Circumstances(
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         commit=commit,
         caches=here.caches or {},
         findings=tuple(stored(finding) for finding in findings(here)),

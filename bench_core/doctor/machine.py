@@ -17,6 +17,7 @@ from typing import TypeVar
 
 import psutil
 
+from bench_core import cores
 from bench_core.doctor.linux import CPU, KernelFiles
 
 T = TypeVar("T")
@@ -170,7 +171,7 @@ def ask_python() -> Machine:
         cpu=platform.processor() or platform.machine() or None,
         logical=psutil.cpu_count(),
         physical=psutil.cpu_count(logical=False),
-        usable=frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        usable=frozenset(cores.usable()) or None,
         memory_total=int(memory.total) if memory else None,
         memory_available=int(memory.available) if memory else None,
         swap_used=int(swap.used) if swap else None,

@@ -11,6 +11,7 @@ from rich.text import Text
 from bench_core import units
 from bench_core.doctor.findings import Finding, Severity, findings, level, unseen
 from bench_core.doctor.machine import Machine
+from bench_core.extras import command
 
 
 def report(machine: Machine) -> RenderableType:
@@ -102,7 +103,7 @@ def _torch(machine: Machine) -> str | None:
     software = machine.software
     if software is None:
         return None
-    version = software.versions.get("torch", "not installed")
+    version = software.versions.get("torch", f"not installed ({command('torch')})")
     if software.torch_error:
         return f"{version}, does not import ({software.torch_error})"
     build = software.torch

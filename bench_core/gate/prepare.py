@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 
-from bench_core import clock, units
+from bench_core import clock, cores, units
 from bench_core.asv_config import asv_config, enter
 from bench_core.errors import BenchCoreError
 from bench_core.gate.judge.rule import pairs_needed, sharing
@@ -172,13 +171,13 @@ def prepare(request: Request, machine: Mapping[str, str], say: Callable[[str], N
     Raises:
         BenchCoreError: if a version is not found or cannot be built, or there is nothing to compare.
     """
-    began, date = clock.host(), datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    began, date = clock.host(), datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     if request.instructions:
         require_valgrind()
     named = asv_config(request.config)
     releases = request.versus is not None and are_releases(named.project, request.versus)
     project = read_project(request.config, request.written, releases=releases)
-    notes = enter(named)
+    notes = (*enter(named), *cores.notes())
     for note in notes:
         say(f"note: {note}")
     store = VersionStore(project)
@@ -346,12 +345,12 @@ def cores_of(lanes: int | None) -> tuple[int | None, ...]:
     Raises:
         BenchCoreError: if there are fewer cores than lanes.
     """
-    if not hasattr(os, "sched_getaffinity"):
+    if not cores.CAN_PIN:
         return (None,) * (lanes or 1)
-    cores = sorted(os.sched_getaffinity(0))
-    if lanes is not None and lanes > len(cores):
-        raise BenchCoreError(f"--lanes {lanes}: a lane needs a core of its own, and there are {len(cores)} here.")
-    return tuple(cores[: lanes or MOST_LANES])
+    usable = cores.usable()
+    if lanes is not None and lanes > len(usable):
+        raise BenchCoreError(f"--lanes {lanes}: a lane needs a core of its own, and there are {len(usable)} here.")
+    return usable[: lanes or MOST_LANES]
 
 
 def _planted(found: Found, plant: float, seed: int) -> tuple[Found, Mapping[str, float]]:

@@ -19,6 +19,7 @@ import pytest
 from bench_core import texts
 from bench_core.asv_config import asv_config, found_in
 from bench_core.errors import BenchCoreError, brief
+from bench_core.platforms import refusal
 from bench_core.pytest_plugin.items import NOTE, BenchmarkModule, BrokenItem, CellItem
 from bench_core.timing.cells import SuiteDirectory
 from bench_core.units import plural
@@ -38,7 +39,8 @@ class _Suites:
         """The suite that contains `file`: the `benchmark_dir` of the nearest configuration above it, or None.
 
         Raises:
-            BenchCoreError: if that configuration cannot be read, or is one of two in its folder.
+            BenchCoreError: if that configuration cannot be read, or is one of two in its folder, or on a system that is
+                not supported. There, other tests still run.
         """
         config = next(filter(None, map(found_in, file.parents)), None)
         if config is None:
@@ -48,6 +50,8 @@ class _Suites:
         root = self._roots[config]
         if root not in file.resolve().parents or not (root / "__init__.py").is_file():
             return None
+        if said := refusal():
+            raise BenchCoreError(said)
         if root not in self._suites:
             self._suites[root] = SuiteDirectory.configured(config)
         return self._suites[root]
@@ -113,7 +117,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     try:
         suite = parent.config.stash[_SUITES].of(file_path)
     except BenchCoreError as error:
-        raise pytest.UsageError(texts.lines(str(error))) from error
+        raise pytest.Collector.CollectError(texts.lines(str(error))) from None
     if suite is None:
         return None
     place = file_path.relative_to(root) if file_path.is_relative_to(root := parent.config.rootpath) else file_path

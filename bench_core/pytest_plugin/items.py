@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from bench_core import texts
+from bench_core.compat import add_note
+from bench_core.errors import BenchCoreError
 from bench_core.pytest_plugin.ids import stable_names
 from bench_core.pytest_plugin.limits import CellFailedError, time_limit
 from bench_core.pytest_plugin.measuring import by_codspeed, by_pytest_benchmark, exercise, forget
@@ -37,8 +39,11 @@ class BenchmarkModule(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         own = self.path.resolve()
-        with warnings_shown(self.config):
-            broken_parts, cells = self.suite.broken, self.suite.cells  # this imports the suite
+        try:
+            with warnings_shown(self.config):
+                broken_parts, cells = self.suite.broken, self.suite.cells  # this imports the suite
+        except BenchCoreError as error:
+            raise self.CollectError(str(error)) from None
         for broken in broken_parts:
             if _file_of(broken.name, self.suite.path) == own:
                 yield BrokenItem.from_parent(self, name=texts.logged(broken.name), error=broken.reason)
@@ -183,7 +188,7 @@ class CellItem(pytest.Function):
         except SkippedError:
             raise
         except Exception as error:
-            error.add_note(f"The setup of {self.cell.name} failed, so nothing was timed.")
+            add_note(error, f"The setup of {self.cell.name} failed, so nothing was timed.")
             raise
 
     def _skip(self, why: str) -> NoReturn:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self
+from typing import TypeVar
 
 from rich import live
 from rich.console import Console, RenderableType
 from rich.text import Text
+
+Self = TypeVar("Self", bound="Display")
 
 EVERY = 0.25
 """The seconds between two updates on a terminal. No thread draws in between, since it would take time from a core that
@@ -25,7 +27,7 @@ class Display:
         self._live = live.Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         self._shown = -LINE_EVERY
 
-    def __enter__(self) -> Self:
+    def __enter__(self: Self) -> Self:
         if self._live is not None:
             self._live.__enter__()
         return self

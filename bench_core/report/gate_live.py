@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.progress_bar import ProgressBar
@@ -35,7 +34,7 @@ class Live(Display):
         )
         self._quarters = 0
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Live:
         if self._live is None:
             self._say(self._title)
         return super().__enter__()

@@ -6,7 +6,6 @@ so its times differ slightly from asv's, and one line of a graph must not contai
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench_core import git
+from bench_core.compat import chdir
 from bench_core.errors import BenchCoreError, require_writable
 from bench_core.records.gate import SIDES, CellEvidence, GateRecord, Side
 from bench_core.records.version import Commit, WorkingTree, commit_of
@@ -46,7 +46,7 @@ def store(record: GateRecord, results_dir: Path, config: Path, declared: Sequenc
     if not record.cells or not commits:
         return []
     require_writable(results_dir)
-    with contextlib.chdir(folder):  # asv's paths are relative to it
+    with chdir(folder):  # asv's paths are relative to it
         return [_stored(record, side, commit, results_dir, config.name, declared) for commit, side in commits.items()]
 
 
@@ -75,7 +75,7 @@ def _stored(
         ) from error
     results = Results({**record.machine, "sampling": TOOL}, requirements, commit, date, python, name, {})
     results.load_data(str(results_dir))
-    began = datetime.fromisoformat(record.date)
+    began = datetime.fromisoformat(record.date.replace("Z", "+00:00"))  # Python 3.10 does not know Z
     for benchmark in declared:
         cells = [cell for cell in record.cells if cell.benchmark == benchmark["name"]]
         selected, result = _result(benchmark, cells, side)

@@ -13,7 +13,7 @@ import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from re import escape
 from typing import Any
@@ -28,6 +28,7 @@ from asv.util import UserError
 
 from bench_core import git
 from bench_core.asv_config import WITHOUT_COMMIT, asv_config
+from bench_core.compat import chdir
 from bench_core.errors import require_writable
 from bench_core.records.run import Interval
 from bench_core.timing.cells import Cell
@@ -153,9 +154,9 @@ class ResultsOfRun:
         machine: str | None = None,
     ) -> None:
         self._cells = cells
-        self._started = datetime.now(UTC)
+        self._started = datetime.now(timezone.utc)
         folder = config.resolve().parent
-        with contextlib.chdir(folder), _quiet():  # asv's paths are relative to it
+        with chdir(folder), _quiet():  # asv's paths are relative to it
             conf = Config.load(config.name)
             where = Path(conf.results_dir if commit else Path(conf.env_dir).parent)
             conf.results_dir = str(where)

@@ -7,7 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -250,7 +250,9 @@ def _circumstances(line: bytes) -> Circumstances:
 
 def iso_date(milliseconds: int) -> str:
     """asv's milliseconds since 1970 as ISO 8601, UTC; "" for 0, which means no date."""
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds") if milliseconds else ""
+    return (
+        datetime.fromtimestamp(milliseconds / 1000, timezone.utc).isoformat(timespec="seconds") if milliseconds else ""
+    )
 
 
 def _machine_name(path: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import random
 import statistics
 from collections.abc import Collection, Mapping, Sequence
@@ -14,6 +13,7 @@ import psutil
 
 from bench_core import clock
 from bench_core.analysis.rounds import LOST
+from bench_core.cores import stay_on, usable
 from bench_core.records.gate import Side
 from bench_core.timing.cell import TIMEOUT, Cell
 from bench_core.timing.cells import SuiteDirectory
@@ -60,14 +60,13 @@ def measuring(
     """How to measure these cells on this machine. The arguments are those of `Measuring`; without a seed, it is
     random. Without a timeout, it is the longest of these cells' own, as the suite declares them. asv's `launch_method`
     ``spawn`` is kept: a suite that starts threads when it is imported cannot be forked."""
-    cores = sorted(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else []
     devices = {cell.device for cell in cells if cell.why_not is None}
     accelerated = not devices <= {"cpu", "meta"}
     spawn = accelerated or launch_method == "spawn"
     memory = None if accelerated else child.memory_for_each(1)
     drawn = random.SystemRandom().getrandbits(32) if seed is None else seed
     longest = max((cell.timeout for cell in cells), default=TIMEOUT)
-    return Measuring(suite.path, budget, timeout or longest, tuple(cores), memory, spawn, drawn)
+    return Measuring(suite.path, budget, timeout or longest, usable(), memory, spawn, drawn)
 
 
 LISTEN = 0.1
@@ -84,9 +83,7 @@ def idlest(cores: Sequence[int]) -> int | None:
 
 def stay_off(core: int | None, cores: Collection[int]) -> None:
     """Keep this process and its later threads off a core that measures, if there is another one."""
-    others = set(cores) - {core}
-    if others and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, others)
+    stay_on(set(cores) - {core})
 
 
 class Parents:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 
 from bench_core.analysis.limits import yardsticks_of
@@ -85,7 +85,7 @@ def run(request: RunRequest, show: Callable[[RoundsProgress], None]) -> Finished
         request.config, request.suite.declared, request.cells, commit=request.commit, machine=request.machine
     )
     require_rounds(stored.path)
-    date = datetime.now(UTC).isoformat(timespec="seconds")
+    date = datetime.now(timezone.utc).isoformat(timespec="seconds")
     launch = asv_config(request.config).launch_method
     how = measuring(request.suite, request.cells, request.seconds, request.timeout, request.seed, launch)
     if request.budget is None:

@@ -1,8 +1,11 @@
 """The building blocks of benchmark classes. `benchmarks/` imports nothing else of `bench_core`."""
 
-import torch
-
 from bench_core.errors import TooOldError
+from bench_core.extras import require
+
+require("torch", what="This suite")
+
+import torch
 
 if not hasattr(torch, "accelerator"):
     raise TooOldError("torch", torch.__version__, "2.6")

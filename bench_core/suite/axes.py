@@ -5,9 +5,9 @@ A published value keeps its name and meaning for ever, so that histories stay co
 
 from __future__ import annotations
 
-import os
-
 import torch
+
+from bench_core import cores
 
 
 class Label(str):
@@ -68,4 +68,4 @@ def thread_count(threads: str) -> int:
     """``"1"`` -> 1; ``"all"`` -> the cores that this process may use."""
     if threads != "all":
         return int(threads)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores.count()

@@ -13,7 +13,7 @@ import os
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -347,13 +347,15 @@ def cached_share(path: Path) -> float:
     return sum(page & 1 for page in pages) / len(pages)
 
 
-class Tie(StrEnum):
+class Tie(str, Enum):
     """What an operation makes of two names of one parameter."""
 
     ONE_PARAMETER = "one parameter"
     ONE_MEMORY = "two parameters over one memory"
     SEPARATE = "two parameters with a memory each"
     REFUSED = "an error"
+
+    __str__ = str.__str__
 
 
 def untying(idioms: Iterable[str]) -> list[str]:

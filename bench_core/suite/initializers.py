@@ -151,7 +151,8 @@ def check_dirac(weight: torch.Tensor, initialize: Callable[[], object]) -> None:
     found = weight.detach()
     expected = torch.zeros_like(found)
     for channel in range(min(found.shape[:2])):
-        expected[(channel, channel, *(side // 2 for side in found.shape[2:]))] = 1
+        middle = (channel, channel, *(side // 2 for side in found.shape[2:]))
+        expected[middle] = 1
     oracles.identical(found, expected, "weight")
 
 

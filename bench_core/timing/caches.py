@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bench_core.compat import chdir
 from bench_core.timing.apart import in_own_process
 
 
@@ -95,5 +96,5 @@ def _shared_folder(shared: Path, key: str, benchmark: Any, *, apart: bool = True
 
 
 def _fill(folder: Path, benchmark: Any) -> None:
-    with contextlib.chdir(folder):
+    with chdir(folder):
         (folder / "cache.pickle").write_bytes(pickle.dumps(benchmark.do_setup_cache()))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from asv_runner.benchmarks.mark import SkipNotImplemented
 
+from bench_core.compat import chdir
 from bench_core.errors import BenchCoreError, brief, named
 from bench_core.timing.discovery import Benchmark, check_of, operation
 
@@ -132,7 +133,7 @@ class Cell:
         """
         with self.suite.importable():
             benchmark = self._benchmark()
-            with self.suite.caches.given_to(benchmark) as folder, contextlib.chdir(folder):
+            with self.suite.caches.given_to(benchmark) as folder, chdir(folder):
                 try:
                     _set_up(benchmark)
                 except SkippedError:

@@ -24,6 +24,7 @@ import psutil
 
 import bench_core
 from bench_core.codec import MalformedError
+from bench_core.compat import isolated
 from bench_core.workers.messages import Answer, Dialogue, Lost, NurseryAnswer, NurseryTask, PairDone, PairTask, Task
 
 ONE_THREAD = dict.fromkeys(
@@ -81,8 +82,7 @@ def command(module: str, interpreter: str, folder: Path) -> list[str]:
             (root / package.name).symlink_to(package)
     # Our package comes before an installed copy, but site-packages stays behind the standard library.
     path = f"{str(root)!r} in sys.path or sys.path.insert(0, {str(root)!r})"
-    run = f"import sys; {path}; from {module} import main; main()"
-    return [interpreter or sys.executable, "-P", "-c", run]
+    return isolated(interpreter or sys.executable, f"{path}; from {module} import main; main()")
 
 
 def variables(interpreter: str, hash_seed: int) -> dict[str, str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from bench_core import cores
+
 WAITING = Path("/proc/self/schedstat")
 """Nanoseconds on a core, nanoseconds of waiting for one, and the number of time slices (kernel, sched-stats.rst)."""
 
@@ -27,11 +29,11 @@ def _waited() -> float:
 
 def _stolen() -> float:
     """Seconds stolen from the core that this process stays on; 0 if it may use several."""
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    allowed = cores.usable()
     if len(allowed) != 1:
         return 0.0
     try:
         lines = {line.split()[0]: line.split() for line in CORES.read_text().splitlines() if line.startswith("cpu")}
-        return int(lines[f"cpu{min(allowed)}"][8]) / os.sysconf("SC_CLK_TCK")
+        return int(lines[f"cpu{allowed[0]}"][8]) / os.sysconf("SC_CLK_TCK")
     except (OSError, KeyError, IndexError, ValueError):
         return 0.0

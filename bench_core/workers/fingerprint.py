@@ -15,6 +15,8 @@ import sys
 from types import CodeType
 from typing import Any
 
+from bench_core.compat import exception_table, qualname
+
 HAS_DOCSTRING = 0x4000000
 """The flag of a function with a docstring, from Python 3.14 on. Earlier, a text as the first constant is one."""
 
@@ -47,7 +49,7 @@ def _function(code: CodeType, first: int) -> tuple[Any, ...]:
         *_outline(code),
         code.co_code,
         [_function(one, first) if isinstance(one, CodeType) else _constant(one) for one in code.co_consts],
-        (code.co_names, code.co_varnames, code.co_cellvars, code.co_stacksize, code.co_exceptiontable),
+        (code.co_names, code.co_varnames, code.co_cellvars, code.co_stacksize, exception_table(code)),
         lines,
     )
 
@@ -59,7 +61,7 @@ def _outline(code: CodeType) -> tuple[Any, ...]:
     arguments = code.co_argcount + code.co_kwonlyargcount
     arguments += bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
     counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount)
-    names = (code.co_name, code.co_qualname, code.co_varnames[:arguments], code.co_freevars)
+    names = (code.co_name, qualname(code), code.co_varnames[:arguments], code.co_freevars)
     unseen = SILENT and code.co_flags & DEFERRED
     frame = (code.co_nlocals, len(code.co_cellvars), code.co_stacksize) if unseen else ()
     return (*names, counts, code.co_flags, _docstring(code), frame)
@@ -74,8 +76,8 @@ def _docstring(code: CodeType) -> str | None:
 def _scope(code: CodeType) -> tuple[Any, ...]:
     consts = [_inner(one) if isinstance(one, CodeType) else _constant(one) for one in code.co_consts]
     if FIRST_LINE in code.co_names:  # a constant that moves with the class
-        return (code.co_name, code.co_qualname, *_without_first_line(code), code.co_exceptiontable)
-    return (code.co_name, code.co_qualname, code.co_code, consts, code.co_names, code.co_exceptiontable)
+        return (code.co_name, qualname(code), *_without_first_line(code), exception_table(code))
+    return (code.co_name, qualname(code), code.co_code, consts, code.co_names, exception_table(code))
 
 
 def _inner(code: CodeType) -> tuple[Any, ...]:

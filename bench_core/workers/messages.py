@@ -421,7 +421,7 @@ class SpawnedTask:
     """The task of a spawned worker. A forked one inherits it.
 
     Attributes:
-        cores: the cores to stay on, see `bench_core.workers.role.stay_on`.
+        cores: the cores to stay on, see `bench_core.cores.stay_on`.
         peer: the file descriptor of the connection to the other worker; None without one.
         out: the file descriptor for reports.
         counts: the file descriptor of the counts of `bench_core.workers.turns.Turns`.

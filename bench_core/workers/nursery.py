@@ -26,6 +26,7 @@ from typing import Any
 
 from bench_core import clock
 from bench_core.codec import MalformedError
+from bench_core.cores import stay_on, usable
 from bench_core.records.gate import SIDES, Side, other_side
 from bench_core.workers import child, orphans
 from bench_core.workers.loading import import_others, load
@@ -48,9 +49,9 @@ from bench_core.workers.messages import (
     WorkerRefused,
     read,
 )
-from bench_core.workers.role import COUNTS_SIZE, PEER_LOST, PIPES_LOST, allowed, counts_in, perform, stay_on
+from bench_core.workers.role import COUNTS_SIZE, PEER_LOST, PIPES_LOST, counts_in, perform
 
-CORES = allowed()
+CORES = usable()
 """The cores that this process may use when it starts. Later it stays on one, and its workers may still use all."""
 
 LONGEST = 1 << 24

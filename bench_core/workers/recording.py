@@ -25,6 +25,7 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
+from bench_core.compat import qualname
 from bench_core.workers.fingerprint import FIRST_LINE, fingerprint, is_function
 
 MONITORED = hasattr(sys, "monitoring")
@@ -273,7 +274,7 @@ class Recording:
         elif event in EVERYTHING:
             self._fault(trace, "it looks at all objects")
         elif event in SWITCHES:
-            if not (event == "sys.setprofile" and frame.f_code.co_qualname == "Thread._bootstrap_inner"):
+            if not (event == "sys.setprofile" and qualname(frame.f_code) == "Thread._bootstrap_inner"):
                 self._fault(trace, "it switches the recording off")
         elif event == "object.__getattr__":
             self._look(trace, arguments[0], arguments[1], frame)
@@ -285,7 +286,7 @@ class Recording:
             return
         code = getattr(owner, name, None)
         if isinstance(code, CodeType) and (place := self._place(code.co_filename)) is not None:
-            trace.looked.add(f"{place}:{code.co_qualname}")
+            trace.looked.add(f"{place}:{qualname(code)}")
 
     def _read(self, trace: Trace, event: str, path: Any, frame: FrameType) -> None:
         if isinstance(path, int):
@@ -325,7 +326,7 @@ class Recording:
                 if file != traceback.__file__ and not (self._harness and _of_harness(file)):
                     names, own = _own_names(code), file.startswith(IMPORTING)
                     self._note(
-                        trace, f"{file}:{code.co_qualname}", bool(names & LINES), bool(names & FINDERS) and not own
+                        trace, f"{file}:{qualname(code)}", bool(names & LINES), bool(names & FINDERS) and not own
                     )
                 continue
             known = self._of(code, file if place is None else place)
@@ -351,7 +352,7 @@ class Recording:
         if found is None or found[0] is not code:
             names = _names(code)
             watched = names & self._watched if is_function(code) else frozenset[str]()
-            text, own = f"{place}:{code.co_qualname} {fingerprint(code)}", _own_names(code)
+            text, own = f"{place}:{qualname(code)} {fingerprint(code)}", _own_names(code)
             found = (code, _Known(text, watched, bool(own & (LINES | FRAMES)), bool(own & (FINDERS | SILENT))))
             self._known[id(code)] = found
         return found[1]

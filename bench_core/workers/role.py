@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from bench_core import clock
+from bench_core.cores import stay_on
 from bench_core.records.gate import SIDES, Side
 from bench_core.workers.loading import VersionError, find, load, prove
 from bench_core.workers.messages import (
@@ -96,17 +97,6 @@ def perform(
     except OSError:
         os._exit(PIPES_LOST)
     os._exit(0)
-
-
-def allowed() -> tuple[int, ...]:
-    """The cores that this process may use; none if the system does not tell."""
-    return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
-
-
-def stay_on(cores: Collection[int]) -> None:
-    """Stay on these cores; none to change nothing."""
-    if cores and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, cores)
 
 
 def limit_memory(limit: int | None) -> None:

@@ -4,7 +4,6 @@ import io
 import os
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from click.testing import CliRunner
 
 from bench_core.cli import main
 from bench_core.cli.terminal import hold_everything
+from bench_core.compat import tomllib
 from bench_core.errors import BUG
 
 NAMES = sorted(main.commands)

@@ -9,6 +9,7 @@ from importlib.util import cache_from_source
 from pathlib import Path
 from types import CodeType
 
+from bench_core.compat import qualname
 from bench_core.records.gate import SIDES, Side, other_side
 from bench_core.workers.fingerprint import fingerprint, is_function
 
@@ -74,16 +75,16 @@ def compare(base: Path, head: Path) -> Changes:
         if before is None or after is None:
             return Changes(whole=f"{name} differs and cannot be compiled")
         tables = [_table(code) for code in (before, after)]
-        for qualname in {**tables[0], **tables[1]}:
-            old, new = (table.get(qualname, []) for table in tables)
-            place = f"{name}:{qualname}"
+        for inside in {**tables[0], **tables[1]}:
+            old, new = (table.get(inside, []) for table in tables)
+            place = f"{name}:{inside}"
             if [one.print for one in old] == [one.print for one in new]:
                 continue
             if any(one.function for one in (*old, *new)):
                 functions.add(place)
             else:
-                where = f" ({name})" if qualname != "<module>" else ""
-                what = qualname if where else name
+                where = f" ({name})" if inside != "<module>" else ""
+                what = inside if where else name
                 scopes[name] = f"{what} differs outside the bodies of functions{where}"  # the innermost
     return Changes("", scopes, frozenset(differing | alone), frozenset(functions), frozenset(alone))
 
@@ -131,7 +132,7 @@ def _table(code: CodeType) -> dict[str, list[_Code]]:
 
     def add(code: CodeType) -> None:
         own = _Code(fingerprint(code), is_function(code))
-        found.setdefault(code.co_qualname, []).append(own)
+        found.setdefault(qualname(code), []).append(own)
         for one in code.co_consts:
             if isinstance(one, CodeType):
                 add(one)

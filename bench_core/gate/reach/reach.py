@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench_core import units
+from bench_core.compat import WITH_QUALNAMES
 from bench_core.gate.measure.discover import Found
 from bench_core.gate.reach.changes import Changes, compare
 from bench_core.gate.versions.subjects import Subjects, source
@@ -52,12 +53,19 @@ class Reach:
     everything: str = ""
 
 
+def can_record() -> bool:
+    """Whether this interpreter can record which functions run, by their qualified names."""
+    return WITH_QUALNAMES and hasattr(os, "fork") and sys.implementation.name == "cpython"
+
+
 def reach(subjects: Subjects, found: Found, say: Callable[[str], None]) -> Reach:
     """Find the cells that the change from base to head cannot reach.
 
     Args:
         say: takes a line on each step.
     """
+    if not can_record():
+        return Reach(everything="what runs can be recorded only by CPython 3.11 or newer on a system that forks")
     changes = compare(Path(subjects.base.path), Path(subjects.head.path))
     if why := _everything(changes, found):
         return Reach(everything=why)
@@ -70,8 +78,6 @@ def reach(subjects: Subjects, found: Found, say: Callable[[str], None]) -> Reach
 
 def _everything(changes: Changes, found: Found) -> str:
     """Why a recording cannot help; "" if it can."""
-    if not hasattr(os, "fork") or sys.implementation.name != "cpython":
-        return "what runs can be recorded only by CPython on a system that forks"
     if found.on_accelerator:
         return "cells run on an accelerator, which is not recorded"
     if changes.whole:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
-import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from bench_core.compat import tomllib
 from bench_core.errors import BenchCoreError
 from bench_core.gate.versions.project import Project
 from bench_core.gate.versions.revisions import Entry, Revision, read_file

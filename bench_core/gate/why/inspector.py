@@ -26,6 +26,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 from bench_core import clock
+from bench_core.compat import qualname
 from bench_core.gate.versions.subjects import Subjects, source
 from bench_core.records.gate import SIDES, Side
 from bench_core.timing.cells import Cell, OpenCell, SuiteDirectory
@@ -287,7 +288,7 @@ def _modules() -> dict[str, str]:
 
 
 def _name(code: CodeType, modules: Mapping[str, str]) -> str:
-    return f"{modules.get(code.co_filename, Path(code.co_filename).name)}.{code.co_qualname}"
+    return f"{modules.get(code.co_filename, Path(code.co_filename).name)}.{qualname(code)}"
 
 
 def _native_name(said: str) -> str:

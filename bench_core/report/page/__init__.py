@@ -20,6 +20,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from bench_core import texts, units
+from bench_core.compat import isolated
 from bench_core.errors import BenchCoreError, brief
 from bench_core.records.report import Answers, ChangePoint, History, Measured, Track
 from bench_core.report import compare
@@ -128,8 +129,8 @@ def _chart(chart: Chart) -> dict[str, Any]:
 @functools.cache
 def begin() -> subprocess.Popen[str]:
     """Build the charts' library in another process. It takes a second, during which results are read."""
-    bundle = f"import sys, vl_convert; sys.stdout.write(vl_convert.javascript_bundle({VEGA!r}))"
-    process = subprocess.Popen([sys.executable, "-P", "-c", bundle], stdout=subprocess.PIPE, encoding="utf-8")
+    bundle = f"import vl_convert; sys.stdout.write(vl_convert.javascript_bundle({VEGA!r}))"
+    process = subprocess.Popen(isolated(sys.executable, bundle), stdout=subprocess.PIPE, encoding="utf-8")
     atexit.register(_end, process)
     return process
 
@@ -161,7 +162,7 @@ def _hash(script: str) -> str:
 
 
 def _asset(name: str) -> str:
-    return resources.files(__name__).joinpath("assets", name).read_text(encoding="utf-8")
+    return resources.files(__name__).joinpath("assets").joinpath(name).read_text(encoding="utf-8")
 
 
 def _environment() -> jinja2.Environment:
