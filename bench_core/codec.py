@@ -10,19 +10,19 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
-from typing import Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
-
-from cattrs import BaseValidationError, Converter, transform_error
-from cattrs.cols import homogenous_tuple_structure_factory, mapping_structure_factory
-from cattrs.gen import make_dict_structure_fn
+from types import UnionType
+from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 
-Hook = Callable[[Any, Any], Any]
-"""A function of cattrs that reads a value. It takes the value and the wanted type."""
+Reader = Callable[[Any], Any]
+"""Makes a value of one type from what `json.loads` returned."""
+
+Writer = Callable[[Any], Any]
+"""The inverse of a reader."""
 
 LATER = "later"
 """A key in the metadata of fields that older files lack. For these files, the field's default is used."""
@@ -32,9 +32,17 @@ class MalformedError(ValueError):
     """Data are not of the wanted type. The text names the place and the value found there."""
 
 
+class _WrongError(ValueError):
+    """A fault, and where it is: the names and indices that lead to it, the innermost first."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(fault)
+        self.place: list[str] = []
+
+
 def to_json(value: object) -> Any:
     """A record as input for `json.dumps`, also with ``allow_nan=False``. Tuples become lists."""
-    return _CONVERTER.unstructure(value)
+    return _of_any(value)
 
 
 def from_json(kind: type[T], content: Any) -> T:
@@ -47,19 +55,31 @@ def from_json(kind: type[T], content: Any) -> T:
     Raises:
         MalformedError: if the content is not of that type.
     """
+    reader = _reader(kind)
     with _one_complaint():
-        return _CONVERTER.structure(content, kind)
+        found: T = reader(content)
+    return found
 
 
 @contextmanager
 def _one_complaint() -> Iterator[None]:
-    """Turn the errors of cattrs into a `MalformedError` on the first fault."""
+    """Turn a fault into a `MalformedError` with its place."""
     try:
         yield
-    except BaseValidationError as error:
-        raise MalformedError(_first(error)) from error
-    except (ValueError, TypeError) as error:  # for a type that is no class, cattrs names no place
-        raise MalformedError(f"its top level: {error}") from error
+    except _WrongError as error:
+        place = "".join(reversed(error.place)).lstrip(".") or "its top level"
+        raise MalformedError(f"{place}: {error}") from error
+
+
+class _Stored:
+    """Dataclasses that are stored in the form of another one: see `stored_as`."""
+
+    def __init__(self) -> None:
+        self.flat: dict[frozenset[type], tuple[type, Callable[[Any], Any]]] = {}
+        self.flattened: dict[type, Callable[[Any], Any]] = {}
+
+
+_STORED = _Stored()
 
 
 def stored_as(union: Any, flat: type[T], flattened: Callable[[Any], T], unflattened: Callable[[T], Any]) -> None:
@@ -71,32 +91,25 @@ def stored_as(union: Any, flat: type[T], flattened: Callable[[Any], T], unflatte
         flattened: converts one of the dataclasses to `flat`.
         unflattened: converts `flat` back.
     """
-    kinds = set(get_args(union))
-    for kind in kinds:
-        _CONVERTER.register_unstructure_hook(kind, lambda value: _CONVERTER.unstructure(flattened(value)))
-    _CONVERTER.register_structure_hook_func(
-        lambda kind: set(get_args(kind)) - {type(None)} == kinds,
-        lambda value, kind: (
-            None if value is None and type(None) in get_args(kind) else unflattened(_CONVERTER.structure(value, flat))
-        ),
-    )
+    kinds = frozenset(get_args(union))
+    _STORED.flat[kinds] = (flat, unflattened)
+    _STORED.flattened.update(dict.fromkeys(kinds, flattened))
 
 
 class Tagged(Generic[T]):
     """Messages: one of several dataclasses (`kinds`: a dataclass, or a union ``One | Other``), each with its class name
-    as a tag. Readers and writers are made when the first message is read or written, which takes 1 ms per kind."""
+    as a tag. Readers and writers are made when the first message is read or written."""
 
     def __init__(self, kinds: Any) -> None:
         self.kinds: tuple[type, ...] = get_args(kinds) or (kinds,)
 
     @functools.cached_property
-    def _readers(self) -> dict[str, tuple[Hook, type]]:
-        made = {part: _CONVERTER.get_structure_hook(part) for kind in self.kinds for part in _dataclasses_in(kind)}
-        return {kind.__name__: (made[kind], kind) for kind in self.kinds}
+    def _readers(self) -> dict[str, Reader]:
+        return {kind.__name__: _reader(kind) for kind in self.kinds}
 
     @functools.cached_property
-    def _writers(self) -> dict[type, Callable[[Any], Any]]:
-        return {part: _CONVERTER.get_unstructure_hook(part) for kind in self.kinds for part in _dataclasses_in(kind)}
+    def _writers(self) -> dict[type, Writer]:
+        return {kind: _writer(kind) for kind in self.kinds}
 
     def prepare(self) -> None:
         """Make all readers and writers, so that forked processes inherit them."""
@@ -127,46 +140,190 @@ class Tagged(Generic[T]):
         tag = content.get(TAG) if isinstance(content, dict) else None
         if not isinstance(tag, str) or tag not in self._readers:
             raise MalformedError(f"{TAG} is {json.dumps(tag)[:40]}, not one of {', '.join(self._readers)}")
-        reader, kind = self._readers[tag]
         with _one_complaint():
-            found: T = reader(content, kind)
+            found: T = self._readers[tag](content)
         return found
-
-
-def _dataclasses_in(kind: Any) -> Iterator[type]:
-    if is_dataclass(kind) and isinstance(kind, type):
-        yield kind
-    for part in get_type_hints(kind).values() if is_dataclass(kind) else get_args(kind):
-        yield from _dataclasses_in(part)
 
 
 TAG = "message"
 """The key of the name of a message's class."""
 
 
-def _first(error: BaseException) -> str:
-    """The first fault, with its place."""
-    found: list[str] = transform_error(error, path="", format_exception=lambda one, _: str(one))
-    said, _, place = found[0].partition(" @ ")
-    return f"{place.lstrip('.') or 'its top level'}: {said}"
+# Readers
 
 
-def _wrong(value: Any, wanted: str) -> ValueError:
-    return ValueError(f"{json.dumps(value, default=str)[:40]} is not of type {wanted}")
+def _reader(kind: Any) -> Reader:
+    """What reads values of a type."""
+    if isinstance(kind, type) and is_dataclass(kind):
+        return _read_record(kind)
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return _read_union(inner)
+    if origin is Literal:
+        return functools.partial(_one_of, inner)
+    if origin is tuple and inner[-1] is not Ellipsis:
+        return _read_fixed(tuple(map(_reader, inner)))
+    if origin in (tuple, list):
+        return _read_items(origin, _reader(inner[0]))
+    if origin in (Mapping, dict):
+        return _read_mapping(getattr(origin, "__name__", str(origin)), *map(_reader, inner))
+    if kind in (str, int, bool):
+        return functools.partial(_exactly, kind)
+    if kind is float:
+        return _float
+    if kind is Any:
+        return _as_it_is
+    raise TypeError(f"no reader for {kind}")
 
 
-def _exactly(value: Any, kind: type[T]) -> T:
+def _wrong(value: Any, wanted: str) -> _WrongError:
+    return _WrongError(f"{json.dumps(value, default=str)[:40]} is not of type {wanted}")
+
+
+def _exactly(kind: type, value: Any) -> Any:
     if type(value) is not kind:
         raise _wrong(value, kind.__name__)
     return value
 
 
-def _float(value: Any, _: object) -> float:
+def _float(value: Any) -> float:
+    if type(value) is float:
+        return value
     if value is None:
         return math.nan
-    if value in ("inf", "-inf") or type(value) in (int, float):
-        return float(value)
+    if type(value) is int or value in ("inf", "-inf"):
+        with suppress(OverflowError):
+            return float(value)
     raise _wrong(value, "float")
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _one_of(allowed: tuple[Any, ...], value: Any) -> Any:
+    if value not in allowed:
+        raise _wrong(value, " or ".join(map(json.dumps, allowed)))
+    return value
+
+
+def _read_union(kinds: tuple[Any, ...]) -> Reader:
+    """``One | None``, or dataclasses that are stored in one form."""
+    others = tuple(kind for kind in kinds if kind is not type(None))
+    if len(others) == 1:
+        inner = _reader(others[0])
+    else:
+        flat, unflattened = _STORED.flat[frozenset(others)]
+        stored = _reader(flat)
+        inner = lambda value: unflattened(stored(value))  # noqa: E731 - no name would say more
+    if len(others) == len(kinds):
+        return inner
+    return lambda value: None if value is None else inner(value)
+
+
+def _items(reader: Reader, values: Iterable[Any]) -> list[Any]:
+    found: list[Any] = []
+    try:
+        for value in values:
+            found.append(reader(value))  # the number of those before is the place of a fault
+    except _WrongError as error:
+        error.place.append(f"[{len(found)}]")
+        raise
+    return found
+
+
+def _read_items(kind: type, reader: Reader) -> Reader:
+    """A tuple of any length, or a list."""
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, list):
+            raise _wrong(value, kind.__name__)
+        return kind(_items(reader, value))
+
+    return read
+
+
+def _read_fixed(readers: tuple[Reader, ...]) -> Reader:
+    """A tuple with a type for each of its items."""
+
+    def read(value: Any) -> Any:
+        if not isinstance(value, list):
+            raise _wrong(value, "tuple")
+        if len(value) != len(readers):
+            raise _WrongError(f"{len(value)} items, not {len(readers)}")
+        pairs = zip(readers, value, strict=True)
+        return tuple(_items(lambda pair: pair[0](pair[1]), pairs))
+
+    return read
+
+
+def _read_mapping(name: str, of_key: Reader, of_value: Reader) -> Reader:
+    def read(content: Any) -> Any:
+        if not isinstance(content, dict):
+            raise _wrong(content, name)
+        found = {}
+        for key, value in content.items():
+            try:
+                found[of_key(key)] = of_value(value)
+            except _WrongError as error:
+                error.place.append(f"[{key!r}]")
+                raise
+        return found
+
+    return read
+
+
+@functools.cache
+def _read_record(kind: Any) -> Reader:
+    """A dataclass. Only fields with `LATER` may be missing."""
+    declared = fields(kind)
+    needed = [field.name for field in declared if not field.metadata.get(LATER)]
+    readers: list[tuple[str, Reader]] = []
+
+    def read(content: Any) -> Any:
+        if not isinstance(content, dict):
+            raise _wrong(content, kind.__name__)
+        if missing := [name for name in needed if name not in content]:
+            raise _WrongError(f"lacks {', '.join(missing)}")
+        found = {}
+        name = ""
+        try:
+            for name, reader in readers:
+                if name in content:
+                    found[name] = reader(content[name])
+        except _WrongError as error:
+            error.place.append(f".{name}")
+            raise
+        return kind(**found)
+
+    types = get_type_hints(kind)
+    for field in declared:
+        # A record may hold one of its own kind, whose reader is not known yet.
+        own = kind in (types[field.name], *get_args(types[field.name]))
+        readers.append((field.name, _optional(read) if own else _reader(types[field.name])))
+    return read
+
+
+def _optional(read: Reader) -> Reader:
+    return lambda value: None if value is None else read(value)
+
+
+# Writers
+
+
+def _writer(kind: Any) -> Writer:
+    """What writes values of a type."""
+    if kind in (str, int, bool) or get_origin(kind) is Literal:
+        return _as_it_is
+    if kind is float:
+        return _json_float
+    if isinstance(kind, type) and is_dataclass(kind):
+        return _write_record(kind)
+    inner = get_args(kind)
+    if get_origin(kind) in (tuple, list) and (len(inner) == 1 or inner[-1] is Ellipsis):
+        of_item = _writer(inner[0])
+        return list if of_item is _as_it_is else lambda value: [of_item(item) for item in value]
+    return _of_any
 
 
 def _json_float(value: float) -> float | str | None:
@@ -175,72 +332,32 @@ def _json_float(value: float) -> float | str | None:
     return None if math.isnan(value) else str(value)
 
 
-def _converter() -> Converter:
-    made = Converter(unstruct_collection_overrides={tuple: list, frozenset: sorted})
-    for kind in (str, int, bool):
-        made.register_structure_hook(kind, _exactly)
-    made.register_structure_hook(float, _float)
-    made.register_unstructure_hook(float, _json_float)
-    # By default, cattrs accepts any iterable as a tuple, even a text, and replaces missing fields by their defaults.
-    made.register_structure_hook_factory(_made_of(tuple), _only(list, _tuple))
-    made.register_structure_hook_factory(_made_of(Mapping, dict), _only(dict, mapping_structure_factory))
-    made.register_structure_hook_factory(is_dataclass, _only(dict, _whole))
-    made.register_structure_hook_func(_made_of(Literal), _one_of)
-    return made
-
-
-def _made_of(*origins: Any) -> Callable[[Any], bool]:
-    return lambda kind: get_origin(kind) in origins
-
-
-def _one_of(value: Any, kind: Any) -> Any:
-    if value not in get_args(kind):
-        raise _wrong(value, " or ".join(map(json.dumps, get_args(kind))))
+def _of_any(value: Any) -> Any:
+    """Write a value of any type."""
+    if isinstance(value, float):
+        return _json_float(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return _write_record(type(value))(value)
+    if isinstance(value, (tuple, list)):
+        return [_of_any(item) for item in value]
+    if isinstance(value, frozenset):
+        return sorted(value)
+    if isinstance(value, Mapping):
+        return {key: _of_any(inner) for key, inner in value.items()}
     return value
 
 
-def _tuple(kind: Any, converter: Converter) -> Hook:
-    """``tuple[T, ...]``, or a tuple with a type for each of its items."""
-    kinds = get_args(kind)
-    if kinds[-1] is Ellipsis:
-        return homogenous_tuple_structure_factory(kind, converter)
-    hooks = [converter.get_structure_hook(one) for one in kinds]
+@functools.cache
+def _write_record(kind: Any) -> Writer:
+    if flattened := _STORED.flattened.get(kind):
+        return lambda value: _of_any(flattened(value))
+    writers: list[tuple[str, Writer]] = []
 
-    def read(value: Any, _: Any) -> Any:
-        if len(value) != len(kinds):
-            raise ValueError(f"{len(value)} items, not {len(kinds)}")
-        return tuple(hook(item, one) for hook, item, one in zip(hooks, value, kinds, strict=True))
+    def write(value: Any) -> Any:
+        return {name: writer(getattr(value, name)) for name, writer in writers}
 
-    return read
-
-
-def _only(of_json: type, made_by: Callable[[Any, Any], Any]) -> Any:
-    """The hooks of `made_by`, restricted to one JSON type."""
-
-    def factory(kind: Any, converter: Converter) -> Any:
-        usual = made_by(kind, converter)
-
-        def read(value: Any, kind: Any) -> Any:
-            if not isinstance(value, of_json):
-                raise _wrong(value, getattr(kind, "__name__", str(kind)))
-            return usual(value, kind)
-
-        return read
-
-    return factory
-
-
-def _whole(kind: Any, converter: Converter) -> Hook:
-    """A dataclass. Only fields with `LATER` may be missing."""
-    needed = [field.name for field in fields(kind) if not field.metadata.get(LATER)]
-    usual: Hook = make_dict_structure_fn(kind, converter)
-
-    def read(value: Any, kind: Any) -> Any:
-        if missing := [name for name in needed if name not in value]:
-            raise ValueError(f"lacks {', '.join(missing)}")
-        return usual(value, kind)
-
-    return read
-
-
-_CONVERTER = _converter()
+    types = get_type_hints(kind)
+    for field in fields(kind):
+        own = kind in (types[field.name], *get_args(types[field.name]))
+        writers.append((field.name, _of_any if own else _writer(types[field.name])))
+    return write

@@ -55,8 +55,9 @@ def test_what_is_no_number_comes_back_as_it_was():
         pytest.param({"parts": [{"count": 1.5, "share": 1}]}, r"parts\[0\].count: 1.5", id="a float for an int"),
         pytest.param({"parts": [{"count": 1}]}, r"parts\[0\]: lacks share", id="a field that is missing"),
         pytest.param({"kind": "c"}, 'kind: "c" is not of type "a" or "b"', id="a name that is not known"),
+        pytest.param({"parts": [{"count": 1, "share": 10**400}]}, r"parts\[0\].share: 10", id="too large a number"),
         pytest.param({"pair": [1]}, "pair: 1 items, not 2", id="too few items"),
-        pytest.param({"pair": ["one", 1]}, 'pair: "one" is not of type int', id="items in another order"),
+        pytest.param({"pair": ["one", 1]}, r'pair\[0\]: "one" is not of type int', id="items in another order"),
     ],
 )
 def test_a_wrong_content_is_named_with_its_place(change, complaint):

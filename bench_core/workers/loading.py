@@ -21,15 +21,9 @@ class VersionError(Exception):
     """An imported module does not belong to the version that was asked for."""
 
 
-BUILT_ON = frozenset({"attr", "attrs", "typing_extensions"})
-"""Packages that cattrs depends on. cattrs reads and writes our messages."""
-
-
 def forget(packages: Collection[str]) -> None:
-    """Make later imports load these packages anew, and cattrs if it depends on one of them. Our own functions keep the
-    modules that they were defined with."""
-    names = {*packages, *(("cattr", "cattrs") if BUILT_ON & set(packages) else ())}
-    for name in [name for name in sys.modules if name.partition(".")[0] in names]:
+    """Make later imports load these packages anew. Our own functions keep the modules that they were defined with."""
+    for name in [name for name in sys.modules if name.partition(".")[0] in packages]:
         del sys.modules[name]
 
 

@@ -17,10 +17,10 @@ from bench_core.gate.versions.subjects import Importable
 from bench_core.records.version import Interpreter
 from bench_core.workers import child
 
-NEEDED = ("asv_runner", "cattrs", "psutil")
+NEEDED = ("asv_runner", "psutil")
 """Packages that our part of a worker needs."""
 
-OLDEST_PYTHON = (3, 11)
+OLDEST_PYTHON = (3, 10)
 """The oldest Python that runs our part of a worker."""
 
 INTERPRETER_TIMEOUT = 60.0
