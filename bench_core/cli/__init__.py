@@ -76,7 +76,7 @@ def _reader_gone() -> NoReturn:
 
 def _version(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
     if asked:
-        click.echo(f"bench-core {version()}")
+        say(f"bench-core {version()}")
         ctx.exit()
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+from bench_core.cli.terminal import say_page
+
 PROGRAM = "bench-core"
 
 SHELLS = ("bash", "zsh", "fish")
@@ -28,4 +30,4 @@ def completion(ctx: click.Context, shell: str) -> None:
     assert kind is not None, "click knows these shells"
     # click asks the bash that is installed for its version; what another one needs is the same.
     made = kind(ctx.find_root().command, {}, PROGRAM, f"_{PROGRAM.replace('-', '_').upper()}_COMPLETE")
-    click.echo(made.source_template % made.source_vars())
+    say_page(made.source_template % made.source_vars())

@@ -96,7 +96,7 @@ def run(
     suite = SuiteDirectory.configured(config)
     report_suite(suite)
     for note in cores.notes():
-        click.echo(f"bench-core: {note}", err=True)
+        complain(note)
     cells, missing = runnable(suite.select(pattern, quick=quick, params=chosen(params)))
     require_families(families, {cell.benchmark.partition(".")[0] for cell in cells})
     commit, why_not = asv_run.commit_to_pin(config)
