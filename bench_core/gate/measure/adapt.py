@@ -20,6 +20,10 @@ SCATTER = 0.01
 """What the samples inside a pair may add to the scatter of its effect: a standard deviation of log ratios. It is the
 noise floor: of nine pairs that scatter by 1 %, the median of an unchanged cell is above it in one case of 100."""
 
+CALM = 0.02
+"""As `SCATTER`, for a cell that seems no slower than the noise floor. It passes after hardly more pairs, nine or ten,
+which then cost less (docs/decisions.md)."""
+
 FEWEST = 4
 """The fewest alternations, so that each side is first twice."""
 
@@ -62,7 +66,8 @@ def adapted(plan: SamplingPlan, effects: Sequence[Effect], spent: float, between
     alternation = statistics.median(effect.lasted / effect.samples for effect in known)
     taken = math.fsum(effect.samples for effect in effects) * alternation
     besides = max(0.0, spent - taken) / len(effects)
-    target = max(SCATTER, between)
+    seems_slower = statistics.median(effect.log_ratio for effect in known) > SCATTER
+    target = max(SCATTER if seems_slower else CALM, between)
     wanted = max(noise / target**2, min(plan.alternations, besides / alternation))
     most = max(PAIR.fewest, plan.alternations, min(MOST * plan.alternations, LONGEST / alternation))
     fewest = FEWEST if alternation < LONG_ALTERNATION else FEWEST_LONG
