@@ -81,6 +81,11 @@ class Effect:
         blocks: the number of setups of each side; 0 if it is not known.
         lasted: the seconds that the samples of both sides took, with their setups; NaN if they were not timed.
         wall: as `log_ratio`, but by our clock; NaN if the cell's timer is one that shows the same time.
+        unreported: the logarithm of the processor time that the samples of head took by the kernel's count, over what
+            head reports of them. Base's worker reads the count. Infinite if the kernel counted far less, NaN if it
+            cannot be compared.
+        meanwhile: the processor time that head used in the turns of base, as a share of what base used in them; NaN if
+            it is not known.
     """
 
     pair: int
@@ -98,6 +103,8 @@ class Effect:
     setups: float = field(default=math.nan, metadata={LATER: True})
     lasted: float = field(default=math.nan, metadata={LATER: True})
     blocks: int = field(default=0, metadata={LATER: True})
+    unreported: float = field(default=math.nan, metadata={LATER: True})
+    meanwhile: float = field(default=math.nan, metadata={LATER: True})
 
     @property
     def first_log_ratio(self) -> float:

@@ -337,6 +337,13 @@ class Log:
         walls: the samples in seconds of our clock; empty for `timeraw` and for another tool's timer.
         first: seconds of the first call in this process, by the cell's own timer; NaN if it was not timed, as in the
             first look, where a check may come before it.
+        untimed: the share of the time of the calls in a sample that comes on top without being timed; NaN if it is
+            not known, as with setups between the calls.
+        used: processor time of this side for some of its samples, by the kernel's count
+            (`bench_core.workers.witness.Testimony`).
+        others_used: the same of the other side, as this one saw it.
+        turns: processor time of this side in its turns.
+        meanwhile: processor time of the other side in these turns.
     """
 
     number: int
@@ -348,6 +355,11 @@ class Log:
     changed: list[str] = field(default_factory=list)
     walls: list[float] = field(default_factory=list)
     first: float = math.nan
+    untimed: float = math.nan
+    used: list[float] = field(default_factory=list)
+    others_used: list[float] = field(default_factory=list)
+    turns: float = 0.0
+    meanwhile: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ from bench_core.workers.messages import (
     WorkerRefused,
     read,
 )
-from bench_core.workers.role import COUNTS_SIZE, PEER_LOST, PIPES_LOST, counts_in, perform
+from bench_core.workers.role import COUNTS_SIZE, PEER_LOST, PIPES_LOST, counts_in, keep_out, perform
 
 CORES = usable()
 """The cores that this process may use when it starts. Later it stays on one, and its workers may still use all."""
@@ -61,11 +61,17 @@ LOOK_EVERY = 0.1
 """Check after this many seconds without a report that the workers are alive. A check takes 20 us of their core."""
 
 
+OWN_FILES: list[int] = []
+"""File descriptors of the nursery that its workers must not have: through them a version could answer the gate."""
+
+
 def main() -> None:
     """Serve until standard input ends. The first line is a `NurseryTask`, every other one a `PairTask`."""
     # Standard output becomes standard error, so that the output of benchmarks does not mix with the answers.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
+    OWN_FILES.append(answers.fileno())
+    keep_out()
 
     def pass_on(line: str) -> None:
         answers.write(line + "\n")
@@ -165,6 +171,8 @@ class _Forked:
     def _run(others: Sequence[connection.Connection], *arguments: Any) -> None:
         for end in others:
             end.close()
+        for file in OWN_FILES:
+            os.close(file)
         perform(*arguments)
 
     @property
@@ -301,6 +309,8 @@ class _Watch:
             self._gone.append(role)
             del self._waiting[role]
             return
+        if report.role != role:
+            report = WorkerBroken(role, f"its worker reports in the name of {report.role}")
         match report:
             case WorkerDone(_, imported, spent):
                 for what, seconds in spent.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
 import sys
@@ -79,6 +80,7 @@ def perform(
     turns = Turns(role, peer, counts)
     try:
         try:
+            turns.meet()
             began = clock.host()
             source = task.sources[pair.versions[role]]
             opened = load(source, task.suite)
@@ -97,6 +99,14 @@ def perform(
     except OSError:
         os._exit(PIPES_LOST)
     os._exit(0)
+
+
+def keep_out() -> None:
+    """Let no other process of this user read or change the memory and the files of this one and of what is forked from
+    it (Linux; root may do so all the same)."""
+    if sys.platform.startswith("linux"):
+        set_dumpable = 4
+        ctypes.CDLL(None).prctl(set_dumpable, 0, 0, 0, 0)
 
 
 def limit_memory(limit: int | None) -> None:

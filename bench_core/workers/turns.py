@@ -7,6 +7,7 @@ know, so neither has to tell the other. A worker alone has the token all the tim
 
 from __future__ import annotations
 
+import itertools
 import os
 import traceback
 from collections.abc import Callable, Iterable, Sequence
@@ -19,6 +20,7 @@ from bench_core.errors import named
 from bench_core.records.gate import SIDES, Side
 from bench_core.timing.cell import SKIPS, why_skipped
 from bench_core.workers.messages import TURNS, FirstLook, TurnDone, TurnFailed
+from bench_core.workers.witness import Testimony, Witness
 
 T = TypeVar("T")
 
@@ -62,6 +64,7 @@ class Turns:
 
     Attributes:
         spent: seconds of its own turns, by stage (see `CellError`). Samples are ``sampling``.
+        seen: what the kernel counted of both sides in the last block; empty without a peer that was met.
     """
 
     def __init__(self, role: Side, peer: Connection | None, counts: memoryview) -> None:
@@ -70,7 +73,16 @@ class Turns:
         self._counts = counts
         self._own = SIDES.index(role)
         self._before = 0
+        self._witness: Witness | None = None
+        self.seen = Testimony()
         self.spent: dict[str, float] = {}
+
+    def meet(self) -> None:
+        """Tell the other side which process this is, and be told. To be called before a version is imported, which
+        could tell anything."""
+        if self._peer is not None:
+            self.give(str(os.getpid()).encode())
+            self._witness = Witness(int(self.take()))
 
     @property
     def sides(self) -> tuple[Side, ...]:
@@ -149,19 +161,29 @@ class Turns:
             The failure of this side, or None. After a failure the token is still handed on, so both sides end together.
         """
         sequence = [(place, position) for row in rows for position, place in enumerate(row)]
+        turns = [(side, list(steps)) for side, steps in itertools.groupby(sequence, key=lambda step: step[0][0])]
         failure: CellError | None = None
-        for step, ((side, index), position) in enumerate(sequence):
+        if self._witness is not None:
+            self._witness.begin(own=not turns or turns[0][0] == self.role)
+        for number, (side, steps) in enumerate(turns):
             if side != self.role:
+                if number + 1 < len(turns):
+                    self.take()
+                    if self._witness is not None:
+                        self._witness.takes(len(steps))
                 continue
-            if step and sequence[step - 1][0][0] != side:
-                self.take()
-            if failure is None:
-                try:
-                    self.attempt(index, "call", lambda: take(index, position), "sampling")  # noqa: B023 - called at once
-                except CellError as error:
-                    failure = error
-            if self._peer is not None and step + 1 < len(sequence) and sequence[step + 1][0][0] != side:
+            for (_, index), position in steps:
+                if failure is None:
+                    try:
+                        self.attempt(index, "call", lambda: take(index, position), "sampling")  # noqa: B023 - called at once
+                    except CellError as error:
+                        failure = error
+            if self._witness is not None:
+                self._witness.gives(len(steps))
+            if self._peer is not None and number + 1 < len(turns):
                 self.give(b"")
+        if self._witness is not None:
+            self.seen = self._witness.end()
         return failure
 
     def alive(self) -> None:

@@ -10,6 +10,7 @@ import os
 import random
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from bench_core import clock
@@ -36,6 +37,7 @@ from bench_core.workers.messages import (
 )
 from bench_core.workers.plan import agreed, keeping, prepare, same_random_numbers, sampler, state
 from bench_core.workers.turns import CellError, PeerFailedError, Place, Turns
+from bench_core.workers.witness import Testimony
 
 T = TypeVar("T")
 
@@ -228,6 +230,7 @@ class _Group:
                 sampling[self._role, index].number,
                 changed=self._changed.get(index, []),
                 first=self._first.get(index, math.nan),
+                untimed=_untimed(self._opened[index], sampling[self._role, index]),
             )
             for index in self._opened
         }
@@ -263,6 +266,8 @@ class _Group:
             failure = self._turns.sample(rows, take)
             self._turns.each(lead, "call", lambda index: _end_of_block(failure, index))  # noqa: B023 - called at once
             lost_now = lost_so_far()
+            if len(logs) == 1:  # of several cells, nothing tells which one has used it
+                logs[0] = _with(logs[0], self._turns.seen)
             for index, timer in timers.items():  # after all have ended, so that the block lasts equally long for all
                 ended = _at_once(timer)
                 logs[index].by_host.append(ended[0] - began[index][0])
@@ -328,6 +333,23 @@ def _end_of_block(failure: CellError | None, index: int) -> None:
     gc.enable()
     if failure is not None and failure.index == index:
         raise failure
+
+
+def _untimed(opened: OpenCell, sampling: Sampling) -> float:
+    """See `Log`."""
+    if opened.cell.kind != "time" or opened.number:
+        return math.nan
+    return 1 / sampling.number if sampling.warm else 0.0
+
+
+def _with(log: Log, seen: Testimony) -> Log:
+    return replace(
+        log,
+        used=log.used + seen.own,
+        others_used=log.others_used + seen.others,
+        turns=log.turns + seen.turns,
+        meanwhile=log.meanwhile + seen.meanwhile,
+    )
 
 
 def _at_once(timer: clock.Clock) -> tuple[float, float]:

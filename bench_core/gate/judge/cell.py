@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bench_core import units
-from bench_core.gate.judge.clocks import with_both_clocks
+from bench_core.gate.judge.clocks import with_both_clocks, with_the_kernel
 from bench_core.gate.judge.first_calls import with_first_calls
 from bench_core.gate.judge.parents import by_parent, in_order
 from bench_core.gate.judge.rule import MIN_PARENTS, MIN_READINGS, TIMED, Rule, cell_rule
@@ -37,7 +37,8 @@ def judge_cell(effects: Sequence[Effect], settings: GateSettings, family: int, k
     still move, nor a likeness that the test misses.
 
     Where a cache answers all calls but the first, first calls are judged as well, see `with_first_calls`. Where the
-    cell's own timer does not show the time that has passed, see `with_both_clocks`.
+    cell's own timer does not show the time that has passed, see `with_both_clocks`. Where head does not report what the
+    kernel counts, see `with_the_kernel`.
 
     Memory and tracked values (larger is worse): from 3 pairs on, the cell is a regression if every ratio is above the
     noise floor, an improvement if every ratio is below minus the noise floor, and a pass if every ratio is within the
@@ -53,6 +54,7 @@ def judge_cell(effects: Sequence[Effect], settings: GateSettings, family: int, k
     rule = cell_rule(settings, family)
     if kind in TIMED:
         judged = with_both_clocks(judge_sequence(in_order(effects), rule), effects, rule)
+        judged = with_the_kernel(judged, effects, rule)
         return with_first_calls(judged, effects, settings, family)
     return _judge_readings(effects, rule)
 

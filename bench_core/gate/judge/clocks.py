@@ -1,7 +1,8 @@
-"""Clocks that tell different stories: the cell's own timer, and ours.
+"""Clocks that tell different stories: the cell's own timer, ours, and the kernel's count of processor time.
 
 A timer of process time counts neither a child process nor waiting. That is what it was chosen for, so its regressions
-stand. But what it does not see must not pass unseen.
+stand. But what it does not see must not pass unseen. Neither must work that head does not report: the kernel counts it,
+whatever head does to its clocks and samples, and base's worker reads the count.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ from bench_core.records.gate import Effect, Judgement
 FEWEST_WALLS = 3
 """The fewest pairs from which a difference between the two clocks is believed."""
 
+PRECISE = 9
+"""From so many pairs on, half of the limit is enough to disbelieve the samples of head. The median of fewer pairs
+scatters more."""
+
 
 def with_both_clocks(judged: Judgement, effects: Sequence[Effect], rule: Rule) -> Judgement:
     """The judgement on a timed cell. It is inconclusive instead of good if head is slower by our clock, by more than
@@ -32,4 +37,24 @@ def with_both_clocks(judged: Judgement, effects: Sequence[Effect], rule: Rule) -
         f"clocks: {own} by the cell's own timer, {wall} by the wall clock: it does not count all of the work, such as "
         "that of a child process"
     )
+    return replace(judged, verdict="inconclusive", reason=reason)
+
+
+def with_the_kernel(judged: Judgement, effects: Sequence[Effect], rule: Rule) -> Judgement:
+    """The judgement on a timed cell. It is inconclusive instead of good if head has used more processor time than its
+    samples account for, or has worked in the turns of base."""
+    if judged.verdict not in ("pass", "improvement"):
+        return judged
+    reasons = []
+    hidden = [one.unreported for one in effects if not math.isnan(one.unreported)]
+    tolerated = rule.limit / 2 * math.sqrt(max(1.0, PRECISE / len(hidden))) if hidden else math.inf
+    if hidden and (most := statistics.median(hidden)) > tolerated:
+        how = f"{percent(most)} processor time" if math.isfinite(most) else "another processor time"
+        reasons.append(f"the kernel counted {how} against what head reports of its samples")
+    meanwhile = [one.meanwhile for one in effects if not math.isnan(one.meanwhile)]
+    if meanwhile and (share := statistics.median(meanwhile)) > math.expm1(rule.limit):
+        reasons.append(f"head used {share:.0%} as much processor time in the turns of base as base itself")
+    if not reasons:
+        return judged
+    reason = f"clocks: {' and '.join(reasons)}: it replaces its clock or its samples, or works outside of them"
     return replace(judged, verdict="inconclusive", reason=reason)

@@ -55,8 +55,9 @@ def effect(base: Log, head: Log, *, pair: int, parent: int, first: Side) -> Effe
         first: the side that was forked first.
 
     Raises:
-        CellFaultError: if a clock is wrong, or too coarse.
+        CellFaultError: if a report makes no sense, or a clock is wrong or too coarse.
     """
+    _complete(base, head)
     _same_clock(base, head)
     if min(*base.spans, *head.spans) <= 0:
         raise CellFaultError("a sample took no time by the cell's own timer, which is too coarse for it", None)
@@ -85,7 +86,33 @@ def effect(base: Log, head: Log, *, pair: int, parent: int, first: Side) -> Effe
         setups=_by_setup(logs, len(base.by_host)),
         lasted=math.fsum(base.by_host),
         blocks=len(base.by_host),
+        unreported=_unreported(base, head),
+        meanwhile=_meanwhile(base),
     )
+
+
+def _complete(base: Log, head: Log) -> None:
+    """Check that both sides report as many samples as they took.
+
+    Raises:
+        CellFaultError: naming the side that does not.
+    """
+    sides: Mapping[Side, Log] = {"base": base, "head": head}
+    for side, log in sides.items():
+        blocks = (log.by_host, log.by_timer)
+        numbers = [*log.spans, *log.walls, *itertools.chain(*blocks)]
+        whole = (
+            log.number > 0
+            and len(log.spans) == len(log.positions) > 0
+            and len(log.walls) in (0, len(log.spans))
+            and len(log.by_host) == len(log.by_timer) == len(base.by_host)
+            and all(map(math.isfinite, numbers))
+            and min(map(math.fsum, blocks)) > 0
+        )
+        if not whole:
+            raise CellFaultError("its report makes no sense: its samples are not those that were asked for", side)
+    if len(base.spans) != len(head.spans):
+        raise CellFaultError(f"{len(base.spans)} samples on base, {len(head.spans)} on head", None)
 
 
 def _by_setup(logs: Sequence[float], blocks: int) -> float:
@@ -103,6 +130,36 @@ def _by_the_wall(base: Log, head: Log) -> float:
         return math.nan
     ours, theirs = ([wall / log.number for wall in log.walls] for log in (base, head))
     return statistics.median(math.log(after / before) for before, after in zip(ours, theirs, strict=True))
+
+
+LEAST_KNOWN = 2
+"""The fewest samples of each side whose processor time must be known."""
+
+BUSY = 0.5
+"""Samples that differ from their processor time by more than this share do something else than computing on one core,
+such as waiting."""
+
+
+def _unreported(base: Log, head: Log) -> float:
+    """See `Effect`. What a turn takes besides its samples is the same on both sides, and is known of base."""
+    ours, theirs = (_per_sample(log) for log in (base, head))
+    if math.isnan(ours) or math.isnan(theirs) or min(len(base.used), len(base.others_used)) < LEAST_KNOWN:
+        return math.nan
+    besides = statistics.median(base.used) - ours
+    if not abs(besides) < BUSY * ours:  # NaN without a count
+        return math.nan
+    counted = statistics.median(base.others_used) - besides
+    return math.log(counted / theirs) if counted > (1 - BUSY) * theirs else math.inf
+
+
+def _per_sample(log: Log) -> float:
+    """Seconds that a side reports of a sample, with the call before it that is not timed; NaN if setups come besides."""
+    return statistics.median(log.spans) * (1 + log.untimed)
+
+
+def _meanwhile(base: Log) -> float:
+    """See `Effect`."""
+    return base.meanwhile / base.turns if base.turns > 0 else math.nan
 
 
 def _rate(log: Log) -> float:

@@ -315,7 +315,11 @@ class _Taking:
             case CellBegun():
                 self._begun.add(answer.cell)
             case CellTimed() | CellRead() | CellFailed() | CellLeft():
-                reports = self._reports[answer.cell]
+                reports = self._reports.get(answer.cell)
+                if reports is None:
+                    cause = "its worker reports on a cell that it was not asked for, or that it has reported on before"
+                    self._blame.lost(self.unfinished, cause, answer.role)
+                    return False
                 reports[answer.role] = answer
                 if len(reports) == len(SIDES):
                     del self._reports[answer.cell]
