@@ -1,0 +1,186 @@
+"""A head that forges its times: it replaces clocks, changes samples, speaks for base, or works while it is not timed."""
+
+import pytest
+
+from bench_core.gate.judge.cell import judge_evidence
+
+CALL = """
+import thing
+
+
+def time_value():
+    thing.value()
+"""
+
+LOOP = """
+def value():
+    for _ in range({}):
+        pass
+"""
+
+REACH = """
+import gc, sys, types
+
+
+def namespaces():
+    gc.unfreeze()
+    frame, todo, seen = sys._getframe(), [], {}
+    while frame:
+        todo.append(frame.f_globals)
+        frame = frame.f_back
+    while todo:
+        one = todo.pop()
+        if id(one) in seen:
+            continue
+        seen[id(one)] = one
+        for value in list(one.values()):
+            if str(getattr(value, "__module__", "")).startswith("bench_core"):
+                parts = [value, *getattr(value, "__dict__", {}).values()] if isinstance(value, type) else [value]
+                todo += [part.__globals__ for part in parts if isinstance(part, types.FunctionType)]
+            elif isinstance(value, types.ModuleType) and value.__name__.startswith("bench_core"):
+                todo.append(vars(value))
+    return list(seen.values())
+"""
+"""Finds the worker's own modules, which it has taken out of `sys.modules`."""
+
+EVERY_CLOCK = """
+import time, timeit
+
+true = time.perf_counter
+
+
+def slow():
+    return true() / 3
+
+
+for one in [*namespaces(), *(one for one in gc.get_objects() if isinstance(one, dict))]:
+    for name, found in list(one.items()):
+        if found is true and name != "true":
+            one[name] = slow
+for name in ("perf_counter", "time", "monotonic", "process_time"):
+    setattr(time, name, slow)
+timeit.default_timer = slow
+"""
+
+EVERY_SAMPLE = """
+for one in namespaces():
+    if "time_sample" in one:
+        one["time_sample"] = lambda *arguments, honest=one["time_sample"]: honest(*arguments) / 3
+"""
+
+EVERY_REPORT = """
+def forge(message):
+    if type(message).__name__ == "CellTimed":
+        for numbers in (message.log.spans, message.log.walls):
+            numbers[:] = [number / 3 for number in numbers]
+
+
+for one in namespaces():
+    if one.get("__name__") == "bench_core.workers.messages":
+        honest = one["REPORTS"].line
+        one["REPORTS"].line = lambda message: forge(message) or honest(message)
+"""
+
+IN_A_THREAD = """
+import queue, threading
+
+left = queue.SimpleQueue()
+
+
+def loop(number):
+    for _ in range(number):
+        pass
+
+
+def work():
+    while True:
+        loop(left.get())
+
+
+threading.Thread(target=work, daemon=True).start()
+
+
+def value():
+    left.put(4_000)
+    loop(2_000)
+"""
+
+SPEAKS_FOR_BASE = """
+import dataclasses
+
+for one in namespaces():
+    if one.get("__name__") == "bench_core.workers.messages":
+        honest = one["REPORTS"].line
+        one["REPORTS"].line = lambda message: honest(dataclasses.replace(message, role="base"))
+"""
+
+NO_SAMPLES = """
+for one in namespaces():
+    if one.get("__name__") == "bench_core.workers.messages":
+        honest = one["REPORTS"].line
+
+        def empty(message):
+            if type(message).__name__ == "CellTimed":
+                getattr(message.log, "WHAT").clear()
+            return honest(message)
+
+        one["REPORTS"].line = empty
+"""
+
+DESCRIPTORS = """
+import os
+
+
+def of(process):
+    try:
+        files = [os.readlink(f"/proc/{process}/fd/{one}") for one in os.listdir(f"/proc/{process}/fd") if int(one) > 2]
+    except OSError:  # not allowed, which is as well
+        return set()
+    return {one for one in files if one.startswith("pipe:")}
+
+
+shared = of("self") & of(os.getppid())
+
+
+def value():
+    assert len(shared) <= 1, shared  # its own reports
+"""
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        pytest.param(LOOP.format(6000) + REACH + EVERY_CLOCK, id="every clock"),
+        pytest.param(LOOP.format(6000) + REACH + EVERY_SAMPLE, id="every sample"),
+        pytest.param(LOOP.format(6000) + REACH + EVERY_REPORT, id="every report"),
+        pytest.param(IN_A_THREAD, id="work in a thread"),
+    ],
+)
+def test_a_head_that_takes_three_times_as_long_and_hides_it_is_no_pass(sides, forged):
+    found = judged(sides(CALL, LOOP.format(2000), forged).measure())
+    assert found.verdict in ("inconclusive", "regression", "error")
+    assert "clock" in found.reason or found.verdict == "regression"
+
+
+def test_a_head_that_speaks_for_base_has_no_verdict(sides):
+    gate = sides(CALL, LOOP.format(6000), LOOP.format(2000) + REACH + SPEAKS_FOR_BASE).measure()
+    assert judged(gate).verdict == "error"
+    assert "reports in the name of base" in judged(gate).reason
+    assert not gate.dossiers[0].effects
+
+
+@pytest.mark.parametrize("what", ["spans", "by_host"])
+def test_a_head_whose_report_lacks_samples_fails(sides, what):
+    gate = sides(CALL, LOOP.format(2000), LOOP.format(2000) + REACH + NO_SAMPLES.replace("WHAT", what)).measure()
+    (found,) = gate.dossiers
+    assert (found.error_side, "makes no sense" in found.error) == ("head", True)
+
+
+def test_a_worker_has_no_other_pipe_to_its_parent_than_that_of_its_reports(sides):
+    (found,) = sides(CALL, DESCRIPTORS, DESCRIPTORS).measure(until=lambda gate: gate.dossiers[0].effects).dossiers
+    assert found.effects
+    assert found.error is None
+
+
+def judged(gate):
+    return judge_evidence(gate.dossiers[0].evidence, gate.settings, 1)
