@@ -11,13 +11,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from bench_core import clock, cores, units
-from bench_core.asv_config import asv_config, enter
+from bench_core.asv_config import AsvConfig, asv_config, enter
 from bench_core.errors import BenchCoreError
 from bench_core.gate.judge.rule import pairs_needed, sharing
 from bench_core.gate.measure.discover import Found, find_cells
 from bench_core.gate.measure.evidence import Journal
 from bench_core.gate.measure.schedule import PAST_SHARE
 from bench_core.gate.reach.reach import Reach, reach
+from bench_core.gate.versions import stranger
+from bench_core.gate.versions.environment import handed_on, named_in
 from bench_core.gate.versions.project import Project, read_project
 from bench_core.gate.versions.revisions import Revision, benchmarks_digest, resolve, uncommitted
 from bench_core.gate.versions.store import VersionStore
@@ -82,6 +84,8 @@ class Request:
             sides, and `head` is not used.
         past: an older revision that head is also compared with, or None.
         written: files that the gate will write, see `Project.written`.
+        handed_on: names of environment variables that the versions get besides those that they get anyway.
+        isolated: whether head may be a stranger's: see `bench_core.gate.versions.stranger`.
     """
 
     config: Path
@@ -100,6 +104,8 @@ class Request:
     versus: tuple[str, str] | None = None
     past: str | None = None
     written: tuple[Path, ...] = ()
+    handed_on: tuple[str, ...] = ()
+    isolated: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,6 +119,7 @@ class Work:
         cores: a core for each lane; None where processes cannot be pinned.
         journal: the evidence on base and head.
         past_journal: the evidence on past and head; None without a past version.
+        untouched: raises BenchCoreError if something else has changed the versions, the benchmarks or the evidence.
     """
 
     subjects: Subjects
@@ -121,6 +128,7 @@ class Work:
     cores: tuple[int | None, ...]
     journal: Journal
     past_journal: Journal | None
+    untouched: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -177,11 +185,16 @@ def prepare(request: Request, machine: Mapping[str, str], say: Callable[[str], N
     named = asv_config(request.config)
     releases = request.versus is not None and are_releases(named.project, request.versus)
     project = read_project(request.config, request.written, releases=releases)
-    notes = (*enter(named), *cores.notes())
+    # Before anything of the configuration takes effect, which may be a stranger's.
+    unblocked = stranger.checked(project, resolve(project, request.base)) if request.isolated else ()
+    notes = (*enter(named), *cores.notes(), *unblocked)
     for note in notes:
         say(f"note: {note}")
-    store = VersionStore(project)
     revisions = _revisions(project, request, say)
+    trusted, newest = list(revisions.values())[0 if request.past is None else 1], list(revisions.values())[-1]
+    environment = _environment(project, request, named, trusted, newest, say)
+    folder = project.env_dir / stranger.FOLDER if request.isolated else None
+    store = VersionStore(project, folder, environment=environment, confined=request.isolated)
     built = map(store.unbuilt, revisions.values()) if releases else store.versions(revisions.values())
     made = dict(zip(revisions, built, strict=True))
     past = _past(made, say)
@@ -209,9 +222,13 @@ def prepare(request: Request, machine: Mapping[str, str], say: Callable[[str], N
         if past is None:
             return prepared
         say(f"note: {prepared.identical}; measured anyway, since {past.name} differs")
-    newest = list(revisions.values())[-1]
     suite = newest if request.suite is None else resolve(project, request.suite)
-    subjects = Subjects(sides.base, sides.head, store.suite(suite), code, past)
+    if request.isolated:
+        suite = trusted
+        say(f"note: isolated: both sides run the benchmarks of {trusted.name}, and versions are confined")
+    subjects = Subjects(sides.base, sides.head, store.suite(suite), code, past, environment)
+    if request.isolated:
+        subjects = replace(subjects, readable=(store.home(suite),))
     found = _found(prepared, subjects, sides.compared, say)
     if not request.everything and code is None and past is None:
         reached = reach(subjects, found, say)
@@ -230,9 +247,15 @@ def _with_work(prepared: Prepared, store: VersionStore, benchmarks: str, subject
     found, plants = _planted(found, request.plant, seed) if request.plant else (found, {})
     settings = replace(prepared.settings, seed=seed, lanes=len(cores))
     prepared = replace(prepared, settings=_filled(settings, found, spawned=prepared.code is not None))
-    return replace(
-        prepared, work=Work(subjects, found, plants, cores, *_journals(prepared, store, subjects, benchmarks))
-    )
+    journals = _journals(prepared, store, subjects, benchmarks)
+
+    def untouched() -> None:
+        store.seal.check()
+        for journal in journals:
+            if journal is not None:
+                journal.check()
+
+    return replace(prepared, work=Work(subjects, found, plants, cores, *journals, untouched))
 
 
 def _revisions(project: Project, request: Request, say: Callable[[str], None]) -> dict[str, Revision]:
@@ -246,6 +269,25 @@ def _revisions(project: Project, request: Request, say: Callable[[str], None]) -
     part, newest = list(found.items())[-1]
     if asked[part] is not None and (changed := uncommitted(project)):
         say(f"note: {newest.name} is a commit, so uncommitted changes are not measured{_changes(changed)}")
+    return found
+
+
+def _environment(
+    project: Project,
+    request: Request,
+    named: AsvConfig,
+    trusted: Revision,
+    newest: Revision,
+    say: Callable[[str], None],
+) -> dict[str, str]:
+    """The environment variables that the versions get. Those that only the newest revision names are left out."""
+    also = {*request.handed_on, *named.variables}
+    found = handed_on(os.environ, project, trusted, also)
+    if wanted := sorted(named_in(project, newest, set(os.environ) - set(found))):
+        say(
+            f"note: {', '.join(wanted)} stays out of the versions' environment, although {newest.name} names it "
+            "(--env NAME hands a variable on)"
+        )
     return found
 
 
@@ -400,6 +442,6 @@ def _evidence_key(prepared: Prepared, subjects: Subjects, benchmarks: str) -> st
         prepared.request.plant and settings.seed,  # slowed-down cells are no evidence on the versions
         # Without the host name, which differs for every job of a CI service.
         sorted((name, value) for name, value in prepared.machine.items() if name != "machine"),
-        surroundings([subjects.suite, *_sources(subjects)], prepared.project.root),
+        surroundings([subjects.suite, *_sources(subjects)], prepared.project.root, environment=subjects.environment),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]

@@ -92,6 +92,7 @@ def _measured(prepared: Prepared, work: Work, show: Callable[[Progress], None]) 
         cores=work.cores,
         plants=work.plants,
         past_journal=work.past_journal,
+        untouched=work.untouched,
     )
     interrupted = False
     try:

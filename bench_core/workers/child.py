@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -85,14 +85,16 @@ def command(module: str, interpreter: str, folder: Path) -> list[str]:
     return isolated(interpreter or sys.executable, f"{path}; from {module} import main; main()")
 
 
-def variables(interpreter: str, hash_seed: int) -> dict[str, str]:
+def variables(interpreter: str, hash_seed: int, environment: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of a process that imports a version.
 
     Args:
         interpreter: see `command`. Another one does not get our ``PYTHON*`` variables.
         hash_seed: the seed of Python's hashes.
+        environment: what it gets of our environment; None for all.
     """
-    ours = {name: value for name, value in os.environ.items() if not (interpreter and name.startswith("PYTHON"))}
+    given = os.environ if environment is None else environment
+    ours = {name: value for name, value in given.items() if not (interpreter and name.startswith("PYTHON"))}
     return {**ours, **ONE_THREAD, "PYTHONHASHSEED": str(hash_seed % 2**32)}
 
 
@@ -158,6 +160,7 @@ class Child(Generic[Task, Answer]):
             a worker that is killed does not remove its own.
         prefix: the command that it runs under.
         python: its interpreter; "" for ours.
+        environment: see `variables`.
     """
 
     def __init__(
@@ -167,6 +170,7 @@ class Child(Generic[Task, Answer]):
         watchdog: Watchdog,
         prefix: Sequence[str] = (),
         python: str = "",
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._dialogue = dialogue
         self._watchdog = watchdog
@@ -179,7 +183,7 @@ class Child(Generic[Task, Answer]):
             text=True,
             bufsize=1,
             errors="replace",
-            env={**variables(python, hash_seed), "TMPDIR": str(watchdog.folder)},
+            env={**variables(python, hash_seed, environment), "TMPDIR": str(watchdog.folder)},
             start_new_session=True,
         )
         watchdog.tell(f"started {self._process.pid}")

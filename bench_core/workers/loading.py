@@ -14,6 +14,7 @@ from pathlib import Path
 from bench_core.errors import UnknownNameError
 from bench_core.timing.cell import TIMEOUT, Cell
 from bench_core.timing.cells import SuiteDirectory
+from bench_core.workers.isolation import IsolationError, confine
 from bench_core.workers.messages import CellTask, PairTask, Source
 
 
@@ -56,7 +57,16 @@ class _Guard(MetaPathFinder):
 
 def load(source: Source, suite: str, timeout: float = TIMEOUT) -> SuiteDirectory:
     """Prepare to import the suite with this version's packages. `prove` checks afterwards that they were imported. For
-    `timeout` see `SuiteDirectory`."""
+    `timeout` see `SuiteDirectory`.
+
+    Raises:
+        VersionError: if the process has to be confined, and cannot be.
+    """
+    if source.confined is not None:
+        try:
+            confine(source.confined)
+        except IsolationError as error:
+            raise VersionError(f"the process cannot be confined: {error}") from error
     if source.packages:
         forget({"bench_core", *source.packages})  # bench_core itself may be compared
     sys.path[:0] = source.paths

@@ -28,6 +28,15 @@ Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
+class Confinement:
+    """Where a confined process may write, and what it may read besides the system and Python. In the first writable
+    folder it keeps its temporary files."""
+
+    writable: tuple[str, ...]
+    readable: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Source:
     """How a process imports one version.
 
@@ -36,12 +45,14 @@ class Source:
         packages: top-level names that must come from these folders.
         caches: the folder for the values of `setup_cache`.
         python: the interpreter; "" for ours.
+        confined: how the process is confined before it imports anything of the version; None if it is not.
     """
 
     paths: tuple[str, ...]
     packages: tuple[str, ...]
     caches: str
     python: str = ""
+    confined: Confinement | None = None
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from bench_core import clock
 from bench_core.codec import MalformedError
@@ -37,6 +40,7 @@ from bench_core.workers.messages import (
     TURNS,
     Alive,
     CellTask,
+    CellTimed,
     Lost,
     NurseryAnswer,
     NurseryTask,
@@ -176,6 +180,12 @@ class _Forked:
         perform(*arguments)
 
     @property
+    def number(self) -> int:
+        """The number of the process."""
+        assert self._process.pid is not None
+        return self._process.pid
+
+    @property
     def status(self) -> int | None:
         """Its exit status; None while it runs."""
         return self._process.exitcode
@@ -203,6 +213,11 @@ class _Spawned:
                 env=child.variables(python, hash_seed),
                 pass_fds=[file for file in (task.peer, task.out, task.counts) if file is not None],
             )
+
+    @property
+    def number(self) -> int:
+        """The number of the process."""
+        return self._process.pid
 
     @property
     def status(self) -> int | None:
@@ -241,6 +256,7 @@ class _Watch:
         self._gone: list[Side] = []
         self._last_words: list[WorkerBroken | WorkerRefused] = []
         self._imported: dict[str, None] = {}
+        self._unlike = ""
         self.spent: dict[str, float] = {}
 
     def imported(self) -> tuple[str, ...]:
@@ -259,9 +275,12 @@ class _Watch:
                     spoke = now
             if not ready:
                 self._look_for_dead()
-                if hanging := self._hanging(now - since):
-                    self._answer(hanging)
+                if lost := self._hanging(now - since) or self._stopped():
+                    self._answer(lost)
                     return ()
+            if self._unlike:
+                self._answer(Lost(None, f"the sides do not do the same: {self._unlike}", hangs=False))
+                return ()
         for words in self._last_words:
             self._answer(words)
         if not self._last_words and self._gone:
@@ -290,6 +309,30 @@ class _Watch:
             cause = f"longer than the suite's timeout of {allowed:g} s"
             return replace(self._lost(role, cause, hangs=True), timeout=allowed)
         return self._lost(role, f"hangs: no answer within {self._timeout:g} s", hangs=True)
+
+    def _stopped(self) -> Lost | None:
+        """What is lost if a signal has stopped a worker: it would never go on."""
+        for role in self._waiting:
+            with suppress(psutil.Error):
+                if psutil.Process(self._workers[role].number).status() == psutil.STATUS_STOPPED:
+                    return Lost(None, f"the worker of {role} was stopped by a signal", hangs=False)
+        return None
+
+    def _standing(self, role: Side) -> str:
+        """On which cores and with which priority a worker runs; "" if it has ended, or the system does not tell."""
+        number = self._workers[role].number
+        try:
+            cores = sorted(os.sched_getaffinity(number)) if hasattr(os, "sched_getaffinity") else []
+            return f"cores {', '.join(map(str, cores))} and priority {os.getpriority(os.PRIO_PROCESS, number)}"
+        except OSError:
+            return ""
+
+    def _compare(self) -> None:
+        """Note whether one of two workers that are still running has other cores or another priority."""
+        if len(self._workers) == len(self._waiting) == len(SIDES):
+            standings = {role: self._standing(role) for role in SIDES}
+            if all(standings.values()) and len(set(standings.values())) > 1:
+                self._unlike = "; ".join(f"{role} has {standing}" for role, standing in standings.items())
 
     def _cell_at(self, role: Side | None) -> CellTask | None:
         """The cell that a side is at; None if it is at none."""
@@ -323,7 +366,10 @@ class _Watch:
                 self._gone.append(role)
                 del self._waiting[role]
             case _:
-                self._pass_on(line.decode())
+                if isinstance(report, CellTimed):
+                    self._compare()
+                if not self._unlike:
+                    self._pass_on(line.decode())
 
     def _look_for_dead(self) -> None:
         for role, end in list(self._waiting.items()):

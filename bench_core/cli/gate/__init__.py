@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 CREEP = "Also compare HEAD with an older revision, the past, to find small slowdowns that add up."
 LIMIT = "A cell passes only if its slowdown is below this."
+ENV = "Hand this environment variable on to both versions. Repeatable."
+ISOLATED = "HEAD may be a stranger's: confine it, take the benchmarks of BASE, and be --strict (SECURITY.md)."
 SELF_TEST = "Plant +5 % in half of some cells and report whether the gate finds them."
 START = click.Choice(["fork", "spawn"])
 
@@ -54,6 +56,8 @@ START = click.Choice(["fork", "spawn"])
 @click.option("--junit", type=OUTPUT, help="Write JUnit XML.")
 @click.option("--explain", is_flag=True, help="Find out why each regression is slower or larger.")
 @click.option("--instructions", is_flag=True, help="Count the instructions of every timed cell. Needs valgrind.")
+@click.option("--env", "handed_on", multiple=True, metavar="NAME", help=ENV)
+@click.option("--isolated", is_flag=True, help=ISOLATED)
 @click.option("--strict", is_flag=True, help="Exit with 3 if the gate is inconclusive, or a cell was not compared.")
 @click.option("--all", "everything", is_flag=True, help="Measure all cells, also those that the change cannot reach.")
 @click.option("--fresh", is_flag=True, help="Discard the evidence of earlier gates on these two versions.")
@@ -80,7 +84,7 @@ def gate(
       bench-core gate main --quick --bench NotebookNet
     """
     names = {"explain", "instructions", "strict", "verbose", "json_file", "markdown", "junit", "config"}
-    wanted = Wanted(**{name: options[name] for name in names})
+    wanted = Wanted(**{name: options[name] for name in names} | {"strict": options["strict"] or options["isolated"]})
     refuse_same(json=wanted.json_file, markdown=wanted.markdown, junit=wanted.junit)
     if replay is not None:
         refuse_others(ctx, "--replay")

@@ -61,6 +61,8 @@ def refuse_contradictions(base: str | None, head: str | None, options: Mapping[s
         )
     if versus is not None and options["creep"] is not None:
         raise BenchCoreError("--creep compares HEAD with a past revision, but --versus has no HEAD: give one of them.")
+    if options["isolated"] and (versus is not None or self_test):
+        raise BenchCoreError("--isolated confines a HEAD that a stranger wrote: give BASE and HEAD, without --versus.")
     if options["fresh"] and options["resume"]:
         raise BenchCoreError("--fresh discards what --resume continues from: give one of them.")
     if options["noise_floor"] >= options["limit"]:
@@ -76,7 +78,7 @@ def requested(
     from bench_core.gate.prepare import Choices, Request
 
     settings = Choices(**{name: options[name] for name in ("noise_floor", "limit", "seed", "budget", "lanes", "start")})
-    kept = ("config", "pattern", "resume", "timeout", "instructions", "versus")
+    kept = ("config", "pattern", "resume", "timeout", "instructions", "versus", "handed_on", "isolated")
     return Request(
         base=base,
         head=head,

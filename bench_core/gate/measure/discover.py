@@ -113,7 +113,7 @@ def _asked(
         asked: dict[VersionName, child.Child[ProbeTask, Probed | ProbeFailed]] = {}
         for name in names:
             own = source(subjects, name, watchdog.folder)
-            asked[name] = child.Child(PROBE, 0, watchdog, python=own.python)
+            asked[name] = child.Child(PROBE, 0, watchdog, python=own.python, environment=subjects.environment)
             probes.callback(asked[name].close)
             asked[name].tell(task(own))
         for name in names:

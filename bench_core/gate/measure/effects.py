@@ -153,7 +153,7 @@ def _unreported(base: Log, head: Log) -> float:
 
 
 def _per_sample(log: Log) -> float:
-    """Seconds that a side reports of a sample, with the call before it that is not timed; NaN if setups come besides."""
+    """Seconds that a side reports of a sample, with the call before it that is not timed; NaN if setups come too."""
     return statistics.median(log.spans) * (1 + log.untimed)
 
 

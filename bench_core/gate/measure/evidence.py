@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from bench_core.codec import from_json, to_json
 from bench_core.errors import BenchCoreError
+from bench_core.files import write_whole
 from bench_core.gate.judge.cell import judge_cell
 from bench_core.gate.judge.rule import TIMED, sharing
 from bench_core.gate.measure.discover import Found
@@ -146,6 +147,8 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._written: bytes | None = None
+        self._writing = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def add(self, dossier: Dossier, effect: Effect, spent: float, family: int) -> None:
@@ -155,8 +158,27 @@ class Journal:
         self._write(StrayLine(dossier.cell.name, stray))
 
     def _write(self, line: JournalLine | StrayLine) -> None:
-        with self.path.open("a") as file:
-            file.write(json.dumps(to_json(line), allow_nan=False) + "\n")
+        text = json.dumps(to_json(line), allow_nan=False) + "\n"
+        with self._writing, self.path.open("a") as file:
+            file.write(text)
+            if self._written is not None:
+                self._written += text.encode()
+
+    def check(self) -> None:
+        """Check that the file holds what was loaded and added, and nothing else: code of a version may have written to
+        it. If it does not, write it again.
+
+        Raises:
+            BenchCoreError: if it does not.
+        """
+        with self._writing:
+            if self._written is None or (self.path.read_bytes() if self.path.exists() else b"") == self._written:
+                return
+            write_whole(self.path, self._written)
+        raise BenchCoreError(
+            f"{self.path}, the evidence, was changed while the gate ran: a version or a benchmark writes there. It is "
+            "written anew, with what the gate has measured."
+        )
 
     def controls(self) -> set[str]:
         """The cells for which base was measured against itself."""
@@ -181,6 +203,7 @@ class Journal:
         except OSError as error:
             raise BenchCoreError(f"{lock.lock_file} cannot be locked: {error.strerror}. Make it writable.") from error
         with held:
+            self._written = b"".join(line + b"\n" for line in self._lines())
             yield
 
     def forget(self, names: Collection[str]) -> None:
@@ -192,6 +215,8 @@ class Journal:
                     if _read(line).cell not in names:
                         kept.write(line + b"\n")
         remaining.replace(self.path)
+        if self._written is not None:
+            self._written = self.path.read_bytes()
 
     def load(self, dossiers: Iterable[Dossier]) -> Earlier:
         """Add the evidence of earlier gates to the cells.

@@ -53,6 +53,8 @@ class Gate:
         cores: one for each lane; None where processes cannot be pinned.
         plants: slowdowns to add to cells of head, by name: 0.05 is 5 %.
         past_journal: the journal of past and head; None without a past version.
+        untouched: raises BenchCoreError if something else has changed the versions. Called before each parent starts,
+            and at the end.
 
     Attributes:
         main, past, controls, dossiers, faults: see `Known`.
@@ -74,7 +76,9 @@ class Gate:
         cores: Sequence[int | None],
         plants: Mapping[str, float] | None = None,
         past_journal: Journal | None = None,
+        untouched: Callable[[], None] = lambda: None,
     ) -> None:
+        self._untouched = untouched
         self.subjects = subjects
         self.memory = memory
         self.cores = cores
@@ -130,6 +134,7 @@ class Gate:
                     thread.join()
         if self._failures:
             raise self._failures[0]
+        self._untouched()
 
     def _give_up(self) -> None:
         """End the pairs that have begun. What they were at gets an error."""
@@ -176,10 +181,13 @@ class Gate:
 
     def _measure(self, lane: int, watchdog: child.Watchdog) -> None:
         while self._wanted() or (self._blame.has_suspects and not self._stop.is_set()):
+            self._untouched()
             parent = self._schedule.next_parent()
             self._doing[lane] = f"parent {parent} imports"
             began = clock.host()
-            nursery = child.Child(NURSERY, self._schedule.hash_seed(parent), watchdog)
+            nursery = child.Child(
+                NURSERY, self._schedule.hash_seed(parent), watchdog, environment=self.subjects.environment
+            )
             with self._known.lock:
                 self._nurseries[lane] = nursery
             try:

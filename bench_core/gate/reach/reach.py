@@ -99,7 +99,7 @@ def recorded(subjects: Subjects, found: Found, changes: Changes, cells: Iterable
         for number, side in enumerate(SIDES, 1):
             own = source(subjects, side, watchdog.folder)
             # Other hashes and random numbers: what depends on them runs other code, and is seen by that.
-            asked[side] = child.Child(RECORDER, number, watchdog, python=own.python)
+            asked[side] = child.Child(RECORDER, number, watchdog, python=own.python, environment=subjects.environment)
             stack.callback(asked[side].close)
             task = RecordTask(
                 source=own,

@@ -41,12 +41,16 @@ def keep_newest(folder: Path, number: int, ending: str = "") -> None:
     with contextlib.suppress(FileNotFoundError):  # another gate tidies up as well
         found = sorted(folder.glob("?" * 16 + ending), key=lambda path: path.stat().st_mtime, reverse=True)
         for old in found[number:]:
-            # Renamed first, since a folder that is half deleted would look like a version.
-            _remove(old.rename(folder / f"{UNFINISHED}{old.name}"))
+            discard(old)
         newest = found[0].stat().st_mtime
         for left in folder.glob(f"{UNFINISHED}*"):
             if newest - left.stat().st_mtime > A_DAY:
                 _remove(left)
+
+
+def discard(entry: Path) -> None:
+    """Delete an entry. It is renamed first, since a folder that is half deleted would look like a version."""
+    _remove(entry.rename(entry.with_name(f"{UNFINISHED}{entry.name}")))
 
 
 def _remove(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shlex
 import subprocess
@@ -16,13 +17,20 @@ from typing import Any
 import psutil
 
 from bench_core import git
+from bench_core.codec import to_json
 from bench_core.errors import BenchCoreError
+from bench_core.workers import child
+from bench_core.workers.messages import Confinement
 
 POLL = 0.1
 """Seconds between two checks, while a command runs, whether the thread should stop."""
 
 LAST_LINES = 15
 """The number of lines at the end of a log that an error shows."""
+
+
+OF_PIP = ("PIP_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_", "REQUESTS_CA_BUNDLE")
+"""The beginnings of the names of variables by which pip finds and fetches build requirements."""
 
 
 class StepError(Exception):
@@ -47,22 +55,30 @@ class Step:
 
 class Runner:
     """Runs steps, possibly in several threads. `stop` ends all of them, with the processes that they have started.
-    Errors name `config`, the asv configuration."""
 
-    def __init__(self, config: Path) -> None:
+    Args:
+        config: the asv configuration, which errors name.
+        environment: the variables that steps get which run code of a version; None for all of ours.
+        confined: whether these steps are confined.
+    """
+
+    def __init__(self, config: Path, environment: Mapping[str, str] | None = None, *, confined: bool = False) -> None:
         self._config = config
+        self._environment = environment
+        self._confined = confined
         self._stopped = threading.Event()
 
     def stop(self) -> None:
         """End the running steps of all threads. They raise KeyboardInterrupt."""
         self._stopped.set()
 
-    def run(self, step: Step, log: Path, hint: str = "") -> None:
+    def run(self, step: Step, log: Path, hint: str = "", work: Path | None = None) -> None:
         """Run a step.
 
         Args:
             log: the file to which the command and its output are added.
             hint: text to add to the error.
+            work: if the step runs code of a version, the only folder that it may write to when it is confined.
 
         Raises:
             StepError: if the command cannot be started, or ends with a status that is not allowed.
@@ -72,13 +88,28 @@ class Runner:
             output.write(f"$ {shown}\n")
             output.flush()
             try:
-                status, _ = self._done(
-                    step.command, cwd=step.folder, env=step.variables, stdout=output, stderr=subprocess.STDOUT
-                )
+                command, variables = step.command, step.variables
+                if work is not None:
+                    command = (*(_confining(work) if self._confined else ()), *command)
+                    variables = self._handed_on(variables)
+                status, _ = self._done(command, cwd=step.folder, env=variables, stdout=output, stderr=subprocess.STDOUT)
             except OSError as error:
                 raise StepError(f"`{shown}` cannot be started: {error.strerror}.{hint}") from error
         if step.allowed is not None and status not in step.allowed:
             raise StepError(f"`{shown}` ended with status {status}.{hint}")
+
+    def _handed_on(self, variables: Mapping[str, str]) -> Mapping[str, str]:
+        """The variables that a step gets: those of `environment`, those that are not ours, and, unless it is confined,
+        those by which pip finds and fetches build requirements."""
+        if self._environment is None:
+            return variables
+        of_pip = () if self._confined else OF_PIP
+        given = self._environment
+        return {
+            name: value
+            for name, value in variables.items()
+            if name not in os.environ or name in given or name.upper().startswith(of_pip)
+        }
 
     def compile(self, folder: Path, final: Path) -> None:
         """Compile the Python files in `folder`, which will be moved to `final`. Files that are no valid Python are left
@@ -111,6 +142,12 @@ class Runner:
                 _end(process)
                 process.wait()  # after Ctrl-C, Popen itself does not wait
                 raise
+
+
+def _confining(work: Path) -> list[str]:
+    """The beginning of a command that confines the rest to a folder."""
+    confined = Confinement(writable=(str(work),), readable=(str(work),))
+    return [*child.command("bench_core.workers.isolation", "", work), json.dumps(to_json(confined))]
 
 
 def pip(folder: Path, *arguments: str) -> Step:

@@ -7,14 +7,16 @@ import shutil
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from importlib.machinery import all_suffixes
 from pathlib import Path, PurePosixPath
 
 from bench_core.errors import BenchCoreError
 from bench_core.gate.versions import wheels
-from bench_core.gate.versions.cache import keep_newest, key_of, making
+from bench_core.gate.versions.cache import discard, keep_newest, key_of, making
+from bench_core.gate.versions.contents import Seal, is_intact, sign
 from bench_core.gate.versions.project import Project
 from bench_core.gate.versions.revisions import (
     Entry,
@@ -32,6 +34,9 @@ from bench_core.records.version import WORKING_TREE, Commit, WorkingTree
 KEPT_VERSIONS = 20
 """The most versions that the store holds."""
 
+TREE = Path("tree")
+"""The folder of a suite's whole tree in its folder of the store."""
+
 KEPT_SUITES = 5
 """The most suites that the store holds. A suite takes more room than a version: it is a whole tree of the
 repository."""
@@ -48,14 +53,27 @@ class VersionStore:
 
     Args:
         folder: the folder that keeps them; by default beside asv's environments.
+        environment: the variables that builds get; None for all of ours.
+        confined: whether builds are confined (`bench_core.workers.isolation`).
+
+    Attributes:
+        seal: notices changes in the folders that the store has handed out.
 
     Raises:
         BenchCoreError: if nothing can be stored there.
     """
 
-    def __init__(self, project: Project, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        project: Project,
+        folder: Path | None = None,
+        *,
+        environment: Mapping[str, str] | None = None,
+        confined: bool = False,
+    ) -> None:
         self.project = project
-        self.runner = Runner(project.config)
+        self.runner = Runner(project.config, environment, confined=confined)
+        self.seal = Seal()
         self.folder = (folder or project.env_dir / "bench-core").resolve()
         try:
             (self.folder / "suites").mkdir(parents=True, exist_ok=True)
@@ -92,11 +110,11 @@ class VersionStore:
         # The paths of all versions have the same length. A longer path on one side would change that side's memory
         # layout, which alone changes times by some percent.
         home = self.folder / version_key(self.project, digest, requires)
-        if not home.is_dir():
+        if not self._has(home):
             with making(home, self.folder) as made:
                 self._make(revision, entries, requires, made / "site", home / "site")
-        os.utime(home)
-        keep_newest(self.folder, KEPT_VERSIONS)
+                sign(made)
+        self._hand_out(home, KEPT_VERSIONS)
         return self._importable(revision, digest, home / "site")
 
     def unbuilt(self, revision: Revision) -> Importable:
@@ -123,15 +141,33 @@ class VersionStore:
                 f"{revision} has no folder {self.project.suite}, and the benchmarks are taken from there. Commit it, "
                 f"or correct benchmark_dir in {self.project.config}."
             )
-        home = self.folder / "suites" / key_of([revision.tree, sys.implementation.cache_tag])
-        if not home.is_dir():
+        home = self.home(revision)
+        place = TREE / self.project.suite
+        if not self._has(home):
             with making(home, self.folder) as made:
-                export(self.project, revision, made)
+                (made / TREE).mkdir()
+                export(self.project, revision, made / TREE)
                 # Otherwise the side that imports the suite first would compile it, and the other load the result.
-                self.runner.compile(made / self.project.suite, home / self.project.suite)
+                self.runner.compile(made / place, home / place)
+                sign(made)
+        self._hand_out(home, KEPT_SUITES)
+        return home / place
+
+    def home(self, revision: Revision) -> Path:
+        """The folder of the store for a revision's benchmarks."""
+        return self.folder / "suites" / key_of([revision.tree, sys.implementation.cache_tag])
+
+    def _has(self, home: Path) -> bool:
+        """Whether the store has this folder. One that was changed since it was made is dropped."""
+        if home.is_dir() and not is_intact(home):
+            with suppress(OSError):  # another gate drops it as well
+                discard(home)
+        return home.is_dir()
+
+    def _hand_out(self, home: Path, kept: int) -> None:
+        self.seal.add(home)
         os.utime(home)
-        keep_newest(home.parent, KEPT_SUITES)
-        return home / self.project.suite
+        keep_newest(home.parent, kept)
 
     def _make(
         self, revision: Revision, entries: Sequence[Entry], requires: tuple[str, ...] | None, site: Path, final: Path

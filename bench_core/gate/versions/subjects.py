@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench_core.records.version import Version, VersionName
-from bench_core.workers.messages import Source
+from bench_core.workers.messages import Confinement, Source
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Subjects:
         code: if two installs or interpreters are compared, the project, whose folder comes after each side's own; else
             None.
         past: an older version that head is also compared with, or None.
+        environment: the variables that processes get which import a version; None for all of ours.
+        readable: if these processes are confined, the folders that they may read besides the versions; else None.
     """
 
     base: Importable
@@ -48,6 +51,8 @@ class Subjects:
     suite: Path
     code: Importable | None = None
     past: Importable | None = None
+    environment: Mapping[str, str] | None = None
+    readable: tuple[Path, ...] | None = None
 
     @property
     def named(self) -> dict[VersionName, Importable]:
@@ -72,9 +77,8 @@ def source(subjects: Subjects, name: VersionName, caches: Path) -> Source:
     else:
         # A dependency that only one install contains comes from our environment on the other side.
         folders, packages = [version, code], tuple(sorted({*version.packages, *code.packages}))
-    return Source(
-        paths=tuple(one.path for one in folders if one.path),
-        packages=packages,
-        caches=str(caches / name),
-        python=version.python,
-    )
+    paths, own = tuple(one.path for one in folders if one.path), str(caches / name)
+    confined = None
+    if subjects.readable is not None:
+        confined = Confinement(writable=(own,), readable=(*paths, *map(str, subjects.readable)))
+    return Source(paths, packages, own, version.python, confined)

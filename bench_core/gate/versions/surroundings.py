@@ -31,17 +31,23 @@ begin with it if it is at least this long."""
 WORD = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def surroundings(folders: Iterable[Path], project: Path, root: Path = Path("/")) -> list[Any]:
+def surroundings(
+    folders: Iterable[Path],
+    project: Path,
+    root: Path = Path("/"),
+    environment: Mapping[str, str] | None = None,
+) -> list[Any]:
     """The surroundings of a gate, in a form that JSON can express.
 
     Args:
         folders: the sources of the suite and of the versions.
         project: the top folder of the compared project, whose own installation is not part of the surroundings.
         root: where the kernel's files are.
+        environment: the variables that the versions get; None for all of ours.
     """
     kernel = KernelFiles(root)
     return [
-        variables(folders, os.environ),
+        variables(folders, os.environ if environment is None else environment),
         sorted((kernel.governors(None) or {}).items()),
         kernel.turbo()[0],
         installed(project),

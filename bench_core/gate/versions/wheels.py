@@ -76,7 +76,7 @@ def install(project: Project, source: Unbuilt, site: Path, log: Path, runner: Ru
     wheels = work / "wheels"
     wheels.mkdir()
     for step, hint in _steps(project, source, wheels):
-        runner.run(step, log, hint)
+        runner.run(step, log, hint, work)
     built = sorted(wheels.glob("*.whl"))
     if len(built) != 1:
         names = ", ".join(path.name for path in built) or "none"

@@ -21,6 +21,7 @@ import sys
 import tracemalloc
 from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -104,7 +105,10 @@ def look(
             dumps.mkdir()
             own = source(subjects, side, watchdog.folder / "caches")
             under = [word.format(folder=dumps) for word in prefix]
-            asked[side] = child.Child(INSPECTOR, SEED, watchdog, under, python=own.python)
+            if own.confined is not None:  # callgrind writes its counts from inside of the process
+                own = replace(own, confined=replace(own.confined, writable=(*own.confined.writable, str(dumps))))
+            given = subjects.environment
+            asked[side] = child.Child(INSPECTOR, SEED, watchdog, under, python=own.python, environment=given)
             stack.callback(asked[side].close)
             names = tuple(renamed.get(name, name) if side == "base" else name for name in cells)
             with contextlib.suppress(child.LostError):  # reported when the answer is missing

@@ -1,4 +1,4 @@
-"""A head that forges its times: it replaces clocks, changes samples, speaks for base, or works while it is not timed."""
+"""A head that forges its times: it replaces clocks or samples, speaks for base, or works while it is not timed."""
 
 import pytest
 
