@@ -76,9 +76,10 @@ class Seal:
 
 
 def _files(home: Path) -> Iterator[str]:
-    for folder, _, files in os.walk(home):
+    for folder, folders, files in os.walk(home):
         place = Path(folder).relative_to(home)
-        yield from (str(place / name) for name in files if str(place / name) != LISTED)
+        links = [name for name in folders if Path(folder, name).is_symlink()]
+        yield from (str(place / name) for name in (*files, *links) if str(place / name) != LISTED)
 
 
 def _added(home: Path, known: Collection[str]) -> list[str]:
