@@ -12,6 +12,7 @@ import click
 from bench_core import version
 from bench_core.cli.agree import agree
 from bench_core.cli.bisect import bisect
+from bench_core.cli.ci import ci
 from bench_core.cli.compare import compare
 from bench_core.cli.completion import completion
 from bench_core.cli.doctor import doctor
@@ -93,5 +94,5 @@ def main() -> None:
     """
 
 
-for command in (list_cells, run, show, gate, bisect, compare, report, known, agree, doctor, gpu, completion):
+for command in (list_cells, run, show, gate, bisect, compare, report, known, agree, doctor, gpu, ci, completion):
     main.add_command(command)

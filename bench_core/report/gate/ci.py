@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from bench_core.errors import brief
@@ -17,20 +18,42 @@ OWNER = "bench-core gate"
 """The title of annotations, and the JUnit class of cases that are no cells."""
 
 
-def workflow_commands(record: GateRecord, verdict: GateVerdict) -> list[str]:
-    """Workflow commands for GitHub: errors for regressions, warnings for what is inconclusive, at most 10 of each."""
+@dataclass(frozen=True)
+class Place:
+    """Lines of a file in the repository."""
+
+    file: str
+    first: int
+    last: int
+
+
+def workflow_commands(record: GateRecord, verdict: GateVerdict, places: Mapping[str, Place] | None = None) -> list[str]:
+    """Workflow commands for GitHub: errors for regressions, warnings for what is inconclusive, at most 10 of each.
+
+    Args:
+        places: the changed lines that make a cell slower, by its name. The annotation stands there.
+    """
     if record.identical:
         return []
     found = grouped(verdict.cells)
-    errors = [("fails with head", f"{brief(cell.name)}: {cell.judgement.reason}") for cell in found.broken]
-    errors += [(change(cell), f"{brief(cell.name)}: {measured(cell)}") for cell in found.slower]
+    at = places or {}
+    because = {one.cell: f". {one.sentence}" for one in record.causes}
+    errors: list[_Annotation] = [
+        ("fails with head", f"{brief(cell.name)}: {cell.judgement.reason}") for cell in found.broken
+    ]
+    errors += [
+        (change(cell), f"{brief(cell.name)}: {measured(cell)}{because.get(cell.name, '')}", at.get(cell.name))
+        for cell in found.slower
+    ]
     if verdict.suite is not None and verdict.suite.verdict == "regression":
         errors.append(("all cells together", f"all cells together: {effect(verdict.suite.ratio)}"))
     if verdict.past is not None and verdict.past.verdict == "regression":
         errors.append(("since the past version", shortened(verdict.past.reason, verdict)))
     if verdict.verdict == "error" and not errors:
         errors.append(("error", headline(verdict)))
-    warnings = [("a control found a difference", headline(verdict))] if verdict.control_differs else []
+    warnings: list[_Annotation] = (
+        [("a control found a difference", headline(verdict))] if verdict.control_differs else []
+    )
     warnings += [("not a fair pair", what) for what in record.unfair]
     warnings += [("failed once and not again", shortened(stray, verdict)) for stray in record.strays]
     warnings += [
@@ -39,10 +62,16 @@ def workflow_commands(record: GateRecord, verdict: GateVerdict) -> list[str]:
     return [*_annotated("error", errors), *_annotated("warning", warnings)]
 
 
-def _annotated(kind: str, found: Sequence[tuple[str, str]]) -> Iterator[str]:
+_Annotation = tuple[str, str] | tuple[str, str, Place | None]
+"""A title and a text, and perhaps a place."""
+
+
+def _annotated(kind: str, found: Sequence[_Annotation]) -> Iterator[str]:
     shown = len(found) if len(found) <= ANNOTATIONS else ANNOTATIONS - 1
-    for title, text in found[:shown]:
-        yield workflow_command(kind, text, title=f"{OWNER}: {title}")
+    for title, text, *rest in found[:shown]:
+        place = rest[0] if rest else None
+        at = {} if place is None else {"file": place.file, "line": str(place.first), "endLine": str(place.last)}
+        yield workflow_command(kind, text, **at, title=f"{OWNER}: {title}")
     if shown < len(found):
         yield workflow_command(kind, f"and {len(found) - shown} more; the job's summary lists them", title=OWNER)
 

@@ -1,0 +1,185 @@
+"""What a gate found, as small as a comment needs it: the file that goes from the job that measures to what comments.
+
+For the pull request of a fork, a second workflow reads this file, and nothing else of the first one. Its writer may be
+hostile: it is bounded in size, read by its types, and each text in it is escaped where it is shown.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from bench_core import __version__, codec
+from bench_core.ci import event
+from bench_core.ci.shown import visible
+from bench_core.errors import BenchCoreError, brief
+from bench_core.records.gate import GateRecord, GateVerdict, JudgedCell, VerdictName
+from bench_core.report.gate import words
+
+LARGEST = 2**20
+"""The most bytes of the file."""
+
+SCHEMA: Literal["bench-core/ci/1"] = "bench-core/ci/1"
+
+MOST_ROWS = 1_000
+"""The most cells in the file. The most important ones come first."""
+
+MOST_NOTES = 50
+"""The most sentences about the whole gate."""
+
+LONGEST = 1_000
+"""The most characters of a text in the file."""
+
+Kind = Literal["broken", "slower", "unknown", "failed", "faster", "passed"]
+"""The groups of cells, the most important one first; see `bench_core.report.gate.words.Groups`."""
+
+KINDS: tuple[Kind, ...] = ("broken", "slower", "unknown", "failed", "faster", "passed")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A cell.
+
+    Attributes:
+        change: the estimate with its interval, or a pass with its bound.
+        base, head: the times or values; "" if nothing was measured.
+        why: why it is slower, if that is known; or why it has no verdict.
+    """
+
+    kind: Kind
+    name: str
+    change: str
+    base: str
+    head: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a gate found.
+
+    Attributes:
+        tool: the version of bench_core.
+        suite: the configuration of the suite, as given to the action; "" for the usual one.
+        verdict: the verdict of the gate; ``error`` also if it could not run.
+        exit_code: that of the gate.
+        reason: the verdict in one sentence.
+        base, head: the full hashes of the two commits.
+        seconds: how long the gate took.
+        rows: cells, at most `MOST_ROWS`.
+        counts: the number of cells of each kind, in the order of `KINDS`.
+        unaffected: the number of cells that the change cannot reach.
+        notes: the sentences about the whole gate.
+    """
+
+    schema: Literal["bench-core/ci/1"]
+    tool: str
+    suite: str
+    verdict: VerdictName
+    exit_code: int
+    reason: str
+    base: str
+    head: str
+    seconds: float
+    rows: tuple[Row, ...]
+    counts: tuple[int, ...]
+    unaffected: int
+    notes: tuple[str, ...]
+
+    def of(self, *kinds: Kind) -> tuple[Row, ...]:
+        return tuple(row for row in self.rows if row.kind in kinds)
+
+    def count(self, kind: Kind) -> int:
+        return self.counts[KINDS.index(kind)]
+
+
+def not_run(suite: str, base: str, head: str, exit_code: int, reason: str) -> Outcome:
+    """The outcome of a gate that has no result."""
+    counts = (0,) * len(KINDS)
+    return Outcome(SCHEMA, __version__, suite, "error", exit_code, reason, base, head, 0.0, (), counts, 0, ())
+
+
+def outcome(suite: str, base: str, head: str, exit_code: int, record: GateRecord, verdict: GateVerdict) -> Outcome:
+    """The outcome of a gate."""
+    found = words.grouped(verdict.cells)
+    because = {one.cell: one.sentence for one in record.causes}
+    groups: dict[Kind, tuple[JudgedCell, ...]] = {
+        "broken": found.broken,
+        "slower": found.slower,
+        "unknown": (*found.unknown, *found.unreached),
+        "failed": found.failed,
+        "faster": found.faster,
+        "passed": found.passed,
+    }
+    rows = (_row(kind, cell, because.get(cell.name, "")) for kind in KINDS for cell in groups[kind])
+    return Outcome(
+        schema=SCHEMA,
+        tool=__version__,
+        suite=suite,
+        verdict=verdict.verdict,
+        exit_code=exit_code,
+        reason=_text(record.identical or words.headline(verdict)),
+        base=base,
+        head=head,
+        seconds=record.seconds,
+        rows=tuple(itertools.islice(rows, MOST_ROWS)),
+        counts=tuple(len(groups[kind]) for kind in KINDS),
+        unaffected=len(record.unaffected),
+        notes=tuple(_text(note.strip()) for note in itertools.islice(words.closing(record, verdict, None), MOST_NOTES)),
+    )
+
+
+def _row(kind: Kind, cell: JudgedCell, cause: str) -> Row:
+    is_measured = bool(cell.evidence.effects)
+    base, head = words.times(cell) if is_measured else ("", "")
+    why = cause or (cell.judgement.reason if kind in ("broken", "unknown", "failed") else "")
+    return Row(kind, brief(cell.name), words.change(cell) if is_measured else "", base, head, _text(why))
+
+
+def _text(text: str) -> str:
+    return visible(text, LONGEST)
+
+
+def to_bytes(found: Outcome) -> bytes:
+    """The content of the file. Cells are left out from the end until it is small enough."""
+    while True:
+        content = json.dumps(codec.to_json(found), allow_nan=False).encode()
+        if len(content) <= LARGEST:
+            return content
+        found = replace(found, rows=found.rows[: len(found.rows) // 2], notes=found.notes[:10])
+
+
+def from_bytes(content: bytes) -> Outcome:
+    """The inverse of `to_bytes`, for content that anyone may have written.
+
+    Raises:
+        BenchCoreError: if it is not what `to_bytes` writes.
+    """
+    try:
+        if len(content) > LARGEST:
+            raise ValueError(f"it has {len(content):,} bytes, of at most {LARGEST:,}")
+        found = codec.from_json(Outcome, json.loads(content))
+        _require_bounds(found)
+    except (ValueError, RecursionError) as error:
+        raise BenchCoreError(
+            f"the file of the job that measured is not one of bench-core: {visible(str(error), 300)}."
+        ) from error
+    return found
+
+
+def _require_bounds(found: Outcome) -> None:
+    """Raises ValueError if something has more, or other, values than this module writes."""
+    event.sha(found.base)
+    event.sha(found.head)
+    if len(found.rows) > MOST_ROWS or len(found.notes) > MOST_NOTES or len(found.counts) != len(KINDS):
+        raise ValueError("it has more entries than a gate gives")
+    if any(not 0 <= number < 10**9 for number in (*found.counts, found.unaffected)):
+        raise ValueError("a count is none")
+    if not 0 <= found.seconds < 10**9 or not -1_000 < found.exit_code < 1_000:
+        raise ValueError("its time or its exit code is none")
+    texts = [found.tool, found.suite, found.reason, *found.notes]
+    texts += [text for row in found.rows for text in (row.name, row.change, row.base, row.head, row.why)]
+    if any(len(text) > LONGEST for text in texts):
+        raise ValueError(f"a text has more than {LONGEST:,} characters")

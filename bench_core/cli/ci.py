@@ -1,0 +1,90 @@
+"""`bench-core ci`: the steps of the action for GitHub (docs/ci.md). The first one, `bench_core/ci/plan.py`, runs before
+anything is installed, and so is no command."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from bench_core.cli.options import CONFIG
+
+
+@click.group()
+def ci() -> None:
+    """The steps of the action for GitHub. They read the variables that GitHub's runner sets.
+
+    \b
+    Example:
+      bench-core ci finish
+    """
+
+
+@ci.command()
+@click.option("--base", required=True, help="The full hash of the commit to compare with.")
+@click.option("--head", required=True, help="The full hash of the commit that is judged.")
+def gate(base: str, head: str) -> None:
+    """Measure: run the gate, and write the job's summary, annotations, the page and the outcome.
+
+    It ends with 0 whatever the verdict is, so that the steps that follow run. `bench-core ci finish` ends the job.
+
+    \b
+    Example:
+      bench-core ci gate --base 4e6b7ac4... --head 3677fb64...
+    """
+    from bench_core.ci.measure import measure
+    from bench_core.ci.runner import here
+
+    measure(here(), Path.cwd(), base, head)
+
+
+@ci.command()
+def finish() -> None:
+    """End the job: look who accepted a regression, comment on the pull request, and set the status.
+
+    Exit code 0: green. 1: red.
+
+    \b
+    Example:
+      GITHUB_TOKEN=... bench-core ci finish
+    """
+    from bench_core.ci.finish import finish as finished
+    from bench_core.ci.runner import here
+
+    sys.exit(0 if finished(here()).is_green else 1)
+
+
+@ci.command()
+def comment() -> None:
+    """Comment on the pull request of a fork, in a workflow that runs on `workflow_run`.
+
+    \b
+    Example:
+      GITHUB_TOKEN=... bench-core ci comment
+    """
+    from bench_core.ci.forks import comment_on_run
+    from bench_core.ci.runner import here
+
+    runner = here()
+    for line in comment_on_run(runner):
+        runner.notice(line)
+
+
+@ci.command()
+@CONFIG
+def accepted(config: Path) -> None:
+    """Add the regressions that were accepted in merged pull requests to the results, for the report.
+
+    \b
+    Example:
+      GITHUB_TOKEN=... bench-core ci accepted
+    """
+    from bench_core.asv_config import asv_config
+    from bench_core.ci.finish import api
+    from bench_core.ci.history import keep
+    from bench_core.ci.runner import here
+
+    runner = here()
+    for one in keep(api(runner), asv_config(config).results):
+        runner.say(f"added: pull request {one.pull_request}, accepted by {one.by}")

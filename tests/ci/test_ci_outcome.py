@@ -1,0 +1,126 @@
+"""The file that goes from the job that measures to what comments. Its writer may be hostile."""
+
+import json
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+from hub import BROKEN, GREEN, PASSED, RED, SLOWER, UNKNOWN, of, row
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench_core.ci.acceptance import Acceptance
+from bench_core.ci.outcome import LARGEST, from_bytes, to_bytes
+from bench_core.ci.status import status
+from bench_core.errors import BenchCoreError
+
+ACCEPTED = Acceptance("maintainer", "2026-01-02T03:04:05Z", "benchmark-ok", "a" * 40)
+
+
+def test_it_is_read_back_as_it_was_written():
+    assert from_bytes(to_bytes(RED)) == RED
+
+
+def test_the_least_important_cells_are_left_out_of_a_file_that_is_too_large():
+    many = of(SLOWER, *(row("passed", "x" * 1000, why="y" * 1000) for _ in range(999)), verdict="regression")
+    found = from_bytes(to_bytes(many))
+    assert len(to_bytes(many)) <= LARGEST
+    assert found.rows[0] == SLOWER
+    assert len(found.rows) < 1000
+    assert found.counts == many.counts
+
+
+def changed(**fields):
+    return json.dumps({**json.loads(to_bytes(RED)), **fields}).encode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff",
+        b"[" * 100_000,
+        b"[]",
+        b"1" * 5000,
+        b" " * (LARGEST + 1),
+        changed(schema="bench-core/ci/2"),
+        changed(verdict="green"),
+        changed(exit_code=True),
+        changed(exit_code=10**30),
+        changed(head="main"),
+        changed(base="../" * 13 + "x"),
+        changed(reason="x" * 1001),
+        changed(rows=[{}]),
+        changed(rows=json.loads(to_bytes(RED))["rows"] * 400),
+        changed(counts=[1]),
+        changed(counts=[-1, 0, 0, 0, 0, 0]),
+        changed(unaffected=10**40),
+        changed(seconds="inf"),
+        changed(seconds=None),
+        changed(notes=["x"] * 51),
+        changed(suite=None),
+    ],
+)
+def test_what_is_no_outcome_is_refused_in_one_short_line(content):
+    with pytest.raises(BenchCoreError, match="is not one of bench-core") as caught:
+        from_bytes(content)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 400
+
+
+@given(
+    st.binary(max_size=200) | st.recursive(st.none() | st.text(), st.lists).map(lambda one: json.dumps(one).encode())
+)
+def test_nothing_but_an_outcome_is_read(content):
+    with pytest.raises(BenchCoreError):
+        from_bytes(content)
+
+
+KEYS = sorted(json.loads(to_bytes(RED)))
+
+
+@given(st.sampled_from(KEYS), st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.text()))
+def test_a_field_with_another_value_is_read_or_refused(key, value):
+    with suppress(BenchCoreError):
+        from_bytes(json.dumps({**json.loads(to_bytes(RED)), key: value}).encode())
+
+
+@pytest.mark.parametrize(
+    ("found", "is_green", "title"),
+    [
+        (GREEN, True, "no cell slower"),
+        (of(verdict="pass", unaffected=9), True, "the change can reach no cell"),
+        (of(verdict="pass", unaffected=0), True, "nothing to compare"),
+        (of(row("faster", "a"), verdict="improvement"), True, "no cell slower, 1 faster"),
+        (of(UNKNOWN, PASSED, verdict="inconclusive"), True, "no regression found, 1 cell undecided"),
+        (of(UNKNOWN, verdict="inconclusive", exit_code=3), False, "inconclusive, and the gate is strict"),
+        (RED, False, "1 cell slower"),
+        (of(PASSED, verdict="regression", exit_code=1), False, "no cell alone, but all cells together are slower"),
+        (of(BROKEN, verdict="error", exit_code=1), False, "1 cell failing with head only"),
+        (of(verdict="error", exit_code=2), False, "the gate could not run, or measured nothing"),
+        (of(verdict="error", exit_code=70), False, "a bug in bench-core"),
+        (of(verdict="error", exit_code=130), False, "the gate was interrupted"),
+        (of(verdict="error", exit_code=-9), False, "the gate ended with exit code -9"),
+        (of(verdict="error", exit_code=137), False, "the gate ended with exit code 137"),
+        (replace(RED, exit_code=0), False, "its figures disagree"),
+        (replace(RED, exit_code=0, verdict="pass"), False, "its figures disagree"),
+        (of(verdict="error", exit_code=0), False, "its figures disagree"),
+    ],
+)
+def test_each_exit_code_has_a_status(found, is_green, title):
+    assert (status(found).is_green, status(found).title) == (is_green, title)
+
+
+@pytest.mark.parametrize(
+    ("found", "is_green"),
+    [
+        (RED, True),
+        (of(PASSED, verdict="regression", exit_code=1), True),
+        (of(SLOWER, BROKEN, verdict="regression", exit_code=1), False),
+        (of(BROKEN, verdict="error", exit_code=1), False),
+        (of(verdict="error", exit_code=2), False),
+        (of(UNKNOWN, verdict="inconclusive", exit_code=3), False),
+    ],
+)
+def test_only_a_regression_can_be_accepted(found, is_green):
+    assert status(found, ACCEPTED).is_green is is_green
