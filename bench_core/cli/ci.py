@@ -22,6 +22,21 @@ def ci() -> None:
 
 
 @ci.command()
+def evidence() -> None:
+    """Tell later steps in which folder the gate keeps its evidence, for the cache.
+
+    \b
+    Example:
+      bench-core ci evidence
+    """
+    from bench_core.ci.measure import evidence_folder
+    from bench_core.ci.runner import here
+
+    runner = here()
+    runner.give(folder=str(evidence_folder(Path.cwd(), runner.given("suite"))))
+
+
+@ci.command()
 @click.option("--base", required=True, help="The full hash of the commit to compare with.")
 @click.option("--head", required=True, help="The full hash of the commit that is judged.")
 def gate(base: str, head: str) -> None:

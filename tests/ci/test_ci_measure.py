@@ -4,6 +4,7 @@ import json
 import os
 import stat
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +13,7 @@ from hub import BROKEN, GREEN, LABEL, RED, TOKEN, UNKNOWN, GitHub, of
 
 from bench_core.ci.finish import finish
 from bench_core.ci.lines import changed_functions, hunks
-from bench_core.ci.measure import clean, command, measure
+from bench_core.ci.measure import clean, command, evidence_folder, measure
 from bench_core.ci.outcome import from_bytes, to_bytes
 from bench_core.ci.runner import Runner
 from bench_core.cli import main
@@ -317,3 +318,16 @@ def test_accepted_regressions_are_added_by_a_command(step, github, tmp_path, rep
 
 def test_the_label_is_an_input(step):
     assert step.runner.given("label") == LABEL
+
+
+def test_the_folder_of_the_evidence_is_that_of_the_gate_and_inside_the_repository(measured, project, step, monkeypatch):
+    monkeypatch.chdir(project.root)
+    done = CliRunner().invoke(main, ["ci", "evidence"], env=step.variables)
+    assert done.exit_code == 0, done.output
+    folder = Path(step.outputs()["folder"])
+    assert list(folder.glob("*.jsonl"))
+    for outside in ("../env", "/tmp/env", "a\n/etc"):
+        config = {"version": 1, "project": "thing", "repo": ".", "env_dir": outside}
+        (project.root / "other.json").write_text(json.dumps(config))
+        with pytest.raises(BenchCoreError, match="outside of the repository"):
+            evidence_folder(project.root, "other.json")

@@ -1,0 +1,281 @@
+"""The action and the workflows: what their files say, and the action's own steps run as GitHub's runner runs them."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hub import LABEL, GitHub, outputs_in
+
+from bench_core.ci import comment, measure
+from bench_core.ci.forks import NAME
+
+ROOT = Path(__file__).parents[2]
+ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
+COMMENT = yaml.safe_load((ROOT / "comment/action.yml").read_text())
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+FILES = [ROOT / "action.yml", ROOT / "comment/action.yml", *WORKFLOWS]
+
+
+def steps_of(content):
+    """All steps in a workflow or an action."""
+    if isinstance(content, dict):
+        yield from content.get("steps") or ()
+        content = content.values()
+    for part in content if not isinstance(content, str) and hasattr(content, "__iter__") else ():
+        yield from steps_of(part)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_expression_stands_in_a_script(file):
+    for step in steps_of(yaml.safe_load(file.read_text())):
+        assert "${{" not in step.get("run", "")
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_other_actions_are_pinned_by_their_hash_and_name_their_version(file):
+    for line in file.read_text().splitlines():
+        if found := re.search(r"uses: (\S+)(.*)", line):
+            assert found[1].startswith("./") or re.fullmatch(r"[\w-]+/[\w/-]+@[0-9a-f]{40}", found[1])
+            assert found[1].startswith("./") or re.fullmatch(r" # v\d+\.\d+\.\d+", found[2])
+
+
+def test_one_action_has_one_version():
+    used = {}
+    for file in FILES:
+        for name, rest in re.findall(r"uses: ([\w/-]+)@(.*)", file.read_text()):
+            used.setdefault(name, set()).add(rest)
+    assert all(len(found) == 1 for found in used.values()), used
+
+
+@pytest.mark.parametrize("file", WORKFLOWS, ids=lambda path: path.name)
+def test_a_workflow_may_do_nothing_but_what_its_jobs_say(file):
+    found = yaml.safe_load(file.read_text())
+    assert found["permissions"] == {}
+    for job in found["jobs"].values():
+        assert job["permissions"]
+        assert job["timeout-minutes"]
+    for step in steps_of(found):
+        if step.get("uses", "").startswith("actions/checkout@"):
+            assert step["with"]["persist-credentials"] is False
+
+
+def test_the_code_of_head_runs_in_a_step_without_the_token():
+    with_token = [step.get("id") for step in ACTION["runs"]["steps"] if "token" in str(step.get("env"))]
+    assert with_token == ["finish"]
+
+
+def test_the_second_workflow_checks_out_nothing_of_the_pull_request():
+    (checkout, *_) = steps_of(yaml.safe_load((ROOT / ".github/workflows/comment.yml").read_text()))
+    assert checkout["with"] == {"persist-credentials": False}
+    assert ACTION["inputs"]["artifact"]["default"] + "-outcome" == NAME
+
+
+def test_each_input_reaches_a_step():
+    text = (ROOT / "action.yml").read_text()
+    for name in ACTION["inputs"]:
+        assert f"inputs.{name}" in text
+    (gate,) = (step for step in ACTION["runs"]["steps"] if step.get("id") == "gate")
+    passed = {
+        key.removeprefix("BENCH_CORE_").lower().replace("_", "-") for key in gate["env"] if key.startswith("BENCH")
+    }
+    assert passed == {*measure.OPTIONS, *measure.FLAGS, "profile"}
+    assert {name: one["default"] for name, one in COMMENT["inputs"].items()} == {
+        name: ACTION["inputs"][name]["default"] for name in COMMENT["inputs"]
+    }
+    assert ACTION["inputs"]["comment"]["default"] == comment.WHEN[0]
+
+
+# ------------------------------------------------------------------------------------------------ the steps themselves
+
+
+class Job:
+    """Runs the action's own steps, as GitHub's runner does. Steps of other actions are taken to have done their work:
+    Python is set up, and the environment was cached."""
+
+    def __init__(self, step, project, inputs):
+        self.variables = {**os.environ, **step.variables, "GITHUB_ACTION_PATH": str(ROOT), "GITHUB_WORKSPACE": project}
+        self.variables.pop("GITHUB_TOKEN")
+        self.step, self.project = step, project
+        self.values = {f"inputs.{name}": one.get("default", "") for name, one in ACTION["inputs"].items()}
+        self.values |= {f"inputs.{name}": value for name, value in inputs.items()}
+        self.values |= {"github.token": "the-token", "github.run_id": "4711", "github.run_attempt": "1"}
+        self.values |= {"steps.python.outputs.python-path": sys.executable}
+        self.values |= {"steps.environment.outputs.cache-hit": "true", "runner.temp": step.variables["RUNNER_TEMP"]}
+        self.uses = []
+        step.folder.mkdir(exist_ok=True)
+        (step.folder / "environment").symlink_to(Path(sys.executable).parents[1])
+
+    def text(self, template):
+        """A text with its expressions in place, also those in the default of an input."""
+        for _ in range(2):
+            template = re.sub(r"\$\{\{ ([\w.-]+) \}\}", lambda found: self.values.get(found[1], ""), str(template))
+        assert "${{" not in template
+        return template
+
+    def is_wanted(self, condition):
+        parts = (re.fullmatch(r"([\w.-]+) (==|!=) '(\w+)'", part) for part in condition.split(" && "))
+        return all((self.values.get(part[1], "") == part[3]) is (part[2] == "==") for part in parts)
+
+    def run(self, only=None):
+        """The exit code, and the log. `only` is the step to run."""
+        log = []
+        for step in ACTION["runs"]["steps"]:
+            if only not in (None, step.get("id")) or not self.is_wanted(step.get("if", "inputs.checkout != 'never'")):
+                continue
+            if "uses" in step:
+                self.uses.append((step["uses"].partition("@")[0], {k: self.text(v) for k, v in step["with"].items()}))
+                continue
+            output = Path(self.variables["GITHUB_OUTPUT"])
+            output.write_text("")
+            done = subprocess.run(
+                ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]],
+                cwd=self.project,
+                env={**self.variables, **{name: self.text(value) for name, value in step["env"].items()}},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            log.append(done.stdout)
+            found = outputs_in(output.read_text())
+            self.values |= {f"steps.{step.get('id')}.outputs.{name}": value for name, value in found.items()}
+            if done.returncode:
+                return done.returncode, "".join(log)
+        return 0, "".join(log)
+
+
+CASES = "import thing\n\n\nclass Call:\n    def time_value(self):\n        thing.value()\n"
+LOOP = "def value():\n    for _ in range(2000):\n        pass\n"
+QUICKLY = {"budget": "20s", "lanes": "1", "noise-floor": "30%", "limit": "60%", "suite": "bench/asv.conf.json"}
+
+
+@pytest.fixture
+def project(tmp_path, repositories):
+    made = repositories.new(tmp_path / "project")
+    config = '{"version": 1, "project": "thing", "repo": "..", "benchmark_dir": "cases", "env_dir": "env"}'
+    made.base = made.commit(
+        {
+            "thing/__init__.py": LOOP,
+            "bench/asv.conf.json": config,
+            "bench/cases/__init__.py": "",
+            "bench/cases/calls.py": CASES,
+            ".gitignore": "env/\nresults/\n",
+        }
+    )
+    made.git("checkout", "-q", "-b", "slower")
+    made.head = made.commit({"thing/__init__.py": LOOP.replace("2000", "6000")})
+    return made
+
+
+def test_the_action_turns_a_slower_pull_request_red_and_comments_and_a_label_turns_it_green(step, github, project):
+    pull = GitHub().open(head=project.head, base=project.base)
+    step.event({"pull_request": pull})
+    job = Job(step, str(project.root), QUICKLY)
+    code, log = job.run()
+    assert code == 1, log
+    assert "::error title=bench-core::1 cell slower" in log
+    (made,) = github.comments
+    assert "calls.Call.time_value" in made["body"]
+    assert "--suite bench/asv.conf.json" in made["body"]
+    assert job.values["steps.gate.outputs.verdict"] == "regression"
+    used = dict(job.uses)
+    assert used["actions/checkout"] == {"fetch-depth": "0", "persist-credentials": "False"}
+    assert used["actions/cache/save"]["path"] == str(project.root / "bench/env/bench-core/evidence")
+    assert Path(used["actions/cache/save"]["path"]).is_dir()
+    uploaded = used["actions/upload-artifact"]["path"].split()
+    assert [Path(path).name for path in uploaded if Path(path).is_file()] == ["gate.html", "gate.json"]
+
+    github.label(project.head)
+    code, log = job.run("finish")
+    assert code == 0, log
+    assert job.values["steps.finish.outputs.accepted-by"] == "maintainer"
+    (made,) = github.comments
+    assert f"with the label <code>{LABEL}</code>" in made["body"]
+
+
+def test_the_action_leaves_the_outcome_of_a_fork_to_the_second_workflow(step, github, project):
+    step.event({"pull_request": GitHub().open(head=project.base, base=project.base, fork=True)})
+    job = Job(step, str(project.root), QUICKLY)
+    code, log = job.run()
+    assert code == 0, log
+    assert github.comments == []
+    names = [given["name"] for name, given in job.uses if name == "actions/upload-artifact"]
+    assert names == ["bench-core", NAME]
+
+
+def test_an_action_that_cannot_begin_ends_with_its_cause(step, project):
+    step.event({"pull_request": GitHub().open()})
+    code, log = Job(step, str(project.root), {}).run()
+    assert code == 2
+    assert "::error title=bench-core::" in log
+
+
+PYTHON = """#!/usr/bin/env bash
+# Makes a virtual environment that has this script in place of Python, or writes down its words, one a line.
+if [ "$2 $3" = "-m venv" ]; then mkdir -p "$4/bin" && cp "$0" "$4/bin/python"; exit; fi
+{ printf '%s\\n' "$@"; echo; } >> "$FOLDER/words"
+"""
+
+
+@pytest.fixture
+def installed(tmp_path):
+    """The words of each call of pip, with a Python that installs nothing."""
+    python = tmp_path / "python"
+    python.write_text(PYTHON)
+    python.chmod(0o755)
+    folder = tmp_path / "a folder"
+
+    def install(requirements):
+        given = {"PYTHON": str(python), "FOLDER": str(folder), "TOOL": "/the tool", "REQUIREMENTS": requirements}
+        subprocess.run(
+            ["bash", str(ROOT / "bench_core/ci/install.sh")], env={**os.environ, **given}, cwd=tmp_path, check=True
+        )
+        words = (folder / "words").read_text()
+        (folder / "words").unlink()
+        return [call.splitlines()[5:] for call in words.split("\n\n") if call]
+
+    return install
+
+
+def test_the_environment_gets_the_tool_and_then_the_requirements(installed):
+    assert installed("-r needs.txt\nnumpy==2.* .[dev]") == [
+        ["install", "/the tool"],
+        ["install", "-r", "needs.txt", "numpy==2.*", ".[dev]"],
+    ]
+    assert installed("") == [["install", "/the tool"]]
+
+
+def test_a_requirement_is_never_run(installed, tmp_path):
+    text = "$(touch x) `touch x` ; touch x > x *"
+    assert installed(text)[1] == ["install", *text.split()]
+    assert not (tmp_path / "x").exists()
+
+
+def test_the_nightly_results_are_kept_on_a_branch_of_their_own(tmp_path, repositories):
+    there = repositories.new(tmp_path / "origin", {"thing.py": "", ".gitignore": ".asv/\n", "results/a.json": "{}"})
+    script = str(ROOT / ".github/history.sh")
+
+    def night(number, name):
+        here = tmp_path / f"night-{number}"
+        there.git("clone", "-q", there.root, here)
+        subprocess.run(["bash", script, "take"], cwd=here, check=True)
+        seen = sorted(path.name for path in (here / "results").iterdir())
+        (here / "results" / name).write_text("{}")
+        subprocess.run(["bash", script, "keep"], cwd=here, check=True)
+        return seen
+
+    assert night(1, "first.json") == ["a.json"]
+    assert night(2, "second.json") == ["a.json", "first.json"]
+    kept = there.git("ls-tree", "-r", "--name-only", "bench-core-history").splitlines()
+    assert kept == ["results/a.json", "results/first.json", "results/second.json"]
+    assert there.git("rev-list", "--count", "bench-core-history") == "2"
+    assert there.git("ls-tree", "--name-only", "main").splitlines() == [".gitignore", "results", "thing.py"]
+
+
+def test_the_script_of_the_nightly_results_says_how_it_is_used(tmp_path):
+    done = subprocess.run(["bash", str(ROOT / ".github/history.sh")], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, "usage: history.sh take|keep\n")
