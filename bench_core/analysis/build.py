@@ -67,6 +67,7 @@ def report(
         tried=told.tried,
         left_out=store.left_out,
         published=published,
+        accepted=store.accepted,
     )
 
 

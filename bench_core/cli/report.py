@@ -32,7 +32,12 @@ PAGE = Path("bench-core-report.html")
     help="A machine, or a version of torch, e.g. torch==2.13.0. May be repeated, to compare. [default: all]",
 )
 @click.option(
-    "--format", "form", type=click.Choice(["html", "markdown", "json", "csv"]), default="html", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(["html", "markdown", "json", "csv", "bencher", "github-action-benchmark"]),
+    default="html",
+    show_default=True,
+    help="The last two are formats of other tools (docs/ci.md).",
 )
 @click.option(
     "-o",
@@ -117,7 +122,7 @@ def _published(config: Path, output: Path | None) -> str:
 
 
 def _formatted(found: Answers, form: str) -> str:
-    from bench_core.report import answers
+    from bench_core.report import answers, exports
 
     if form == "html":
         from bench_core.report.page import html
@@ -125,4 +130,10 @@ def _formatted(found: Answers, form: str) -> str:
         return html(found)
     if form == "json":
         return json.dumps(answers.to_json(found), indent=1, allow_nan=False) + "\n"
-    return answers.csv(found) if form == "csv" else answers.markdown(found)
+    others = {
+        "csv": answers.csv,
+        "markdown": answers.markdown,
+        "bencher": exports.bencher,
+        "github-action-benchmark": exports.github_action_benchmark,
+    }
+    return others[form](found)

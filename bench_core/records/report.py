@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from bench_core.records.accepted import AcceptedRegression
 from bench_core.records.commit import LoggedCommit
 from bench_core.records.gate import VerdictName
 from bench_core.records.results import CellResult, Tally, Tried
@@ -388,6 +389,7 @@ class Answers:
         tried: the trials of the gate on these machines.
         left_out: files and parts of files that could not be used, and why.
         published: the address of asv's own pages, relative to the report; "" if `asv publish` has not been run.
+        accepted: the regressions that somebody has accepted in a pull request, oldest first.
     """
 
     date: str
@@ -403,6 +405,7 @@ class Answers:
     tried: tuple[Tried, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     published: str = ""
+    accepted: tuple[AcceptedRegression, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench_core.codec import LATER
+from bench_core.records.accepted import AcceptedRegression
 from bench_core.records.gate import VerdictName
 from bench_core.records.rounds import Rounds
 from bench_core.records.run import Interval, LeftOut
@@ -295,6 +296,7 @@ class Store:
         circumstances: the states of each machine, in the order in which they were written.
         tried: the trials of the gate, by machine.
         left_out: files, lines and benchmarks that could not be used, and why.
+        accepted: the regressions that somebody has accepted in a pull request, oldest first.
     """
 
     runs: tuple[Run, ...]
@@ -303,6 +305,7 @@ class Store:
     circumstances: Mapping[str, tuple[Circumstances, ...]] = field(default_factory=dict)
     tried: tuple[Tried, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    accepted: tuple[AcceptedRegression, ...] = ()
 
     @property
     def machines(self) -> tuple[str, ...]:

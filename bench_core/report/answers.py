@@ -246,7 +246,7 @@ def _crossings(report: Answers) -> Iterator[str]:
 
 
 def _history(report: Answers) -> Iterator[str]:
-    if not report.histories:
+    if not report.histories and not report.accepted:
         return
     yield from ("## History", "")
     for history in report.histories:
@@ -285,6 +285,19 @@ def _history(report: Answers) -> Iterator[str]:
             )
             yield from _more(len(found))
         yield from (plain(history.method), "")
+    if report.accepted:
+        yield from ("### Accepted regressions", "")
+        rows = [
+            [
+                one.date[:10],
+                f"{one.pull_request}",
+                code(one.merged[:8]),
+                plain(f"{one.by} ({one.label})"),
+                "; ".join(code(cell) for cell in one.cells),
+            ]
+            for one in reversed(report.accepted)
+        ]
+        yield from _table(["date", "pull request", "commit", "accepted by", "cells"], rows, 0)
 
 
 def _commit(moment: Moment) -> str:

@@ -14,9 +14,12 @@ from typing import Any
 from bench_core.codec import from_json, to_json
 from bench_core.errors import BenchCoreError, UnknownNameError
 from bench_core.files import append_line
+from bench_core.records.accepted import AcceptedRegression
 from bench_core.records.results import Circumstances, Run, Store, StoredGate, Tally, Tried
 from bench_core.records.run import LeftOut
 from bench_core.results import gate_file
+from bench_core.results.accepted import FILE as ACCEPTED
+from bench_core.results.accepted import read_accepted
 from bench_core.results.read import declarations, load, parsed
 from bench_core.results.rounds import beside, read_rounds
 from bench_core.results.trials import SUMMARY, read_trials
@@ -52,6 +55,7 @@ def read_store(folder: Path, machines: Sequence[str] = (), *, outside: Path | No
     if not machines:
         reader.leave_out_gpu()
     tried = reader.tried()
+    accepted = reader.accepted()
     for home in chosen:
         reader.add_history(home)
     store = Store(
@@ -60,6 +64,7 @@ def read_store(folder: Path, machines: Sequence[str] = (), *, outside: Path | No
         ledgers={name: tally for home, name in chosen.items() if (tally := reader.ledger(home)) is not None},
         circumstances={name: found for home, name in chosen.items() if (found := reader.circumstances(home))},
         tried=tried,
+        accepted=accepted,
         left_out=(*reader.left_out, *reader.unused()),
     )
     store = store.of(machines) if machines else store
@@ -187,6 +192,14 @@ class _Reader:
             except BenchCoreError as error:
                 self._leave_out(path, error)
         return tuple(found)
+
+    def accepted(self) -> tuple[AcceptedRegression, ...]:
+        """The accepted regressions; () if their file cannot be read."""
+        try:
+            return read_accepted(self.folder)
+        except BenchCoreError as error:
+            self._leave_out(self.folder / ACCEPTED, error)
+            return ()
 
     def unused(self) -> Iterator[LeftOut]:
         """The parts that are left out of readable files, one entry for each reason."""

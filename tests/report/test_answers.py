@@ -10,6 +10,7 @@ import pytest
 
 from bench_core.analysis.subjects import reproduce
 from bench_core.errors import brief
+from bench_core.records.accepted import AcceptedRegression
 from bench_core.records.commit import LoggedCommit
 from bench_core.records.report import (
     Answers,
@@ -194,6 +195,18 @@ def test_the_page_answers_in_the_order_of_the_questions():
         "## Trust",
         "## Left out",
     ]
+
+
+ACCEPTED = AcceptedRegression(12, HASH, "c" * 40, "maintainer", "2026-01-02T03:04:05Z", "ok|fine", ("a.A.time_a +9 %",))
+
+
+def test_accepted_regressions_name_who_accepted_them_the_newest_first():
+    (*_, first, second, _, _) = lines(accepted=(ACCEPTED, replace(ACCEPTED, date="2026-02-03T00:00:00Z")), left_out=())[
+        : lines(accepted=(ACCEPTED,) * 2, left_out=()).index("## Trust") + 1
+    ]
+    assert first.startswith("| 2026-02-03 | 12 | `4e6b7ac4` | maintainer (ok\\|fine) | `a.A.time_a +9 %` |")
+    assert second.startswith("| 2026-01-02 |")
+    assert to_json(report(accepted=(ACCEPTED,)))["accepted"][0]["by"] == "maintainer"
 
 
 def test_a_question_without_an_answer_has_no_section():
