@@ -4,7 +4,8 @@
     python docs/draw_ci.py --measure  # measure that gate again first: a minute
 
 The gate compares two commits of a clone of this repository. In the second one, an initializer has got a temporary too
-many. cmark-gfm, GitHub's own renderer, makes HTML of the Markdown, and Chromium draws it.
+many. cmark-gfm, GitHub's own renderer, makes HTML of the Markdown, and Chromium draws it. The signs need the
+font of fonts-noto-color-emoji.
 """
 
 from __future__ import annotations
@@ -110,9 +111,8 @@ def draw() -> None:
         page = browser.new_page(viewport={"width": 920, "height": 600}, device_scale_factor=1.5)
         for name, text in texts().items():
             head = f'<div class="head">{HEADS[name]}</div>'
-            page.set_content(
-                f'<style>{STYLE}</style><div class="box">{head}<div class="text">{rendered(text)}</div></div>'
-            )
+            box = f'<div class="box">{head}<div class="text">{rendered(text)}</div></div>'
+            page.set_content(f"<!doctype html><style>{STYLE}</style>{box}")
             page.locator(".box").screenshot(path=IMAGES / f"{name}.png")
         browser.close()
 

@@ -149,7 +149,9 @@ def _table(found: Outcome, kinds: Sequence[Kind], most: int, room: int = LARGEST
 
 
 def _row(row: Row) -> Iterator[str]:
-    fields = (code(row.name), WORDS[row.kind], *(prose(text) for text in (row.change, row.base, row.head)))
+    # A value and its unit stay on one line.
+    values = (prose(text, 60).replace(" ", "&nbsp;") for text in (row.change, row.base, row.head))
+    fields = (code(row.name), WORDS[row.kind], *values)
     yield f"<tr>{''.join(f'<td>{field}</td>' for field in fields)}</tr>"
     if row.why:
         yield f'<tr><td colspan="5">{prose(row.why, 600)}</td></tr>'

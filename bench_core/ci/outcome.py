@@ -113,7 +113,11 @@ def outcome(suite: str, base: str, head: str, exit_code: int, record: GateRecord
         "faster": found.faster,
         "passed": found.passed,
     }
-    rows = (_row(kind, cell, because.get(cell.name, "")) for kind in KINDS for cell in groups[kind])
+    rows = (
+        _row(kind, cell, because.get(cell.name, ""), record.reached.get(cell.name, ""))
+        for kind in KINDS
+        for cell in groups[kind]
+    )
     return Outcome(
         schema=SCHEMA,
         tool=__version__,
@@ -131,10 +135,13 @@ def outcome(suite: str, base: str, head: str, exit_code: int, record: GateRecord
     )
 
 
-def _row(kind: Kind, cell: JudgedCell, cause: str) -> Row:
+def _row(kind: Kind, cell: JudgedCell, cause: str, reached: str) -> Row:
+    """A cell. `reached` is through what the change reaches it, as the rest of a sentence."""
     is_measured = bool(cell.evidence.effects)
     base, head = words.times(cell) if is_measured else ("", "")
     why = cause or (cell.judgement.reason if kind in ("broken", "unknown", "failed") else "")
+    if reached and kind in ("broken", "slower"):
+        why = f"{f'{why}. ' if why else ''}The change reaches this cell: it {reached}."
     return Row(kind, brief(cell.name), words.change(cell) if is_measured else "", base, head, _text(why))
 
 

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from bench_core.codec import to_json
 from bench_core.errors import BenchCoreError
+from bench_core.records.accepted import ACCEPTED_SCHEMA, AcceptedRegression
 from bench_core.records.gate import (
     CellEvidence,
     Effect,
@@ -21,6 +23,7 @@ from bench_core.records.results import Circumstances
 from bench_core.records.run import Interval
 from bench_core.records.version import Commit
 from bench_core.results import gate_file
+from bench_core.results.accepted import FILE as ACCEPTED
 from bench_core.results.store import CIRCUMSTANCES, INFINITE, append_circumstances, newest, read_store
 
 NAME = "fills.Fill.time_fill"
@@ -444,3 +447,16 @@ def test_each_file_is_parsed_once_and_the_declarations_once_a_machine(folder, mo
     monkeypatch.setattr(json, "loads", lambda text, **options: parsed.append(text) or loads(text, **options))
     assert len(folder.read().runs) == 5
     assert len(parsed) == 5 + len(["benchmarks.json", "machine.json"])
+
+
+def test_accepted_regressions_are_read_and_a_damaged_file_of_them_is_left_out(folder):
+    folder.machine("box")
+    folder.run()
+    assert read_store(folder.path).accepted == ()
+    accepted = AcceptedRegression(12, "a" * 40, "b" * 40, "maintainer", "2026-01-02T03:04:05Z", "ok", ("a.A.time_a",))
+    line = json.dumps({"schema": ACCEPTED_SCHEMA, **to_json(accepted)})
+    (folder.path / ACCEPTED).write_text(line + "\n")
+    assert read_store(folder.path).accepted == (accepted,)
+    (folder.path / ACCEPTED).write_text(line + "\n" + line[:-9] + "\n")
+    (one,) = read_store(folder.path).left_out
+    assert (one.source, "line 2" in one.reason) == (ACCEPTED, True)

@@ -13,6 +13,7 @@ from markupsafe import escape
 
 from bench_core import units
 from bench_core.analysis.subjects import reproduce
+from bench_core.records.accepted import AcceptedRegression
 from bench_core.records.report import Apart
 from bench_core.records.run import Interval, LeftOut
 from bench_core.report.page import SECTIONS, changes_of, html, prose
@@ -240,3 +241,12 @@ def test_a_long_name_is_cut_and_its_links_still_meet(small):
     assert not re.search("y{300}", data(page)["cells"][0] + "".join(data(page)["cells"]))
     assert f'id="{escape(anchor(cell.name))}"' in page
     assert f'href="#{escape(anchor(cell.name))}"' in page
+
+
+def test_accepted_regressions_stand_in_the_history_as_text(small):
+    hostile = AcceptedRegression(12, "a" * 40, "b" * 40, "<b>me</b>", "2026-01-02", "ok", ("<i>cell</i> +9 %",))
+    history = section(html(replace(small, accepted=(hostile,))), "history")
+    assert "<h3>Accepted regressions</h3>" in history
+    assert "&lt;b&gt;me&lt;/b&gt; (ok)" in history
+    assert "&lt;i&gt;cell&lt;/i&gt; +9 %" in history
+    assert "Accepted regressions" not in section(html(small), "history")
