@@ -16,11 +16,12 @@ from bench_core.asv_config import naming
 from bench_core.ci.acceptance import Acceptance
 from bench_core.ci.github import Api
 from bench_core.ci.outcome import KINDS, Kind, Outcome, Row
-from bench_core.ci.shown import code, prose, visible
+from bench_core.ci.shown import code, prose
 from bench_core.ci.status import Status, can_be_accepted, status
 from bench_core.errors import BenchCoreError
 from bench_core.report.gate.words import LONGEST as FEWEST
 from bench_core.report.gate.words import reproducing
+from bench_core.texts import line
 
 BOT = "github-actions[bot]"
 """Who writes with the token of a workflow."""
@@ -87,7 +88,7 @@ def body(found: Outcome, about: Circumstances) -> str:
     lines += _table(found, RED, FEWEST)
     lines += _accepting(found, about)
     ending = [*_local(found), *_measured(found), *_foot(found, about)]
-    left = LARGEST - sum(len(line) + 1 for line in (*lines, *ending)) - ROOM
+    left = LARGEST - sum(len(one) + 1 for one in (*lines, *ending)) - ROOM
     others = found.of(*OTHERS)
     if others and left > 0:
         counted = (f"{found.count(kind):,} {WORDS[kind]}" for kind in OTHERS if found.count(kind))
@@ -138,7 +139,7 @@ def _table(found: Outcome, kinds: Sequence[Kind], most: int, room: int = LARGEST
     shown = 0
     for row in rows[:most]:
         lines = list(_row(row))
-        room -= sum(len(line) + 1 for line in lines)
+        room -= sum(len(one) + 1 for one in lines)
         if room < 0:
             break
         yield from lines
@@ -172,13 +173,13 @@ def _local(found: Outcome) -> Iterator[str]:
     command = shlex.join(
         ["bench-core", "gate", found.base[:12], found.head[:12], *naming(Path(found.suite or "asv.conf.json"))]
     )
-    names = [row.name for row in found.of(*RED) if visible(row.name) == row.name][:5]
+    names = [row.name for row in found.of(*RED) if line(row.name) == row.name][:5]
     commands = [f"git fetch origin {found.head}", *(f"{reproducing(command, name)} --explain" for name in names)]
     if not names:
         commands.append(command)
     yield "<details><summary>Run it locally</summary>"
     yield "<p>This runs the code of the pull request.</p>"
-    yield f"<pre>{'&#10;'.join(html.escape(visible(one, 1_000)) for one in commands)}</pre>"
+    yield f"<pre>{'&#10;'.join(html.escape(line(one, 1_000)) for one in commands)}</pre>"
     yield "</details>"
 
 
@@ -226,7 +227,7 @@ class Accepted:
 
     @classmethod
     def of(cls, found: Outcome, one: Acceptance) -> Accepted:
-        slower = tuple(AcceptedCell(visible(row.name, 200), visible(row.change, 100)) for row in found.of("slower"))
+        slower = tuple(AcceptedCell(line(row.name, 200), line(row.change, 100)) for row in found.of("slower"))
         return cls(one.by, one.date, one.label, one.commit, found.base, slower[:FEWEST])
 
 

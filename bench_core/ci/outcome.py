@@ -11,12 +11,12 @@ import json
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from bench_core import __version__, codec
+from bench_core import codec, version
 from bench_core.ci import event
-from bench_core.ci.shown import visible
 from bench_core.errors import BenchCoreError, brief
 from bench_core.records.gate import GateRecord, GateVerdict, JudgedCell, VerdictName
 from bench_core.report.gate import words
+from bench_core.texts import line
 
 LARGEST = 2**20
 """The most bytes of the file."""
@@ -98,7 +98,7 @@ class Outcome:
 def not_run(suite: str, base: str, head: str, exit_code: int, reason: str) -> Outcome:
     """The outcome of a gate that has no result."""
     counts = (0,) * len(KINDS)
-    return Outcome(SCHEMA, __version__, suite, "error", exit_code, reason, base, head, 0.0, (), counts, 0, ())
+    return Outcome(SCHEMA, version(), suite, "error", exit_code, reason, base, head, 0.0, (), counts, 0, ())
 
 
 def outcome(suite: str, base: str, head: str, exit_code: int, record: GateRecord, verdict: GateVerdict) -> Outcome:
@@ -120,7 +120,7 @@ def outcome(suite: str, base: str, head: str, exit_code: int, record: GateRecord
     )
     return Outcome(
         schema=SCHEMA,
-        tool=__version__,
+        tool=version(),
         suite=suite,
         verdict=verdict.verdict,
         exit_code=exit_code,
@@ -146,7 +146,7 @@ def _row(kind: Kind, cell: JudgedCell, cause: str, reached: str) -> Row:
 
 
 def _text(text: str) -> str:
-    return visible(text, LONGEST)
+    return line(text, LONGEST)
 
 
 def to_bytes(found: Outcome) -> bytes:
@@ -171,7 +171,7 @@ def from_bytes(content: bytes) -> Outcome:
         _require_bounds(found)
     except (ValueError, RecursionError) as error:
         raise BenchCoreError(
-            f"the file of the job that measured is not one of bench-core: {visible(str(error), 300)}."
+            f"the file of the job that measured is not one of bench-core: {line(str(error), 300)}."
         ) from error
     return found
 

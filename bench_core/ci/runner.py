@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from bench_core.errors import BenchCoreError
+from bench_core.texts import workflow_command
 
 PREFIX = "BENCH_CORE_"
 """What the names of the variables begin with in which the action passes its inputs to its steps."""
@@ -78,7 +79,7 @@ class Runner:
 
     def notice(self, text: str, kind: str = "notice") -> None:
         """Write an annotation of the whole job: a ``notice``, ``warning`` or ``error``."""
-        self.say(f"::{kind} title=bench-core::{escaped(text)}")
+        self.say(workflow_command(kind, text, title="bench-core"))
 
     @contextmanager
     def without_commands(self) -> Iterator[None]:
@@ -94,11 +95,6 @@ class Runner:
 
 def here() -> Runner:
     return Runner(os.environ, sys.stdout)
-
-
-def escaped(text: str) -> str:
-    """Text as the message of a workflow command: on one line."""
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def is_yes(name: str, value: str) -> bool:

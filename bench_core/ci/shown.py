@@ -9,21 +9,15 @@ from __future__ import annotations
 import html
 import re
 
+from bench_core.texts import line
+
 LONGEST = 400
 """The most characters of a text that are shown."""
 
 
-def visible(text: str, longest: int = LONGEST) -> str:
-    r"""Text on one line, cut after `longest` characters. A character that a screen does not show, such as a line end or
-    a mark of direction, is its escape in Python: ``\n``, ``\u202e``."""
-    kept = text[: longest + 1]
-    shown = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in kept)
-    return shown if len(shown) <= longest and len(text) <= longest else f"{shown[: longest - 3]}..."
-
-
 def code(text: str, longest: int = LONGEST) -> str:
     """Text as code, in HTML."""
-    return f"<code>{html.escape(visible(text, longest))}</code>"
+    return f"<code>{html.escape(line(text, longest))}</code>"
 
 
 _LINKED = re.compile(r"[@#:](?=\S)|(?<=\bGH)-|(?<=\bgh)-")
@@ -33,5 +27,5 @@ _LINKED = re.compile(r"[@#:](?=\S)|(?<=\bGH)-|(?<=\bgh)-")
 def prose(text: str, longest: int = LONGEST) -> str:
     """Text in HTML of which GitHub makes neither links nor formulas. A space without width stands where a link would
     begin."""
-    parts = [html.escape(part) for part in _LINKED.sub("\\g<0>\0", visible(text, longest)).split("\0")]
+    parts = [html.escape(part) for part in _LINKED.sub("\\g<0>\0", line(text, longest)).split("\0")]
     return "&#8203;".join(parts).replace("$", "<span>$</span>")

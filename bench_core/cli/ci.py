@@ -3,12 +3,24 @@ anything is installed, and so is no command."""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bench_core.cli.options import CONFIG
+from bench_core.cli.terminal import for_commands
+
+if TYPE_CHECKING:
+    from bench_core.ci.runner import Runner
+
+
+def _runner() -> Runner:
+    from bench_core.ci.runner import Runner
+
+    return Runner(os.environ, for_commands())
 
 
 @click.group()
@@ -30,9 +42,8 @@ def evidence() -> None:
       bench-core ci evidence
     """
     from bench_core.ci.measure import evidence_folder
-    from bench_core.ci.runner import here
 
-    runner = here()
+    runner = _runner()
     runner.give(folder=str(evidence_folder(Path.cwd(), runner.given("suite"))))
 
 
@@ -49,9 +60,8 @@ def gate(base: str, head: str) -> None:
       bench-core ci gate --base 4e6b7ac4... --head 3677fb64...
     """
     from bench_core.ci.measure import measure
-    from bench_core.ci.runner import here
 
-    measure(here(), Path.cwd(), base, head)
+    measure(_runner(), Path.cwd(), base, head)
 
 
 @ci.command()
@@ -65,9 +75,8 @@ def finish() -> None:
       GITHUB_TOKEN=... bench-core ci finish
     """
     from bench_core.ci.finish import finish as finished
-    from bench_core.ci.runner import here
 
-    sys.exit(0 if finished(here()).is_green else 1)
+    sys.exit(0 if finished(_runner()).is_green else 1)
 
 
 @ci.command()
@@ -79,9 +88,8 @@ def comment() -> None:
       GITHUB_TOKEN=... bench-core ci comment
     """
     from bench_core.ci.forks import comment_on_run
-    from bench_core.ci.runner import here
 
-    runner = here()
+    runner = _runner()
     for line in comment_on_run(runner):
         runner.notice(line)
 
@@ -98,8 +106,7 @@ def accepted(config: Path) -> None:
     from bench_core.asv_config import asv_config
     from bench_core.ci.finish import api
     from bench_core.ci.history import keep
-    from bench_core.ci.runner import here
 
-    runner = here()
+    runner = _runner()
     for one in keep(api(runner), asv_config(config).results):
         runner.say(f"added: pull request {one.pull_request}, accepted by {one.by}")

@@ -84,9 +84,14 @@ def complain(text: str) -> None:
 def say_command(command: str) -> None:
     """Print a command to a CI service, as `bench_core.texts.workflow_command` makes it. Everything else that looks like
     one is printed as text."""
-    stream = sys.stdout.inner if isinstance(sys.stdout, Outlet) else sys.stdout
+    stream = for_commands()
     stream.write(f"{command}\n")
     stream.flush()
+
+
+def for_commands() -> TextIO:
+    """Standard output for commands to a CI service alone."""
+    return sys.stdout.inner if isinstance(sys.stdout, Outlet) else sys.stdout
 
 
 def say_page(text: str) -> None:

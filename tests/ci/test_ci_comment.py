@@ -14,7 +14,7 @@ from bench_core.ci.acceptance import Acceptance
 from bench_core.ci.comment import Circumstances, body, creates, marker, put, read_stored
 from bench_core.ci.github import Api, ApiError
 from bench_core.ci.page import page
-from bench_core.ci.shown import code, prose, visible
+from bench_core.ci.shown import code, prose
 from bench_core.errors import BenchCoreError
 
 ABOUT = Circumstances(run="https://github.com/owner/project/actions/runs/1", label="benchmark-ok")
@@ -102,11 +102,6 @@ def test_any_text_is_one_line_of_html_without_links(text):
         assert shown.isprintable()
         assert not re.search(r"<(?!/?(code|span)>)", shown)
     assert not re.search(r"[@#]\w", prose(text).replace("&#8203;", "\u200b").replace("&#", ""))
-
-
-def test_a_text_is_cut():
-    assert visible("x" * 500) == "x" * 397 + "..."
-    assert visible("\n" * 300, 20) == "\\n" * 8 + "\\..."
 
 
 def test_a_comment_is_shorter_than_github_allows():
