@@ -97,6 +97,28 @@ def commit(root: Path, name: str) -> str:
     return output(root, "rev-parse", "--verify", f"{name}^{{commit}}").strip()
 
 
+def default_branch(root: Path) -> str:
+    """The branch that others are merged into: the one that a clone checks out, or else main or master, or else the
+    present one."""
+    try:
+        return output(root, "symbolic-ref", "--short", "refs/remotes/origin/HEAD").strip().removeprefix("origin/")
+    except GitError:
+        pass  # not cloned
+    known = output(root, "for-each-ref", "--format=%(refname:short)", "refs/heads/main", "refs/heads/master").split()
+    try:
+        return known[0] if known else output(root, "symbolic-ref", "--short", "HEAD").strip()
+    except GitError:
+        return "main"  # no branch at all: a commit by its hash
+
+
+def ignores(root: Path, path: Path) -> bool:
+    """Whether git ignores a path in the repository, which need not exist."""
+    try:
+        return bool(output(root, "check-ignore", "--no-index", "--", str(path)))
+    except GitError:  # so git answers that it does not
+        return False
+
+
 def author_date(root: Path, commit: str) -> int:
     """The author's date of a commit in seconds since 1970.
 

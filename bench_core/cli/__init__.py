@@ -18,6 +18,7 @@ from bench_core.cli.completion import completion
 from bench_core.cli.doctor import doctor
 from bench_core.cli.gate import gate
 from bench_core.cli.gpu import gpu
+from bench_core.cli.init import init
 from bench_core.cli.known import known
 from bench_core.cli.list import list_cells
 from bench_core.cli.outlet import outlets
@@ -94,5 +95,7 @@ def main() -> None:
     """
 
 
-for command in (list_cells, run, show, gate, bisect, compare, report, known, agree, doctor, gpu, ci, completion):
+COMMANDS = (init, list_cells, run, show, gate, bisect, compare, report, known, agree, doctor, gpu, ci, completion)
+
+for command in COMMANDS:
     main.add_command(command)

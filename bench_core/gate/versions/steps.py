@@ -162,6 +162,8 @@ def build_environment() -> dict[str, str]:
     # setuptools_scm takes the version from git, but the build is outside any repository. All builds get the same
     # version: it appears in file names and texts, which must have the same length on both sides.
     kept.setdefault("SETUPTOOLS_SCM_PRETEND_VERSION", "0.0.0")
+    # A build that writes a set, such as torchmetrics' with its extras, would write it in another order on each side.
+    kept["PYTHONHASHSEED"] = "0"
     return kept
 
 

@@ -542,6 +542,13 @@ def test_a_build_inherits_nothing_that_changes_what_python_finds(monkeypatch):
     assert environment["SETUPTOOLS_SCM_PRETEND_VERSION"] == "0.0.0"
 
 
+def test_a_build_writes_a_set_in_the_same_order_each_time(monkeypatch):
+    monkeypatch.setenv("PYTHONHASHSEED", "random")
+    program = (sys.executable, "-c", "print({str(number) for number in range(20)})")
+    written = {subprocess.check_output(program, env=steps.build_environment()) for _ in range(3)}
+    assert len(written) == 1
+
+
 # Versions without a build
 
 
