@@ -11,6 +11,7 @@ import click
 
 from bench_core import git
 from bench_core.asv_config import naming
+from bench_core.cli.terminal import say
 
 if TYPE_CHECKING:
     from bench_core.scaffold.files import Plan
@@ -35,11 +36,11 @@ def init(package: str | None) -> None:
     planned = plan(layout)
     lines = [(one.action, _shown(one.path), one.about) for one in planned.files]
     write(planned)
-    click.echo(f"Project {layout.project}, package {layout.package} in {_shown(layout.source)}.\n")
+    say(f"Project {layout.project}, package {layout.package} in {_shown(layout.source)}.\n")
     width = max(len(path) for _, path, _ in lines)
     for action, path, about in lines:
-        click.echo(f"{action:7}  {path:{width}}  {about}")
-    click.echo("\n" + "\n".join(_next(layout.top, planned)))
+        say(f"{action:7}  {path:{width}}  {about}")
+    say("\n" + "\n".join(_next(layout.top, planned)))
 
 
 def _shown(path: Path) -> str:

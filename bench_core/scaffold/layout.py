@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import configparser
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 from packaging.utils import canonicalize_name, is_normalized_name
 
 from bench_core import git
+from bench_core.compat import tomllib
 from bench_core.errors import BenchCoreError, UnknownNameError, shortened
 
 BUILD_FILES = ("pyproject.toml", "setup.py", "setup.cfg")
