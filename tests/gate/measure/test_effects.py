@@ -90,6 +90,21 @@ def test_a_side_lies_if_its_blocks_are_shorter_by_a_tenth_and_by_more_than_an_in
         assert effect(base, head, **WHERE).log_ratio == 0
 
 
+@pytest.mark.parametrize(("blocks", "lies"), [(1, False), (2, False), (3, True)])
+def test_in_a_few_blocks_an_interruption_may_come_before_the_same_side(blocks, lies):
+    base, head = (log([1.0, 1.0], lasted=[lasted] * blocks) for lasted in (0.25, 0.16))
+    if lies:
+        with pytest.raises(CellFaultError, match="its clock is wrong"):
+            effect(base, head, **WHERE)
+    else:
+        assert effect(base, head, **WHERE).log_ratio == 0
+
+
+def test_a_clock_that_is_wrong_by_seconds_is_found_in_a_single_block():
+    with pytest.raises(CellFaultError, match="its clock is wrong"):
+        effect(log([1.0, 1.0], lasted=[2.0]), log([0.5, 0.5], lasted=[1.0]), **WHERE)
+
+
 def test_a_sample_without_time_is_an_error():
     with pytest.raises(CellFaultError, match="too coarse"):
         effect(log([1.0, 0.0]), log([1.0, 1.0]), **WHERE)
