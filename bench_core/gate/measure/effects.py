@@ -24,8 +24,8 @@ readings of a block's end, for longer on a busy machine. It does not shorten eve
 clock does: which side reads first is drawn for each block."""
 
 INTERRUPTED_IN_FEW, FEW_BLOCKS = 0.5, 2
-"""As `INTERRUPTED`, for so few blocks. There, one interruption may shorten all blocks of the same side: at a load of 13 on
-two cores, by 0.26 s of a single one."""
+"""As `INTERRUPTED`, for so few blocks. There, one interruption may shorten all blocks of the same side: at a load of 13
+on two cores, by 0.26 s of a single one."""
 
 
 class CellFaultError(Exception):
