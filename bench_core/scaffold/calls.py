@@ -22,8 +22,8 @@ from bench_core.scaffold.sources import Function, Node, Sources
 LONGEST = 100
 """The longest line, in characters, that is taken from an example."""
 
-ALWAYS_THERE = {"np": "import numpy as np", "numpy": "import numpy"}
-"""What an example may use without an import, since bench_core itself needs numpy."""
+CUSTOMARY = {"np": "import numpy as np"}
+"""What examples use without an import. It is taken if the package imports it too."""
 
 UNSAFE = {
     *("eval", "exec", "exit", "input", "open", "print", "quit"),
@@ -247,9 +247,9 @@ class _Names:
     def __init__(self, sources: Sources, known: dict[str, str], module: str) -> None:
         self._sources = sources
         self._package = sources.package.split(".")[0]
-        self._imports = {**ALWAYS_THERE, **known}
+        self._imports = {**CUSTOMARY, **known}
         self._values: dict[str, ast.expr] = {}
-        self._installed = {self._package, "numpy", *sys.stdlib_module_names}
+        self._installed = {self._package, *sys.stdlib_module_names}
         for one in (sources.package, module):
             tree = sources.tree(one)
             for node in tree.body if tree else ():

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
-import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
-
-import jinja2
+from string import Template
 
 from bench_core import git
 from bench_core.asv_config import NAMES, USUAL, AsvConfig, asv_config, found_in
@@ -94,7 +94,7 @@ def plan(layout: Layout) -> Plan:
     return Plan(
         config,
         (
-            _configuration(layout, config, suite, call, named),
+            _configuration(layout, config, suite, named),
             *_suite(layout, suite, call, known=named is not None),
             *_workflows(layout, config),
             *_ignored(layout, suite, named.environments if named else layout.top / OUTPUT),
@@ -128,30 +128,26 @@ def write(plan: Plan) -> None:
         ) from error
 
 
-def _configuration(layout: Layout, config: Path, suite: Path, call: Call | None, existing: AsvConfig | None) -> Planned:
+def _configuration(layout: Layout, config: Path, suite: Path, existing: AsvConfig | None) -> Planned:
     if existing:
         return Planned(config, None, "there is a configuration")
     folder = config.parent
-    return Planned(
-        config,
-        _render(
-            "asv.conf.json.j2",
-            project=layout.project,
-            repo=_relative(layout.top, folder),
-            subdir="" if folder == layout.top else _relative(folder, layout.top),
-            branch=git.default_branch(layout.top),
-            requirements=_requirements(call, layout.package),
-            suite=_relative(suite, folder),
-            output=_relative(layout.top / OUTPUT, folder),
-        ),
-        "the configuration of the suite",
-    )
-
-
-def _requirements(call: Call | None, package: str) -> list[str]:
-    """What the example imports besides the project and the standard library."""
-    tops = {line.split()[1].split(".")[0] for line in (call.imports if call else ())}
-    return sorted(tops - {package.split(".")[0], *sys.stdlib_module_names})
+    output = _relative(layout.top / OUTPUT, folder)
+    settings = {
+        "version": 1,
+        "project": layout.project,
+        "repo": _relative(layout.top, folder),
+        **({} if folder == layout.top else {"repo_subdir": _relative(folder, layout.top)}),
+        "dvcs": "git",
+        "branches": [git.default_branch(layout.top)],
+        "environment_type": "virtualenv",
+        "benchmark_dir": _relative(suite, folder),
+        "env_dir": f"{output}/env",
+        "results_dir": f"{output}/results",
+        "html_dir": f"{output}/html",
+    }
+    lines = ",\n".join(f"    {json.dumps(name)}: {json.dumps(value)}" for name, value in settings.items())
+    return Planned(config, f"{{\n{lines}\n}}\n", "the configuration of the suite")
 
 
 def _suite(layout: Layout, suite: Path, call: Call | None, *, known: bool) -> Iterator[Planned]:
@@ -168,18 +164,25 @@ def _suite(layout: Layout, suite: Path, call: Call | None, *, known: bool) -> It
     if not package.exists():
         yield Planned(package, "", "makes the folder a package")
     about = f"times {call.function}, as in {call.origin}" if call else f"times `import {layout.package}`"
-    yield Planned(
-        suite / EXAMPLE,
-        _render(
-            "example.py.j2",
-            project=layout.project,
-            package=layout.package,
-            call=call,
-            imports=_sorted(call.imports, layout.package) if call else [],
-            title="".join(part.title() for part in call.name.split("_")) if call else "",
-        ),
-        about,
-    )
+    code = _code(call, layout.package) if call else IMPORT.replace("PACKAGE", layout.package)
+    yield Planned(suite / EXAMPLE, _filled("example.txt", project=layout.project, code=code), about)
+
+
+IMPORT = """
+def timeraw_import():
+    # asv runs this text in a process of its own, since a second import in one process takes no time.
+    return "import PACKAGE\""""
+"""The example for a package of which no function is called."""
+
+
+def _code(call: Call, package: str) -> str:
+    """The benchmark of a call."""
+    lines = [*_sorted(call.imports, package), "", ""]
+    if not call.prepared:
+        return "\n".join([*lines, f"def time_{call.name}():", f"    {call.expression}"])
+    lines += [f"class {''.join(part.title() for part in call.name.split('_'))}:", "    def setup(self):"]
+    lines += [f"        self.{name} = {value}" for name, value in call.prepared]
+    return "\n".join([*lines, "", f"    def time_{call.name}(self):", f"        {call.expression}"])
 
 
 def _sorted(imports: tuple[str, ...], package: str) -> list[str]:
@@ -199,21 +202,23 @@ def _sorted(imports: tuple[str, ...], package: str) -> list[str]:
 
 def _workflows(layout: Layout, config: Path) -> Iterator[Planned]:
     """The workflow that gates, and the one that comments on the pull requests of forks."""
+    options = {
+        "suite": "" if config == layout.top / USUAL.name else _relative(config, layout.top),
+        "requirements": "" if layout.folder == layout.top else f"./{_relative(layout.folder, layout.top)}",
+    }
+    given = "".join(f"          {name}: {json.dumps(value)}\n" for name, value in options.items() if value)
     for name, about in WORKFLOWS.items():
         path = layout.top / ".github/workflows" / name
         if path.exists():
             yield Planned(path, None, "there is a workflow of this name")
             continue
-        yield Planned(
-            path,
-            _render(
-                f"{name}.j2",
-                action=ACTION,
-                config=_relative(config, layout.top),
-                folder=_relative(layout.folder, layout.top),
-            ),
-            about,
+        text = _filled(
+            name,
+            action=ACTION,
+            comment=ACTION.replace("@", "/comment@"),
+            options=f"        with:\n{given}" if given else "",
         )
+        yield Planned(path, text, about)
 
 
 def _ignored(layout: Layout, suite: Path, environments: Path) -> Iterator[Planned]:
@@ -259,13 +264,7 @@ def _require_writable(path: Path) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
-def _render(template: str, **values: object) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("bench_core.scaffold"),
-        autoescape=False,  # JSON, YAML and Python, whose values are names or code
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return re.sub(r"\n+\Z", "\n", environment.get_template(template).render(**values))
+def _filled(template: str, **values: str) -> str:
+    """A template with its ``$names`` replaced."""
+    text = (resources.files("bench_core.scaffold") / "templates" / template).read_text(encoding="utf-8")
+    return Template(text).substitute(values)

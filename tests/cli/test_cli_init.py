@@ -60,7 +60,7 @@ def bench_core(folder, *arguments):
     """A command in a process of its own: this one has another package `benchmarks`. The projects are not installed."""
     found = os.pathsep.join(str(path) for path in (folder, folder / "src", Path(files.__file__).parents[2]))
     return subprocess.run(
-        [sys.executable, "-P", "-m", "bench_core", *arguments],
+        [sys.executable, "-m", "bench_core", *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": found},
         capture_output=True,

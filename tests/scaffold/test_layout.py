@@ -29,7 +29,7 @@ def found(tmp_path, repositories):
         ({"pyproject.toml": NAMED, "thing/__init__.py": "", "tests/__init__.py": ""}, "thing", "thing"),
         ({"pyproject.toml": NAMED, "thing.py": ""}, "thing", "thing.py"),
         ({"pyproject.toml": '[project]\nname = "Py-Thing"\n', "thing/__init__.py": ""}, "thing", "thing"),
-        ({"pyproject.toml": NAMED, "other/__init__.py": ""}, "other", "other"),
+        ({"pyproject.toml": NAMED, "other/__init__.py": "", "tests/__init__.py": ""}, "other", "other"),
         ({"pyproject.toml": NAMED, "thing/__init__.py": "", "other/__init__.py": ""}, "thing", "thing"),
         ({"setup.cfg": "[metadata]\nname = thing\n", "thing/__init__.py": ""}, "thing", "thing"),
         (
