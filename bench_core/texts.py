@@ -96,7 +96,7 @@ _APART = "\u200b"
 """A space without width. GitHub makes links of addresses, names and numbers after it has read the Markdown, so that an
 escape does not keep it from doing so, but another character inside them does."""
 
-_LINKED = re.compile(r"(?i)@(?=\w)|#(?=\w)|\bGH-(?=\d)|:(?=//)|\bwww(?=\.)|:(?!\d\d:)(?=[\w+-]+:)")
+_LINKED = re.compile(r"(?i)@(?=\w)|#(?=\w)|\bGH-(?=\d)|:(?=//)|\bwww(?=\.)|:(?!\d\d[:+])(?=[\w+-]+:)")
 """After what `_APART` stands, so that GitHub makes no link, no mention and no emoji of it."""
 
 _MARKUP = re.compile(r"[\\`*_\[\]|~#]")

@@ -57,7 +57,7 @@ def tokens(page):
 
 def linked(text):
     """What GitHub makes links, mentions or emoji of in a text without markup."""
-    return re.findall(r"@\w|#\w|\bGH-\d|://|\bwww\.|:(?!\d\d:)[\w+-]+:", text, re.IGNORECASE)
+    return re.findall(r"@\w|#\w|\bGH-\d|://|\bwww\.|:(?!\d\d[:+])[\w+-]+:", text, re.IGNORECASE)
 
 
 class Elements(HTMLParser):

@@ -229,3 +229,26 @@ def test_no_report_imports_torch(project, form):
         [sys.executable, "-c", code, form], capture_output=True, text=True, check=True, cwd=project.root
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_file_named_minus_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, ["report", "-o", "-"])
+    assert (done.exit_code, "'-' is not a file" in done.stderr) == (2, True)
+    assert not (tmp_path / "-").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "first", "second"),
+    [
+        (["gate", "main"], "--json", "--markdown"),
+        (["gate", "main"], "--markdown", "--junit"),
+        (["compare", "a", "b"], "--json", "--markdown"),
+        (["compare", "a", "b"], "--csv", "--markdown"),
+    ],
+)
+def test_two_options_cannot_name_one_file(command, first, second, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, [*command, first, "x", second, "../" + tmp_path.name + "/x"])
+    assert (done.exit_code, f"{first} and {second} both name" in done.stderr) == (2, True)
+    assert not (tmp_path / "x").exists()
