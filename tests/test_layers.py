@@ -36,4 +36,10 @@ def test_records_are_frozen_but_for_those_that_grow():
         for declared in re.findall(r"^ *@dataclass(.*)\n *class (\w+)", path.read_text(), re.MULTILINE)
     ]
     assert len(found) > 50
-    assert {name for options, name in found if "frozen=True" not in options} == {"Course", "Dossier", "Trace", "_Bench"}
+    assert {name for options, name in found if "frozen=True" not in options} == {
+        "Course",
+        "Dossier",
+        "Testimony",
+        "Trace",
+        "_Bench",
+    }

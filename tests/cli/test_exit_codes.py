@@ -15,7 +15,7 @@ from bench_core.compat import tomllib
 from bench_core.errors import BUG
 
 NAMES = sorted(main.commands)
-ARGUMENTS = {"bisect": ("good", "bad", "cell"), "ci": ("finish",), "compare": ("one", "other")}
+ARGUMENTS = {"bisect": ("good", "bad", "cell"), "ci": ("finish",), "compare": ("one", "other"), "completion": ("bash",)}
 
 
 @pytest.fixture
