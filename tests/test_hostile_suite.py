@@ -276,6 +276,7 @@ def test_a_report_has_text(project, measured, form):
         assert harmless_table(path)
     if form == "html":
         page = Elements(path.read_text())
+        assert all(sign.isprintable() or sign == "\n" for sign in page.text)
         assert not {"img", "b", "object", "iframe", "!--"} & set(page.tags)
         assert page.tags.count("script") == 4
         assert SHOWN in page.text
