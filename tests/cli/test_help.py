@@ -33,8 +33,10 @@ def test_the_help_of_a_command_has_an_example_that_the_command_understands(comma
     for line in examples(command):
         words = shlex.split(line.removeprefix('eval "$(').removesuffix(')"').partition(" > ")[0])
         assert words[:2] == ["bench-core", command]
-        parser = main.commands[command].make_parser(click.Context(main.commands[command]))
-        _, rest, _ = parser.parse_args(words[2:])
+        found, rest = main, words[1:]
+        while isinstance(found, click.Group):
+            found, (_, *rest) = found.commands[rest[0]], rest
+        _, rest, _ = found.make_parser(click.Context(found)).parse_args(rest)
         assert not rest
 
 
