@@ -17,6 +17,7 @@ from bench_core.errors import BenchCoreError
 from bench_core.files import write_whole
 from bench_core.gate.judge.exit_code import exit_code
 from bench_core.gate.judge.gate import judge
+from bench_core.gate.versions import stranger
 from bench_core.records.gate import GateRecord, GateVerdict
 from bench_core.records.version import Commit
 from bench_core.report.gate import Place, workflow_commands
@@ -25,7 +26,7 @@ from bench_core.results import gate_file
 OPTIONS = ("suite", "bench", "budget", "noise-floor", "limit", "lanes", "creep", "timeout")
 """The inputs of the action that are options of the gate, under the same names."""
 
-FLAGS = ("strict", "explain", "all")
+FLAGS = ("strict", "explain", "all", "isolated")
 """The inputs that are options of the gate without a value."""
 
 WITHHELD = ("GITHUB_", "ACTIONS_", "RUNNER_", "INPUT_", PREFIX)
@@ -39,19 +40,21 @@ JSON, SUMMARY, PAGE, OUTCOME = "gate.json", "summary.md", "gate.html", "outcome.
 """The files of the step, in its own folder."""
 
 
-def evidence_folder(project: Path, suite: str) -> Path:
+def evidence_folder(project: Path, suite: str, *, isolated: bool = False) -> Path:
     """The folder in which the gate keeps its evidence.
 
     Args:
         project: the repository.
         suite: the configuration of the suite, from there; "" for the usual one.
+        isolated: whether head is confined.
 
     Raises:
         BenchCoreError: if the configuration cannot be read, or names a folder outside of the repository, which no cache
             should carry along.
     """
     config = project / suite if suite else found_in(project) or project / USUAL
-    folder = (asv_config(config).environments / "bench-core" / "evidence").resolve()
+    kept = stranger.FOLDER if isolated else Path("bench-core")
+    folder = (asv_config(config).environments / kept / "evidence").resolve()
     if not folder.is_relative_to(project.resolve()) or not str(folder).isprintable():
         raise BenchCoreError(
             f"env_dir of {config} is outside of the repository: set `cache: false`, or another env_dir."
@@ -71,6 +74,7 @@ def command(runner: Runner, tool: Path, base: str, head: str) -> list[str]:
     options = [f"--{name}={value}" for name in OPTIONS if (value := runner.given(name))]
     options += [f"--{name}" for name in FLAGS if is_yes(name, runner.given(name))]
     options += [f"--{profile}"] if profile else []
+    options += [f"--env={name}" for name in runner.given("env").split()]
     files = (f"--json={runner.folder / JSON}", f"--markdown={runner.folder / SUMMARY}")
     return [str(tool), "gate", *options, *files, event.sha(base), event.sha(head)]
 

@@ -36,6 +36,8 @@ class Plan:
         base, head: full hashes.
         environment, evidence: the names of the caches. To the one of the evidence, each run adds its own number.
         is_fork: whether head comes from another repository.
+        is_isolated: whether head is confined (`bench-core gate --isolated`). The working tree is then that of base, so
+            that nothing of head is installed or configures anything.
         pull_request: its number; 0 without one.
     """
 
@@ -44,6 +46,7 @@ class Plan:
     environment: str
     evidence: str
     is_fork: bool
+    is_isolated: bool
     pull_request: int
 
 
@@ -57,12 +60,16 @@ def plan(runner: Runner, tool: Path, project: Path) -> Plan:
     Raises:
         BenchCoreError: if the repository lacks the commits.
     """
+    from bench_core import git
     from bench_core.ci import event
 
     found = event.read(Path(runner.named("GITHUB_EVENT_PATH")))
     pull = event.pull_of(found)
     head = commit(project, runner.given("head") or (pull.head if pull else runner.named("GITHUB_SHA")))
     base = _base(project, runner.given("base"), head, pull, str(found.get("before") or ""))
+    is_isolated = _isolated(runner.given("isolated"), is_fork=bool(pull and pull.is_fork))
+    if is_isolated:
+        git.output(project, "checkout", "--quiet", "--detach", base)
     scope = f"fork-{pull.number}" if pull and pull.is_fork else "own"
     machine = f"{platform.system()}-{platform.machine()}"
     installed = digest(
@@ -84,8 +91,17 @@ def plan(runner: Runner, tool: Path, project: Path) -> Plan:
         environment=f"bench-core-environment-{scope}-{machine}-{installed}",
         evidence=f"bench-core-evidence-{scope}-{machine}-{asked[:16]}-{base}-{head}-",
         is_fork=bool(pull and pull.is_fork),
+        is_isolated=is_isolated,
         pull_request=pull.number if pull else 0,
     )
+
+
+def _isolated(asked: str, *, is_fork: bool) -> bool:
+    from bench_core.errors import BenchCoreError
+
+    if asked not in ("", "auto", "true", "false"):
+        raise BenchCoreError(f"the input isolated is {asked!r}, and not auto, true or false.")
+    return asked == "true" or (asked != "false" and is_fork)
 
 
 def _base(project: Path, asked: str, head: str, pull: Pull | None, before: str) -> str:
@@ -171,6 +187,7 @@ def main() -> int:
             environment=made.environment,
             evidence=made.evidence,
             fork="true" if made.is_fork else "false",
+            isolated="true" if made.is_isolated else "false",
             pull_request=str(made.pull_request or ""),
             folder=str(here.folder),
         )

@@ -42,9 +42,11 @@ def evidence() -> None:
       bench-core ci evidence
     """
     from bench_core.ci.measure import evidence_folder
+    from bench_core.ci.runner import is_yes
 
     runner = _runner()
-    runner.give(folder=str(evidence_folder(Path.cwd(), runner.given("suite"))))
+    isolated = is_yes("isolated", runner.given("isolated"))
+    runner.give(folder=str(evidence_folder(Path.cwd(), runner.given("suite"), isolated=isolated)))
 
 
 @ci.command()

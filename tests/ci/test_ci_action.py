@@ -12,6 +12,7 @@ from hub import LABEL, GitHub, outputs_in
 
 from bench_core.ci import comment, measure
 from bench_core.ci.forks import NAME
+from bench_core.ci.outcome import from_bytes
 
 ROOT = Path(__file__).parents[2]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
@@ -82,7 +83,7 @@ def test_each_input_reaches_a_step():
     passed = {
         key.removeprefix("BENCH_CORE_").lower().replace("_", "-") for key in gate["env"] if key.startswith("BENCH")
     }
-    assert passed == {*measure.OPTIONS, *measure.FLAGS, "profile"}
+    assert passed == {*measure.OPTIONS, *measure.FLAGS, "profile", "env"}
     assert {name: one["default"] for name, one in COMMENT["inputs"].items()} == {
         name: ACTION["inputs"][name]["default"] for name in COMMENT["inputs"]
     }
@@ -197,11 +198,19 @@ def test_the_action_turns_a_slower_pull_request_red_and_comments_and_a_label_tur
     assert f"with the label <code>{LABEL}</code>" in made["body"]
 
 
-def test_the_action_leaves_the_outcome_of_a_fork_to_the_second_workflow(step, github, project):
-    step.event({"pull_request": GitHub().open(head=project.base, base=project.base, fork=True)})
+def test_the_action_confines_a_fork_and_leaves_its_outcome_to_the_second_workflow(step, github, project):
+    step.event({"pull_request": GitHub().open(head=project.head, base=project.base, fork=True)})
     job = Job(step, str(project.root), QUICKLY)
     code, log = job.run()
-    assert code == 0, log
+    if "--isolated is not possible here" in log:
+        pytest.skip("processes cannot be confined here")
+    assert code == 1, log
+    assert "confined" in log
+    assert from_bytes((step.folder / "outcome.json").read_bytes()).count("slower") == 1
+    assert project.git("rev-parse", "HEAD") == project.base
+    used = dict(job.uses)
+    assert used["actions/cache/save"]["path"] == str(project.root / "bench/env/bench-core/isolated/evidence")
+    assert Path(used["actions/cache/save"]["path"]).is_dir()
     assert github.comments == []
     names = [given["name"] for name, given in job.uses if name == "actions/upload-artifact"]
     assert names == ["bench-core", NAME]

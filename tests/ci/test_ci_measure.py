@@ -167,6 +167,12 @@ def test_no_input_is_read_as_another_option(step, value):
     assert asked[-2:] == ["b" * 40, "a" * 40]
 
 
+def test_variables_for_benchmarks_are_handed_on_by_name(step):
+    step.variables.update(BENCH_CORE_ENV="SIZE\n CASES", BENCH_CORE_ISOLATED="true")
+    asked = command(step.runner, "tool", "b" * 40, "a" * 40)
+    assert {"--env=SIZE", "--env=CASES", "--isolated"} <= set(asked)
+
+
 def test_an_input_with_another_value_is_refused(step):
     for name, value in (("PROFILE", "fast"), ("STRICT", "yes")):
         step.variables[f"BENCH_CORE_{name}"] = value
@@ -326,6 +332,8 @@ def test_the_folder_of_the_evidence_is_that_of_the_gate_and_inside_the_repositor
     assert done.exit_code == 0, done.output
     folder = Path(step.outputs()["folder"])
     assert list(folder.glob("*.jsonl"))
+    apart = evidence_folder(project.root, "", isolated=True)
+    assert apart == folder.parent / "isolated" / "evidence"
     for outside in ("../env", "/tmp/env", "a\n/etc"):
         config = {"version": 1, "project": "thing", "repo": ".", "env_dir": outside}
         (project.root / "other.json").write_text(json.dumps(config))

@@ -171,3 +171,19 @@ def test_a_variable_that_is_missing_is_named():
 def test_the_outputs_are_read_as_the_runner_reads_them():
     assert outputs_in("a<<x\n1\n2\nx\nb<<y\n\ny\n") == {"a": "1\n2", "b": ""}
     assert json.dumps(outputs_in("")) == "{}"
+
+
+def test_a_fork_is_isolated_in_the_working_tree_of_base_and_a_branch_is_not(step, project):
+    opened(step, project)
+    project.git("checkout", "-q", "faster")
+    assert not planned(step, project).is_isolated
+    assert project.git("rev-parse", "HEAD") == project.head
+    opened(step, project, fork=True)
+    assert not planned(step, project, isolated="false").is_isolated
+    assert planned(step, project, isolated="auto").is_isolated
+    assert project.git("rev-parse", "HEAD") == project.fork
+    assert (project.root / "thing.py").read_text() == "a = 1\n"
+    opened(step, project)
+    assert planned(step, project, isolated="true").is_isolated
+    with pytest.raises(BenchCoreError, match="not auto, true or false"):
+        planned(step, project, isolated="yes")
