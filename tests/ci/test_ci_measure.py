@@ -195,7 +195,7 @@ def test_a_changed_line_belongs_to_the_innermost_functions_around_it(tmp_path, r
     place = Place("src/a/__init__.py", 4, 4)
     assert found == {"src.a.A.one": place, "src.a.A.one.<locals>.inner": place}
     assert next(changed_functions(made.root, base, head)).is_called("a.A.one")
-    assert not next(changed_functions(made.root, base, head)).is_called("ba.A.one")
+    assert not next(changed_functions(made.root, base, head)).is_called("c.a.A.one")
 
 
 def test_the_lines_of_a_change_are_those_of_head():
