@@ -230,7 +230,10 @@ def prepare(request: Request, machine: Mapping[str, str], say: Callable[[str], N
     subjects = Subjects(sides.base, sides.head, store.suite(suite), code, past, environment)
     if request.isolated:
         subjects = replace(subjects, readable=(store.home(suite),))
-    found = _found(prepared, subjects, sides.compared, say)
+    try:
+        found = _found(prepared, subjects, sides.compared, say)
+    finally:
+        store.seal.check()  # first, since it explains whatever else went wrong
     if not request.everything and code is None and past is None:
         reached = reach(subjects, found, say)
         prepared = replace(prepared, reach=reached)

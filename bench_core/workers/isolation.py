@@ -11,6 +11,8 @@ import ctypes
 import fcntl
 import json
 import os
+import resource
+import shutil
 import socket
 import struct
 import sys
@@ -67,6 +69,7 @@ def confine(confined: Confinement) -> list[str]:
     missing = []
     apart = _leave_network()
     _give_up_rights()
+    _limit_files(own)
     _restrict(confined, version, tcp=not apart)
     if not apart and version < VERSION_OF_TCP:
         missing.append("the network (neither network namespaces nor Linux 6.7)")
@@ -117,6 +120,14 @@ def _give_up_rights() -> None:
     version, of_files = 0x20080522, 0b11111
     header = struct.pack("Ii", version, 0)
     ctypes.CDLL(None).capset(header, struct.pack("6I", of_files, of_files, 0, 0, 0, 0))
+
+
+def _limit_files(folder: Path) -> None:
+    """Let no file become larger than half of what is free now, and no crash leave an image of the memory."""
+    free = shutil.disk_usage(folder).free // 2
+    for limit, most in ((resource.RLIMIT_FSIZE, free), (resource.RLIMIT_CORE, 0)):
+        with suppress(ValueError, OSError):  # it is lower already
+            resource.setrlimit(limit, (most, most))
 
 
 def _restrict(confined: Confinement, version: int, *, tcp: bool) -> None:

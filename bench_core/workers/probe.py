@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench_core.errors import BenchCoreError
+from bench_core.workers import orphans
 from bench_core.workers.loading import VersionError, load, prove
 from bench_core.workers.messages import PROBE, Probed, ProbedCell, ProbeFailed, ProbeTask, Source, read
 
@@ -22,8 +23,10 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     task = read(PROBE.tasks, sys.stdin.readline(), "probe")
+    orphans.adopt()
     answers.write(PROBE.answers.line(probe(task)) + "\n")
     answers.close()
+    orphans.end()
 
 
 def probe(task: ProbeTask) -> Probed | ProbeFailed:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import threading
@@ -131,11 +132,13 @@ class Runner:
 
     def _done(self, command: Sequence[str], **options: Any) -> tuple[int, str]:
         """The exit status of a command, and its output if it goes to a pipe."""
-        with subprocess.Popen(command, stdin=subprocess.DEVNULL, text=True, errors="replace", **options) as process:
+        options = {"stdin": subprocess.DEVNULL, "text": True, "errors": "replace", "start_new_session": True, **options}
+        with subprocess.Popen(command, **options) as process:
             try:
                 while not self._stopped.is_set():
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         said, _ = process.communicate(timeout=POLL)
+                        _end_group(process.pid)
                         return process.returncode, said or ""
                 raise KeyboardInterrupt
             except BaseException:
@@ -202,3 +205,9 @@ def _end(process: subprocess.Popen[str]) -> None:
         for one in family:
             with contextlib.suppress(psutil.NoSuchProcess):
                 one.kill()
+
+
+def _end_group(number: int) -> None:
+    """End what a command has left behind in its process group."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS refuses for a zombie
+        os.killpg(number, signal.SIGKILL)

@@ -141,7 +141,7 @@ class Probes:
         self.answers = {side: list(found) if isinstance(found, list) else [found] for side, found in answers.items()}
         self.asked, self.closed = [], 0
 
-    def __call__(self, dialogue, hash_seed, watchdog, *, python):
+    def __call__(self, dialogue, hash_seed, watchdog, *, python, environment):
         probes = self
 
         class Probe:

@@ -66,7 +66,7 @@ class Nurseries:
         self.says = lambda pair: None
         self.loads = lambda: None
 
-    def __call__(self, dialogue, hash_seed, watchdog):
+    def __call__(self, dialogue, hash_seed, watchdog, *, environment):
         return Nursery(self)
 
     def run_pair(self, nursery, pair):
