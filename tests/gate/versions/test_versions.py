@@ -440,7 +440,7 @@ def test_a_build_command_makes_exactly_one_wheel(repository):
 def test_pip_fetches_what_builds_a_version_only_if_it_is_not_installed(repository, monkeypatch):
     commands = []
 
-    def refuse(self, step, log, hint=""):
+    def refuse(self, step, log, hint="", work=None):
         log.write_text("")
         commands.append(step.command)
         raise StepError(hint)
