@@ -25,8 +25,6 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from bench_core import clock
 from bench_core.codec import MalformedError
 from bench_core.cores import stay_on, usable
@@ -313,8 +311,10 @@ class _Watch:
     def _stopped(self) -> Lost | None:
         """What is lost if a signal has stopped a worker: it would never go on."""
         for role in self._waiting:
-            with suppress(psutil.Error):
-                if psutil.Process(self._workers[role].number).status() == psutil.STATUS_STOPPED:
+            # Not by psutil, which may be compared: then its modules are dropped here.
+            with suppress(OSError):
+                stat = Path(f"/proc/{self._workers[role].number}/stat").read_text()
+                if stat.rpartition(")")[2].split()[0] == "T":
                     return Lost(None, f"the worker of {role} was stopped by a signal", hangs=False)
         return None
 
