@@ -14,7 +14,7 @@ VENV    ?= .venv
 BIN     := $(VENV)/bin
 PIP      = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: bench bench-full gpu test checks-of-all-sizes suites-of-all-kinds mutants check lint workflows clean
+.PHONY: bench bench-full gpu test checks-of-all-sizes suites-of-all-kinds mutants check lint workflows packages installs lock audit clean
 .DELETE_ON_ERROR:
 
 bench: $(VENV)/installed
@@ -82,6 +82,22 @@ workflows: $(VENV)/checkers
 	$(ACTIONLINT)
 	$(BIN)/zizmor --offline --no-progress .github/workflows action.yml comment/action.yml
 	$(BIN)/shellcheck .github/history.sh bench_core/ci/install.sh
+
+# The sdist and the wheel of the last commit, built twice and compared: see docs/releasing.md.
+packages: $(VENV)/installed
+	$(BIN)/python -m tools.build --twice
+
+# Installs both into empty environments of every supported Python that is here, and tries them.
+installs: $(VENV)/installed
+	$(BIN)/python -m tools.installs
+
+# The packages of development, with hashes. It needs a network.
+lock: $(VENV)/checkers
+	$(BIN)/python -m tools.lock
+
+# Looks the locked packages up in the database of known vulnerabilities. It needs a network.
+audit: $(VENV)/checkers
+	$(BIN)/pip-audit --require-hashes --disable-pip --requirement requirements-dev.txt
 
 # Made again when the project's requirements or TORCH change.
 $(VENV)/installed: pyproject.toml $(VENV)/torch

@@ -49,6 +49,10 @@ def imported(path):
     return {BROUGHT.get(name, name) for name in found - set(sys.stdlib_module_names) - {"bench_core", "benchmarks"}}
 
 
+BUILDS = "bench_core/analysis/build.py"
+"""What imports the parts of the report that need packages."""
+
+
 def run_without(*packages, arguments, folder=ROOT):
     """The command line in an environment that lacks these packages."""
     hidden = {MODULES.get(package, package): None for package in packages}
@@ -56,11 +60,6 @@ def run_without(*packages, arguments, folder=ROOT):
     return subprocess.run(
         [sys.executable, "-c", code, *arguments], cwd=folder, capture_output=True, text=True, timeout=60, check=False
     )
-
-
-@pytest.fixture
-def plain(repository_of_a_plain_suite):
-    return repository_of_a_plain_suite
 
 
 def test_the_table_of_extras_is_that_of_the_project():
@@ -78,8 +77,22 @@ def test_every_import_is_of_a_requirement_or_in_a_part_that_has_its_extra():
     for path in [*ROOT.glob("bench_core/**/*.py"), *ROOT.glob("benchmarks/**/*.py")]:
         name = path.relative_to(ROOT).as_posix()
         extras = [extra for extra, places in WHERE.items() if name.startswith(places)]
-        known = requirements().union(*(EXTRAS[extra] for extra in extras)) | {"tomli"}
+        known = requirements().union(*(EXTRAS[extra] for extra in extras)) | {"tomllib"}
         assert not {one for one in imported(path) if one not in known}, name
+
+
+def test_every_other_part_can_be_imported_in_a_plain_installation():
+    places = tuple(place for places in WHERE.values() for place in places if not place.startswith("bench_core/doctor"))
+    names = [path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("bench_core/**/*.py"))]
+    kept = [
+        name.removesuffix(".py").removesuffix("/__init__") for name in names if not name.startswith((*places, BUILDS))
+    ]
+    hidden = dict.fromkeys(MODULES.get(one, one) for packages in EXTRAS.values() for one in packages)
+    program = "import importlib, sys; sys.modules.update({!r}); [importlib.import_module(name) for name in {!r}]"
+    modules = [name.replace("/", ".") for name in kept]
+    code = program.format(hidden, [name for name in modules if not name.endswith("__main__")])
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (len(modules) > 100, done.stderr) == (True, "")
 
 
 def test_what_is_missing_is_named_with_the_command_that_installs_it(monkeypatch):

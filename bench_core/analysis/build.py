@@ -12,7 +12,7 @@ from bench_core.analysis.history import histories
 from bench_core.analysis.idioms import jobs
 from bench_core.analysis.limits import limits
 from bench_core.analysis.series import series
-from bench_core.analysis.subjects import subjects
+from bench_core.analysis.subjects import is_called, subjects
 from bench_core.analysis.trust import trust
 from bench_core.errors import UnknownNameError
 from bench_core.records.commit import LoggedCommit
@@ -87,11 +87,3 @@ def chosen(known: Sequence[Subject], names: Sequence[str]) -> tuple[Subject, ...
             raise UnknownNameError("machine or version of torch", name, every - {""})
         found |= {subject.name: subject for subject in named}
     return tuple(found.values())
-
-
-def is_called(subject: Subject, name: str) -> bool:
-    """Whether a name is that of the subject, of its machine, or of its torch. ``torch==2.13.0`` and ``2.13.0`` mean
-    every build of torch, ``2.13.0+cpu`` only one."""
-    torch = subject.description.get("torch", "")
-    version = name.removeprefix("torch==")
-    return name in (subject.name, subject.machine) or (bool(torch) and version in (torch, torch.split("+")[0]))

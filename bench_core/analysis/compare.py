@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench_core import units
-from bench_core.analysis.build import is_called
 from bench_core.analysis.ratios import ratio
-from bench_core.analysis.subjects import subjects
+from bench_core.analysis.subjects import is_called, subjects
 from bench_core.errors import BenchCoreError, shortened
 from bench_core.records.report import Compared
 from bench_core.records.results import CellResult, Run, Store

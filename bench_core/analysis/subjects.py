@@ -154,3 +154,11 @@ def _caches(circumstances: Iterable[Circumstances]) -> Mapping[str, int]:
     """The sizes that were stored last, smallest first."""
     known = [each.caches for each in circumstances if each.caches]
     return dict(sorted(known[-1].items(), key=lambda item: item[1])) if known else {}
+
+
+def is_called(subject: Subject, name: str) -> bool:
+    """Whether a name is that of the subject, of its machine, or of its torch. ``torch==2.13.0`` and ``2.13.0`` mean
+    every build of torch, ``2.13.0+cpu`` only one."""
+    torch = subject.description.get("torch", "")
+    version = name.removeprefix("torch==")
+    return name in (subject.name, subject.machine) or (bool(torch) and version in (torch, torch.split("+")[0]))

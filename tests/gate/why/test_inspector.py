@@ -1,5 +1,7 @@
 """That an inspector sees what a call does, exactly, and the same on both sides."""
 
+import sys
+
 import pytest
 
 from bench_core.gate.why.inspector import _inspected, _native_name, look, profiled_at_first
@@ -61,6 +63,7 @@ def test_calls_are_counted_for_each_call_of_the_cell(seen):
         assert answer.calls["builtins.sum"].count == 1
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="earlier bytecodes have other names")
 def test_bytecodes_are_counted_by_function_and_name(seen):
     base, head = (seen["calls.Call.time_total"][side].bytecodes for side in ("base", "head"))
     assert base == head

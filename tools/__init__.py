@@ -1,0 +1,1 @@
+"""What makes and tries the packages of a release (docs/releasing.md)."""
