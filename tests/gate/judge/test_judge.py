@@ -549,7 +549,7 @@ def test_false_regressions_of_a_whole_gate_are_rarer_than_the_error_rate():
 
 def test_a_verdict_depends_on_the_record_alone():
     whole = record(*suite(0.002), controls=(SAME,))
-    assert judge(whole) == judge(whole)
+    assert repr(judge(whole)) == repr(judge(whole))  # some of it is NaN, which equals nothing
 
 
 def test_noise_between_pairs_is_distinguished_from_noise_between_parents():
