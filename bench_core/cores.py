@@ -19,9 +19,9 @@ def notes() -> tuple[str, ...]:
     return ("this system keeps no process on a core, so times are noisier, and cells need more pairs or rounds.",)
 
 
-def usable() -> tuple[int, ...]:
-    """The cores that this process may use, in order; none if the system does not tell."""
-    return tuple(sorted(os.sched_getaffinity(0))) if CAN_PIN else ()
+def usable(process: int = 0) -> tuple[int, ...]:
+    """The cores that a process may use, in order; none if the system does not tell. Without a number, it is this one."""
+    return tuple(sorted(os.sched_getaffinity(process))) if CAN_PIN else ()
 
 
 def count() -> int:

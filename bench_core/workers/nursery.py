@@ -322,7 +322,7 @@ class _Watch:
         """On which cores and with which priority a worker runs; "" if it has ended, or the system does not tell."""
         number = self._workers[role].number
         try:
-            cores = sorted(os.sched_getaffinity(number)) if hasattr(os, "sched_getaffinity") else []
+            cores = list(usable(number))
             return f"cores {', '.join(map(str, cores))} and priority {os.getpriority(os.PRIO_PROCESS, number)}"
         except OSError:
             return ""
