@@ -7,6 +7,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from bench_core.watchdog import vanishing
+
 
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file, whole or not at all. A pipe or a terminal is written to, not replaced.
@@ -21,11 +23,12 @@ def write_whole(path: Path, content: str | bytes) -> None:
     target = path.resolve()  # a link stays a link
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        beside.write_bytes(data)
-        beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)
+    with vanishing(beside):
+        try:
+            beside.write_bytes(data)
+            beside.replace(target)
+        finally:
+            beside.unlink(missing_ok=True)
 
 
 def try_write(path: Path) -> None:

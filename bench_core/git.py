@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from bench_core import watchdog
 from bench_core.errors import BenchCoreError
 
 OF_ANOTHER_REPOSITORY = (
@@ -53,7 +54,7 @@ def output(root: Path, *arguments: str, given: str = "", variables: Mapping[str,
     try:
         done = subprocess.run(
             ["git", "-C", str(root), *options, *arguments],
-            env={**without_hook(os.environ), "GIT_OPTIONAL_LOCKS": "0", **(variables or {})},
+            env=watchdog.variables({**without_hook(os.environ), "GIT_OPTIONAL_LOCKS": "0", **(variables or {})}),
             input=given,
             capture_output=True,
             encoding="utf-8",

@@ -50,9 +50,12 @@ def bisect(
     from bench_core.gate.prepare import Choices, Request
     from bench_core.report import bisect as report
     from bench_core.results.asv_run import description
+    from bench_core.watchdog import Watchdog
     from bench_core.workers.interrupt import interruptible
 
-    click.get_current_context().with_resource(interruptible())
+    ctx = click.get_current_context()
+    ctx.with_resource(interruptible())
+    ctx.with_resource(Watchdog())
     out = console()
     request = Request(
         config=config,

@@ -58,9 +58,12 @@ def report(
     Example:
       bench-core report --open
     """
+    from bench_core.watchdog import Watchdog
+
     started = clock.host()
     if output == Path("-"):
         raise click.BadParameter(NO_FILE, param_hint="'--output'")
+    click.get_current_context().with_resource(Watchdog())
     if opened and form != "html":
         raise BenchCoreError(f"--open shows the page, but --format {form} makes none: leave out one of them.")
     if form == "html":

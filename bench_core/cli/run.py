@@ -90,7 +90,9 @@ def run(
     from bench_core.run.session import RunRequest
     from bench_core.run.session import run as measure
     from bench_core.timing.cells import SuiteDirectory
+    from bench_core.watchdog import Watchdog
 
+    click.get_current_context().with_resource(Watchdog())
     refuse_same(json=json_file, csv=csv_file)
     out = console()
     suite = SuiteDirectory.configured(config)

@@ -10,7 +10,6 @@ import difflib
 import math
 import re
 import shlex
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from bench_core.gate import session
 from bench_core.gate.judge.gate import judge
 from bench_core.gate.measure.discover import NoCellError
 from bench_core.gate.prepare import Choices, Prepared, Request, prepare
+from bench_core.gate.versions.cache import unfinished
 from bench_core.gate.versions.project import Project, read_project
 from bench_core.gate.versions.revisions import merge_base, resolve
 from bench_core.gate.versions.store import VersionStore
@@ -285,8 +285,8 @@ class _Tests:
         earlier failure is not the commit's fault."""
         try:
             store = VersionStore(self.project)
-            with tempfile.TemporaryDirectory(prefix="making-", dir=store.folder, ignore_cleanup_errors=True) as folder:
-                VersionStore(self.project, Path(folder)).version(resolve(self.project, self.good.hash))
+            with unfinished(store.folder) as folder:
+                VersionStore(self.project, folder).version(resolve(self.project, self.good.hash))
             settings = replace(self.request.settings, budget=A_MOMENT)
             found = self.compare(self.good, settings, everything=True, fresh=True)
             if found.verdict == "error":

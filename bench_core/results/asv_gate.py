@@ -18,6 +18,7 @@ from bench_core.compat import chdir
 from bench_core.errors import BenchCoreError, require_writable
 from bench_core.records.gate import SIDES, CellEvidence, GateRecord, Side
 from bench_core.records.version import Commit, WorkingTree, commit_of
+from bench_core.results.asv_files import load_into, saved_into
 
 TOOL = "gate"
 """The name of the environment, and the value of the parameter ``sampling``."""
@@ -60,7 +61,6 @@ def _stored(
     from asv.results import Results
 
     conf = Config.load(config)
-    conf.results_dir = str(results_dir)
     own = {name for name, _ in Machine.fields}
     here = Machine()
     here.__dict__.update({name: value for name, value in record.machine.items() if name in own})
@@ -74,7 +74,7 @@ def _stored(
             f"the times of {commit[:8]} cannot be stored: the repository that {config} names has no such commit."
         ) from error
     results = Results({**record.machine, "sampling": TOOL}, requirements, commit, date, python, name, {})
-    results.load_data(str(results_dir))
+    load_into(results, results_dir)
     began = datetime.fromisoformat(record.date.replace("Z", "+00:00"))  # Python 3.10 does not know Z
     for benchmark in declared:
         cells = [cell for cell in record.cells if cell.benchmark == benchmark["name"]]
@@ -82,10 +82,12 @@ def _stored(
         if selected:
             spent = math.fsum(cell.spent for cell in cells)
             results.add_result(benchmark, result, started_at=began, duration=spent, selected_idx=selected)
-    if not (results_dir / here.machine / "machine.json").is_file():
-        here.save(str(results_dir))
-    Benchmarks(conf, declared).save()
-    results.save(str(results_dir))
+    with saved_into(results_dir) as saved:
+        if not (results_dir / here.machine / "machine.json").is_file():
+            here.save(saved)
+        conf.results_dir = saved
+        Benchmarks(conf, declared).save()
+        results.save(saved)
     return results_dir / str(results._filename)
 
 

@@ -30,6 +30,7 @@ from bench_core.asv_config import WITHOUT_COMMIT, asv_config
 from bench_core.compat import chdir
 from bench_core.errors import require_writable
 from bench_core.records.run import Interval
+from bench_core.results.asv_files import load_into, saved_into
 from bench_core.timing.cells import Cell
 
 REPORTED = ("torch", "numpy")
@@ -167,35 +168,41 @@ class ResultsOfRun:
             date = 1000 * git.author_date(Path(conf.repo), commit) if commit else 0  # milliseconds, as in asv's files
             self._results = Results(described, env.requirements, commit or "", date, env.python, env.name, env.env_vars)
             if commit:
-                self._results.load_data(conf.results_dir)  # a damaged file is refused before anything is timed
+                load_into(self._results, where)  # a damaged file is refused before anything is timed
             else:
                 self._results._filename = WITHOUT_COMMIT
         self._shared = commit is not None
         self._here = here
         self._begun = False
         self._folder = folder / where
-        conf.results_dir = str(self._folder)
+        self._conf = conf  # asv's `Benchmarks` saves where it says
         self.path = self._folder / self._results._filename
         self.machine: str = here.machine
         self.environment: str = env.name
 
     def put(self, measured: StoredValues) -> None:
-        """Store what has been measured so far. Earlier results of this run are replaced, those of other cells stay."""
+        """Store what has been measured so far. Earlier results of this run are replaced, those of other cells stay.
+
+        Raises:
+            BenchCoreError: if a file cannot be written.
+        """
         known = {*measured.times, *measured.values, *measured.failed, *measured.skipped}
         by_benchmark: dict[str, list[Cell]] = {}
         for cell in self._cells:
             if cell.name in known:
                 by_benchmark.setdefault(cell.benchmark, []).append(cell)
-        if not self._begun:
-            self._begun = True
-            self._benchmarks.save()
-            if self._shared:
-                self._here.save(str(self._folder))
         if self._shared:  # another run of this commit may have stored its results meanwhile
-            self._results.load_data(str(self._folder))
+            load_into(self._results, self._folder)
         for name, cells in by_benchmark.items():
             self._put(self._benchmarks[name], cells, measured)
-        self._results.save(str(self._folder))
+        with saved_into(self._folder) as folder:
+            if not self._begun:
+                self._conf.results_dir = folder
+                self._benchmarks.save()
+                if self._shared:
+                    self._here.save(folder)
+            self._results.save(folder)
+        self._begun = True
 
     def _put(self, benchmark: Mapping[str, Any], cells: Sequence[Cell], measured: StoredValues) -> None:
         count = math.prod(map(len, benchmark["params"])) if benchmark["params"] else 1

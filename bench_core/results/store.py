@@ -20,6 +20,7 @@ from bench_core.records.run import LeftOut
 from bench_core.results import gate_file
 from bench_core.results.accepted import FILE as ACCEPTED
 from bench_core.results.accepted import read_accepted
+from bench_core.results.asv_files import NO_RESULTS
 from bench_core.results.read import declarations, load, parsed
 from bench_core.results.rounds import beside, read_rounds
 from bench_core.results.trials import SUMMARY, read_trials
@@ -77,9 +78,6 @@ def newest(folder: Path, *, outside: Path | None = None) -> Path:
     """The result file of the run that was measured last. Arguments and errors are those of `read_store`."""
     return max(read_store(folder, outside=outside).runs, key=lambda run: (run.measured, run.committed)).path
 
-
-NO_RESULTS = ("benchmarks.json", "machine.json")
-"""asv's files that are not results."""
 
 STORED_BY_GATE = re.compile(r"[0-9a-f]{8}-gate-.*")
 """The name of a file with a gate's times for asv's pages. These belong to a pair of versions, so they are no run."""

@@ -116,8 +116,10 @@ def run(request: RunRequest, show: Callable[[RoundsProgress], None]) -> Finished
         nonlocal last
         found = record()
         if found.groups or found.readings:
-            stored.put(measured(found))
+            # In this order, since a process that is killed in between leaves rounds that asv's file does not have yet:
+            # its samples are then found among the first ones.
             write_rounds(stored.path, found, last, alone=request.commit is None)
+            stored.put(measured(found))
             last = found
         return found
 

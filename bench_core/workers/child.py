@@ -1,4 +1,4 @@
-"""Starts, talks to and ends the gate's processes: probes, inspectors, a nursery for each lane, and a watchdog.
+"""Starts, talks to and ends the gate's processes: probes, inspectors, a nursery for each lane.
 
 Each leads its own process group, so whatever it or its workers start can be ended with it.
 """
@@ -8,11 +8,9 @@ from __future__ import annotations
 import os
 import queue
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -25,6 +23,7 @@ import psutil
 import bench_core
 from bench_core.codec import MalformedError
 from bench_core.compat import isolated
+from bench_core.watchdog import Watchdog as Watchdog
 from bench_core.workers.messages import Answer, Dialogue, Lost, NurseryAnswer, NurseryTask, PairDone, PairTask, Task
 
 ONE_THREAD = dict.fromkeys(
@@ -98,58 +97,6 @@ def variables(interpreter: str, hash_seed: int, environment: Mapping[str, str] |
     return {**ours, **ONE_THREAD, "PYTHONHASHSEED": str(hash_seed % 2**32)}
 
 
-class Watchdog:
-    """A process that ends the gate's processes when our end of a pipe closes. A gate that is killed cannot do this.
-    `folder` is a temporary folder for everything that the gate and its processes write. The watchdog removes it."""
-
-    def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="bench-core-gate-"))
-        self._process: subprocess.Popen[str] | None = None
-        self._lock = threading.Lock()
-        if hasattr(os, "killpg"):
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", WATCH, str(self.folder)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,  # ours may be a pipe whose reader waits for the end
-                stderr=subprocess.DEVNULL,
-                text=True,
-                start_new_session=True,
-            )
-
-    def __enter__(self) -> Watchdog:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
-            self._process.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def tell(self, line: str) -> None:
-        if self._process is not None and self._process.stdin is not None:
-            with self._lock, suppress(BrokenPipeError):
-                self._process.stdin.write(line + "\n")
-                self._process.stdin.flush()
-
-
-WATCH = """
-import os, shutil, signal, sys
-groups = set()
-for line in sys.stdin:
-    action, group = line.split()
-    (groups.add if action == "started" else groups.discard)(int(group))
-for group in groups:
-    try:
-        os.killpg(group, signal.SIGKILL)
-    except OSError:
-        pass
-for _ in range(1000):  # a process that is being killed may still create a file in it
-    shutil.rmtree(sys.argv[1], ignore_errors=True)
-    if not os.path.exists(sys.argv[1]):
-        break
-"""
-
-
 class Child(Generic[Task, Answer]):
     """A running process of ours that imports a version: a probe, a nursery or an inspector.
 
@@ -186,7 +133,7 @@ class Child(Generic[Task, Answer]):
             env={**variables(python, hash_seed, environment), "TMPDIR": str(watchdog.folder)},
             start_new_session=True,
         )
-        watchdog.tell(f"started {self._process.pid}")
+        watchdog.started(self._process.pid)
         self._lines: queue.Queue[str | None] = queue.Queue()
         self._said, self._speaking = "", threading.Lock()
         self._spoke = threading.Event()
@@ -254,7 +201,7 @@ class Child(Generic[Task, Answer]):
     def close(self) -> None:
         """`kill` the process, and release its pipes."""
         self.kill()
-        self._watchdog.tell(f"ended {self._process.pid}")
+        self._watchdog.ended(self._process.pid)
         for reader in self._readers:  # each closes its pipe, unless a process that was not found holds the other end
             reader.join(timeout=1)
         with suppress(OSError):

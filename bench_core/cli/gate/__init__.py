@@ -94,9 +94,11 @@ def gate(
         refuse_others(ctx, "--self-test")
     from bench_core.gate.prepare import prepare
     from bench_core.results.asv_run import description
+    from bench_core.watchdog import Watchdog
     from bench_core.workers.interrupt import interruptible
 
     ctx.with_resource(interruptible())
+    ctx.with_resource(Watchdog())
     out = console()
     request = requested(base, head, options, wanted.outputs, self_test=self_test)
     prepared = prepare(request, description(), say_to(out))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from bench_core import watchdog
 
 A_DAY = 86_400.0
 """Seconds after which an unfinished folder counts as abandoned."""
@@ -25,8 +27,8 @@ def key_of(parts: object) -> str:
 @contextlib.contextmanager
 def making(home: Path, parent: Path) -> Iterator[Path]:
     """A new folder in `parent` that becomes `home` at the end of the block, or is removed after an error."""
-    with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=parent, ignore_cleanup_errors=True) as folder:
-        made = Path(folder, "made")
+    with unfinished(parent) as folder:
+        made = folder / "made"
         made.mkdir()
         yield made
         try:
@@ -34,6 +36,18 @@ def making(home: Path, parent: Path) -> Iterator[Path]:
         except OSError:
             if not home.is_dir():  # another gate has made the same in the meantime
                 raise
+
+
+@contextlib.contextmanager
+def unfinished(parent: Path) -> Iterator[Path]:
+    """A new folder in `parent` that is removed at the end of the block, or if this process is killed in it."""
+    folder = parent / f"{UNFINISHED}{secrets.token_hex(8)}"
+    with watchdog.vanishing(folder):
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def keep_newest(folder: Path, number: int, ending: str = "") -> None:
@@ -50,7 +64,9 @@ def keep_newest(folder: Path, number: int, ending: str = "") -> None:
 
 def discard(entry: Path) -> None:
     """Delete an entry. It is renamed first, since a folder that is half deleted would look like a version."""
-    _remove(entry.rename(entry.with_name(f"{UNFINISHED}{entry.name}")))
+    leaving = entry.with_name(f"{UNFINISHED}{entry.name}")
+    with watchdog.vanishing(leaving):
+        _remove(entry.rename(leaving))
 
 
 def _remove(path: Path) -> None:

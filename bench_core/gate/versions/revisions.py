@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from bench_core import git
+from bench_core import git, watchdog
 from bench_core.errors import BenchCoreError, did_you_mean, shortened
 from bench_core.gate.versions.project import Project
 from bench_core.records.version import WORKING_TREE
@@ -28,7 +28,7 @@ class _Objects:
     last revision that needs it, or when the process ends."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="bench-core-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="bench-core-", dir=watchdog.room()))
         self._remove = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
 
 
@@ -98,7 +98,7 @@ def _working_tree(project: Project, commit: str) -> Revision:
     """The working tree as a git tree, made with a temporary index and object folder."""
     changed, objects = uncommitted(project), _Objects()
     own = project.root / git.output(project.root, "rev-parse", "--git-path", "objects").rstrip("\n")
-    with tempfile.TemporaryDirectory(prefix="bench-core-") as folder:
+    with tempfile.TemporaryDirectory(prefix="bench-core-", dir=watchdog.room()) as folder:
         variables = {
             "GIT_INDEX_FILE": str(Path(folder, "index")),
             "GIT_OBJECT_DIRECTORY": str(objects.folder),
@@ -190,7 +190,7 @@ def read_file(project: Project, revision: Revision, entry: Entry) -> str:
 def export(project: Project, revision: Revision, folder: Path) -> None:
     """Write the files of a revision into an empty folder, as a checkout would. `git archive` is not used, since it
     omits files that .gitattributes marks with export-ignore, often the benchmarks."""
-    with tempfile.TemporaryDirectory(prefix="bench-core-") as index:
+    with tempfile.TemporaryDirectory(prefix="bench-core-", dir=watchdog.room()) as index:
         git.output(
             project.root,
             *(f"--work-tree={folder}", "read-tree", "--reset", "-u", "--no-sparse-checkout", revision.tree),

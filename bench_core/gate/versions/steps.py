@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from bench_core import git
+from bench_core import git, watchdog
 from bench_core.codec import to_json
 from bench_core.errors import BenchCoreError
 from bench_core.workers import child
@@ -92,7 +92,7 @@ class Runner:
                 command, variables = step.command, step.variables
                 if work is not None:
                     command = (*(_confining(work) if self._confined else ()), *command)
-                    variables = self._handed_on(variables)
+                    variables = {**self._handed_on(variables), "TMPDIR": str(work)}
                 status, _ = self._done(command, cwd=step.folder, env=variables, stdout=output, stderr=subprocess.STDOUT)
             except OSError as error:
                 raise StepError(f"`{shown}` cannot be started: {error.strerror}.{hint}") from error
@@ -132,8 +132,9 @@ class Runner:
 
     def _done(self, command: Sequence[str], **options: Any) -> tuple[int, str]:
         """The exit status of a command, and its output if it goes to a pipe."""
-        options = {"stdin": subprocess.DEVNULL, "text": True, "errors": "replace", "start_new_session": True, **options}
-        with subprocess.Popen(command, **options) as process:
+        given = {"stdin": subprocess.DEVNULL, "text": True, "errors": "replace", "start_new_session": True}
+        options = {**given, "env": watchdog.variables(os.environ), **options}
+        with subprocess.Popen(command, **options) as process, watchdog.ending(process.pid):
             try:
                 while not self._stopped.is_set():
                     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -167,7 +168,7 @@ def build_environment() -> dict[str, str]:
     kept.setdefault("SETUPTOOLS_SCM_PRETEND_VERSION", "0.0.0")
     # A build that writes a set, such as torchmetrics' with its extras, would write it in another order on each side.
     kept["PYTHONHASHSEED"] = "0"
-    return kept
+    return watchdog.variables(kept)
 
 
 def last_line(said: str) -> str:

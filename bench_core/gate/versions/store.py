@@ -13,6 +13,7 @@ from contextlib import suppress
 from importlib.machinery import all_suffixes
 from pathlib import Path, PurePosixPath
 
+from bench_core import watchdog
 from bench_core.errors import BenchCoreError
 from bench_core.gate.versions import wheels
 from bench_core.gate.versions.cache import discard, keep_newest, key_of, making
@@ -175,7 +176,7 @@ class VersionStore:
         """Fill `site`, which will lie at `final`."""
         # Not in the store, which is inside the repository: hatchling and versioneer look for git's files in the parent
         # folders, and would build what is checked out there.
-        with tempfile.TemporaryDirectory(prefix="bench-core-", ignore_cleanup_errors=True) as work:
+        with tempfile.TemporaryDirectory(dir=watchdog.room(), ignore_cleanup_errors=True) as work:
             tree, log = Path(work, "tree"), Path(work, "log")
             tree.mkdir()
             export(self.project, revision, tree)

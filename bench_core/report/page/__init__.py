@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from bench_core import texts, units
+from bench_core import texts, units, watchdog
 from bench_core.compat import isolated
 from bench_core.errors import BenchCoreError, brief
 from bench_core.records.report import Answers, ChangePoint, History, Measured, Track
@@ -130,7 +131,12 @@ def _chart(chart: Chart) -> dict[str, Any]:
 def begin() -> subprocess.Popen[str]:
     """Build the charts' library in another process. It takes a second, during which results are read."""
     bundle = f"import vl_convert; sys.stdout.write(vl_convert.javascript_bundle({VEGA!r}))"
-    process = subprocess.Popen(isolated(sys.executable, bundle), stdout=subprocess.PIPE, encoding="utf-8")
+    process = subprocess.Popen(
+        isolated(sys.executable, bundle),
+        stdout=subprocess.PIPE,
+        env=watchdog.variables(os.environ),
+        encoding="utf-8",
+    )
     atexit.register(_end, process)
     return process
 
