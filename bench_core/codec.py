@@ -40,6 +40,42 @@ class _WrongError(ValueError):
         self.place: list[str] = []
 
 
+LARGEST = 1 << 63
+"""Integers are smaller than this. JSON has larger ones, with which arithmetic on floats fails."""
+
+
+def loads(text: str | bytes) -> Any:
+    """The content of a JSON text.
+
+    Raises:
+        MalformedError: if it is none, or is nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise MalformedError(f"not JSON: {error}") from error
+
+
+def require_schema(content: Any, newest: int, *, older: bool = False) -> None:
+    """Check the schema of a file or a line, a number under the key ``schema``.
+
+    Args:
+        content: what `loads` returned.
+        newest: the newest readable schema. The first one is 1.
+        older: whether content without a schema is readable, since earlier versions of bench_core wrote none.
+
+    Raises:
+        MalformedError: if it cannot be read.
+    """
+    if not isinstance(content, dict):
+        raise MalformedError("its top level is no object")
+    found = content.get("schema", 1 if older else None)
+    if type(found) is not int or found < 1:
+        raise MalformedError(f"its schema is {json.dumps(found)[:40]}, and this version of bench_core reads {newest}")
+    if found > newest:
+        raise MalformedError(f"a newer bench_core wrote it (schema {found}, this one reads {newest}): upgrade")
+
+
 def to_json(value: object) -> Any:
     """A record as input for `json.dumps`, also with ``allow_nan=False``. Tuples become lists."""
     return _of_any(value)
@@ -133,10 +169,7 @@ class Tagged(Generic[T]):
             raise MalformedError(f"{error}; received {text.strip()[:80]!r}") from error
 
     def _read(self, line: str | bytes) -> T:
-        try:
-            content = json.loads(line)
-        except ValueError as error:
-            raise MalformedError(f"not JSON: {error}") from error
+        content = loads(line)
         tag = content.get(TAG) if isinstance(content, dict) else None
         if not isinstance(tag, str) or tag not in self._readers:
             raise MalformedError(f"{TAG} is {json.dumps(tag)[:40]}, not one of {', '.join(self._readers)}")
@@ -181,7 +214,7 @@ def _wrong(value: Any, wanted: str) -> _WrongError:
 
 
 def _exactly(kind: type, value: Any) -> Any:
-    if type(value) is not kind:
+    if type(value) is not kind or (isinstance(value, int) and abs(value) >= LARGEST):
         raise _wrong(value, kind.__name__)
     return value
 
@@ -191,9 +224,8 @@ def _float(value: Any) -> float:
         return value
     if value is None:
         return math.nan
-    if type(value) is int or value in ("inf", "-inf"):
-        with suppress(OverflowError):
-            return float(value)
+    if value in ("inf", "-inf") or (type(value) is int and abs(value) < LARGEST):
+        return float(value)
     raise _wrong(value, "float")
 
 

@@ -20,7 +20,7 @@ def notes() -> tuple[str, ...]:
 
 
 def usable(process: int = 0) -> tuple[int, ...]:
-    """The cores that a process may use, in order; none if the system does not tell. Without a number, it is this one."""
+    """The cores that a process (0: this one) may use, in order; none if the system does not tell."""
     return tuple(sorted(os.sched_getaffinity(process))) if CAN_PIN else ()
 
 

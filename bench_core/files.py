@@ -16,7 +16,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
     Raises:
         OSError: if it cannot be written. An existing file is then unchanged.
     """
-    data = content.encode() if isinstance(content, str) else content
+    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     if _is_stream(path):
         path.write_bytes(data)
         return
@@ -63,9 +63,16 @@ def append_line(path: Path, line: str) -> None:
     """Append a whole line to a file. If the last line was cut off, e.g. by a power cut, it is ended first.
 
     Raises:
-        OSError: if the file cannot be written.
+        OSError: if the file cannot be written. It is then as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    cut_off = path.exists() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
-    with path.open("a", encoding="utf-8", newline="\n") as file:
-        file.write(("\n" if cut_off else "") + line + "\n")
+    with path.open("ab+") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        cut_off = file.read() not in (b"", b"\n")
+    try:
+        with path.open("ab") as file:
+            file.write((b"\n" if cut_off else b"") + line.encode(errors="backslashreplace") + b"\n")
+    except OSError:
+        os.truncate(path, size)  # a full disk takes a part of the line
+        raise

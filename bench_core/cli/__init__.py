@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import click
@@ -45,12 +47,14 @@ class Commands(click.Group):
             _interrupted()
         except BrokenPipeError:
             _reader_gone()
+        except OSError as error:
+            _refused_by_the_system(error)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except BenchCoreError as error:
-            say(f"bench-core: {error}", err=True)
+            _complain(f"bench-core: {error}")
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             _interrupted()
@@ -59,21 +63,55 @@ class Commands(click.Group):
         except (click.ClickException, click.exceptions.Exit):
             raise
         except Exception as error:  # noqa: BLE001 - shown whole
-            say("".join(traceback.format_exception(error)).rstrip("\n"), err=True)
-            complain("this is a bug in bench-core: please report it with the lines above.")
+            if isinstance(error, OSError) and error.errno in OF_THE_SYSTEM:
+                _refused_by_the_system(error)
+            _complain("".join(traceback.format_exception(error)).rstrip("\n"))
+            _complain("bench-core: this is a bug in bench-core: please report it with the lines above.")
             ctx.exit(BUG)
+
+
+OF_THE_SYSTEM = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EIO,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+}
+"""Errors of the system for which no code of ours is to blame: a full or read-only disk, a limit on files, memory."""
+
+
+def _complain(text: str) -> None:
+    """Write to standard error, if that is possible."""
+    with suppress(OSError):
+        say(text, err=True)
+
+
+def _refused_by_the_system(error: OSError) -> NoReturn:
+    """End after an error of the system that nothing else has explained."""
+    place = "the output" if error.filename is None else error.filename
+    _complain(f"bench-core: {place} cannot be written: {error.strerror}.")
+    _write_no_more()
+    raise SystemExit(BenchCoreError.exit_code)
 
 
 def _interrupted() -> NoReturn:
     """End after Ctrl-C. click would exit 1, which means a regression."""
-    complain("interrupted.")
+    _complain("bench-core: interrupted.")
     raise SystemExit(130)
 
 
 def _reader_gone() -> NoReturn:
     """End without a word, since nobody reads it. click would exit 1."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what Python still writes when it ends
+    _write_no_more()
     raise SystemExit(READER_GONE)
+
+
+def _write_no_more() -> None:
+    """Discard what Python still writes to standard output when it ends. If it could not, it would exit with 120."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _version(ctx: click.Context, param: click.Parameter, asked: bool) -> None:

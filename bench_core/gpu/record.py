@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench_core.codec import MalformedError, from_json, to_json
+from bench_core.codec import MalformedError, from_json, loads, to_json
 from bench_core.errors import BenchCoreError
 from bench_core.files import write_whole
 from bench_core.gpu.accelerator import DeviceState, Operation
@@ -242,7 +242,7 @@ def read(path: Path) -> GpuRun:
         BenchCoreError: if it cannot be read, or has another schema.
     """
     try:
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        lines = [loads(line) for line in path.read_bytes().splitlines()]
     except (OSError, ValueError) as error:
         raise BenchCoreError(f"{path} cannot be read as the record of a GPU run: {error}.") from error
     if not lines or not isinstance(lines[0], dict) or lines[0].get("schema") != SCHEMA:

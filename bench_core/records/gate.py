@@ -20,6 +20,15 @@ PART = "part"
 """The kind of what is no cell: a module, class or function of the suite that head cannot use, and of which no cell is
 known."""
 
+MOST = 100
+"""Noise floors and limits are below this: it would be 100 times the time in addition."""
+
+LEAST = 1e-12
+"""Error rates are above this. Smaller ones need thousands of pairs, and to find out how many takes long."""
+
+MOST_CELLS = 1_000_000_000
+"""So many cells are in no suite."""
+
 VerdictName = Literal["regression", "improvement", "pass", "inconclusive", "error"]
 
 
@@ -60,6 +69,20 @@ class GateSettings:
     start: str = "fork"
     family: int = 0
     pass_error: float = field(default=0.01, metadata={LATER: True})
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for numbers that nothing can be judged by, as a damaged file may have them."""
+        for name, fits, allowed in (
+            ("noise_floor", 0 <= self.noise_floor < MOST, f"between 0 and {MOST}"),
+            ("limit", 0 < self.limit < MOST, f"between 0 and {MOST}"),
+            ("error_rate", LEAST < self.error_rate <= 0.5, f"between {LEAST:g} and 0.5"),
+            ("pass_error", LEAST < self.pass_error <= 0.5, f"between {LEAST:g} and 0.5"),
+            ("budget", self.budget >= 0, "a number of seconds"),
+            ("lanes", self.lanes >= 0, "a number of cores"),
+            ("family", 0 <= self.family < MOST_CELLS, "a number of cells"),
+        ):
+            if not fits:
+                raise ValueError(f"{name} is {getattr(self, name)!r}, not {allowed}")
 
 
 @dataclass(frozen=True)

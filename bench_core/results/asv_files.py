@@ -1,5 +1,8 @@
-"""Reads and writes the files of asv's results through asv, whole or not at all. asv itself writes into the file that it replaces, so a process
-that is killed, or a disk that is full, would leave half of it."""
+"""Reads and writes the files of asv's results through asv, whole or not at all.
+
+asv itself writes into the file that it replaces, so a process that is killed, or a disk that is full, would leave half
+of it.
+"""
 
 from __future__ import annotations
 
@@ -51,6 +54,6 @@ def load_into(results: Any, folder: Path) -> None:
         raise BenchCoreError(f"{error} Restore it from a copy, or remove it.") from error
     except (OSError, LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise BenchCoreError(
-            f"{folder / results._filename} is not a result file that asv 0.6 writes: {error!r}. Restore it from a copy, "
-            "or remove it."
+            f"{folder / results._filename} is not a result file that asv 0.6 writes: {error!r}. Restore it from a "
+            "copy, or remove it."
         ) from error

@@ -30,6 +30,9 @@ since readers ignore unknown keys."""
 LEDGER = "gate-controls.jsonl"
 """The file of a machine with a line for each gate's controls."""
 
+LEDGER_SCHEMA = 1
+"""The newest readable schema of such a line. Lines of earlier versions have none."""
+
 HISTORY = "gates.jsonl"
 """The file of a machine with a line for each gate's verdict. It is no ``*.json``, since asv reads all of these."""
 
@@ -162,6 +165,7 @@ def append_controls(results: Path, record: GateRecord, verdict: GateVerdict) -> 
         return
     counted = [cell.judgement for cell in own if cell.judgement.differs or math.isfinite(cell.judgement.detectable)]
     line = {
+        "schema": LEDGER_SCHEMA,
         "date": record.date,
         "base": record.base.digest[:12],
         "head": record.head.digest[:12],
@@ -209,7 +213,7 @@ def summaries(path: Path) -> Iterator[Summary | None]:
     """
     for line in path.read_bytes().splitlines():
         try:
-            content = json.loads(line)
+            content = codec.loads(line)
         except ValueError:
             yield None
             continue
@@ -264,11 +268,12 @@ def _ledger(path: Path) -> Iterator[_Counts | None]:
     """The lines of a ledger; None for a line that was cut off."""
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
-            found = json.loads(line)
+            found = codec.loads(line)
         except ValueError:  # half a line; later gates may have added lines after it
             yield None
             continue
         try:
+            codec.require_schema(found, LEDGER_SCHEMA, older=True)
             counts = codec.from_json(_Counts, found)
             if not 0 <= counts.rejected <= counts.controls:
                 raise ValueError(f"{counts.rejected} of {counts.controls} rejected")
@@ -334,13 +339,13 @@ def _object(content: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text())
+        content = codec.loads(path.read_bytes())
     except OSError as error:
         raise BenchCoreError(
             f"{path} cannot be read: {error.strerror}. `bench-core gate --json FILE` writes such a file."
         ) from error
-    except (ValueError, RecursionError) as error:
-        raise BenchCoreError(f"{path} is not JSON: {error}. `bench-core gate --json FILE` writes one anew.") from error
+    except MalformedError as error:
+        raise BenchCoreError(f"{path} is {error}. `bench-core gate --json FILE` writes one anew.") from error
     return _known(path, content)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bench_core import codec
+from bench_core.codec import MalformedError
 from bench_core.errors import BenchCoreError
 from bench_core.records.results import CellResult, ResultFile
 from bench_core.records.rounds import Rounds
@@ -98,7 +99,9 @@ def parsed(path: Path, content: Mapping[str, Any], declared: list[dict[str, Any]
 
 
 def _require_version(path: Path, content: Mapping[str, Any]) -> None:
-    version = content.get("version", VERSION)
+    version = content.get("version")
+    if version is None:
+        raise BenchCoreError(f"{path} is not a result file that asv 0.6 writes: it has no version of asv's format.")
     if version != VERSION:
         newer = isinstance(version, int) and version > VERSION
         mend = "upgrade bench_core" if newer else "`asv update` brings it up to date"
@@ -200,13 +203,11 @@ def load(path: Path) -> dict[str, Any]:
         BenchCoreError: if the file cannot be read, or does not contain an object.
     """
     try:
-        content = json.loads(path.read_text())
+        content = codec.loads(path.read_bytes())
     except OSError as error:
         raise BenchCoreError(f"{path} cannot be read: {error.strerror}. `make bench` writes results.") from error
-    except (ValueError, RecursionError) as error:
-        raise BenchCoreError(
-            f"{path} is not JSON: {error}. If asv wrote it, delete it and time that commit again."
-        ) from error
+    except MalformedError as error:
+        raise BenchCoreError(f"{path} is {error}. If asv wrote it, delete it and time that commit again.") from error
     if not isinstance(content, dict):
         raise BenchCoreError(f"{path} is not a result file of asv: its top level is no object.")
     return content

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench_core.codec import from_json, to_json
+from bench_core.codec import from_json, loads, require_schema, to_json
 from bench_core.errors import BenchCoreError
 from bench_core.files import try_write, write_whole
 from bench_core.records.rounds import SCHEMA, Rounds
@@ -46,7 +46,7 @@ def read_rounds(path: Path) -> RoundsFile:
             continue
         try:
             runs.append(_run(line))
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             damaged.append(f"line {number} cannot be used: {error}. Restore the line from a copy, or delete it.")
     return RoundsFile(tuple(runs), tuple(damaged))
 
@@ -60,11 +60,9 @@ def _lines(path: Path) -> list[bytes]:
 
 
 def _run(line: bytes) -> Rounds:
-    """The run of a line. Raises ValueError or RecursionError if it is damaged, or of another schema."""
-    content = json.loads(line)
-    schema = content.get("schema") if isinstance(content, dict) else None
-    if schema != SCHEMA:
-        raise ValueError(f"its schema is {schema!r}, and this version of bench_core reads {SCHEMA}")
+    """The run of a line. Raises ValueError if it is damaged, or of another schema."""
+    content = loads(line)
+    require_schema(content, SCHEMA)
     found = from_json(Rounds, content)
     for visit in (visit for group in found.groups for visit in group.visits):
         for name, seconds in visit.seconds.items():
@@ -114,7 +112,7 @@ def _unusable(path: Path, error: OSError) -> BenchCoreError:
 def _holds(line: bytes, run: Rounds) -> bool:
     try:
         return _run(line) == run
-    except (ValueError, RecursionError):
+    except ValueError:
         return False
 
 

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from bench_core.codec import from_json, to_json
+from bench_core.codec import from_json, loads, require_schema, to_json
 from bench_core.errors import BenchCoreError, UnknownNameError
 from bench_core.files import append_line
 from bench_core.records.accepted import AcceptedRegression
@@ -250,12 +250,8 @@ def append_circumstances(home: Path, circumstances: Circumstances) -> None:
 
 def _circumstances(line: bytes) -> Circumstances:
     """Read a line of ``doctor.jsonl``. Raises ValueError if it is not valid."""
-    found = json.loads(line)
-    schema = found.get("schema") if isinstance(found, dict) else None
-    if not isinstance(schema, int):
-        raise ValueError(f"its schema is {json.dumps(schema)[:40]}")
-    if schema > CIRCUMSTANCES_SCHEMA:
-        raise ValueError(f"a newer bench_core wrote it (schema {schema}): upgrade")
+    found = loads(line)
+    require_schema(found, CIRCUMSTANCES_SCHEMA)
     return from_json(Circumstances, found)
 
 

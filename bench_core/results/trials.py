@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench_core.codec import MalformedError, from_json
+from bench_core.codec import MalformedError, from_json, require_schema
 from bench_core.errors import BenchCoreError
 from bench_core.records.results import Trial, Tried
 from bench_core.results.read import load
@@ -24,8 +24,7 @@ def read_trials(path: Path) -> Tried:
     """
     content = load(path)
     try:
-        if content["schema"] > SCHEMA:
-            raise BenchCoreError(f"a newer bench_core wrote {path} (schema {content['schema']}): upgrade.")
+        require_schema(content, SCHEMA)
         figures = content["figures"]
         trials = tuple(
             from_json(Trial, {**origin, "figures": [each for each in figures if each["trial"] == name]})
@@ -34,5 +33,5 @@ def read_trials(path: Path) -> Tried:
         return Tried(from_json(str, content["machine"]["name"]), trials)
     except (KeyError, TypeError, AttributeError, MalformedError) as error:
         raise BenchCoreError(
-            f"{path} is no summary of trials: {error!r}. `python -m trials summary` writes one."
+            f"{path} is no summary of trials that can be read: {error}. `python -m trials summary` writes one."
         ) from error

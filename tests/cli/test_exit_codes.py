@@ -92,6 +92,27 @@ def test_a_reader_who_leaves_is_no_regression():
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the device is Linux's")
+@pytest.mark.parametrize("silent", [False, True])
+@pytest.mark.parametrize("arguments", ["--help", "--version", "show results", "report results --format json"])
+def test_a_full_output_is_one_line_and_no_regression(arguments, silent):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "bench_core", *arguments.split()],
+            cwd=Path(__file__).parents[2],
+            stdout=full,
+            stderr=full if silent else subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    said = [line for line in (done.stderr or "").splitlines() if "left out" not in line]
+    assert said == ([] if silent else [f"bench-core: the output cannot be written: {NO_SPACE}."])
+
+
+NO_SPACE = "No space left on device"
+
+
 def test_what_an_output_cannot_hold_is_written_in_letters_that_it_can():
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     hold_everything(out)

@@ -239,6 +239,15 @@ DAMAGES = {  # the place, what was found there, and what is wanted
     r"settings: lacks limit": lambda c: c["settings"].pop("limit"),
     r'cells\[0\].error_side: "left" is not of type "base" or "head"': lambda c: c["cells"][0].update(error_side="left"),
     r"cells: \{\} is not of type": lambda c: c.update(cells={}),
+    "settings: error_rate is nan, not between": lambda c: c["settings"].update(error_rate=None),
+    "settings: error_rate is 1e\\+308, not": lambda c: c["settings"].update(error_rate=1e308),
+    "settings: pass_error is 0.0, not": lambda c: c["settings"].update(pass_error=0),
+    "settings: noise_floor is nan, not": lambda c: c["settings"].update(noise_floor=None),
+    "settings: limit is -1.0, not": lambda c: c["settings"].update(limit=-1),
+    "settings: lanes is -3, not": lambda c: c["settings"].update(lanes=-3),
+    "settings.family: 1000000000.* is not of type int": lambda c: c["settings"].update(family=10**400),
+    "settings: budget is nan, not": lambda c: c["settings"].update(budget=None),
+    r"cells\[0\].spent: 1000000000.* is not of type float": lambda c: c["cells"][0].update(spent=10**400),
     r"cells\[0\].params\['size'\]: 8 is not of type str": lambda c: c["cells"][0]["params"].update(size=8),
 }
 
@@ -299,6 +308,7 @@ def test_a_gate_adds_one_line_on_its_controls(tmp_path):
     gate_file.append_controls(tmp_path, RECORD, with_difference())
     (line,) = ledger(tmp_path).read_text().splitlines()
     assert json.loads(line) == {
+        "schema": 1,
         "date": RECORD.date,
         "base": "d" * 12,
         "head": "e" * 12,

@@ -22,7 +22,13 @@ COLUMNS = ["result", "params", "version", "stats_ci_99_a", "stats_ci_99_b", "sta
 
 
 def written(tmp_path, results, **changes):
-    content = {"commit_hash": "f" * 40, "params": {"machine": "m"}, "result_columns": COLUMNS, "results": results}
+    content = {
+        "version": 2,
+        "commit_hash": "f" * 40,
+        "params": {"machine": "m"},
+        "result_columns": COLUMNS,
+        "results": results,
+    }
     path = tmp_path / "ffffffff-env.json"
     path.write_text(json.dumps({**content, **changes}))
     return path
@@ -97,9 +103,12 @@ def test_a_value_that_draws_nothing_has_no_random_numbers(tmp_path):
     assert found.cells[0].drawn is None
 
 
-@pytest.mark.parametrize(("version", "mend"), [(3, "upgrade bench_core"), (1, "`asv update` brings it up to date")])
+@pytest.mark.parametrize(
+    ("version", "mend"),
+    [(3, "upgrade bench_core"), (1, "`asv update` brings it up to date"), (None, "it has no version")],
+)
 def test_another_version_of_asvs_format_is_one_clear_error(tmp_path, version, mend):
-    with pytest.raises(BenchCoreError, match=f"is in version {version} of asv's format.*{mend}"):
+    with pytest.raises(BenchCoreError, match=mend):
         read(written(tmp_path, in_place([1e-6] * 4), version=version), DECLARED)
 
 

@@ -407,7 +407,7 @@ def test_a_line_goes_after_what_a_power_cut_has_left(folder):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"schema": 2}, "a newer bench_core wrote it (schema 2): upgrade"),
+        ({"schema": 2}, "a newer bench_core wrote it (schema 2, this one reads 1): upgrade"),
         ({"schema": None}, "its schema is null"),
         ({"caches": None}, "caches: null is not of type"),
         ({"caches": {"L1d": math.inf}}, "caches['L1d']: Infinity is not of type int"),

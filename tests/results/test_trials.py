@@ -52,7 +52,7 @@ def test_each_trial_has_its_own_figures(read, content):
     ],
 )
 def test_a_file_that_is_no_summary_is_refused(read, content, damage):
-    with pytest.raises(BenchCoreError, match="is no summary of trials"):
+    with pytest.raises(BenchCoreError, match="is no summary of trials that can be read"):
         read({**content, **damage})
 
 

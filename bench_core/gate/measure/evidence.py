@@ -13,9 +13,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from bench_core.codec import from_json, to_json
+from bench_core.codec import from_json, loads, require_schema, to_json
 from bench_core.errors import BenchCoreError
-from bench_core.files import write_whole
+from bench_core.files import append_line, write_whole
 from bench_core.gate.judge.cell import judge_cell
 from bench_core.gate.judge.rule import TIMED, sharing
 from bench_core.gate.measure.discover import Found
@@ -25,6 +25,10 @@ from bench_core.workers.messages import CellTask, SamplingPlan
 
 Versions = tuple[VersionName, VersionName]
 """The versions that the two sides of a pair load."""
+
+SCHEMA = 1
+"""The newest readable schema of a line. Lines of earlier versions have none. What a number means is part of the name
+of the file, see `bench_core.workers.worker.PROTOCOL`."""
 
 COMPARED: Versions = ("base", "head")
 CONTROL: Versions = ("base", "base")
@@ -158,11 +162,17 @@ class Journal:
         self._write(StrayLine(dossier.cell.name, stray))
 
     def _write(self, line: JournalLine | StrayLine) -> None:
-        text = json.dumps(to_json(line), allow_nan=False) + "\n"
-        with self._writing, self.path.open("a") as file:
-            file.write(text)
+        text = json.dumps({"schema": SCHEMA, **to_json(line)}, allow_nan=False)
+        with self._writing:
+            try:
+                append_line(self.path, text)
+            except OSError as error:
+                raise BenchCoreError(
+                    f"{self.path} cannot be written: {error.strerror}. Make room, or make it writable, and run the "
+                    "same command again: it continues from the evidence so far."
+                ) from error
             if self._written is not None:
-                self._written += text.encode()
+                self._written += text.encode() + b"\n"
 
     def check(self) -> None:
         """Check that the file holds what was loaded and added, and nothing else: code of a version may have written to
@@ -222,7 +232,7 @@ class Journal:
         """Add the evidence of earlier gates to the cells.
 
         Raises:
-            BenchCoreError: if a line is damaged. A last line that was cut off is dropped instead.
+            BenchCoreError: if a line is damaged, or of a newer schema. A last line that was cut off is dropped instead.
         """
         by_name = {(dossier.cell.name, dossier.control): dossier for dossier in dossiers}
         earlier = Earlier()
@@ -249,7 +259,7 @@ class Journal:
                 yield _read(line)
             except ValueError as error:
                 raise BenchCoreError(
-                    f"{self.path}, line {number}, is damaged: {error}. Start anew with --fresh."
+                    f"{self.path}, line {number}, cannot be used: {error}. Delete the line, or start anew with --fresh."
                 ) from error
 
     def _lines(self) -> list[bytes]:
@@ -265,7 +275,9 @@ class Journal:
 
 
 def _read(line: bytes) -> JournalLine | StrayLine:
-    content = json.loads(line)
+    """Read a line. Raises ValueError if it is damaged, or of a newer schema."""
+    content = loads(line)
+    require_schema(content, SCHEMA, older=True)
     is_stray = isinstance(content, dict) and "stray" in content
     return from_json(StrayLine, content) if is_stray else from_json(JournalLine, content)
 

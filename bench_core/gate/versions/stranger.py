@@ -50,7 +50,7 @@ def not_blocked() -> list[str]:
     Raises:
         BenchCoreError: if processes cannot be confined here.
     """
-    with tempfile.TemporaryDirectory(prefix="bench-core-") as folder:
+    with tempfile.TemporaryDirectory(prefix="bench-core-", dir=watchdog.room()) as folder:
         confined = json.dumps(to_json(Confinement(writable=(folder,), readable=())))
         command = [*child.command("bench_core.workers.isolation", "", Path(folder)), confined]
         asked = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)

@@ -62,7 +62,19 @@ def test_a_last_line_that_was_cut_off_is_dropped_and_the_next_one_starts_anew(jo
 )
 def test_a_damaged_line_is_named_with_the_way_out(journal, line):
     journal.path.write_text(line + "\n" + journal.path.read_text())
-    with pytest.raises(BenchCoreError, match="x.jsonl, line 1, is damaged: .* Start anew with --fresh."):
+    with pytest.raises(
+        BenchCoreError, match="x.jsonl, line 1, cannot be used: .* Delete the line, or start anew with --fresh."
+    ):
+        journal.load([Dossier(CELL)])
+
+
+def test_lines_of_earlier_versions_are_read_and_those_of_newer_ones_refused(journal):
+    lines = [json.loads(line) for line in journal.path.read_text().splitlines()]
+    assert {line.pop("schema") for line in lines} == {1}
+    journal.path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    assert journal.load([Dossier(CELL)]).effects == 3
+    journal.path.write_text(json.dumps({**lines[0], "schema": 2}) + "\n")
+    with pytest.raises(BenchCoreError, match="line 1, cannot be used: a newer bench_core wrote it .schema 2"):
         journal.load([Dossier(CELL)])
 
 
@@ -273,5 +285,5 @@ def test_what_is_known_of_a_cell_goes_into_its_record():
 def test_a_damaged_line_is_named_by_its_number(journal):
     lines = journal.path.read_text().splitlines(keepends=True)
     journal.path.write_text("".join([lines[0], lines[1], "damaged\n", lines[2]]))
-    with pytest.raises(BenchCoreError, match="line 3, is damaged"):
+    with pytest.raises(BenchCoreError, match="line 3, cannot be used"):
         journal.load([Dossier(CELL)])
