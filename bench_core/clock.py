@@ -6,6 +6,7 @@ waits for the device before each reading. The clock of a cell on the CPU never w
 
 from __future__ import annotations
 
+import time
 import timeit
 from collections.abc import Callable
 
@@ -13,6 +14,16 @@ Clock = Callable[[], float]
 """A monotonic clock: seconds from an arbitrary start. asv and pytest-benchmark take it as their `timer`."""
 
 host: Clock = timeit.default_timer  # noqa: TID251 - the only place that names the real clock
+
+
+def suspended() -> float:
+    """The seconds that the machine was suspended so far. Only differences have a meaning. `host` does not count them.
+    0 if the system does not tell."""
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return 0.0
+    # Another process may run between the two readings. The largest of three differences counts, since that makes one
+    # too small.
+    return max(time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC) for _ in range(3))
 
 
 def draining(synchronize: Callable[[], None], clock: Clock = host) -> Clock:

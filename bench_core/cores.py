@@ -29,8 +29,23 @@ def count() -> int:
     return len(usable()) or os.cpu_count() or 1
 
 
+class NoCoreError(Exception):
+    """A core cannot be used any more."""
+
+
 def stay_on(cores: Collection[int]) -> None:
     """Keep this process and its later threads on these cores. Without any, or where nothing can be pinned, nothing
-    changes."""
+    changes.
+
+    Raises:
+        NoCoreError: if none of them can be used.
+    """
     if CAN_PIN and cores:
-        os.sched_setaffinity(0, cores)
+        try:
+            os.sched_setaffinity(0, cores)
+        except OSError as error:
+            named = ", ".join(map(str, sorted(cores)))
+            raise NoCoreError(
+                f"core {named} cannot be used any more ({error.strerror}): it was taken offline, or from this process. "
+                "Run the command again"
+            ) from error

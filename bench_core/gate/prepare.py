@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench_core import clock, cores, units
 from bench_core.asv_config import AsvConfig, asv_config, enter
+from bench_core.doctor.linux import KernelFiles
 from bench_core.errors import BenchCoreError
 from bench_core.gate.judge.rule import pairs_needed, sharing
 from bench_core.gate.measure.discover import Found, find_cells
@@ -389,14 +390,27 @@ def cores_of(lanes: int | None) -> tuple[int | None, ...]:
     """One core for each lane; None where processes cannot be pinned.
 
     Raises:
-        BenchCoreError: if there are fewer cores than lanes.
+        BenchCoreError: if there are fewer cores than lanes, or if a control group grants fewer.
     """
     if not cores.CAN_PIN:
         return (None,) * (lanes or 1)
     usable = cores.usable()
     if lanes is not None and lanes > len(usable):
         raise BenchCoreError(f"--lanes {lanes}: a lane needs a core of its own, and there are {len(usable)} here.")
-    return usable[: lanes or MOST_LANES]
+    granted = quota()
+    if granted is not None and lanes is not None and lanes > max(1.0, granted):
+        raise BenchCoreError(
+            f"--lanes {lanes}: a lane needs a core of its own, and the control group of this process is granted "
+            f"{granted:g} of {len(usable)}."
+        )
+    most = MOST_LANES if granted is None else min(MOST_LANES, max(1, int(granted)))
+    return usable[: lanes or most]
+
+
+def quota() -> float | None:
+    """The cores that this process's control groups are granted; None without a limit."""
+    found = KernelFiles(Path("/")).quota()
+    return None if found is None else found.cores
 
 
 def _planted(found: Found, plant: float, seed: int) -> tuple[Found, Mapping[str, float]]:

@@ -45,6 +45,9 @@ SHOW_EVERY = 0.25
 PROCESSES_TO_MEMOIZE = 2
 """A first call that takes much longer is believed if it was seen in so many processes: one may have been disturbed."""
 
+MOST_SPOILED = 3
+"""A cell is left out after more than this many visits whose samples do not count: it is the cause itself."""
+
 MOST_FAULTS = 3
 """Measuring ends after more than this many lost processes without a cell to blame."""
 
@@ -81,6 +84,7 @@ class Measurement:
         self._doubt: dict[str, float] = {}
         self._changes: dict[str, None] = {}
         self._memoized: dict[str, int] = {}
+        self._spoiled: dict[str, int] = {}
         self._how = how
         self._yardsticks = yardsticks
         self._order = random.Random(how.seed)
@@ -247,6 +251,9 @@ class Measurement:
 
     def _enter_time(self, taking: _Visiting, answer: CellTimed, number: int) -> None:
         course = taking.finish(answer.cell)
+        if answer.log.spoiled:
+            self._spoil(taking, course, answer)
+            return
         seconds = lower_quartile(answer.log)
         if 0 < seconds < math.inf:
             taking.logs.setdefault(course.job.name, {})[answer.cell] = answer.log
@@ -262,6 +269,14 @@ class Measurement:
             self._order_effects.add(course.job.name, logs)
             course.enter(number, {name: lower_quartile(log) for name, log in logs.items()}, lost_share(logs))
             course.cost = taking.spent() * (len(course.members) if course.alone else 1)
+
+    def _spoil(self, taking: _Visiting, course: Course, answer: CellTimed) -> None:
+        """Visit a job again whose samples do not count, unless that has happened too often."""
+        self._spoiled[answer.cell] = self._spoiled.get(answer.cell, 0) + 1
+        if self._spoiled[answer.cell] > MOST_SPOILED:
+            self._leave(course, answer.cell, answer.log.spoiled[0], self.failed)
+        self._changes[f"{answer.log.spoiled[0]}, so a visit of {course.job.name} does not count."] = None
+        taking.take_again()
 
     def _lose(self, cause: str, cell: str = "", *, hangs: bool = False) -> None:
         """Blame the cell that a lost worker or nursery was at. If it is unknown, the jobs that were not finished are

@@ -1,17 +1,51 @@
-"""How much of the time something else had the core (Linux; elsewhere nothing is known)."""
+"""What disturbs samples from outside: how much of the time something else had the core, and what spoils them (Linux;
+elsewhere nothing is known)."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
-from bench_core import cores
+from bench_core import clock, cores, units
 
 WAITING = Path("/proc/self/schedstat")
 """Nanoseconds on a core, nanoseconds of waiting for one, and the number of time slices (kernel, sched-stats.rst)."""
 
 CORES = Path("/proc/stat")
 """For each core, its time in several states; the eighth is stolen by other virtual machines (proc_stat(5))."""
+
+
+SUSPENDED = 0.1
+"""The machine was suspended if its two clocks move apart by more than this many seconds. On a busy machine, so much may
+pass between the readings of the two."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What must not change while samples are taken.
+
+    Attributes:
+        suspended: see `bench_core.clock.suspended`.
+        cores: the cores that this process may use. The system gives it others if its core is taken offline, or if its
+            control group changes.
+    """
+
+    suspended: float
+    cores: frozenset[int]
+
+    @classmethod
+    def now(cls) -> Surroundings:
+        return cls(clock.suspended(), frozenset(cores.usable()))
+
+    def spoiled(self, later: Surroundings) -> list[str]:
+        """Why samples between this moment and a later one do not count; empty if they do."""
+        asleep = later.suspended - self.suspended
+        found = [f"the machine was suspended for {units.time(asleep)}"] if asleep > SUSPENDED else []
+        if self.cores != later.cores:
+            before, after = (", ".join(map(str, sorted(both))) for both in (self.cores, later.cores))
+            found.append(f"its core changed from {before} to {after}")
+        return found
 
 
 def lost_so_far() -> float:

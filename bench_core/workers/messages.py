@@ -346,6 +346,7 @@ class Log:
         lost: for each block, the seconds that others had the core (`bench_core.workers.disturbance`).
         changed: settings of torch that the first calls have changed for all cells, such as ``threads: 1, then 2``.
         walls: the samples in seconds of our clock; empty for `timeraw` and for another tool's timer.
+        spoiled: why the samples do not count, see `bench_core.workers.disturbance`; empty if they do.
         first: seconds of the first call in this process, by the cell's own timer; NaN if it was not timed, as in the
             first look, where a check may come before it.
         untimed: the share of the time of the calls in a sample that comes on top without being timed; NaN if it is
@@ -365,6 +366,7 @@ class Log:
     lost: list[float] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     walls: list[float] = field(default_factory=list)
+    spoiled: list[str] = field(default_factory=list)
     first: float = math.nan
     untimed: float = math.nan
     used: list[float] = field(default_factory=list)

@@ -27,7 +27,7 @@ from typing import Any
 
 from bench_core import clock
 from bench_core.codec import MalformedError
-from bench_core.cores import stay_on, usable
+from bench_core.cores import NoCoreError, stay_on, usable
 from bench_core.records.gate import SIDES, Side, other_side
 from bench_core.workers import child, orphans
 from bench_core.workers.loading import import_others, load
@@ -78,6 +78,13 @@ def main() -> None:
     def pass_on(line: str) -> None:
         answers.write(line + "\n")
 
+    try:
+        _serve_all(pass_on)
+    except NoCoreError as error:
+        raise SystemExit(str(error)) from error
+
+
+def _serve_all(pass_on: Callable[[str], None]) -> None:
     nursery: NurseryTask | None = None
     for line in sys.stdin:
         match read(NURSERY.tasks, line, "nursery"):
@@ -407,5 +414,6 @@ def _death(code: int | None) -> str:
     if code == PIPES_LOST:
         return "closed its pipes"
     if code < 0:
-        return f"killed by {signal.Signals(-code).name}"
+        hint = ", as by the system when memory is short" if code == -signal.SIGKILL else ""
+        return f"killed by {signal.Signals(-code).name}{hint}"
     return f"ended with exit status {code} before it was done"

@@ -70,7 +70,6 @@ def perform(
         out: takes the reports.
         counts: see `turns.Turns`.
     """
-    stay_on(cores)
     with suppress(OSError), Path(os.devnull).open() as nothing:
         os.dup2(nothing.fileno(), 0)  # a benchmark that reads from standard input must not eat the nursery's tasks
 
@@ -80,6 +79,7 @@ def perform(
     turns = Turns(role, peer, counts)
     try:
         try:
+            stay_on(cores)
             turns.meet()
             began = clock.host()
             source = task.sources[pair.versions[role]]

@@ -16,7 +16,7 @@ from typing import TypeVar
 from bench_core import clock
 from bench_core.timing.cells import Cell, OpenCell, SuiteDirectory
 from bench_core.timing.sampling import time_sample
-from bench_core.workers.disturbance import lost_so_far
+from bench_core.workers.disturbance import Surroundings, lost_so_far
 from bench_core.workers.loading import find_cell, prove
 from bench_core.workers.messages import (
     CellBegun,
@@ -239,6 +239,7 @@ class _Group:
             index: clock.host if opened.cell.kind == "timeraw" else opened.timer
             for index, opened in self._opened.items()
         }
+        before = Surroundings.now()
         for block, (lead, rows) in enumerate(blocks(plan, self._places, self._order)):
             if block:
                 # All places free their memory before any allocates again. Otherwise each gets the same pages back,
@@ -273,6 +274,9 @@ class _Group:
                 logs[index].by_host.append(ended[0] - began[index][0])
                 logs[index].by_timer.append(ended[1] - began[index][1])
                 logs[index].lost.append(lost_now - lost)
+        spoiled = before.spoiled(Surroundings.now())
+        for log in logs.values():
+            log.spoiled.extend(spoiled)
         return logs
 
     def _let_go(self, index: int, lead: Sequence[Place]) -> None:

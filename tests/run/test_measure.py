@@ -289,6 +289,36 @@ def test_a_cell_that_hangs_is_given_up_and_the_others_are_timed(suite_of, measur
     assert group.visits
 
 
+MOVES = """
+import itertools
+
+cores, allowed = itertools.count(), os.sched_getaffinity
+
+
+class Moves(_Ways):
+    params = [["a"]]
+
+    def time_it(self, way):
+        os.sched_getaffinity = lambda process: {next(cores)}
+
+    def teardown(self, way):
+        os.sched_getaffinity = allowed
+
+
+def time_other():
+    sum(range(100))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processes cannot be pinned here")
+def test_a_cell_whose_core_changes_in_every_visit_is_left_out_with_the_cause(suite_of, measure):
+    found = measure(suite_of(MOVES))
+    ((cell, cause),) = found.failed.items()
+    assert cell == "f.Moves.time_it('a')"
+    assert cause.startswith("its core changed from ")
+    assert found.unreached == ()
+
+
 KILLS = """
 import signal
 

@@ -139,7 +139,11 @@ def test_a_worker_alone_samples_several_cells_in_balanced_orders(nursery, how):
 
 @pytest.mark.parametrize(("how", "timeout"), [("fork", 1), ("spawn", 5)])  # it imports everything in this time
 @pytest.mark.parametrize(
-    ("rival", "cause", "hangs"), [("crash", "killed by SIGKILL", False), ("hang", "hangs: no answer within {} s", True)]
+    ("rival", "cause", "hangs"),
+    [
+        ("crash", "killed by SIGKILL, as by the system when memory is short", False),
+        ("hang", "hangs: no answer within {} s", True),
+    ],
 )
 def test_a_lost_worker_names_the_cell_that_it_was_at(nursery, how, timeout, rival, cause, hangs):
     names = [RIVALS.format(name) for name in ("a", rival, "b")]

@@ -25,6 +25,9 @@ is left until the budget ends."""
 SHORT_TIMEOUT = 10.0
 """A cell that takes longer than the suite allows is tried again if the suite allows at most this many seconds."""
 
+MOST_SPOILED = 3
+"""The cell is given up after more than this many pairs whose samples do not count: it is the cause itself."""
+
 MOST_FAULTS = 3
 """The gate gives up after more than this many faults in a row without a cell to blame."""
 
@@ -172,6 +175,17 @@ class Blame:
             self._known.faults.append(f"{error}{where}")
             if self._faults > MOST_FAULTS:
                 raise BenchCoreError(f"workers cannot be started{where}: {error}")
+
+    def spoiled(self, dossier: Dossier, cause: str, spent: float) -> None:
+        """Record that a pair of a cell does not count. The cell is as open as before, unless that has happened too
+        often."""
+        with self._known.lock:
+            dossier.spent += spent
+            dossier.spoiled += 1
+            if dossier.spoiled > MOST_SPOILED:
+                dossier.fail(cause, None)
+            else:
+                self._known.faults.append(f"{cause}, so a pair of {dossier.cell.name} does not count")
 
     def no_fault(self) -> None:
         """Forget earlier faults: a cell was measured, so processes start as they should."""

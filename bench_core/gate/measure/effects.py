@@ -37,6 +37,10 @@ class CellFaultError(Exception):
         self.side = side
 
 
+class SpoiledError(Exception):
+    """The samples of a pair do not count, for a cause outside of both versions. The text is the cause."""
+
+
 def agree(base: Mapping[str, str], head: Mapping[str, str]) -> None:
     """Check that both sides have seen the same (see `FirstLook`).
 
@@ -60,8 +64,11 @@ def effect(base: Log, head: Log, *, pair: int, parent: int, first: Side) -> Effe
 
     Raises:
         CellFaultError: if a report makes no sense, or a clock is wrong or too coarse.
+        SpoiledError: if the samples do not count.
     """
     _complete(base, head)
+    if base.spoiled or head.spoiled:
+        raise SpoiledError("; ".join(dict.fromkeys([*base.spoiled, *head.spoiled])))
     _same_clock(base, head)
     if min(*base.spans, *head.spans) <= 0:
         raise CellFaultError("a sample took no time by the cell's own timer, which is too coarse for it", None)

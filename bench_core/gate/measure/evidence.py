@@ -48,6 +48,7 @@ class Dossier:
             others are done; 0 for other cells.
         strays: failures that did not happen again, each with its side.
         exceeded: see `CellEvidence`.
+        spoiled: the number of pairs whose samples do not count.
         asked: how workers are asked for it, see `Found`.
         alone: seconds of a call with a version on both sides, where a failure was repeated so.
     """
@@ -64,6 +65,7 @@ class Dossier:
     postponed: float = 0.0
     strays: list[str] = field(default_factory=list)
     exceeded: Exceeded | None = None
+    spoiled: int = 0
     asked: CellTask | None = None
     alone: dict[VersionName, float] = field(default_factory=dict)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bench_core.gate.measure.blame import Blame
-from bench_core.gate.measure.effects import CellFaultError, agree, effect, reading
+from bench_core.gate.measure.effects import CellFaultError, SpoiledError, agree, effect, reading
 from bench_core.gate.measure.evidence import Dossier, Known
 from bench_core.records.gate import SIDES, Effect, Side
 from bench_core.workers.messages import CellFailed, CellLeft, CellRead, CellTimed, PairTask, Settled
@@ -35,6 +35,9 @@ def settle(
         return
     try:
         found = _effect(dossier, reports["base"], reports["head"], pair, parent)
+    except SpoiledError as error:
+        blame.spoiled(dossier, str(error), spent)
+        return
     except CellFaultError as fault:
         with known.lock:
             dossier.fail(str(fault), fault.side)

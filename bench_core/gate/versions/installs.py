@@ -26,7 +26,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import InvalidVersion
 
 from bench_core.errors import BenchCoreError
-from bench_core.gate.versions.cache import keep_newest, key_of, making
+from bench_core.gate.versions.cache import keep_newest, key_of, making, use
 from bench_core.gate.versions.steps import StepError, last_line, pip, tail
 from bench_core.gate.versions.store import VersionStore, packages_in
 from bench_core.gate.versions.subjects import Importable
@@ -107,7 +107,7 @@ def installed(store: VersionStore, pin: Pin, say: Callable[[str], None]) -> Impo
             folder.mkdir(exist_ok=True)
             with making(home, store.folder) as made:
                 _install(store, pin, made, home)
-        os.utime(home)
+        use(home)
         keep_newest(folder, KEPT_INSTALLS)
     except OSError as error:
         raise BenchCoreError(

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from bench_core import watchdog
 from bench_core.errors import BenchCoreError
 from bench_core.gate.versions import wheels
-from bench_core.gate.versions.cache import discard, keep_newest, key_of, making
+from bench_core.gate.versions.cache import discard, keep_newest, key_of, making, use
 from bench_core.gate.versions.contents import Seal, is_intact, sign
 from bench_core.gate.versions.project import Project
 from bench_core.gate.versions.revisions import (
@@ -167,7 +167,7 @@ class VersionStore:
 
     def _hand_out(self, home: Path, kept: int) -> None:
         self.seal.add(home)
-        os.utime(home)
+        use(home)
         keep_newest(home.parent, kept)
 
     def _make(

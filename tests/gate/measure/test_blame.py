@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bench_core.errors import BenchCoreError
-from bench_core.gate.measure.blame import MOST_FAULTS, MOST_STRAYS, Blame, survived
+from bench_core.gate.measure.blame import MOST_FAULTS, MOST_SPOILED, MOST_STRAYS, Blame, survived
 from bench_core.gate.measure.discover import Found
 from bench_core.gate.measure.evidence import Journal, Known
 from bench_core.gate.measure.settle import settle
@@ -214,6 +214,30 @@ def test_samples_of_both_sides_are_an_effect_and_its_plan_time_and_judgement_are
     assert [(found.base, found.head) for found in dossier.effects] == [(1.0, 2.0)] * 2
     assert (dossier.plan, dossier.spent) == (SETTLED.plan, 1.0)
     assert dossier.judgement.ratio.middle == pytest.approx(2)
+
+
+def spoiled(role):
+    report = timed(role, 1.0)
+    return replace(report, log=replace(report.log, spoiled=["the machine was suspended for 3 s"]))
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_pair_with_spoiled_samples_does_not_count_and_the_cell_stays_open(known, blame, side):
+    (dossier,) = known.dossiers
+    reports = {role: timed(role, 1.0) for role in SIDES} | {side: spoiled(side)}
+    settled(known, blame, reports["base"], reports["head"])
+    assert (dossier.effects, dossier.error, dossier.closed, dossier.spent) == ([], None, False, 0.5)
+    assert known.faults == ["the machine was suspended for 3 s, so a pair of a.time_a does not count"]
+    settled(known, blame, timed("base", 1.0), timed("head", 2.0))
+    assert len(dossier.effects) == 1
+
+
+def test_a_cell_that_spoils_its_pairs_again_and_again_is_given_up(known, blame):
+    (dossier,) = known.dossiers
+    for _ in range(MOST_SPOILED + 1):
+        assert dossier.error is None
+        settled(known, blame, spoiled("base"), timed("head", 1.0))
+    assert (dossier.error, dossier.error_side) == ("the machine was suspended for 3 s", None)
 
 
 def test_the_plan_of_a_cell_stays_when_another_pair_finds_one_out_too(known, blame):

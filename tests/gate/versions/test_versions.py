@@ -752,6 +752,18 @@ def test_the_cache_keeps_what_was_used_last(plain, monkeypatch):
     assert cached(store) == sorted([homes[0].name, homes[2].name])
 
 
+def test_a_clock_that_was_set_back_does_not_make_a_new_version_the_oldest(plain, monkeypatch):
+    monkeypatch.setattr("bench_core.gate.versions.store.KEPT_VERSIONS", 2)
+    found = read_project(plain.config)
+    store = VersionStore(found)
+    later = store.folder.stat().st_mtime + 10 * 86_400
+    for number in range(2):
+        (store.folder / f"{number:016d}").mkdir()
+        os.utime(store.folder / f"{number:016d}", (later + number, later + number))
+    version = Path(store.version(resolve(found, "main")).path).parent
+    assert cached(store) == sorted([version.name, f"{1:016d}"])
+
+
 def test_what_a_killed_gate_left_is_deleted_after_a_day(plain):
     found = read_project(plain.config)
     store = VersionStore(found)
