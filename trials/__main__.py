@@ -17,6 +17,7 @@ from trials import causes as causes_trial
 from trials import creep as creep_trial
 from trials import detect as detect_trial
 from trials import growth as growth_trial
+from trials import kill as kill_trial
 from trials import mutants as mutants_trial
 from trials import own as own_trial
 from trials import plain as plain_trial
@@ -25,6 +26,7 @@ from trials import replay as replay_trial
 from trials import report as report_trial
 from trials import sidebyside as sidebyside_trial
 from trials import simulate as simulate_trial
+from trials import soak as soak_trial
 from trials import suites as suites_trial
 from trials import summary as summary_trial
 from trials import table as table_trial
@@ -216,6 +218,25 @@ def own(out: Path, machine: str, dirty: bool, budget: str | None, rounds: int) -
 def growth(out: Path, machine: str, dirty: bool, budget: str | None, counts: tuple[int, ...]) -> None:
     """Measure a gate's time and memory by the number of cells."""
     growth_trial.run(begun(out, machine, "growth", dirty, budget=budget), counts, say)
+
+
+@main.command()
+@common
+@DIRTY
+@click.option("--kills", default=100, show_default=True, type=click.IntRange(1), help="Kills of each command.")
+@click.option("--kind", "kinds", multiple=True, type=click.Choice(kill_trial.KINDS), help="May be repeated.")
+def kill(out: Path, machine: str, dirty: bool, kills: int, kinds: tuple[str, ...]) -> None:
+    """Kill gates, runs and reports at random moments, and look at what they leave."""
+    kill_trial.run(begun(out, machine, "kill", dirty), kills, kinds or kill_trial.KINDS, say)
+
+
+@main.command()
+@common
+@DIRTY
+@click.option("--gates", default=200, show_default=True, type=click.IntRange(1))
+def soak(out: Path, machine: str, dirty: bool, gates: int) -> None:
+    """Run many gates in a row, and look at what grows, and at false alarms."""
+    soak_trial.run(begun(out, machine, "soak", dirty), gates, say)
 
 
 @main.command()

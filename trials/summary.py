@@ -20,9 +20,11 @@ from trials import causes, plants, suites, versus
 from trials.figures import Figure, share, spread
 from trials.files import Line, of_one_protocol, raw, write_json
 from trials.gates import covers
+from trials.kill import of_kill
 from trials.own import of_own
 from trials.plain import of_plain
 from trials.sidebyside import asvs_own
+from trials.soak import of_soak
 from trials.table import of_table
 
 VERDICTS = ("regression", "improvement", "pass", "inconclusive", "error")
@@ -345,6 +347,8 @@ OF: Mapping[str, Callable[[Sequence[Line]], list[Figure]]] = {
     "report": of_report,
     "table": of_table,
     "suites": of_suites,
+    "kill": of_kill,
+    "soak": of_soak,
 }
 
 TITLES = {
@@ -365,6 +369,8 @@ TITLES = {
     "report": "The page of a thousand cells over fifty commits",
     "table": "The table of `bench-core run`, several times",
     "suites": "Suites of public projects",
+    "kill": "Commands that are killed at random moments",
+    "soak": "Gates in a row on three cells without torch: two commits that differ by a constant",
 }
 
 

@@ -27,7 +27,7 @@ from bench_core.cli.outlet import outlets
 from bench_core.cli.report import report
 from bench_core.cli.run import run
 from bench_core.cli.show import show
-from bench_core.cli.terminal import complain, hold_everything, say
+from bench_core.cli.terminal import hold_everything, say
 from bench_core.errors import BUG, READER_GONE, BenchCoreError
 
 

@@ -17,7 +17,7 @@ from bench_core.doctor.linux import KernelFiles
 from bench_core.errors import BenchCoreError
 from bench_core.gate.judge.rule import pairs_needed, sharing
 from bench_core.gate.measure.discover import Found, find_cells
-from bench_core.gate.measure.evidence import Journal
+from bench_core.gate.measure.evidence import Journal, keep_newest_evidence
 from bench_core.gate.measure.schedule import PAST_SHARE
 from bench_core.gate.reach.reach import Reach, reach
 from bench_core.gate.versions import stranger
@@ -430,6 +430,7 @@ def _journals(
     """
     folder, key = store.folder / "evidence", _evidence_key(prepared, subjects, benchmarks)
     journal = Journal(folder / f"{key}.jsonl")
+    keep_newest_evidence(folder, besides=key)
     if prepared.request.resume and not journal.path.exists():
         raise BenchCoreError("there is nothing to resume: no gate on these two versions was begun here. Omit --resume.")
     if prepared.past is None:

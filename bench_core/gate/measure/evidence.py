@@ -276,6 +276,25 @@ class Journal:
         return whole.splitlines()
 
 
+KEPT_JOURNALS = 100
+"""The evidence of so many pairs of versions is kept. A search with `bench-core bisect` needs one for each commit that
+it tries."""
+
+
+def keep_newest_evidence(folder: Path, besides: str) -> None:
+    """Delete the evidence of all but the `KEPT_JOURNALS` pairs of versions that were measured last.
+
+    Args:
+        besides: the beginning of the names of files to keep in any case.
+    """
+    with contextlib.suppress(FileNotFoundError):  # another gate tidies up as well
+        found = sorted(folder.glob("*.jsonl"), key=lambda path: path.stat().st_mtime, reverse=True)
+        for old in found[KEPT_JOURNALS:]:
+            if not old.name.startswith(besides):
+                old.unlink()
+                old.with_suffix(".lock").unlink(missing_ok=True)
+
+
 def _read(line: bytes) -> JournalLine | StrayLine:
     """Read a line. Raises ValueError if it is damaged, or of a newer schema."""
     content = loads(line)

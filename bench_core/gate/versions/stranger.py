@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 from pathlib import Path, PurePosixPath
 
+from bench_core import watchdog
 from bench_core.codec import to_json
 from bench_core.errors import BenchCoreError
 from bench_core.gate.versions.project import Project

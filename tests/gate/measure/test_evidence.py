@@ -1,5 +1,6 @@
 import json
 import math
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,6 +9,7 @@ import pytest
 
 from bench_core.errors import BenchCoreError
 from bench_core.gate.judge.rule import fewest
+from bench_core.gate.measure import evidence
 from bench_core.gate.measure.discover import Found
 from bench_core.gate.measure.evidence import COMPARED, CONTROL, PAST, Dossier, Journal, Known, sentinels
 from bench_core.records.gate import CellEvidence, Effect, GateSettings
@@ -76,6 +78,18 @@ def test_lines_of_earlier_versions_are_read_and_those_of_newer_ones_refused(jour
     journal.path.write_text(json.dumps({**lines[0], "schema": 2}) + "\n")
     with pytest.raises(BenchCoreError, match="line 1, cannot be used: a newer bench_core wrote it .schema 2"):
         journal.load([Dossier(CELL)])
+
+
+def test_the_evidence_of_the_newest_versions_is_kept_and_that_of_this_gate(tmp_path, monkeypatch):
+    monkeypatch.setattr(evidence, "KEPT_JOURNALS", 2)
+    for age, name in enumerate(("own", "new", "older", "old")):
+        for suffix in (".jsonl", ".lock"):
+            (tmp_path / f"{name}{suffix}").touch()
+        os.utime(tmp_path / f"{name}.jsonl", (1000 - age, 1000 - age))
+    os.utime(tmp_path / "own.jsonl", (1, 1))
+    evidence.keep_newest_evidence(tmp_path, besides="own")
+    assert sorted(path.name for path in tmp_path.glob("*.jsonl")) == ["new.jsonl", "older.jsonl", "own.jsonl"]
+    assert not (tmp_path / "old.lock").exists()
 
 
 def test_what_is_forgotten_is_gone(journal):
