@@ -231,6 +231,23 @@ def kill(out: Path, machine: str, dirty: bool, kills: int, kinds: tuple[str, ...
 
 
 @main.command()
+@click.argument("formats", nargs=-1)
+@click.option("--minutes", default=10.0, show_default=True, help="For each format.")
+@click.option("--seed", default=0, show_default=True, help="The first seed of the draws.")
+@click.option("--atheris", is_flag=True, help="Draw bytes that reach new code, with atheris.")
+def fuzz(formats: tuple[str, ...], minutes: float, seed: int, atheris: bool) -> None:
+    """Read damaged files of FORMATS [default: all]. The exit code is 1 if one is a traceback, or a hang."""
+    from trials import fuzz as fuzz_trial  # it needs hypothesis, which only tests install
+
+    if unknown := [name for name in formats if name not in fuzz_trial.FORMATS]:
+        raise BenchCoreError(f"there is no format {unknown[0]!r}. Known: {', '.join(fuzz_trial.FORMATS)}.")
+    names = formats or list(fuzz_trial.FORMATS)
+    whole = fuzz_trial.by_coverage(names, minutes, say) if atheris else fuzz_trial.run(names, minutes, seed, say)
+    if not whole:
+        raise SystemExit(1)
+
+
+@main.command()
 @common
 @DIRTY
 @click.option("--gates", default=200, show_default=True, type=click.IntRange(1))

@@ -9,10 +9,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from bench_core.codec import loads, require_schema
 from bench_core.errors import BenchCoreError
 from trials.gates import tool
 
 Line = Mapping[str, Any]
+
+SCHEMA = 1
+"""The newest readable schema of a line. Lines of earlier versions have none."""
 
 
 @dataclass(frozen=True)
@@ -25,20 +29,22 @@ class Raw:
         """Append a run at once, so that an interruption does not lose it."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a") as file:
-            file.write(json.dumps(line, separators=(",", ":")) + "\n")
+            file.write(json.dumps({"schema": SCHEMA, **line}, separators=(",", ":")) + "\n")
 
     def read(self) -> list[dict[str, Any]]:
         """Every run; none if there is no file.
 
         Raises:
-            BenchCoreError: if a line is damaged.
+            BenchCoreError: if a line is damaged, or of a newer schema.
         """
         if not self.path.exists():
             return []
         lines = []
         for number, line in enumerate(self.path.read_text().splitlines(), 1):
             try:
-                lines.append(json.loads(line))
+                found = loads(line)
+                require_schema(found, SCHEMA, older=True)
+                lines.append(found)
             except ValueError as error:
                 raise BenchCoreError(
                     f"{self.path}, line {number}, is damaged: {error}. Delete the line, and start the trial again. It "

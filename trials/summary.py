@@ -419,11 +419,17 @@ def taken(folder: Path, trial: str, tool: str | None) -> Taken | None:
             return None
         return Taken(of_simulation(content), content["tool"], [content["date"]], {})
     lines = raw(folder, trial).read()
-    own = of_one_protocol(lines, tool)
-    if not own:
-        return None
-    dates = sorted(line["date"][:10] for line in own)
-    figures = [replace(figure, trial=trial) for figure in OF[trial](own)]
+    try:
+        own = of_one_protocol(lines, tool)
+        if not own:
+            return None
+        dates = sorted(line["date"][:10] for line in own)
+        figures = [replace(figure, trial=trial) for figure in OF[trial](own)]
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise BenchCoreError(
+            f"{raw(folder, trial).path} has lines that are not those of this trial: {error!r}. Delete them, and start "
+            "the trial again. It measures what is missing."
+        ) from error
     return Taken(figures, own[0]["tool"], dates, own[0].get("options"), len(lines) - len(own))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from bench_core.errors import BenchCoreError
 from bench_core.records.results import CellResult, ResultFile
 from bench_core.records.rounds import Rounds
 from bench_core.records.run import Interval
-from bench_core.results.read import declarations, described
+from bench_core.results.read import declarations, described, written_by_asv
 
 
 def chosen(file: ResultFile, which: str) -> Rounds:
@@ -43,7 +43,13 @@ def of_run(file: ResultFile, run: Rounds) -> ResultFile:
     Raises:
         BenchCoreError: if the declarations of the benchmarks cannot be read.
     """
-    known = {name: (entry, params) for entry in declarations(file.path) for name, params in _cells(entry)}
+    declared = declarations(file.path)
+    with written_by_asv(file.path):
+        return _of_run(file, run, declared)
+
+
+def _of_run(file: ResultFile, run: Rounds, declared: Sequence[Mapping[str, Any]]) -> ResultFile:
+    known = {name: (entry, params) for entry in declared for name, params in _cells(entry)}
     known = {name: (entry, params) for name, (entry, params) in known.items() if entry["name"] not in file.outdated}
     reading = reading_of(run)
     cells = []
@@ -57,7 +63,7 @@ def of_run(file: ResultFile, run: Rounds) -> ResultFile:
     for name in set(known).intersection(run.readings).difference(infinite):
         cells.append(_result(*known[name], Interval(-math.inf, run.readings[name], math.inf, 0.99)))
     places = {name: place for place, name in enumerate(known)}
-    cells.sort(key=lambda cell: (cell.benchmark, places[cell.name]))
+    cells.sort(key=lambda cell: (cell.benchmark, places.get(cell.name, len(places))))
     return replace(file, cells=tuple(cells), failed=(*run.failed, *infinite), infinite=infinite)
 
 
@@ -65,7 +71,10 @@ def _cells(benchmark: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str]]]
     """The names of a benchmark's cells, and their parameters."""
     for values in itertools.product(*([str(value) for value in values] for values in benchmark["params"] or ())):
         name = f"{benchmark['name']}({', '.join(values)})" if values else benchmark["name"]
-        yield name, dict(zip(benchmark["param_names"], values, strict=False))
+        params = dict(zip(benchmark["param_names"], values, strict=True))
+        if len(params) < len(values):
+            raise ValueError(f"two parameters of {benchmark['name']} have the same name")
+        yield name, params
 
 
 def _result(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -61,7 +62,7 @@ def parsed(path: Path, content: Mapping[str, Any], declared: list[dict[str, Any]
         BenchCoreError: if it is not a valid file of asv.
     """
     _require_version(path, content)
-    try:
+    with written_by_asv(path):
         by_name = {benchmark["name"]: benchmark for benchmark in declared}
         columns = content["result_columns"]
         cells: list[CellResult] = []
@@ -94,6 +95,13 @@ def parsed(path: Path, content: Mapping[str, Any], declared: list[dict[str, Any]
             runs=rounds.runs,
             damaged=rounds.damaged,
         )
+
+
+@contextlib.contextmanager
+def written_by_asv(path: Path) -> Iterator[None]:
+    """Raises BenchCoreError if a file turns out in this block not to be one that asv writes."""
+    try:
+        yield
     except (KeyError, TypeError, AttributeError, IndexError, ValueError, ArithmeticError) as error:
         raise BenchCoreError(f"{path} is not a result file that asv 0.6 writes: {error!r}.") from error
 
@@ -119,7 +127,7 @@ def _cells(benchmark: Mapping[str, Any], found: Mapping[str, Any], runs: Sequenc
             continue  # it failed, was not selected, or cannot run here
         low, high = (_number(found, f"stats_ci_99_{end}", index, missing=math.nan) for end in "ab")
         cell = CellResult(
-            **described(benchmark, dict(zip(benchmark["param_names"], values, strict=False))),
+            **described(benchmark, dict(zip(benchmark["param_names"], values, strict=True))),
             value=Interval(
                 low if math.isfinite(low) else -math.inf,
                 value,
