@@ -20,12 +20,15 @@ from bench_core.scaffold.calls import Call, choose_call
 from bench_core.scaffold.layout import Layout
 from bench_core.scaffold.sources import Sources
 
-ACTION = "bench-core/bench_core@v1"
-"""The GitHub action that the workflow uses."""
+ACTION = "OWNER/bench_core@HASH"
+"""The GitHub action that the workflows use, for the user to complete. A stranger could take a name that is free."""
+
+COMMENT = ACTION.replace("@", "/comment@")
+"""The action that comments on the pull requests of forks."""
 
 WORKFLOWS = {
-    "benchmarks.yml": "gates each pull request",
-    "benchmarks-comment.yml": "comments on the pull requests of forks",
+    "benchmarks.yml": f"gates each pull request; replace {ACTION} in it",
+    "benchmarks-comment.yml": f"comments on the pull requests of forks; replace {COMMENT} in it",
 }
 """The workflows, and what each does."""
 
@@ -215,7 +218,7 @@ def _workflows(layout: Layout, config: Path) -> Iterator[Planned]:
         text = _filled(
             name,
             action=ACTION,
-            comment=ACTION.replace("@", "/comment@"),
+            comment=COMMENT,
             options=f"        with:\n{given}" if given else "",
         )
         yield Planned(path, text, about)
