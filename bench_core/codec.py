@@ -326,7 +326,10 @@ def _read_record(kind: Any) -> Reader:
         except _WrongError as error:
             error.place.append(f".{name}")
             raise
-        return kind(**found)
+        try:
+            return kind(**found)
+        except ValueError as error:  # of its `__post_init__`
+            raise _WrongError(str(error)) from error
 
     types = get_type_hints(kind)
     for field in declared:

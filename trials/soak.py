@@ -22,6 +22,7 @@ import psutil
 
 from bench_core import clock
 from bench_core.cli import main
+from bench_core.compat import chdir
 from bench_core.errors import BenchCoreError
 from trials import repositories, small
 from trials.figures import Figure, share, spread
@@ -66,7 +67,7 @@ def _gate(repository: repositories.Repository, base: str, head: str, seed: int) 
     stored.unlink(missing_ok=True)
     options = ["--seed", str(seed), "--json", str(stored), *small.OPTIONS]
     began, said = clock.host(), io.StringIO()
-    with contextlib.chdir(repository.root), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+    with chdir(repository.root), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         try:
             main(["gate", base, head, *options], standalone_mode=False)
         except SystemExit as end:

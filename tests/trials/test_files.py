@@ -118,3 +118,14 @@ def test_aa_takes_the_cells_that_were_given(checkout, tmp_path, gates_run):
     aa.run(begun(tmp_path, {"bench": "some", "budget": None}), 1, lambda line: None)
     aa.run(begun(tmp_path), 1, lambda line: None)
     assert gates_run == [("--bench", "some"), ("--bench", "|".join(aa.SELECTION))]
+
+
+def test_lines_of_earlier_versions_are_read_and_others_are_refused_by_number(tmp_path):
+    file = raw(tmp_path, "aa")
+    file.add(tool="a")
+    file.path.write_text(file.path.read_text() + '{"tool": "old"}\n{"schema": "bench-core/gate/1"}\n')
+    assert [line.get("tool") for line in file.read()] == ["a", "old", None]
+    for damaged in ('{"schema": 2}', "[]", "{"):
+        file.path.write_text('{"tool": "old"}\n' + damaged + "\n")
+        with pytest.raises(BenchCoreError, match="aa.jsonl, line 2, is damaged: .* Delete the line"):
+            file.read()
