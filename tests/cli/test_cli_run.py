@@ -153,7 +153,7 @@ def test_a_damaged_line_beside_the_results_is_one_warning_and_everything_else_is
     assert [line.rstrip() for line in done.stdout.splitlines() if "µs" in line] == first
     (line,) = done.stderr.splitlines()
     assert line.startswith(
-        f"bench-core: left out: results/tester/{rounds.name}: line 1 cannot be used: Expecting value"
+        f"bench-core: left out: results/tester/{rounds.name}: line 1 cannot be used: not JSON: Expecting value"
     )
     assert line.endswith("Restore the line from a copy, or delete it.")
     assert (done.exit_code, listed.stderr, report.exit_code) == (0, done.stderr, 0)

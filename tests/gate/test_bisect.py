@@ -443,7 +443,7 @@ def without_workers(prepared):
     ("trouble", "complaint"),
     [
         (locked, "another gate on the same two versions is running here"),
-        (damaged, "line 1, is damaged: .*lacks cell.*Start anew with --fresh"),
+        (damaged, "line 1, cannot be used: .*lacks cell.*start anew with --fresh"),
         (without_workers, "workers cannot be started: no memory"),
     ],
 )
