@@ -87,7 +87,7 @@ def run(folder: Path, say: Callable[[str], None]) -> bool:
             say(f"  {units.plural(count, 'cell')} with another rule for a pass: {before} then, {now} now")
         for difference in one.differences:
             say(f"  {difference}")
-    for name in ("aa.jsonl", "detect.jsonl"):
+    for name in ("aa.jsonl", "aa-noisy.jsonl", "detect.jsonl", "detect-busy.jsonl"):
         if name in found:
             say(f"{name}, decided after every pair, and by a second statistic:")
             for line in again(of_one_protocol(Raw(folder / name).read())):
