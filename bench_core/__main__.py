@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from bench_core.platforms import refusal
-
 
 def main() -> None:
     """Run the command line. Ctrl-C while its modules are imported ends it with one line too, which takes 0.1 s."""
-    if said := refusal():
-        sys.stderr.write(f"bench-core: {said}\n")
-        sys.exit(2)
     try:
+        from bench_core.platforms import refusal
+
+        if said := refusal():
+            sys.stderr.write(f"bench-core: {said}\n")
+            sys.exit(2)
         from bench_core.cli import main as commands
 
         commands()

@@ -162,9 +162,10 @@ def asv_config(config: Path) -> AsvConfig:
         loaded = Config.load(str(config))
         _require_types(loaded)
     except (UserError, OSError, ValueError) as error:
+        cause = str(error).rstrip(".")
         raise BenchCoreError(
-            f"{config} cannot be read as asv's configuration: {error} Run this from a folder with an asv.conf.json, or "
-            "name one with --suite."
+            f"{config} cannot be read as asv's configuration: {cause}. Run this from a folder with an "
+            "asv.conf.json, or name one with --suite."
         ) from error
     return AsvConfig(
         config=config,

@@ -15,6 +15,9 @@ Clock = Callable[[], float]
 
 host: Clock = timeit.default_timer  # noqa: TID251 - the only place that names the real clock
 
+used: Clock = time.process_time
+"""The seconds of the processor that this process has used."""
+
 
 def suspended() -> float:
     """The seconds that the machine was suspended so far. Only differences have a meaning. `host` does not count them.

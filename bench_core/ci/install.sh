@@ -15,4 +15,7 @@ if [ -n "$REQUIREMENTS" ]; then
   set -f # a word may hold a star, as in `numpy==2.*`
   # shellcheck disable=SC2086 # several words, on purpose; the workflow gives them, and nothing from a pull request
   "${pip[@]}" install $REQUIREMENTS
+  # shellcheck disable=SC2086
+  "$FOLDER/environment/bin/python" -I -m bench_core.ci.builds $REQUIREMENTS > "$FOLDER/builds.txt"
+  "${pip[@]}" install -r "$FOLDER/builds.txt"
 fi

@@ -32,9 +32,10 @@ def known(config: Path, markdown: Path | None, budget: float, timeout: float | N
 
     out = console()
     suite = SuiteDirectory.configured(config)
+    how = measuring(suite, suite.cells, budget, timeout, seed)
     out.print(f"Each slow cell is sampled in turn with its faster way, for up to {budget:.0f} s.")
     with RunLive(out) as live:
-        found = slowdowns(suite, measuring(suite, suite.cells, budget, timeout, seed), live.update)
+        found = slowdowns(suite, how, live.update)
     report_left_out(one for one in found if isinstance(one, LeftOut))
     rows = [one for one in found if not isinstance(one, LeftOut)]
     out.print()

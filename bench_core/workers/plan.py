@@ -77,6 +77,10 @@ LONG = 1.0
 of the sides. Pairs of a cell with long calls then cost less, and it gets more of them."""
 
 
+LONGEST_SETUP = 1e6
+"""The most seconds of a setup that are believed."""
+
+
 def once_only(call: float, setup: float) -> int:
     """The number of calls in a sample, if each call needs a setup. `call` and `setup` are seconds."""
     return max(1, min(math.ceil(SHORT_CALL / max(call, 1e-7)), int(LONG_CALL / (call + setup))))
@@ -102,7 +106,8 @@ def agreed(looks: Sequence[FirstLook], cells: int, effort: Effort) -> SamplingPl
     if effort.longer > 1:  # another tool's samples leave its own code in the caches
         places = tuple(replace(place, warm=True) for place in places)
     alternation = math.fsum((place.number + place.warm) * look.call for place, look in zip(places, looks, strict=True))
-    setup = math.fsum(look.setup for look in looks)
+    # Head may have replaced its clock by one that runs backwards, or tells anything.
+    setup = math.fsum(min(max(0.0, look.setup), LONGEST_SETUP) for look in looks)
     # The samples take at least as long as one setup at each place, so that setups do not dominate.
     seconds = max(effort.span * len(looks), setup)
     alternations = int(seconds / alternation) if alternation > 0 else effort.alternations

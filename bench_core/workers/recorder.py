@@ -33,7 +33,11 @@ from bench_core.workers.role import limit_memory
 from bench_core.workers.turns import CellError, attempt, cause
 
 REPEATED = 0.005
-"""Calls are repeated for this many seconds, so that what happens only in some calls is seen."""
+"""Calls are repeated for this many seconds of the processor, so that what happens only in some calls is seen, also
+beside other work."""
+
+WAITED = 0.1
+"""Calls that use no processor are repeated for this many seconds."""
 
 FEWEST_CALLS = 2
 """The fewest calls, however long they take: a cache may answer the second one."""
@@ -196,10 +200,11 @@ def _perform(cell: Cell) -> None:
         if opened.check is not None:
             attempt("check", opened.check)
             opened.fresh()
-        began = clock.host()
+        began, used = clock.host(), clock.used()
         for done in range(1, MOST_CALLS + 1):
             attempt("call", lambda: time_sample(opened.call, 1, opened.timer))
-            if done >= FEWEST_CALLS and clock.host() - began > REPEATED:
+            enough = clock.used() - used > REPEATED or clock.host() - began > WAITED
+            if done >= FEWEST_CALLS and enough:
                 break
             if opened.number:  # the call may have used up its object
                 opened.fresh()

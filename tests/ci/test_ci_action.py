@@ -11,6 +11,7 @@ import yaml
 from hub import LABEL, GitHub, outputs_in
 
 from bench_core.ci import comment, measure
+from bench_core.ci.builds import build_requirements
 from bench_core.ci.forks import NAME
 from bench_core.ci.outcome import from_bytes
 
@@ -223,6 +224,8 @@ def test_an_action_that_cannot_begin_ends_with_its_cause(step, project):
     assert "::error title=bench-core::" in log
 
 
+PIP = ["pip", "--disable-pip-version-check", "--quiet"]
+
 PYTHON = """#!/usr/bin/env bash
 # Makes a virtual environment that has this script in place of Python, or writes down its words, one a line.
 if [ "$2 $3" = "-m venv" ]; then mkdir -p "$4/bin" && cp "$0" "$4/bin/python"; exit; fi
@@ -245,22 +248,44 @@ def installed(tmp_path):
         )
         words = (folder / "words").read_text()
         (folder / "words").unlink()
-        return [call.splitlines()[5:] for call in words.split("\n\n") if call]
+        calls = [call.splitlines() for call in words.split("\n\n") if call]
+        builds = str(folder / "builds.txt")
+        return [["FOLDER/builds.txt" if word == builds else word for word in call[2:]] for call in calls]
 
     return install
 
 
 def test_the_environment_gets_the_tool_and_then_the_requirements(installed):
-    assert installed("-r needs.txt\nnumpy==2.* .[dev]") == [
-        ["install", "/the tool"],
-        ["install", "-r", "needs.txt", "numpy==2.*", ".[dev]"],
+    words = ["-r", "needs.txt", "numpy==2.*", ".[dev]"]
+    assert installed(" ".join(words)) == [
+        [*PIP, "install", "/the tool"],
+        [*PIP, "install", *words],
+        ["bench_core.ci.builds", *words],
+        [*PIP, "install", "-r", "FOLDER/builds.txt"],
     ]
-    assert installed("") == [["install", "/the tool"]]
+    assert installed("") == [[*PIP, "install", "/the tool"]]
+
+
+def test_what_builds_a_project_is_installed_too_since_an_isolated_gate_has_no_network(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, text in {
+        "modern": '[build-system]\nrequires = ["hatchling>=1", "hatch-vcs"]\n',
+        "silent": "[project]\n",
+        "damaged": "[",
+    }.items():
+        Path(name).mkdir()
+        Path(name, "pyproject.toml").write_text(text)
+    Path("old").mkdir()
+    Path("old/setup.py").touch()
+    Path("empty").mkdir()
+    assert build_requirements(["./modern[fast]"]) == ["hatchling>=1", "hatch-vcs"]
+    assert build_requirements(["silent", "old", "./modern", "-e"]) == ["setuptools", "hatchling>=1", "hatch-vcs"]
+    assert build_requirements(["damaged", "empty", "numpy==2.*", "-r", "needs.txt"]) == []
 
 
 def test_a_requirement_is_never_run(installed, tmp_path):
     text = "$(touch x) `touch x` ; touch x > x *"
-    assert installed(text)[1] == ["install", *text.split()]
+    assert installed(text)[1] == [*PIP, "install", *text.split()]
     assert not (tmp_path / "x").exists()
 
 

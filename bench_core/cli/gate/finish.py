@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 from collections.abc import Iterator
@@ -151,7 +152,11 @@ def outcome(record: GateRecord, verdict: GateVerdict, *, strict: bool) -> tuple[
         return code, ""
     nearest = min(judged, key=missing)
     has = len(nearest.effects)
-    budget = f"--budget {record.settings.budget + verdict.missing:.0f}s" if verdict.missing else "a larger --budget"
+    budget = (
+        f"--budget {math.ceil(record.settings.budget) + math.ceil(verdict.missing)}s"
+        if verdict.missing
+        else "a larger --budget"
+    )
     return BenchCoreError.exit_code, (
         f"the budget of {record.settings.budget:.3g} s is too small to decide anything: {units.plural(has, 'pair')} "
         f"of at least {has + missing(nearest)}. Use {budget}, or run the same command again, which continues from here."

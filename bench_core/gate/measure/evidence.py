@@ -120,6 +120,10 @@ class Earlier:
     family: int = 0
 
 
+MOST_LOG, MOST_SECONDS = 1e4, 1e9
+"""More than any log ratio of two floats or its scatter, and than any seconds of a pair."""
+
+
 @dataclass(frozen=True)
 class JournalLine:
     """One cell in one pair, as it is stored.
@@ -137,6 +141,23 @@ class JournalLine:
     spent: float
     family: int
     effect: Effect
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for numbers that no pair can have, as a damaged file may have them."""
+        one, plan = self.effect, self.plan
+        for what, fits in (
+            ("samples", one.samples >= 1),
+            ("blocks", one.blocks >= 0),
+            ("log_ratio", not abs(one.log_ratio) > MOST_LOG),  # a reading may have none (NaN)
+            ("within", not (one.within < 0 or one.within > MOST_LOG)),
+            ("setups", not (one.setups < 0 or one.setups > MOST_LOG)),
+            ("lasted", not (one.lasted < 0 or one.lasted > MOST_SECONDS)),
+            ("spent", 0 <= self.spent <= MOST_SECONDS),
+            ("plan", plan is None or (min(plan.alternations, plan.blocks, len(plan.places)) >= 1)),
+            ("plan's setup", plan is None or 0 <= plan.setup <= MOST_SECONDS),
+        ):
+            if not fits:
+                raise ValueError(f"the {what} of {self.cell} cannot be")
 
 
 @dataclass(frozen=True)

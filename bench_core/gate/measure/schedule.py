@@ -223,6 +223,6 @@ class Schedule:
             return None
         plan = adapted(dossier.plan, dossier.effects, dossier.spent, between)
         if dossier.versions == PAST:
-            alternations = max(FEWEST, plan.alternations // PAST_SHARE // 2 * 2)
+            alternations = max(min(FEWEST, plan.alternations), plan.alternations // PAST_SHARE // 2 * 2)
             plan = replace(plan, alternations=alternations, blocks=max(1, plan.blocks // PAST_SHARE))
         return plan

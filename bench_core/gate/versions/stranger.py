@@ -36,7 +36,12 @@ def checked(project: Project, base: Revision) -> tuple[str, ...]:
         PurePosixPath(project.config.relative_to(project.root)) if project.config.is_relative_to(project.root) else None
     )
     entry = next((one for one in entries_of(project, base) if one.path == path), None)
-    if path is not None and (entry is None or read_file(project, base, entry) != project.config.read_text()):
+    if path is not None and entry is None:
+        raise BenchCoreError(
+            f"{base.name} has no {path}, and --isolated takes nothing from head but its package. Add the suite to "
+            f"{base.name} first, or gate without --isolated."
+        )
+    if path is not None and entry is not None and read_file(project, base, entry) != project.config.read_text():
         raise BenchCoreError(
             f"{path} differs from that of {base.name}, and it says which commands build a version. --isolated takes "
             f"nothing from head but its package: `git checkout {base.name} -- {path}`, or gate without --isolated."

@@ -243,9 +243,10 @@ def _unfinished(record: GateRecord, verdict: GateVerdict) -> Iterator[str]:
     unreached = [cell for cell in waiting if not cell.evidence.effects]
     them = f"{len(unreached)} of them " if len(unreached) < len(waiting) else ""
     said = f", {them}not reached, such as {brief(unreached[0].name)}" if unreached else ""
+    more = math.ceil(verdict.missing)
     yield (
         f"not decided: {units.plural(len(waiting), 'cell')}{said}; the same command goes on from here, and needs at "
-        f"least {verdict.missing:.0f} s more (or --budget {record.settings.budget + verdict.missing:.0f}s at once)"
+        f"least {more} s more (or --budget {math.ceil(record.settings.budget) + more}s at once)"
     )
 
 

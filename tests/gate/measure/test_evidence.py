@@ -102,6 +102,31 @@ def test_every_effect_is_a_line_at_once(journal):
     assert [json.loads(line)["effect"]["pair"] for line in journal.path.read_text().splitlines()] == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("effect", "samples", 0),
+        ("effect", "within", 1e200),
+        ("effect", "setups", 1e200),
+        ("effect", "lasted", 1e308),
+        ("effect", "log_ratio", 1e300),
+        ("plan", "alternations", 0),
+        ("plan", "blocks", -1),
+        ("plan", "places", []),
+        ("plan", "setup", -0.002),
+        (None, "spent", -5),
+        (None, "spent", 1e308),
+    ],
+)
+def test_numbers_that_no_pair_can_have_are_refused_by_name(journal, part, name, value):
+    lines = journal.path.read_text().splitlines()
+    first = json.loads(lines[0])
+    (first[part] if part else first)[name] = value
+    journal.path.write_text("\n".join([json.dumps(first), *lines[1:]]) + "\n")
+    with pytest.raises(BenchCoreError, match=f"line 1.*{'plan' if part == 'plan' else name}.* cannot be"):
+        journal.load([Dossier(CELL)])
+
+
 def test_a_failed_cell_is_closed_and_says_so():
     dossier = Dossier(CELL)
     dossier.fail("gone", "head")

@@ -142,7 +142,7 @@ def test_numbers_go_on_behind_those_of_earlier_gates(make):
 
 
 @pytest.mark.parametrize(
-    ("usual", "past"), [((32, 4), (16, 2)), ((22, 3), (10, 1)), ((16, 1), (8, 1)), ((6, 1), (4, 1))]
+    ("usual", "past"), [((32, 4), (16, 2)), ((22, 3), (10, 1)), ((16, 1), (8, 1)), ((6, 1), (4, 1)), ((2, 1), (2, 1))]
 )
 def test_pairs_with_the_past_take_half_the_samples_an_even_number_and_no_fewer_than_the_fewest(make, usual, past):
     known, schedule = make("a.time_a", past=True)
