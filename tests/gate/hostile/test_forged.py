@@ -101,7 +101,7 @@ threading.Thread(target=work, daemon=True).start()
 
 
 def value():
-    left.put(4_000)
+    left.put(20_000)
     loop(2_000)
 """
 
@@ -159,8 +159,9 @@ def value():
         pytest.param(IN_A_THREAD, id="work in a thread"),
     ],
 )
-def test_a_head_that_takes_three_times_as_long_and_hides_it_is_no_pass(sides, forged):
-    found = judged(sides(CALL, LOOP.format(2000), forged).measure())
+def test_a_head_that_takes_at_least_three_times_as_long_and_hides_it_is_no_pass(sides, forged):
+    # Beside other work, some pairs do not know what head used. A pass takes nine, as in a real gate.
+    found = judged(sides(CALL, LOOP.format(2000), forged).measure(limit=0.05, noise_floor=0.01, pass_error=0.01))
     assert found.verdict in ("inconclusive", "regression", "error")
     assert "clock" in found.reason or found.verdict == "regression"
 
