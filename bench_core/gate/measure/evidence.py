@@ -174,7 +174,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._written: bytes | None = None
+        self._written: bytearray | None = None  # grows in place, since a line comes with each cell of each pair
         self._writing = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
 
@@ -207,7 +207,7 @@ class Journal:
         with self._writing:
             if self._written is None or (self.path.read_bytes() if self.path.exists() else b"") == self._written:
                 return
-            write_whole(self.path, self._written)
+            write_whole(self.path, bytes(self._written))
         raise BenchCoreError(
             f"{self.path}, the evidence, was changed while the gate ran: a version or a benchmark writes there. It is "
             "written anew, with what the gate has measured."
@@ -236,7 +236,7 @@ class Journal:
         except OSError as error:
             raise BenchCoreError(f"{lock.lock_file} cannot be locked: {error.strerror}. Make it writable.") from error
         with held:
-            self._written = b"".join(line + b"\n" for line in self._lines())
+            self._written = bytearray().join(line + b"\n" for line in self._lines())
             yield
 
     def forget(self, names: Collection[str]) -> None:
@@ -249,7 +249,7 @@ class Journal:
                         kept.write(line + b"\n")
         remaining.replace(self.path)
         if self._written is not None:
-            self._written = self.path.read_bytes()
+            self._written = bytearray(self.path.read_bytes())
 
     def load(self, dossiers: Iterable[Dossier]) -> Earlier:
         """Add the evidence of earlier gates to the cells.
