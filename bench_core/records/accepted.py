@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-ACCEPTED_SCHEMA = "bench-core/accepted/1"
-"""The version of the format in which these records are stored."""
+ACCEPTED_SCHEMA = 1
+"""The newest readable schema of a stored record."""
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from bench_core import codec
+from bench_core.codec import MalformedError
 from bench_core.errors import BenchCoreError
 from bench_core.records.accepted import ACCEPTED_SCHEMA, AcceptedRegression
 
@@ -25,11 +25,9 @@ def read_accepted(results: Path) -> tuple[AcceptedRegression, ...]:
     found = []
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
-            content = json.loads(line)
-            schema = content.get("schema") if isinstance(content, dict) else None
-            if schema != ACCEPTED_SCHEMA:
-                raise ValueError(f"its schema is {json.dumps(schema)[:40]}, not {json.dumps(ACCEPTED_SCHEMA)}")
+            content = codec.loads(line)
+            codec.require_schema(content, ACCEPTED_SCHEMA)
             found.append(codec.from_json(AcceptedRegression, content))
-        except (ValueError, RecursionError) as error:
+        except MalformedError as error:
             raise BenchCoreError(f"{path}, line {number}, cannot be read: {error}. Delete that line.") from error
     return tuple(found)

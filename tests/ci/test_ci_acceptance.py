@@ -129,7 +129,9 @@ def test_an_acceptance_of_an_earlier_commit_or_by_another_author_does_not(github
     assert keep(api, tmp_path) == []
 
 
-@pytest.mark.parametrize("line", ["x", "{}", json.dumps({"schema": "bench-core/accepted/2"}), "[1]"])
+@pytest.mark.parametrize(
+    "line", ["x", "{}", json.dumps({"schema": "bench-core/accepted/2"}), json.dumps({"schema": 2}), "[1]"]
+)
 def test_a_damaged_line_of_the_history_is_named(tmp_path, line):
     (tmp_path / FILE).write_text(line + "\n")
     with pytest.raises(BenchCoreError, match="line 1, cannot be read"):
