@@ -124,6 +124,10 @@ def only_file(archive: bytes) -> bytes:
 
 
 def _comment(runner: Runner, github: Api, pull: Pull, found: Outcome, run: str) -> str:
+    when = runner.given("comment") or comment.WHEN[0]
+    creates = comment.creates(when, found)
+    if when == "never":
+        return "no comment is wanted"
     label = runner.given("label")
     accepted: Acceptance | Refused | None = None
     if label and can_be_accepted(found):
@@ -132,10 +136,6 @@ def _comment(runner: Runner, github: Api, pull: Pull, found: Outcome, run: str) 
         except ApiError as error:
             accepted = Refused(explained(error))
     about = circumstances(runner, accepted, label, run, is_fork=True, changed=_deciding(github, pull))
-    when = runner.given("comment") or comment.WHEN[0]
-    creates = comment.creates(when, found)
-    if when == "never":
-        return "no comment is wanted"
     done = comment.put(github, pull.number, comment.body(found, about), create=creates)
     return f"the comment on pull request {pull.number}: {done}"
 
