@@ -88,8 +88,8 @@ class Cell:
 
     @property
     def threaded(self) -> bool:
-        """Whether its parameter `threads` asks for more than one thread."""
-        return self.params.get("threads", "1").strip("'") != "1"
+        """Whether its parameter `threads` or `ranks` asks for more than one thread or process."""
+        return any(self.params.get(name, "1").strip("'") != "1" for name in ("threads", "ranks"))
 
     @property
     def operation(self) -> str:

@@ -40,8 +40,15 @@ GRACE = 30.0
 LAST_WORDS_TIMEOUT = 0.2
 """Seconds to wait for what a process wrote to standard error before it was lost."""
 
+LONGEST = 1 << 27
+"""The most characters that a process may have written and the gate has not yet read. A probe writes some 400 for each
+cell."""
+
 KEPT = 4096
 """So many of the last characters that a process wrote to standard error are kept."""
+
+FLOODED = ""
+"""Stands for what a process wrote after that. No line that it writes is empty: each has its end."""
 
 LAST_LINES = 6
 """So many of its last lines are shown of a process that was lost."""
@@ -135,6 +142,7 @@ class Child(Generic[Task, Answer]):
         )
         watchdog.started(self._process.pid)
         self._lines: queue.Queue[str | None] = queue.Queue()
+        self._waiting, self._counting = 0, threading.Lock()
         self._said, self._speaking = "", threading.Lock()
         self._spoke = threading.Event()
         self._readers = [
@@ -161,15 +169,20 @@ class Child(Generic[Task, Answer]):
         """The next message of the process.
 
         Raises:
-            LostError: if none comes within `timeout` seconds, or if a line is no message.
+            LostError: if none comes within `timeout` seconds, if a line is no message, or if the process writes more
+                than `LONGEST` characters.
         """
         try:
             line = self._lines.get(timeout=timeout)
         except queue.Empty:
             raise self._lost(f"does not answer within {timeout:g} s") from None
+        with self._counting:
+            self._waiting -= len(line or "")
         if line is None:
             self._readers[1].join(timeout=1)  # its last words
             raise self._lost("has ended")
+        if line == FLOODED:
+            raise LostError(f"({self._dialogue.process}) wrote more than {LONGEST:,} characters that were not yet read")
         try:
             return self._dialogue.answers.read(line)
         except MalformedError as error:
@@ -226,8 +239,13 @@ class Child(Generic[Task, Answer]):
     def _read_answers(self) -> None:
         assert self._process.stdout is not None
         with self._process.stdout as stream:
-            for line in stream:
-                self._lines.put(line)
+            while line := stream.readline(LONGEST + 1):
+                with self._counting:
+                    self._waiting += len(line)
+                    is_flooded = self._waiting > LONGEST
+                self._lines.put(FLOODED if is_flooded else line)
+                if is_flooded:
+                    break
         self._lines.put(None)
 
     def _read_errors(self) -> None:

@@ -20,6 +20,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from bench_core.codec import LATER, MalformedError, Tagged
 from bench_core.records.gate import Side
+from bench_core.records.model import ModelLayout, ModelSpec
 from bench_core.records.version import VersionName
 
 T = TypeVar("T")
@@ -112,6 +113,7 @@ class ProbeTask:
         pattern, quick: select the cells, see `bench_core.timing.cells.SuiteDirectory.select`.
         flavoured: modules to import for their flavour, even if the suite imports them only when a cell is set up.
         timeout: seconds for benchmarks without a `timeout` of their own.
+        model: a model to build and describe; None for none.
     """
 
     source: Source
@@ -120,6 +122,7 @@ class ProbeTask:
     quick: bool
     flavoured: tuple[str, ...]
     timeout: float = 60.0
+    model: ModelSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,9 @@ class Probed:
         imported: packages of the version that the suite imports.
         left_out: what has no cells although asv does not object to it, with the reason.
         files: the files of the version that the suite imports, relative to the version's folder.
+        layout: what the model consists of that was asked for; None without one.
+        building: the seconds that building it took, its imports not included.
+        unbuilt: why that model cannot be built with this version; "" if it can.
     """
 
     cells: tuple[ProbedCell, ...]
@@ -163,6 +169,9 @@ class Probed:
     imported: tuple[str, ...]
     left_out: Mapping[str, str] = field(default_factory=dict)
     files: tuple[str, ...] = ()
+    layout: ModelLayout | None = None
+    building: float = 0.0
+    unbuilt: str = ""
 
 
 @dataclass(frozen=True)
@@ -346,6 +355,8 @@ class Log:
         lost: for each block, the seconds that others had the core (`bench_core.workers.disturbance`).
         changed: settings of torch that the first calls have changed for all cells, such as ``threads: 1, then 2``.
         walls: the samples in seconds of our clock; empty for `timeraw` and for another tool's timer.
+        computing: the processor time of the samples in seconds; NaN for one that did anything but compute in a single
+            thread. Empty without `walls`, and for a cell with a timer of its own.
         spoiled: why the samples do not count, see `bench_core.workers.disturbance`; empty if they do.
         first: seconds of the first call in this process, by the cell's own timer; NaN if it was not timed, as in the
             first look, where a check may come before it.
@@ -366,6 +377,7 @@ class Log:
     lost: list[float] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     walls: list[float] = field(default_factory=list)
+    computing: list[float] = field(default_factory=list)
     spoiled: list[str] = field(default_factory=list)
     first: float = math.nan
     untimed: float = math.nan

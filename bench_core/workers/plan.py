@@ -14,6 +14,7 @@ from typing import Any
 from bench_core import clock
 from bench_core.timing.cells import OpenCell
 from bench_core.timing.sampling import choose_number, time_sample
+from bench_core.workers.computing import Computing
 from bench_core.workers.messages import Effort, FirstLook, Sampling, SamplingPlan
 
 SPAN = 0.0003
@@ -182,12 +183,13 @@ def sampler(
     *,
     plant: float,
     timer: str = "",
-    passed: Callable[[float], object] = lambda seconds: None,
+    passed: Callable[[float, float], object] = lambda seconds, computing: None,
 ) -> Callable[[], float]:
     """A function that takes one sample and returns its seconds by the cell's own timer.
 
     Args:
-        passed: takes the seconds of each timed span of the sample by our clock.
+        passed: takes, of each timed span of the sample, the seconds by our clock, and the seconds of computing (see
+            `bench_core.workers.computing`).
         plant: the slowdown to add, as a share of the time; 0 for none.
         timer: "" for us, or one of `TIMERS`, which takes samples in its own way.
     """
@@ -204,9 +206,12 @@ def sampler(
         span_of = _slower(opened, 1 if opened.number == 1 else number, plant)
 
     def timed(calls: int) -> float:
+        before = Computing.now()
         start = clock.host()
         span = span_of(call, calls, own)
-        passed(clock.host() - start)
+        seconds = clock.host() - start
+        after = Computing.now()
+        passed(seconds, before.until(after) if before and after else math.nan)
         return span
 
     def fresh_each() -> float:

@@ -8,14 +8,20 @@ import os
 import platform
 import re
 import sys
+import tempfile
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench_core import clock
+from bench_core.compat import chdir
 from bench_core.errors import BenchCoreError
+from bench_core.records.model import ModelLayout, ModelSpec
 from bench_core.workers import orphans
 from bench_core.workers.loading import VersionError, load, prove
 from bench_core.workers.messages import PROBE, Probed, ProbedCell, ProbeFailed, ProbeTask, Source, read
+from bench_core.workers.turns import cause
 
 
 def main() -> None:
@@ -23,6 +29,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     task = read(PROBE.tasks, sys.stdin.readline(), "probe")
+    PROBE.answers.prepare()  # before our modules are dropped, without which types are not found by their names
     orphans.adopt()
     answers.write(PROBE.answers.line(probe(task)) + "\n")
     answers.close()
@@ -43,6 +50,13 @@ def probe(task: ProbeTask) -> Probed | ProbeFailed:
         selected = {cell.name for cell in suite.select(task.pattern, quick=task.quick)}
     except BenchCoreError as error:  # the other side may have these cells
         none = str(error)
+    built = _Built()
+    unbuilt = ""
+    try:
+        built = built if task.model is None else _built(task.model)
+        prove(source, suite.path)
+    except BaseException as error:  # noqa: BLE001 - the version's builder may raise anything, and may exit
+        unbuilt = _shown(error, source)
     own = {"bench_core", "__main__", suite.path.name, *source.packages}
     seen = list(sys.modules)
     for name in task.flavoured:
@@ -71,7 +85,47 @@ def probe(task: ProbeTask) -> Probed | ProbeFailed:
         imported=tuple(sorted(set(seen) & set(source.packages))),
         left_out={one.source: one.reason for one in suite.left_out},
         files=_files(source, seen),
+        layout=built.layout,
+        building=built.seconds,
+        unbuilt=unbuilt,
     )
+
+
+@dataclass(frozen=True)
+class _Built:
+    """A model that was built, and the seconds that this took."""
+
+    layout: ModelLayout | None = None
+    seconds: float = 0.0
+
+
+def _built(spec: ModelSpec) -> _Built:
+    """Build a model as benchmarks do, in a folder of its own. `bench_core.suite` is that of the version, if the version
+    has one."""
+    from bench_core.suite.target import describe, load
+
+    with tempfile.TemporaryDirectory(prefix="bench-core-") as folder, chdir(folder):
+        target = load(spec)
+        began = clock.host()
+        model = target.ready()
+        if clock.host() - began < QUICKLY:  # a first call in a process, which prepares much
+            began = clock.host()
+            model = target.ready()
+        return _Built(describe(model), clock.host() - began)
+
+
+QUICKLY = 1.0
+"""A model that takes fewer seconds is built a second time, for the time without what a first call prepares."""
+
+
+def _shown(error: BaseException, source: Source) -> str:
+    """Why a model cannot be built, with the files of the version relative to its folder. What is a message for a user
+    is shown as it is, also if another import of our modules has raised it."""
+    names = {one.__name__ for one in type(error).__mro__}
+    said = str(error) if names & {BenchCoreError.__name__, VersionError.__name__} else cause(error)
+    for path in source.paths:
+        said = said.replace(f"{path}{os.sep}", "")
+    return said
 
 
 def _files(source: Source, modules: Iterable[str]) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import math
 import os
@@ -16,6 +15,7 @@ from typing import TypeVar
 from bench_core import clock
 from bench_core.timing.cells import Cell, OpenCell, SuiteDirectory
 from bench_core.timing.sampling import time_sample
+from bench_core.workers import heap
 from bench_core.workers.disturbance import Surroundings, lost_so_far
 from bench_core.workers.loading import find_cell, prove
 from bench_core.workers.messages import (
@@ -41,7 +41,7 @@ from bench_core.workers.witness import Testimony
 
 T = TypeVar("T")
 
-PROTOCOL = 3
+PROTOCOL = 4
 """A part of the evidence's key. Raise it whenever a change here or in `plan` gives effects another meaning, so that
 earlier evidence is not used."""
 
@@ -128,7 +128,7 @@ class _Group:
         self._settings: dict[int, Callable[[], None]] = {}
         self._changed: dict[int, list[str]] = {}
         self._first: dict[int, float] = {}
-        self._walls: dict[int, list[float]] = {index: [] for index in range(len(task.cells))}
+        self._walls: dict[int, list[tuple[float, float]]] = {index: [] for index in range(len(task.cells))}
 
     def measured(self) -> list[CellTimed | CellRead]:
         lead = self._order.sample(self._places, len(self._places))
@@ -259,9 +259,12 @@ class _Group:
                 log = logs[index]
                 self._at(index)
                 log.spans.append(samplers[index]())  # noqa: B023 - called in this block
-                if walls := self._walls[index]:
+                if passed := self._walls[index]:
+                    walls, computing = zip(*passed, strict=True)
                     log.walls.append(sum(walls))
-                    walls.clear()
+                    if timers[index] is clock.host:
+                        log.computing.append(sum(computing))
+                    passed.clear()
                 log.positions.append(position)
 
             failure = self._turns.sample(rows, take)
@@ -282,9 +285,7 @@ class _Group:
     def _let_go(self, index: int, lead: Sequence[Place]) -> None:
         self._at(index).tear_down()
         if index == [one for side, one in lead if side == self._role][-1]:
-            gc.collect()
-            if TRIM is not None:
-                TRIM(0)
+            heap.give_back()
 
     def _set_up(self, index: int) -> None:
         opened = self._at(index)
@@ -298,7 +299,10 @@ class _Group:
         collection would count for the place that happens to run."""
         task = self._task.cells[index]
         plant = task.plant if self._role == "head" else 0.0
-        passed = self._walls[index].append
+
+        def passed(seconds: float, computing: float) -> None:
+            self._walls[index].append((seconds, computing))
+
         sample = sampler(self._at(index), sampling, plant=plant, timer=task.timer, passed=passed)
         same_random_numbers(self._seed)
         if gc.isenabled():
@@ -367,7 +371,3 @@ def _at_once(timer: clock.Clock) -> tuple[float, float]:
         readings.append((after - before, (before + after) / 2, by_timer))
     _, by_host, by_timer = min(readings)
     return by_host, by_timer
-
-
-TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
-"""glibc's function that returns free memory to the system; None with another C library."""

@@ -17,7 +17,7 @@ import pytest
 from bench_core import clock
 from bench_core.records.gate import SIDES
 from bench_core.testing import FakeClock
-from bench_core.workers import worker
+from bench_core.workers import heap
 from bench_core.workers.messages import (
     CellBegun,
     CellFailed,
@@ -353,7 +353,7 @@ def test_several_cells_are_all_torn_down_before_one_is_set_up_again():
 
 def test_memory_goes_back_to_the_system_after_the_last_cell_of_a_side_is_torn_down(monkeypatch):
     done = []
-    monkeypatch.setattr(worker, "TRIM", lambda rest: done.append("trim"))
+    monkeypatch.setattr(heap, "TRIM", lambda rest: done.append("trim"))
     names = ["a", "b", "c"]
     opened = {name: Opened() for name in names}
     for one in opened.values():

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from multiprocessing import connection
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
@@ -43,7 +43,8 @@ ALL = [(name, kind) for name, union in UNIONS.items() for kind in union.kinds]
 def example(hint):
     """Some value of a type, with everything that can be there."""
     if is_dataclass(hint):
-        return hint(**{field.name: example(field.type) for field in fields(hint)})
+        types = get_type_hints(hint)
+        return hint(**{field.name: example(types[field.name]) for field in fields(hint)})
     if hint in EXAMPLES:
         return EXAMPLES[hint]
     arguments = get_args(hint)
@@ -135,6 +136,27 @@ def test_a_process_that_writes_no_message_is_named_with_what_it_wrote(tmp_path, 
         started = child.Child(replace(PROBE, module="babbling"), 0, watchdog)
         with pytest.raises(child.LostError, match=r"^\(probe\) wrote a line that is no message: .*Nonsense"):
             started.answer()
+        started.close()
+
+
+@pytest.mark.parametrize("wrote", ["'x'", "'x\\n'", "'x' * 100"])
+def test_a_process_that_does_not_stop_to_write_is_lost_before_memory_is(tmp_path, monkeypatch, wrote):
+    monkeypatch.setattr(child, "LONGEST", 100_000)
+    (tmp_path / "babbling.py").write_text(
+        f"import sys\n\ndef main():\n    while True:\n        sys.stdout.write({wrote})\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with child.Watchdog() as watchdog:
+        started = child.Child(replace(PROBE, module="babbling"), 0, watchdog)
+        started._readers[0].join(timeout=60)
+        assert not started._readers[0].is_alive()
+        found = []
+        while not found or "has ended" not in found[-1]:
+            with pytest.raises(child.LostError) as caught:
+                started.answer()
+            found.append(str(caught.value))
+        assert any("(probe) wrote more than 100,000 characters" in said for said in found)
+        assert len(found) < 60_000
         started.close()
 
 

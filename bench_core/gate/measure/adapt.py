@@ -21,8 +21,9 @@ SCATTER = 0.01
 noise floor: of nine pairs that scatter by 1 %, the median of an unchanged cell is above it in one case of 100."""
 
 CALM = 0.02
-"""As `SCATTER`, for a cell that seems no slower than the noise floor. It passes after hardly more pairs, nine or ten,
-which then cost less (docs/decisions.md)."""
+"""As `SCATTER`, for a cell that seems no slower than the noise floor, which passes after hardly more pairs, nine
+or ten; and for one that is so much slower that its pairs are above the noise floor all the same. Such pairs cost less
+(docs/decisions.md)."""
 
 FEWEST = 4
 """The fewest alternations, so that each side is first twice."""
@@ -66,8 +67,7 @@ def adapted(plan: SamplingPlan, effects: Sequence[Effect], spent: float, between
     alternation = statistics.median(effect.lasted / effect.samples for effect in known)
     taken = math.fsum(effect.samples for effect in effects) * alternation
     besides = max(0.0, spent - taken) / len(effects)
-    seems_slower = statistics.median(effect.log_ratio for effect in known) > SCATTER
-    target = max(SCATTER if seems_slower else CALM, between)
+    target = max(_wanted(statistics.median(effect.log_ratio for effect in known)), between)
     wanted = max(noise / target**2, min(plan.alternations, besides / alternation))
     most = max(PAIR.fewest, plan.alternations, min(MOST * plan.alternations, LONGEST / alternation))
     fewest = FEWEST if alternation < LONG_ALTERNATION else FEWEST_LONG
@@ -81,6 +81,12 @@ def adapted(plan: SamplingPlan, effects: Sequence[Effect], spent: float, between
         wanted = max(wanted, 2 * blocks)
     alternations = max(fewest, 2 * math.ceil(min(wanted, most) / 2))  # each side is first equally often
     return replace(plan, alternations=alternations, blocks=min(blocks, alternations // 2))
+
+
+def _wanted(middle: float) -> float:
+    """What pairs with this median may scatter by: if they seem slower than the noise floor, half of the distance to it,
+    between `SCATTER` and `CALM`. A regression is proven by pairs above the noise floor."""
+    return CALM if middle <= SCATTER else min(CALM, max(SCATTER, (middle - SCATTER) / 2))
 
 
 def blocks_for(deviation: float, pair: float, block: float) -> int:

@@ -12,6 +12,7 @@ from bench_core.errors import BenchCoreError, advised
 from bench_core.gate.measure.matching import match
 from bench_core.gate.versions.subjects import Subjects, source
 from bench_core.records.gate import PART, SIDES, CellEvidence, other_side
+from bench_core.records.model import ModelLayout, ModelSpec
 from bench_core.records.version import VersionName
 from bench_core.workers import child
 from bench_core.workers.messages import PROBE, CellTask, Probed, ProbedCell, ProbeFailed, ProbeTask, Source
@@ -37,6 +38,8 @@ class Found:
         asked: how workers are asked for each cell, by name.
         renamed: see `GateRecord`.
         past: the same for past and head; None without a past version.
+        layout: what the model that was asked for consists of on base; None without one.
+        building: seconds that building this model takes, on the side where that is longer.
     """
 
     cells: tuple[CellEvidence, ...]
@@ -52,6 +55,8 @@ class Found:
     asked: Mapping[str, CellTask] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
     past: Found | None = None
+    layout: ModelLayout | None = None
+    building: float = 0.0
 
 
 class NoCellError(BenchCoreError):
@@ -65,15 +70,18 @@ def find_cells(
     quick: bool,
     timeout: float = 60.0,
     explain: Callable[[str], str] = lambda error: "",
+    model: ModelSpec | None = None,
 ) -> Found:
     """Probe all versions at once.
 
     Args:
         timeout: seconds for benchmarks without a `timeout` of their own.
         explain: what to add to an error of the suite, see `AsvConfig.explain`.
+        model: the model that the benchmarks work on, which is built on each side; None if they have their own.
 
     Raises:
-        BenchCoreError: if no version can be imported at all, or one was imported from elsewhere.
+        BenchCoreError: if no version can be imported at all, or one was imported from elsewhere, or the model cannot be
+            built with another version than head.
         NoCellError: if no cell matches.
     """
     names = {name: f"{name} ({version.name})" for name, version in subjects.named.items()}
@@ -81,7 +89,7 @@ def find_cells(
     flavoured = tuple(name for name in VERSIONS if name in brought)
 
     def task(own: Source) -> ProbeTask:
-        return ProbeTask(own, str(subjects.suite), pattern, quick, flavoured, timeout)
+        return ProbeTask(own, str(subjects.suite), pattern, quick, flavoured, timeout, model)
 
     began = clock.host()
     answers = _asked(subjects, list(names), task)
@@ -101,7 +109,38 @@ def find_cells(
             why = f"cannot be imported: the process that imports it {answer}"
             answer = Probed((), f"{subjects.suite.name} {why}.", {subjects.suite.name: why}, (), {}, (), ())
         probed[name] = _explained(answer, explain)
-    return _found(probed, pattern, installs=subjects.code is not None, starting=starting)
+    if model is not None:
+        _require_built(model, probed, names)
+    found = _found(probed, pattern, installs=subjects.code is not None, starting=starting)
+    return found if model is None else _of_model(model, found, probed)
+
+
+def _require_built(model: ModelSpec, answers: Mapping[VersionName, Probed], names: Mapping[VersionName, str]) -> None:
+    """Raises BenchCoreError if a model cannot be built with a version, unless it is head alone, which is head's
+    failure."""
+    unbuilt = {name: answer.unbuilt for name, answer in answers.items() if answer.unbuilt}
+    if not unbuilt or list(unbuilt) == ["head"]:
+        return
+    name, why = next(iter(unbuilt.items()))
+    if len(unbuilt) == len(answers):
+        raise BenchCoreError(f"{model.target} can be built with no version. With {names[name]}: {why}")
+    raise BenchCoreError(
+        f"{model.target} cannot be built with {names[name]}, so there is nothing to compare with: {why}"
+    )
+
+
+def _of_model(model: ModelSpec, found: Found, answers: Mapping[VersionName, Probed]) -> Found:
+    """The same, for benchmarks of a model. If head cannot build it, that is the one failure, and no cell is known."""
+    found = replace(
+        found,
+        layout=answers["base"].layout,
+        building=max(answers[side].building for side in SIDES),
+        on_accelerator=model.device not in ("cpu", "meta"),
+    )
+    if not (why := answers["head"].unbuilt):
+        return found
+    failure = CellEvidence(model.target, model.target, {}, PART, "", error=why, error_side="head")
+    return replace(found, cells=(), failed=(failure,), left_out={}, past=None)
 
 
 def _asked(

@@ -72,7 +72,11 @@ def effect(base: Log, head: Log, *, pair: int, parent: int, first: Side) -> Effe
     _same_clock(base, head)
     if min(*base.spans, *head.spans) <= 0:
         raise CellFaultError("a sample took no time by the cell's own timer, which is too coarse for it", None)
-    ours, theirs = ([span / log.number for span in log.spans] for log in (base, head))
+    by_processor = _interrupted(base, head)
+    ours, theirs = (
+        [(log.computing if row in by_processor else log.spans)[row] / log.number for row in range(len(log.spans))]
+        for log in (base, head)
+    )
     logs = [math.log(after / before) for before, after in zip(ours, theirs, strict=True)]
     middle = statistics.median(logs)
     # The median's standard error under normal scatter, from the median absolute deviation.
@@ -93,11 +97,11 @@ def effect(base: Log, head: Log, *, pair: int, parent: int, first: Side) -> Effe
         forked_first=first,
         first_base=base.first,
         first_head=head.first,
-        wall=_by_the_wall(base, head),
+        wall=_by_the_wall(base, head, by_processor=bool(by_processor)),
         setups=_by_setup(logs, len(base.by_host)),
         lasted=math.fsum(base.by_host),
         blocks=len(base.by_host),
-        unreported=_unreported(base, head),
+        unreported=_unreported(base, head, ours, theirs),
         meanwhile=_meanwhile(base),
     )
 
@@ -116,6 +120,7 @@ def _complete(base: Log, head: Log) -> None:
             log.number > 0
             and len(log.spans) == len(log.positions) > 0
             and len(log.walls) in (0, len(log.spans))
+            and len(log.computing) in (0, len(log.walls))
             and len(log.by_host) == len(log.by_timer) == len(base.by_host)
             and all(map(math.isfinite, numbers))
             and min(map(math.fsum, blocks)) > 0
@@ -135,9 +140,39 @@ def _by_setup(logs: Sequence[float], blocks: int) -> float:
     return statistics.stdev(medians) / math.sqrt(blocks)
 
 
-def _by_the_wall(base: Log, head: Log) -> float:
-    """The effect by our clock; NaN if the cell's own timer shows the same time, or the samples have no other."""
-    if not base.walls or not head.walls or max(abs(_rate(log) - 1) for log in (base, head)) < CLOCKS_APART:
+TAKEN_AWAY = 0.05
+"""From this share of the samples' time on, in which others had the core, their processor time counts instead."""
+
+WAITED = 0.25
+"""At most this share of a pair's alternations may have a sample that waited by itself. They keep their time by the
+clock. With more of them, waiting is a part of what the cell does."""
+
+
+def _interrupted(base: Log, head: Log) -> set[int]:
+    """The alternations that are compared by their processor time; none if the clock counts.
+
+    Processor time counts where others had the core for a part of the samples, and these do nothing but compute: it is
+    then what they would take on an idle core. Samples that last as long as a time slice or longer are all interrupted,
+    so that the median of their times is that of the scheduler's decisions.
+    """
+    if not len(base.computing) == len(head.computing) == len(base.spans):
+        return set()
+    both = zip(base.computing, head.computing, strict=True)
+    rows = {row for row, one in enumerate(both) if all(used > 0 for used in one)}  # not NaN
+    if len(rows) < (1 - WAITED) * len(base.spans):
+        return set()
+    walls, computing = (
+        math.fsum(spans[row] for spans in sides for row in rows)
+        for sides in ((base.walls, head.walls), (base.computing, head.computing))
+    )
+    return rows if walls - computing > TAKEN_AWAY * walls else set()
+
+
+def _by_the_wall(base: Log, head: Log, *, by_processor: bool) -> float:
+    """The effect by our clock; NaN if the effect is by a clock that shows the same time, or the samples have no
+    other."""
+    same = not by_processor and max(abs(_rate(log) - 1) for log in (base, head)) < CLOCKS_APART
+    if not base.walls or not head.walls or same:
         return math.nan
     ours, theirs = ([wall / log.number for wall in log.walls] for log in (base, head))
     return statistics.median(math.log(after / before) for before, after in zip(ours, theirs, strict=True))
@@ -151,9 +186,13 @@ BUSY = 0.5
 such as waiting."""
 
 
-def _unreported(base: Log, head: Log) -> float:
-    """See `Effect`. What a turn takes besides its samples is the same on both sides, and is known of base."""
-    ours, theirs = (_per_sample(log) for log in (base, head))
+def _unreported(base: Log, head: Log, our_calls: Sequence[float], their_calls: Sequence[float]) -> float:
+    """See `Effect`. What a turn takes besides its samples is the same on both sides, and is known of base.
+
+    Args:
+        our_calls, their_calls: seconds of a call in each sample of base and of head.
+    """
+    ours, theirs = (_per_sample(log, calls) for log, calls in ((base, our_calls), (head, their_calls)))
     if math.isnan(ours) or math.isnan(theirs) or min(len(base.used), len(base.others_used)) < LEAST_KNOWN:
         return math.nan
     besides = statistics.median(base.used) - ours
@@ -163,9 +202,9 @@ def _unreported(base: Log, head: Log) -> float:
     return math.log(counted / theirs) if counted > (1 - BUSY) * theirs else math.inf
 
 
-def _per_sample(log: Log) -> float:
+def _per_sample(log: Log, calls: Sequence[float]) -> float:
     """Seconds that a side reports of a sample, with the call before it that is not timed; NaN if setups come too."""
-    return statistics.median(log.spans) * (1 + log.untimed)
+    return statistics.median(calls) * log.number * (1 + log.untimed)
 
 
 def _meanwhile(base: Log) -> float:

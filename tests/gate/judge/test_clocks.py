@@ -35,3 +35,24 @@ def test_clocks_that_agree_within_the_limit_pass(wall):
 def test_a_regression_by_its_own_timer_stands():
     assert judged(0.1, 1.0).verdict == "regression"
     assert judged(0.1, 0.0).verdict == "regression"
+
+
+def counted(hidden):
+    """Args:
+    hidden: for each pair, the processor time that head does not report, as a log ratio.
+    """
+    effects = [Effect(pair, pair // 4, 0.0, 1.0, 1.0, 32, unreported=one) for pair, one in enumerate(hidden)]
+    return judge_cell(effects, GateSettings(), 1, "time")
+
+
+def test_work_that_head_does_not_report_in_any_pair_is_no_pass_and_needs_no_more_pairs():
+    found = counted([0.05] * 9)
+    assert (found.verdict, found.decided) == ("inconclusive", True)
+    assert found.reason.startswith("clocks: the kernel counted +5.1 % processor time")
+
+
+def test_a_count_that_scatters_gets_more_pairs_before_it_is_believed():
+    scattered = [0.03, 0.03, 0.03, 0.03, 0.03, -0.03, -0.03, -0.03, -0.03]
+    assert (counted(scattered).verdict, counted(scattered).decided) == ("inconclusive", False)
+    assert counted([*scattered, -0.03, -0.03]).verdict == "pass"
+    assert (counted(scattered * 3).verdict, counted(scattered * 3).decided) == ("inconclusive", True)

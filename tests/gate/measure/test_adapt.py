@@ -56,6 +56,12 @@ def test_a_cell_that_seems_no_slower_may_scatter_more():
     assert (found(slower).alternations, found(alike).alternations) == (128, 32)
 
 
+@pytest.mark.parametrize(("effect", "alternations"), [(0.011, 128), (0.03, 128), (0.04, 58), (0.05, 32), (0.5, 32)])
+def test_the_further_a_cell_is_above_the_noise_floor_the_more_its_pairs_may_scatter(effect, alternations):
+    slower = [replace(one, log_ratio=effect) for one in pairs(2 * SCATTER)]
+    assert found(slower).alternations == pytest.approx(alternations, abs=1)
+
+
 def test_the_noise_is_that_of_a_sample_however_many_the_pairs_took():
     few = pairs(2 * SCATTER, samples=8)
     assert found(few).alternations == 32

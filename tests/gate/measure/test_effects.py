@@ -133,3 +133,70 @@ def test_no_reading_is_an_error_of_the_side_that_has_none(base, head, side):
     with pytest.raises(CellFaultError, match="tracks nothing") as found:
         reading(base, head, **WHERE)
     assert found.value.side == side
+
+
+def interrupted(computing, *, waited):
+    """Samples of base that compute, and that others interrupt for these seconds each."""
+    walls = [one + other for one, other in zip(computing, waited, strict=True)]
+    made = log(walls)
+    made.walls.extend(walls)
+    made.computing.extend(computing)
+    return made
+
+
+SLICES = [0.0, 0.006, 0.003, 0.003]  # what a scheduler gives to others, while samples take 4 ms
+
+
+def test_samples_that_others_interrupted_are_compared_by_the_processor_time():
+    base = interrupted([0.004] * 4, waited=SLICES)
+    head = interrupted([0.0044] * 4, waited=SLICES[::-1])
+    found = effect(base, head, **WHERE)
+    assert found.log_ratio == pytest.approx(math.log(1.1))
+    assert (found.base, found.head, found.within) == pytest.approx((0.004, 0.0044, 0.0))
+
+
+def test_the_wall_clock_is_kept_beside_the_processor_time():
+    base = interrupted([0.004] * 4, waited=[0.001] * 4)
+    head = interrupted([0.004] * 4, waited=[0.002] * 4)
+    assert effect(base, head, **WHERE).wall == pytest.approx(math.log(6 / 5))
+
+
+@pytest.mark.parametrize("side", ["base", "head"])
+@pytest.mark.parametrize(("waiting", "expected"), [(1, 1.0), (2, 6 / 5)])
+def test_the_processor_time_counts_unless_more_than_a_quarter_of_the_samples_waited_by_themselves(
+    side, waiting, expected
+):
+    logs = {"base": interrupted([0.004] * 4, waited=[0.001] * 4), "head": interrupted([0.004] * 4, waited=[0.002] * 4)}
+    logs[side].computing[:waiting] = [math.nan] * waiting
+    found = effect(logs["base"], logs["head"], **WHERE)
+    assert found.log_ratio == pytest.approx(math.log(expected))
+    assert math.isnan(found.wall) == (waiting == 2)
+
+
+def test_a_sample_that_waited_keeps_its_time_by_the_clock():
+    base = interrupted([0.004] * 4, waited=[0.002] * 4)
+    head = interrupted([0.004] * 4, waited=[0.004] * 4)
+    head.computing[0] = math.nan
+    assert effect(base, head, **WHERE).head == pytest.approx(0.004)
+    assert effect(base, head, **WHERE).samples == 4
+
+
+def test_samples_that_are_hardly_interrupted_are_compared_by_the_wall_clock():
+    base = interrupted([0.004] * 4, waited=[0.0001] * 4)
+    head = interrupted([0.004] * 4, waited=[0.0002] * 4)
+    assert effect(base, head, **WHERE).log_ratio == pytest.approx(math.log(42 / 41))
+
+
+def test_a_timer_of_its_own_counts_even_if_samples_are_interrupted():
+    base, head = log([0.004] * 4), log([0.0044] * 4)
+    for one in (base, head):
+        one.walls.extend([0.01] * 4)  # and no processor time
+    assert effect(base, head, **WHERE).log_ratio == pytest.approx(math.log(1.1))
+
+
+def test_a_report_with_processor_times_for_some_samples_alone_makes_no_sense():
+    base, head = (interrupted([0.004] * 4, waited=SLICES) for _ in range(2))
+    head.computing.pop()
+    with pytest.raises(CellFaultError, match="its report makes no sense") as found:
+        effect(base, head, **WHERE)
+    assert found.value.side == "head"
