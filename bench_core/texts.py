@@ -163,6 +163,17 @@ def _longest_fence(text: str) -> int:
     return max((len(run) for run in re.findall("`+", text)), default=0)
 
 
+# ---------------------------------------------------------------------------------------------------------- asv's pages
+
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
+
+
+def untagged(text: str) -> str:
+    """Text that looks the same on a page that takes it for HTML and on one that takes it for text. asv's pages do both
+    with one text. A ``<`` that would begin a tag gets a space without width behind it."""
+    return _TAG.sub(f"<{_APART}", text)
+
+
 # ------------------------------------------------------------------------------------------------------------ XML, CSV
 
 

@@ -224,6 +224,18 @@ def test_xml_holds_the_text(text):
 
 @quickly
 @given(HOSTILE)
+def test_a_text_without_tags_reads_alike_as_html_and_as_text(text):
+    page = Elements(f"<p>{texts.untagged(text)}</p>")
+    assert page.tags == ["p"]
+    assert texts.untagged(text).replace("\u200b", "") == text.replace("\u200b", "")
+
+
+def test_a_text_that_begins_no_tag_is_kept():
+    assert texts.untagged("a < b <= c << 3 -> d & e") == "a < b <= c << 3 -> d & e"
+
+
+@quickly
+@given(HOSTILE)
 def test_a_field_of_a_table_is_no_formula(text):
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerow(map(texts.field, [text, -0.5, None, float("nan"), True]))

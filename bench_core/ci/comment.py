@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench_core import codec, units
-from bench_core.asv_config import naming
+from bench_core.asv_config import USUAL, naming
 from bench_core.ci.acceptance import Acceptance
-from bench_core.ci.github import Api
+from bench_core.ci.github import Api, ApiError
 from bench_core.ci.outcome import KINDS, Kind, Outcome, Row
 from bench_core.ci.shown import code, prose
 from bench_core.ci.status import Status, can_be_accepted, status
@@ -31,6 +31,10 @@ LARGEST = 60_000
 
 LARGEST_PAGE = 5_000_000
 """The most characters of the tables of a page."""
+
+MOST = 20
+"""The most comments on a pull request. The run of a fork names its suites and its jobs itself, and could name others at
+each push."""
 
 ROOM = 8_000
 """The characters of a comment that its tables leave for what follows them."""
@@ -73,15 +77,27 @@ class Circumstances:
     changed: tuple[str, ...] = ()
 
 
-def marker(suite: str) -> str:
-    """The first line of a comment, by which it is found again. Each suite has a comment of its own."""
-    return f"<!-- bench-core gate {hashlib.sha256(suite.encode(errors='surrogatepass')).hexdigest()[:16]} -->"
+MARKER = "<!-- bench-core gate "
+"""How the first line of each comment begins."""
+
+
+def marker(suite: str, job: str = "", model: Sequence[str] = ()) -> str:
+    """The first line of a comment, by which it is found again. Each suite, each model (named by its options), and each
+    job of a matrix, has a comment of its own: jobs end at the same time, and GitHub cannot edit a comment on the
+    condition that nobody else has."""
+    named = "\0".join([suite, *([job] if job or model else []), *model])
+    return f"{MARKER}{hashlib.sha256(named.encode(errors='surrogatepass')).hexdigest()[:16]} -->"
+
+
+def _of(found: Outcome) -> list[str]:
+    """The options that name the model of a gate; none for a gate on the suite."""
+    return [] if found.model is None else found.model.options
 
 
 def body(found: Outcome, about: Circumstances) -> str:
     """The text of the comment: lines of HTML, none of them blank."""
     result = status(found, about.accepted)
-    lines = [marker(found.suite)]
+    lines = [marker(found.suite, found.job, _of(found))]
     if about.accepted is not None and can_be_accepted(found):
         lines.append(stored(Accepted.of(found, about.accepted)))
     lines += _head(found, about, result)
@@ -98,8 +114,9 @@ def body(found: Outcome, about: Circumstances) -> str:
 
 
 def _head(found: Outcome, about: Circumstances, result: Status) -> Iterator[str]:
-    suite = f" in {code(found.suite)}" if found.suite else ""
-    yield f"<h3>{result.mark} bench-core: {result.title}{suite}</h3>"
+    what = found.suite if found.model is None else found.model.target
+    where = ", ".join([code(what)] * bool(what) + [f"job {code(found.job)}"] * bool(found.job))
+    yield f"<h3>{result.mark} bench-core: {result.title}{f' in {where}' if where else ''}</h3>"
     if found.exit_code not in (0, 1, 3):
         yield f"<p>{prose(found.reason)}</p>"
     if about.accepted is not None and can_be_accepted(found):
@@ -171,7 +188,7 @@ def _accepting(found: Outcome, about: Circumstances) -> Iterator[str]:
 def _local(found: Outcome) -> Iterator[str]:
     """What to run locally. The commands are made here, from hashes and quoted names."""
     command = shlex.join(
-        ["bench-core", "gate", found.base[:12], found.head[:12], *naming(Path(found.suite or "asv.conf.json"))]
+        ["bench-core", "gate", found.base[:12], found.head[:12], *_of(found), *naming(Path(found.suite or USUAL))]
     )
     names = [row.name for row in found.of(*RED) if line(row.name) == row.name][:5]
     commands = [f"git fetch origin {found.head}", *(f"{reproducing(command, name)} --explain" for name in names)]
@@ -245,7 +262,7 @@ def stored(accepted: Accepted) -> str:
 def read_stored(text: str) -> Accepted | None:
     """What `stored` has written into the second line of a comment; None if there is nothing, or it is damaged."""
     first, *rest = text.splitlines()[:2] or [""]
-    found = _STORED.fullmatch(rest[0]) if rest and first.startswith("<!-- bench-core gate ") else None
+    found = _STORED.fullmatch(rest[0]) if rest and first.startswith(MARKER) else None
     if found is None:
         return None
     try:
@@ -270,10 +287,12 @@ def put(api: Api, number: int, text: str, *, create: bool = True, author: str = 
         What was done: ``edited``, ``created``, ``unchanged`` or ``none``.
 
     Raises:
-        ApiError: if GitHub refuses.
+        ApiError: if GitHub refuses, or the pull request has `MOST` other comments of this kind.
     """
     first = text.splitlines()[0]
+    ours = 0
     for known, before in own(api, number, author):
+        ours += before.startswith(MARKER)
         if before.splitlines()[:1] == [first]:
             if before.strip() == text.strip():
                 return "unchanged"
@@ -281,6 +300,8 @@ def put(api: Api, number: int, text: str, *, create: bool = True, author: str = 
             return "edited"
     if not create:
         return "none"
+    if ours >= MOST:
+        raise ApiError(f"the pull request has {ours} comments of bench-core, and gets no more.")
     api.send("POST", f"issues/{number}/comments", {"body": text})
     return "created"
 

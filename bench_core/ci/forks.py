@@ -21,6 +21,7 @@ from bench_core.ci.event import Pull
 from bench_core.ci.finish import api, circumstances
 from bench_core.ci.github import Api, ApiError
 from bench_core.ci.outcome import LARGEST, Outcome, from_bytes
+from bench_core.ci.plan import OUTCOMES
 from bench_core.ci.runner import Runner
 from bench_core.ci.status import can_be_accepted
 from bench_core.errors import BenchCoreError
@@ -28,11 +29,8 @@ from bench_core.errors import BenchCoreError
 FILE = "outcome.json"
 """The only file in the archive."""
 
-NAME = "bench-core-outcome"
-"""What the names of the archives begin with."""
-
-MOST = 10
-"""The most archives of a run. Each has a suite of its own."""
+MOST = comment.MOST
+"""The most archives of a run. Each has a suite, or a job of a matrix, of its own."""
 
 LARGEST_ARCHIVE = LARGEST + 10_000
 """The most bytes of an archive. Compressed content is hardly larger than the file."""
@@ -94,7 +92,7 @@ def outcomes(github: Api, run: str) -> Iterator[Outcome]:
         BenchCoreError: if one is too large, or not an outcome.
     """
     listed = github.listed(f"actions/runs/{run}/artifacts", "artifacts")
-    found = [one for one in listed if str(one.get("name")).startswith(NAME) and not one.get("expired")]
+    found = [one for one in listed if str(one.get("name")).startswith(OUTCOMES) and not one.get("expired")]
     if len(found) > MOST:
         raise BenchCoreError(f"the run left {len(found)} outcomes, of at most {MOST}.")
     for one in found:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 import sysconfig
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from bench_core.asv_config import USUAL, asv_config, found_in
+from bench_core.asv_config import USUAL, asv_config, found_in, unconfigured
 from bench_core.ci import event, lines
-from bench_core.ci.outcome import Outcome, not_run, outcome, to_bytes
+from bench_core.ci.outcome import LONGEST, Outcome, not_run, outcome, to_bytes
 from bench_core.ci.page import page
 from bench_core.ci.runner import PREFIX, Runner, is_yes
 from bench_core.ci.status import STOPPED
@@ -19,11 +20,16 @@ from bench_core.gate.judge.exit_code import exit_code
 from bench_core.gate.judge.gate import judge
 from bench_core.gate.versions import stranger
 from bench_core.records.gate import GateRecord, GateVerdict
+from bench_core.records.model import ModelSpec
 from bench_core.records.version import Commit
 from bench_core.report.gate import Place, workflow_commands
 from bench_core.results import gate_file
+from bench_core.texts import line
 
-OPTIONS = ("suite", "bench", "budget", "noise-floor", "limit", "lanes", "creep", "timeout")
+OF_MODEL = ("model", "device", "dtype", "input")
+"""The inputs that say on which model to gate, if it is not the suite."""
+
+OPTIONS = (*OF_MODEL, "suite", "bench", "budget", "noise-floor", "limit", "lanes", "creep", "timeout")
 """The inputs of the action that are options of the gate, under the same names."""
 
 FLAGS = ("strict", "explain", "all", "isolated")
@@ -40,13 +46,20 @@ JSON, SUMMARY, PAGE, OUTCOME = "gate.json", "summary.md", "gate.html", "outcome.
 """The files of the step, in its own folder."""
 
 
-def evidence_folder(project: Path, suite: str, *, isolated: bool = False) -> Path:
+def asked_model(runner: Runner) -> ModelSpec | None:
+    """The model that the inputs ask for; None without one."""
+    target, device, dtype, example = map(runner.given, OF_MODEL)
+    return ModelSpec(target, device or ModelSpec.device, dtype, example) if target else None
+
+
+def evidence_folder(project: Path, suite: str, *, isolated: bool = False, needs_suite: bool = True) -> Path:
     """The folder in which the gate keeps its evidence.
 
     Args:
         project: the repository.
         suite: the configuration of the suite, from there; "" for the usual one.
         isolated: whether head is confined.
+        needs_suite: whether there must be a configuration, as for all gates but those on a model.
 
     Raises:
         BenchCoreError: if the configuration cannot be read, or names a folder outside of the repository, which no cache
@@ -54,7 +67,8 @@ def evidence_folder(project: Path, suite: str, *, isolated: bool = False) -> Pat
     """
     config = project / suite if suite else found_in(project) or project / USUAL
     kept = stranger.FOLDER if isolated else Path("bench-core")
-    folder = (asv_config(config).environments / kept / "evidence").resolve()
+    named = unconfigured(project) if not (needs_suite or suite or config.exists()) else asv_config(config)
+    folder = (named.environments / kept / "evidence").resolve()
     if not folder.is_relative_to(project.resolve()) or not str(folder).isprintable():
         raise BenchCoreError(
             f"env_dir of {config} is outside of the repository: set `cache: false`, or another env_dir."
@@ -109,7 +123,7 @@ def measure(runner: Runner, project: Path, base: str, head: str, tool: Path | No
         (runner.folder / name).unlink(missing_ok=True)
     with runner.without_commands():
         code = subprocess.run(asked, env=clean(runner.variables), cwd=project, check=False).returncode
-    suite = runner.given("suite")
+    suite, model = runner.given("suite"), asked_model(runner)
     try:
         found, record, verdict = judged(runner.folder / JSON, suite, base, head, code)
     except BenchCoreError as error:
@@ -117,9 +131,11 @@ def measure(runner: Runner, project: Path, base: str, head: str, tool: Path | No
         found = not_run(suite, base, head, code or BenchCoreError.exit_code, reason)
     else:
         runner.say(*workflow_commands(record, verdict, _places(runner, project, base, head, record)))
+    found = replace(found, model=model)
     summary = runner.folder / SUMMARY
     if summary.is_file():
         runner.summarize(summary.read_text(errors="replace"))
+    found = replace(found, job=line(runner.given("job"), LONGEST))
     write_whole(runner.folder / OUTCOME, to_bytes(found))
     write_whole(runner.folder / PAGE, page(found))
     runner.give(

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import itertools
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from bench_core import codec, version
 from bench_core.ci import event
 from bench_core.errors import BenchCoreError, brief
 from bench_core.records.gate import GateRecord, GateVerdict, JudgedCell, VerdictName
+from bench_core.records.model import ModelSpec
 from bench_core.report.gate import words
 from bench_core.texts import line
 
@@ -72,6 +73,8 @@ class Outcome:
         counts: the number of cells of each kind, in the order of `KINDS`.
         unaffected: the number of cells that the change cannot reach.
         notes: the sentences about the whole gate.
+        job: the name of the job in the workflow's matrix; "" for the only one.
+        model: the model that the gate was on; None if it was on the suite.
     """
 
     schema: Literal["bench-core/ci/1"]
@@ -87,6 +90,8 @@ class Outcome:
     counts: tuple[int, ...]
     unaffected: int
     notes: tuple[str, ...]
+    job: str = field(default="", metadata={codec.LATER: True})
+    model: ModelSpec | None = field(default=None, metadata={codec.LATER: True})
 
     def of(self, *kinds: Kind) -> tuple[Row, ...]:
         return tuple(row for row in self.rows if row.kind in kinds)
@@ -98,7 +103,9 @@ class Outcome:
 def not_run(suite: str, base: str, head: str, exit_code: int, reason: str) -> Outcome:
     """The outcome of a gate that has no result."""
     counts = (0,) * len(KINDS)
-    return Outcome(SCHEMA, version(), suite, "error", exit_code, reason, base, head, 0.0, (), counts, 0, ())
+    return Outcome(
+        SCHEMA, version(), _text(suite), "error", exit_code, _text(reason), base, head, 0.0, (), counts, 0, ()
+    )
 
 
 def outcome(suite: str, base: str, head: str, exit_code: int, record: GateRecord, verdict: GateVerdict) -> Outcome:
@@ -121,7 +128,7 @@ def outcome(suite: str, base: str, head: str, exit_code: int, record: GateRecord
     return Outcome(
         schema=SCHEMA,
         tool=version(),
-        suite=suite,
+        suite=_text(suite),
         verdict=verdict.verdict,
         exit_code=exit_code,
         reason=_text(record.identical or words.headline(verdict)),
@@ -142,7 +149,8 @@ def _row(kind: Kind, cell: JudgedCell, cause: str, reached: str) -> Row:
     why = cause or (cell.judgement.reason if kind in ("broken", "unknown", "failed") else "")
     if reached and kind in ("broken", "slower"):
         why = f"{f'{why}. ' if why else ''}The change reaches this cell: it {reached}."
-    return Row(kind, brief(cell.name), words.change(cell) if is_measured else "", base, head, _text(why))
+    change = words.change(cell) if is_measured else ""
+    return Row(kind, brief(cell.name), change, _text(base), _text(head), _text(why))
 
 
 def _text(text: str) -> str:
@@ -151,11 +159,9 @@ def _text(text: str) -> str:
 
 def to_bytes(found: Outcome) -> bytes:
     """The content of the file. Cells are left out from the end until it is small enough."""
-    while True:
-        content = json.dumps(codec.to_json(found), allow_nan=False).encode()
-        if len(content) <= LARGEST:
-            return content
+    while len(content := json.dumps(codec.to_json(found), allow_nan=False).encode()) > LARGEST and found.rows:
         found = replace(found, rows=found.rows[: len(found.rows) // 2], notes=found.notes[:10])
+    return content
 
 
 def from_bytes(content: bytes) -> Outcome:
@@ -186,7 +192,8 @@ def _require_bounds(found: Outcome) -> None:
         raise ValueError("a count is none")
     if not 0 <= found.seconds < 10**9 or not -1_000 < found.exit_code < 1_000:
         raise ValueError("its time or its exit code is none")
-    texts = [found.tool, found.suite, found.reason, *found.notes]
+    texts = [found.tool, found.suite, found.job, found.reason, *found.notes]
+    texts += [] if found.model is None else found.model.options
     texts += [text for row in found.rows for text in (row.name, row.change, row.base, row.head, row.why)]
     if any(len(text) > LONGEST for text in texts):
         raise ValueError(f"a text has more than {LONGEST:,} characters")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import platform
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -24,8 +25,15 @@ if TYPE_CHECKING:
 VERSION = "1"
 """The version of the caches' content. Another one makes all earlier caches unused."""
 
+OUTCOMES = "bench-core-outcome"
+"""What the names of the artifacts begin with that the second workflow reads."""
+
 DECLARING = ("pyproject.toml", "setup.py", "setup.cfg", "requirements*.txt", "requirements/*.txt", "*.lock")
 """The files of a project that say what it needs."""
+
+
+ASKED = ("suite", "bench", "profile", "job", "model", "device", "dtype", "input")
+"""The inputs that say what is measured."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,8 @@ class Plan:
         is_isolated: whether head is confined (`bench-core gate --isolated`). The working tree is then that of base, so
             that nothing of head is installed or configures anything.
         pull_request: its number; 0 without one.
+        artifact, outcome: the names of the artifact for people, and of that for the second workflow. The jobs of a
+            matrix have different ones.
     """
 
     base: str
@@ -48,6 +58,8 @@ class Plan:
     is_fork: bool
     is_isolated: bool
     pull_request: int
+    artifact: str
+    outcome: str
 
 
 def plan(runner: Runner, tool: Path, project: Path) -> Plan:
@@ -84,7 +96,8 @@ def plan(runner: Runner, tool: Path, project: Path) -> Plan:
             *_contents(declaring(project, runner.given("requirements"))),
         ]
     )
-    asked = digest([VERSION, installed, *(runner.given(name) for name in ("suite", "bench", "profile"))])
+    asked = digest([VERSION, installed, *(runner.given(name) for name in ASKED)])
+    artifact = named(runner.given("artifact"), runner.given("job"))
     return Plan(
         base=base,
         head=head,
@@ -93,7 +106,14 @@ def plan(runner: Runner, tool: Path, project: Path) -> Plan:
         is_fork=bool(pull and pull.is_fork),
         is_isolated=is_isolated,
         pull_request=pull.number if pull else 0,
+        artifact=artifact,
+        outcome=named(OUTCOMES, artifact),
     )
+
+
+def named(*parts: str) -> str:
+    """The name of an artifact, without the empty parts. GitHub refuses names with ``/``, ``:`` and others."""
+    return "-".join(re.sub(r"[^\w.+-]+", "-", part, flags=re.ASCII) for part in parts if part)
 
 
 def _isolated(asked: str, *, is_fork: bool) -> bool:
@@ -189,6 +209,8 @@ def main() -> int:
             fork="true" if made.is_fork else "false",
             isolated="true" if made.is_isolated else "false",
             pull_request=str(made.pull_request or ""),
+            artifact=made.artifact,
+            outcome=made.outcome,
             folder=str(here.folder),
         )
     except BenchCoreError as error:

@@ -12,8 +12,8 @@ from hub import LABEL, GitHub, outputs_in
 
 from bench_core.ci import comment, measure
 from bench_core.ci.builds import build_requirements
-from bench_core.ci.forks import NAME
 from bench_core.ci.outcome import from_bytes
+from bench_core.ci.plan import OUTCOMES
 
 ROOT = Path(__file__).parents[2]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
@@ -73,7 +73,6 @@ def test_the_code_of_head_runs_in_a_step_without_the_token():
 def test_the_second_workflow_checks_out_nothing_of_the_pull_request():
     (checkout, *_) = steps_of(yaml.safe_load((ROOT / ".github/workflows/comment.yml").read_text()))
     assert checkout["with"] == {"persist-credentials": False}
-    assert ACTION["inputs"]["artifact"]["default"] + "-outcome" == NAME
 
 
 def test_each_input_reaches_a_step():
@@ -84,7 +83,7 @@ def test_each_input_reaches_a_step():
     passed = {
         key.removeprefix("BENCH_CORE_").lower().replace("_", "-") for key in gate["env"] if key.startswith("BENCH")
     }
-    assert passed == {*measure.OPTIONS, *measure.FLAGS, "profile", "env"}
+    assert passed == {*measure.OPTIONS, *measure.FLAGS, "profile", "env", "job"}
     assert {name: one["default"] for name, one in COMMENT["inputs"].items()} == {
         name: ACTION["inputs"][name]["default"] for name in COMMENT["inputs"]
     }
@@ -98,13 +97,14 @@ class Job:
     """Runs the action's own steps, as GitHub's runner does. Steps of other actions are taken to have done their work:
     Python is set up, and the environment was cached."""
 
-    def __init__(self, step, project, inputs):
+    def __init__(self, step, project, inputs, matrix=()):
         self.variables = {**os.environ, **step.variables, "GITHUB_ACTION_PATH": str(ROOT), "GITHUB_WORKSPACE": project}
         self.variables.pop("GITHUB_TOKEN")
         self.step, self.project = step, project
         self.values = {f"inputs.{name}": one.get("default", "") for name, one in ACTION["inputs"].items()}
         self.values |= {f"inputs.{name}": value for name, value in inputs.items()}
         self.values |= {"github.token": "the-token", "github.run_id": "4711", "github.run_attempt": "1"}
+        self.values |= {"join(matrix.*, ', ')": ", ".join(matrix)}
         self.values |= {"steps.python.outputs.python-path": sys.executable}
         self.values |= {"steps.environment.outputs.cache-hit": "true", "runner.temp": step.variables["RUNNER_TEMP"]}
         self.uses = []
@@ -114,7 +114,7 @@ class Job:
     def text(self, template):
         """A text with its expressions in place, also those in the default of an input."""
         for _ in range(2):
-            template = re.sub(r"\$\{\{ ([\w.-]+) \}\}", lambda found: self.values.get(found[1], ""), str(template))
+            template = re.sub(r"\$\{\{ (.+?) \}\}", lambda found: self.values.get(found[1], ""), str(template))
         assert "${{" not in template
         return template
 
@@ -214,7 +214,23 @@ def test_the_action_confines_a_fork_and_leaves_its_outcome_to_the_second_workflo
     assert Path(used["actions/cache/save"]["path"]).is_dir()
     assert github.comments == []
     names = [given["name"] for name, given in job.uses if name == "actions/upload-artifact"]
-    assert names == ["bench-core", NAME]
+    assert names == ["bench-core", f"{OUTCOMES}-bench-core"]
+
+
+def test_the_jobs_of_a_matrix_have_artifacts_and_evidence_of_their_own(step, project):
+    step.event({"pull_request": GitHub().open(head=project.head, base=project.base)})
+    job = Job(step, str(project.root), {"python": "3.13"}, matrix=("3.13", "ubuntu-24.04"))
+    code, log = job.run("plan")
+    assert code == 0, log
+    planned = {name: job.values[f"steps.plan.outputs.{name}"] for name in ("artifact", "outcome")}
+    assert planned == {
+        "artifact": "bench-core-3.13-ubuntu-24.04",
+        "outcome": f"{OUTCOMES}-bench-core-3.13-ubuntu-24.04",
+    }
+    (gate,) = (one for one in ACTION["runs"]["steps"] if one.get("id") == "gate")
+    assert job.text(gate["env"]["BENCH_CORE_JOB"]) == "3.13, ubuntu-24.04"
+    uploads = [one["with"]["name"] for one in ACTION["runs"]["steps"] if "upload-artifact" in one.get("uses", "")]
+    assert [job.text(name) for name in uploads] == list(planned.values())
 
 
 def test_an_action_that_cannot_begin_ends_with_its_cause(step, project):

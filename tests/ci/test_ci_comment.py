@@ -16,6 +16,7 @@ from bench_core.ci.github import Api, ApiError
 from bench_core.ci.page import page
 from bench_core.ci.shown import code, prose
 from bench_core.errors import BenchCoreError
+from bench_core.records.model import ModelSpec
 
 ABOUT = Circumstances(run="https://github.com/owner/project/actions/runs/1", label="benchmark-ok")
 ACCEPTED = Acceptance("maintainer", "2026-01-02T03:04:05Z", "benchmark-ok", "a" * 40)
@@ -54,6 +55,15 @@ def test_what_to_run_locally_is_made_of_hashes_and_quoted_names():
     assert gate.removeprefix(expected).startswith("'^a\\.time_x\\('\"'\"'\\$\\(id\\)'\"'\"'\\)$'")
 
 
+def test_a_model_has_a_comment_and_a_command_of_its_own():
+    text = body(replace(RED, model=ModelSpec("nets:build", input="2x4")), ABOUT)
+    assert text.splitlines()[0] == marker("", "", ["--model", "nets:build", "--input", "2x4"])
+    assert text.splitlines()[0] != marker("")
+    assert "bench-core: 1 cell slower in <code>nets:build</code>" in text
+    (block,) = re.findall("<pre>(.*)</pre>", text)
+    assert "bench-core gate bbbbbbbbbbbb aaaaaaaaaaaa --model nets:build --input 2x4 --fresh" in html.unescape(block)
+
+
 def test_a_name_that_does_not_print_is_in_no_command():
     text = body(replace(RED, rows=(row("slower", "a.time_\u202ex"),)), ABOUT)
     (block,) = re.findall("<pre>(.*)</pre>", text)
@@ -76,7 +86,7 @@ def test_a_hostile_text_changes_no_tag_and_no_line(text):
             row(kind, word, change=word, base=word, head=word, why=word)
             for kind in ("broken", "slower", "unknown", "failed", "faster", "passed")
         ]
-        found = of(*cells, verdict="regression", exit_code=1, suite=word, reason=word, notes=(word, word))
+        found = of(*cells, verdict="regression", exit_code=1, suite=word, job=word, reason=word, notes=(word, word))
         about = replace(ABOUT, refused=word, is_fork=True, changed=(word,))
         return body(found, about), page(found), body(replace(found, exit_code=2), about)
 
@@ -167,6 +177,24 @@ def test_each_suite_has_a_comment_of_its_own(github, api):
     for suite in ("a/asv.conf.json", "b/asv.conf.json", "a/asv.conf.json"):
         put(api, 12, body(replace(GREEN, suite=suite), ABOUT))
     assert len(github.comments) == 2
+
+
+def test_each_job_of_a_matrix_has_a_comment_of_its_own(github, api):
+    for job in ("3.13", "3.14", "3.13"):
+        put(api, 12, body(replace(RED, job=job), ABOUT))
+    assert len(github.comments) == 2
+    assert "1 cell slower in job <code>3.13</code></h3>" in github.comments[0]["body"]
+    both = body(replace(RED, suite="b/asv.conf.json", job="3.14"), ABOUT)
+    assert "slower in <code>b/asv.conf.json</code>, job <code>3.14</code></h3>" in both
+
+
+def test_the_comments_on_a_pull_request_are_limited_whatever_jobs_a_run_names(github, api):
+    for job in range(comment.MOST):
+        put(api, 12, body(replace(RED, job=f"job {job}"), ABOUT))
+    with pytest.raises(ApiError, match="has 20 comments of bench-core"):
+        put(api, 12, body(replace(RED, job="another"), ABOUT))
+    assert put(api, 12, body(replace(GREEN, job="job 3"), ABOUT)) == "edited"
+    assert len(github.comments) == comment.MOST
 
 
 @pytest.mark.parametrize(

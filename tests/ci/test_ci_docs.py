@@ -18,22 +18,33 @@ PAGE = (ROOT / "docs/ci.md").read_text()
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
 
 
+COMMENT = yaml.safe_load((ROOT / "comment/action.yml").read_text())
+
+
 def section(title):
     return PAGE.split(f"\n## {title}\n", 1)[1].split("\n## ")[0]
 
 
 def rows(title):
     """The first table of a section, without its head: the fields of each row."""
-    lines = [line for line in section(title).splitlines() if line.startswith("| ")]
-    return [[field.strip() for field in line.strip("| ").split(" | ")] for line in lines[2:]]
+    return next(tables(title))
 
 
-def test_the_inputs_are_those_of_the_action():
-    found = {row[0].strip("`"): row for row in rows("Inputs")}
-    assert list(found) == list(ACTION["inputs"])
-    for name, one in ACTION["inputs"].items():
-        said = found[name][2]
-        assert one["default"] in ("", "${{ github.token }}") or said.startswith(f"`{one['default']}`"), name
+def tables(title):
+    """The tables of a section."""
+    for found in re.findall(r"(?:^\| .*\n)+", f"{section(title)}\n", re.MULTILINE):
+        yield [[field.strip() for field in line.strip("| ").split(" | ")] for line in found.splitlines()[2:]]
+
+
+def test_the_inputs_are_those_of_the_two_actions():
+    for action, table in zip((ACTION, COMMENT), tables("Inputs"), strict=True):
+        found = {row[0].strip("`"): row for row in table}
+        assert list(found) == list(action["inputs"])
+        for name, one in action["inputs"].items():
+            said = found[name][2]
+            assert not one["default"] or one["default"].startswith("${{ ") or said.startswith(f"`{one['default']}`"), (
+                name
+            )
 
 
 def test_the_outputs_are_those_of_the_action():

@@ -118,9 +118,17 @@ def test_a_run_without_an_outcome_is_left_alone(github, step):
     assert comment_on_run(step.runner) == ["nothing to do: the run left no outcome"]
 
 
-def test_each_suite_of_a_run_has_its_comment(there, step):
+def test_each_suite_and_each_job_of_a_run_has_its_comment(there, step):
     leave(there, replace(GREEN, suite="b/asv.conf.json"), name="bench-core-outcome-b")
-    assert len(comment_on_run(step.runner)) == len(there.comments) == 2
+    leave(there, replace(GREEN, job="3.14"), name="bench-core-outcome-bench-core-3.14")
+    assert len(comment_on_run(step.runner)) == len(there.comments) == 3
+
+
+def test_an_outcome_of_an_earlier_version_names_no_job(there, step):
+    content = {name: value for name, value in json.loads(to_bytes(GREEN)).items() if name != "job"}
+    there.leave(str(RUN), {"outcome.json": json.dumps(content).encode()}, name="bench-core-outcome-x")
+    comment_on_run(step.runner)
+    assert len(there.comments) == 1  # that of the only job, which this one edits too
 
 
 @pytest.mark.parametrize("size", [LARGEST + 10_001, "1", None])
@@ -180,7 +188,7 @@ def test_more_archives_than_suites_are_refused(github, step):
     ended(step)
     for number in range(forks.MOST + 1):
         leave(github, RED, name=f"bench-core-outcome-{number}")
-    with pytest.raises(BenchCoreError, match="11 outcomes"):
+    with pytest.raises(BenchCoreError, match="21 outcomes"):
         comment_on_run(step.runner)
 
 

@@ -18,6 +18,7 @@ from bench_core.ci.outcome import from_bytes, to_bytes
 from bench_core.ci.runner import Runner
 from bench_core.cli import main
 from bench_core.errors import BenchCoreError
+from bench_core.records.model import ModelSpec
 from bench_core.report.gate import Place
 
 CASES = "import thing\n\n\nclass Call:\n    def time_value(self):\n        thing.value()\n"
@@ -110,6 +111,12 @@ def test_a_gate_without_a_result_is_an_error_whatever_it_ends_with(faked, step, 
     found = faked(exit_code=code)
     assert (found.verdict, found.exit_code) == ("error", code or 2)
     assert step.outputs()["verdict"] == "error"
+
+
+def test_what_a_job_found_names_the_job(faked, step):
+    assert faked(exit_code=70, job="3.14, linux").job == "3.14, linux"
+    assert from_bytes((step.folder / "outcome.json").read_bytes()).job == "3.14, linux"
+    assert "in job <code>3.14, linux</code>" in (step.folder / "gate.html").read_text()
 
 
 def test_a_result_that_contradicts_the_exit_code_is_an_error(faked, measured):
@@ -332,6 +339,7 @@ def test_the_folder_of_the_evidence_is_that_of_the_gate_and_inside_the_repositor
     assert done.exit_code == 0, done.output
     folder = Path(step.outputs()["folder"])
     assert list(folder.glob("*.jsonl"))
+    assert evidence_folder(project.root, "", needs_suite=False) == folder  # a gate on a model keeps its own there, too
     apart = evidence_folder(project.root, "", isolated=True)
     assert apart == folder.parent / "isolated" / "evidence"
     for outside in ("../env", "/tmp/env", "a\n/etc"):
@@ -339,3 +347,20 @@ def test_the_folder_of_the_evidence_is_that_of_the_gate_and_inside_the_repositor
         (project.root / "other.json").write_text(json.dumps(config))
         with pytest.raises(BenchCoreError, match="outside of the repository"):
             evidence_folder(project.root, "other.json")
+
+
+def test_a_gate_on_a_model_needs_no_suite_and_its_outcome_names_the_model(faked, step, project, tmp_path, monkeypatch):
+    found = faked("print('asked', *sys.argv)", exit_code=2, model="nets:build", input="example()")
+    assert found.model == ModelSpec("nets:build", input="example()")
+    assert from_bytes(to_bytes(found)) == found
+    monkeypatch.chdir(tmp_path)
+    variables = {**step.variables, "BENCH_CORE_MODEL": "nets:build"}
+    assert CliRunner().invoke(main, ["ci", "evidence"], env=step.variables).exit_code == 2
+    assert CliRunner().invoke(main, ["ci", "evidence"], env=variables).exit_code == 0
+    assert step.outputs()["folder"] == str(tmp_path / ".bench_core/env/bench-core/evidence")
+
+
+def test_the_model_is_passed_on_as_options(step):
+    step.variables.update({"BENCH_CORE_MODEL": "nets:build", "BENCH_CORE_INPUT": "example()"})
+    asked = command(step.runner, "tool", "b" * 40, "a" * 40)
+    assert {"--model=nets:build", "--input=example()"} <= {*asked}

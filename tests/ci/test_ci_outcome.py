@@ -10,10 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench_core.ci.acceptance import Acceptance
-from bench_core.ci.outcome import LARGEST, from_bytes, to_bytes
+from bench_core.ci.outcome import LARGEST, from_bytes, not_run, outcome, to_bytes
 from bench_core.ci.status import status
 from bench_core.errors import BenchCoreError
+from bench_core.gate.judge.gate import judge
+from bench_core.records.gate import CellEvidence, Effect, GateRecord, GateSettings
+from bench_core.records.version import Commit
 
+SAME = Commit("main", "0" * 40, "", "")
 ACCEPTED = Acceptance("maintainer", "2026-01-02T03:04:05Z", "benchmark-ok", "a" * 40)
 
 
@@ -28,6 +32,21 @@ def test_the_least_important_cells_are_left_out_of_a_file_that_is_too_large():
     assert found.rows[0] == SLOWER
     assert len(found.rows) < 1000
     assert found.counts == many.counts
+
+
+def test_names_units_and_errors_of_a_megabyte_make_a_small_file():
+    long = "<\u202e" * 500_000
+    effects = tuple(Effect(pair, pair, 0.1, 1.0, 1.1, 9) for pair in range(5))
+    cells = (
+        CellEvidence(f"a.{long}", "a", {"x": long}, "track", long, effects=effects),
+        CellEvidence(f"b.{long}", "b", {"x": long}, "time", "seconds", error=long, error_side="head"),
+    )
+    record = GateRecord(SAME, SAME, GateSettings(), {}, "", 1.0, cells, notes=(long,))
+    found = outcome(long, "b" * 40, "a" * 40, 1, record, judge(record))
+    assert found.rows[0].name != found.rows[1].name
+    for one in (found, not_run(long, "b" * 40, "a" * 40, 70, long)):
+        assert len(to_bytes(one)) < 100_000
+        assert from_bytes(to_bytes(one)) == one
 
 
 def changed(**fields):
@@ -59,6 +78,8 @@ def changed(**fields):
         changed(seconds=None),
         changed(notes=["x"] * 51),
         changed(suite=None),
+        changed(job=1),
+        changed(job="x" * 1001),
     ],
 )
 def test_what_is_no_outcome_is_refused_in_one_short_line(content):

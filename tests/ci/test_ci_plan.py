@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -103,6 +104,12 @@ def test_the_evidence_of_other_commits_is_never_restored(step, project):
     assert not after.evidence.startswith(before.evidence)
 
 
+def test_the_evidence_on_another_model_is_never_restored(step, project):
+    opened(step, project)
+    names = {planned(step, project, **how).evidence for how in ({}, {"model": "a:b"}, {"model": "a:b", "input": "2x4"})}
+    assert len(names) == 3
+
+
 def test_another_environment_has_another_name(step, project):
     opened(step, project)
     names = {planned(step, project).environment, planned(step, project, requirements="numpy").environment}
@@ -113,6 +120,26 @@ def test_another_environment_has_another_name(step, project):
     project.write({"ci.in": "scipy<2\n"})
     names.add(planned(step, project, requirements="-r ci.in").environment)
     assert len(names) == 5
+
+
+def test_each_job_of_a_workflow_has_names_of_its_own(step, project):
+    opened(step, project)
+    given = [{}, {"job": "3.13"}, {"job": "3.14"}, {"artifact": "numbers"}, {"artifact": "numbers", "job": "3.13"}]
+    made = [planned(step, project, **{"artifact": "bench-core", **inputs}) for inputs in given]
+    assert [one.artifact for one in made] == [
+        *("bench-core", "bench-core-3.13", "bench-core-3.14", "numbers", "numbers-3.13")
+    ]
+    assert len({one.outcome for one in made}) == len(made)
+    assert all(one.outcome.startswith(planning.OUTCOMES) for one in made)
+    assert len({one.evidence for one in made}) == 3  # the artifact's name changes no evidence
+
+
+@pytest.mark.parametrize("job", ['a/b:c*d?"<>|\\e\r\nf', "../../x", "é\u202e", "${{ x }}", " "])
+def test_an_artifact_has_a_name_that_github_takes(step, project, job):
+    opened(step, project)
+    made = planned(step, project, artifact="bench-core", job=job)
+    assert re.fullmatch(r"[A-Za-z0-9_.+-]+", made.artifact)
+    assert re.fullmatch(r"[A-Za-z0-9_.+-]+", made.outcome)
 
 
 def test_texts_that_only_look_alike_together_have_other_digests():

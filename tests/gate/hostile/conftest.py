@@ -5,20 +5,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-
-CASES = """
-import thing
-
-
-def time_value():
-    thing.value()
-"""
-
-LOOP = """
-def value():
-    for _ in range({}):
-        pass
-"""
+from sides import CALL, LOOP
 
 
 @pytest.fixture
@@ -31,7 +18,7 @@ def attacked(tmp_path, monkeypatch, repositories):
         {
             "thing/__init__.py": LOOP.format(2000),
             "cases_thing/__init__.py": "",
-            "cases_thing/calls.py": CASES,
+            "cases_thing/calls.py": CALL,
             ".gitignore": ".asv/\nresults/\n",
         },
     )

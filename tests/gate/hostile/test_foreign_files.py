@@ -25,8 +25,8 @@ for one in store.glob("PLACE"):
     "place",
     [
         pytest.param("*/site/thing/__init__.py", id="base"),
-        pytest.param("suites/*/tree/cases_thing/calls.py", id="benchmarks"),
-        pytest.param("evidence/*.lock", id="evidence"),
+        pytest.param("suites/*/tree/cases_thing/calls.py", id="benchmarks", marks=pytest.mark.thorough),
+        pytest.param("evidence/*.lock", id="evidence", marks=pytest.mark.thorough),
     ],
 )
 def test_a_head_that_overwrites_what_the_gate_keeps_ends_it_and_the_next_gate_is_right(attacked, place):

@@ -1,22 +1,9 @@
 """A head that forges its times: it replaces clocks or samples, speaks for base, or works while it is not timed."""
 
 import pytest
+from sides import CALL, LOOP
 
 from bench_core.gate.judge.cell import judge_evidence
-
-CALL = """
-import thing
-
-
-def time_value():
-    thing.value()
-"""
-
-LOOP = """
-def value():
-    for _ in range({}):
-        pass
-"""
 
 REACH = """
 import gc, sys, types
@@ -153,8 +140,8 @@ def value():
 @pytest.mark.parametrize(
     "forged",
     [
-        pytest.param(LOOP.format(6000) + REACH + EVERY_CLOCK, id="every clock"),
-        pytest.param(LOOP.format(6000) + REACH + EVERY_SAMPLE, id="every sample"),
+        pytest.param(LOOP.format(6000) + REACH + EVERY_CLOCK, id="every clock", marks=pytest.mark.thorough),
+        pytest.param(LOOP.format(6000) + REACH + EVERY_SAMPLE, id="every sample", marks=pytest.mark.thorough),
         pytest.param(LOOP.format(6000) + REACH + EVERY_REPORT, id="every report"),
         pytest.param(IN_A_THREAD, id="work in a thread"),
     ],

@@ -100,6 +100,15 @@ def test_an_isolated_gate_runs_the_benchmarks_of_base(attacked):
     assert found.code != 0  # isolated is also strict
 
 
+@isolating
+def test_an_isolated_gate_stores_no_times_and_no_benchmarks_as_results_of_asv(attacked):
+    found = attacked.run(attacked.loop(6000), "--isolated", budget="1s")
+    stored = {path.name for path in (attacked.repository.root / "results").rglob("*") if path.is_file()}
+    assert found.ratios
+    assert "gates.jsonl" in stored  # its verdict is in the history
+    assert not {name for name in stored if name.endswith(".json")}
+
+
 def test_an_isolated_gate_takes_no_configuration_of_head(attacked):
     config = attacked.repository.config.read_text().replace('"thing"', '"thing", "build_command": ["touch /tmp/x"]')
     found = attacked.run({"asv.conf.json": config}, "--isolated")
