@@ -10,7 +10,7 @@ import torch
 if not hasattr(torch, "accelerator"):
     raise TooOldError("torch", torch.__version__, "2.6")
 
-from bench_core.suite import batching, initializers, models, oracles
+from bench_core.suite import batching, initializers, models, oracles, ranks, sharding
 from bench_core.suite.axes import (
     DEVICES,
     DTYPES,
@@ -24,6 +24,8 @@ from bench_core.suite.axes import (
     thread_count,
 )
 from bench_core.suite.base import Report, Suite, traffic
+from bench_core.suite.chosen import Loading, OfModel, Step
+from bench_core.suite.target import describe
 
 batching.install()
 
@@ -33,15 +35,21 @@ __all__ = [
     "SIZES",
     "THREADS",
     "Label",
+    "Loading",
+    "OfModel",
     "Report",
+    "Step",
     "Suite",
+    "describe",
     "dtype_of",
     "elements",
     "initializers",
     "labels",
     "models",
     "oracles",
+    "ranks",
     "shape_of",
+    "sharding",
     "thread_count",
     "traffic",
 ]

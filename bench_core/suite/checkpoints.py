@@ -102,6 +102,33 @@ class HookCalls:
         self.count += 1
 
 
+# Get the state of a model. Each is made by a call, since one needs a part of torch that takes long to import:
+
+
+def _get_model_state_dict() -> Callable[[nn.Module], State]:
+    from torch.distributed.checkpoint.state_dict import get_model_state_dict
+
+    def state(net: nn.Module) -> State:
+        found: Any = get_model_state_dict(net)
+        assert isinstance(found, dict), found
+        return found
+
+    return state
+
+
+MODEL_STATES: dict[str, Callable[[], Callable[[nn.Module], State]]] = {
+    "state_dict": lambda: lambda net: net.state_dict(),
+    "get_model_state_dict": _get_model_state_dict,
+}
+
+
+def why_no_model_state(idiom: str) -> str | None:
+    """Why this torch has no such idiom of `MODEL_STATES`, or None if it has."""
+    if idiom == "get_model_state_dict" and not torch.distributed.is_available():
+        return f"torch {torch.__version__} is built without torch.distributed"
+    return None
+
+
 # Look up every name of a list:
 
 
@@ -238,6 +265,13 @@ SAVES: dict[str, Callable[[nn.Module, Path], None]] = {
     "safetensors_save_file": lambda net, path: safetensors.torch.save_file(net.state_dict(), path),
     "safetensors_save_model": lambda net, path: safetensors.torch.save_model(net, str(path)),
 }
+
+
+PARTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "view": lambda part: part,
+    "clone": lambda part: part.clone(),
+}
+"""Forms in which a part of a weight is saved."""
 
 
 @dataclass(frozen=True)

@@ -274,6 +274,30 @@ def zero_foreach(parameters: list[torch.Tensor]) -> None:
     torch._foreach_zero_(parameters)
 
 
+# The same edits while torch has a default device:
+
+
+def _set_default_device(parameters: list[nn.Parameter], device: str) -> None:
+    torch.set_default_device(device)
+    try:
+        zero_loop_no_grad(parameters)
+    finally:
+        torch.set_default_device(None)
+
+
+def _torch_device(parameters: list[nn.Parameter], device: str) -> None:
+    with torch.device(device):
+        zero_loop_no_grad(parameters)
+
+
+DEFAULT_DEVICES: dict[str, Callable[[list[nn.Parameter], str], None]] = {
+    "no_default_device": lambda parameters, _device: zero_loop_no_grad(parameters),
+    "set_default_device": _set_default_device,
+    "torch_device": _torch_device,
+}
+"""Each zeroes parameters in a loop, and leaves no default device behind."""
+
+
 # Ways to edit a parameter directly:
 
 

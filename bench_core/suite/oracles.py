@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -107,10 +107,15 @@ def held(net: nn.Module) -> Iterator[tuple[str, torch.Tensor, bool]]:
 
 def tied_names(net: nn.Module) -> list[list[str]]:
     """The names of each parameter that has more than one."""
+    return [list(group) for group in tied(dict(net.named_parameters(remove_duplicate=False)))]
+
+
+def tied(tensors: Mapping[str, torch.Tensor]) -> tuple[tuple[str, ...], ...]:
+    """Groups of names of one tensor."""
     names: dict[int, list[str]] = defaultdict(list)
-    for name, parameter in net.named_parameters(remove_duplicate=False):
-        names[id(parameter)].append(name)
-    return [each for each in names.values() if len(each) > 1]
+    for name, tensor in tensors.items():
+        names[id(tensor)].append(name)
+    return tuple(tuple(group) for group in names.values() if len(group) > 1)
 
 
 def _described(tensor: torch.Tensor, *, saved: bool) -> str:
