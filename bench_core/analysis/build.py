@@ -68,6 +68,7 @@ def report(
         left_out=store.left_out,
         published=published,
         accepted=store.accepted,
+        models=tuple({(model.machine.get("machine"), model.spec): model for model in told.models}.values()),
     )
 
 

@@ -14,7 +14,8 @@ from bench_core.errors import BenchCoreError
 from bench_core.records.results import CellResult, ResultFile
 from bench_core.records.rounds import Rounds
 from bench_core.records.run import Interval
-from bench_core.results.read import declarations, described, written_by_asv
+from bench_core.results.asv_files import written_by_asv
+from bench_core.results.read import declarations, described
 
 
 def chosen(file: ResultFile, which: str) -> Rounds:

@@ -159,7 +159,7 @@ def briefly(record, verdict):
 
 GATES = {
     "every verdict": of(),
-    "explained": of([SLOWER, FASTER, *PASSED], causes=(CAUSE,), instructions=INSTRUCTIONS, resumed=7),
+    "explained": of([SLOWER, FASTER, *PASSED], causes=(CAUSE,), instructions=INSTRUCTIONS, first_pair=7),
     "past version": with_past([SLOWER, UNKNOWN, FASTER, *PASSED, FAILED]),
     "all cells together": slower_together(),
     "control found a difference": unbelievable(),
@@ -280,8 +280,9 @@ def test_of_the_other_packages_that_differ_a_few_are_named_and_the_others_counte
     assert "x6" not in shown
 
 
-def test_pairs_of_earlier_gates_are_counted():
-    assert "continued from earlier gates on these versions: 7 pairs" in text(*of(resumed=7))
+def test_a_pair_of_an_earlier_gate_is_counted_once_however_many_cells_it_measured():
+    assert "continued from earlier gates on these versions: 7 pairs" in text(*of(first_pair=7))
+    assert "continued from" not in text(*of(first_pair=0))
 
 
 def test_a_control_that_found_a_difference_is_in_every_form_for_people():

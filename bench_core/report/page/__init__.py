@@ -28,6 +28,7 @@ from bench_core.report import compare
 from bench_core.report.page import charts, vega, views
 from bench_core.report.page.charts import Chart
 from bench_core.report.page.findings import anchor, findings
+from bench_core.report.page.models import models
 
 SECTIONS = (
     ("findings", "Findings"),
@@ -41,6 +42,9 @@ SECTIONS = (
     ("cells", "All cells"),
 )
 
+MODELS = ("models", "Models")
+"""The section on models. Only a report that has some contains it, and a report of nothing else has no other section."""
+
 EARLY = 'document.documentElement.classList.add("script");'
 """A script that runs before anything is shown, so that elements that need scripts appear only with scripts."""
 
@@ -50,6 +54,8 @@ VEGA = "window.vegaIsHere(vegaEmbed);"
 
 def html(report: Answers) -> str:
     figures = views.Figures(report)
+    is_of_models = bool(report.models) and not report.subjects
+    sections = (*(() if is_of_models else SECTIONS), *((MODELS,) if report.models else ()))
     shown = {
         "costs": views.costs(report, figures),
         "rooflines": views.rooflines(report, figures),
@@ -57,6 +63,7 @@ def html(report: Answers) -> str:
         "crossings": views.crossings(report, figures),
         "cells": views.cell_rows(report),
         "findings": findings(report),
+        "models": models(report, figures),
     }
     data = {
         "cells": list(map(brief, figures.cells)),
@@ -75,7 +82,7 @@ def html(report: Answers) -> str:
         .get_template("page.html.j2")
         .render(
             report=report,
-            sections=SECTIONS,
+            sections=sections,
             css=Markup(_asset("page.css")),
             early=Markup(EARLY),
             script=Markup(script),
@@ -83,6 +90,7 @@ def html(report: Answers) -> str:
             hashes=Markup(" ".join(map(_hash, (EARLY, script, library)))),
             data=_packed(json.dumps(_shown(data), separators=(",", ":"), allow_nan=False)),
             changes_of=changes_of,
+            newline=Markup("\n"),
             **shown,
         )
     )
@@ -186,6 +194,7 @@ def _environment() -> jinja2.Environment:
         "value": units.value,
         "time": units.time,
         "size": _size,
+        "bytes": units.size,
         "rate": charts.rate,
         "ratio": units.estimate,
         "share": units.share,

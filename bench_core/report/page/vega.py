@@ -35,6 +35,7 @@ STYLE: Spec = {
         "labelOverlap": "greedy",
         "labelSeparation": 6,
     },
+    "axisY": {"labelLimit": 220},
     "title": {"color": "var(--muted)", "fontSize": 12, "fontWeight": "normal"},
     "legend": {
         "labelColor": "var(--text)",

@@ -75,7 +75,10 @@ async function draw(figure) {
   for (const param of spec.params ?? []) param.value = chart.params?.[param.name] ?? param.value;
   spec.datasets = { rows, ...chart.datasets };
   const style = structuredClone(data.style);
-  if (plot.clientWidth < 520) style.legend.columns = 1;
+  if (plot.clientWidth < 520) {
+    style.legend.columns = 1;
+    style.axisY.labelLimit = 140;
+  }
   for (const [channel, title] of Object.entries(chart.axes ?? {})) spec.encoding[channel].axis.title = title;
   const embed = await vega();
   if (chartOf(figure) !== chart) return; // another one was chosen meanwhile
@@ -406,10 +409,18 @@ for (const cell of all("td.again")) {
   cell.querySelector("code").before(button);
 }
 
+for (const block of all(".code")) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = "Copy";
+  button.setAttribute("aria-label", "Copy the code");
+  block.prepend(button);
+}
+
 document.addEventListener("click", async (event) => {
-  const button = event.target.closest("td.again button");
+  const button = event.target.closest("td.again button, .code button");
   if (!button) return;
-  const code = button.closest("td").querySelector("code");
+  const code = button.closest("td, .code").querySelector("code");
   if (navigator.clipboard) {
     await navigator.clipboard.writeText(code.textContent);
   } else { // not offered to a page from http
@@ -417,7 +428,7 @@ document.addEventListener("click", async (event) => {
     document.execCommand("copy");
   }
   button.textContent = "Copied";
-  say("The command was copied.");
+  say(`The ${button.closest("td") ? "command" : "code"} was copied.`);
 });
 
 // ---------------------------------------------------------------- links
@@ -468,8 +479,9 @@ const links = new Map(all("nav.sections a").map((link) => [link.hash.slice(1), l
 const passing = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
     if (!isIntersecting) continue;
-    const here = links.get(target.id || "findings"); // the head has no link of its own
+    const here = links.get(target.id) ?? links.values().next().value; // the head has no link of its own
     links.forEach((link) => link.removeAttribute("aria-current"));
+    if (!here) continue; // a page of one section has no links
     here.setAttribute("aria-current", "location");
     here.closest("ul").scrollTo({ left: here.offsetLeft - 80 });
   }

@@ -1,0 +1,197 @@
+"""The process that forks a fresh one for each task, with real ones."""
+
+import os
+import signal
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from bench_core.model import keeper, worker
+from bench_core.model.messages import (
+    Access,
+    Check,
+    CheckedWay,
+    CheckedWays,
+    Describe,
+    Failed,
+    Go,
+    Limits,
+    Refused,
+    Save,
+    Setting,
+)
+from bench_core.records.model import ModelSpec
+from bench_core.suite import startup, startup_check
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # pytest's process has threads
+
+MODULE = """
+import os, signal, threading
+import torch
+from torch import nn
+
+def build():
+    return nn.Sequential(nn.Linear(1024, 4096), nn.Linear(4096, 1024))  # 32 MiB
+
+def small():
+    return nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
+
+def dies():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+def leaves():
+    os._exit(3)
+
+def hangs():
+    threading.Event().wait()
+
+def raises():
+    raise ValueError("no such layer")
+
+def not_on_meta():
+    model = build()
+    if model[0].weight.is_meta:
+        raise ValueError("not on meta")
+    return model
+"""
+
+
+@pytest.fixture
+def setting(tmp_path, monkeypatch):
+    (tmp_path / "bench_core_made.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "bench_core_made", raising=False)
+    return lambda name="build", **more: Setting(ModelSpec(f"bench_core_made:{name}", **more), str(tmp_path), threads=1)
+
+
+def answered(setting, task):
+    return keeper._answer(setting, task)
+
+
+def test_memory_that_was_free_before_the_way_counts_too(setting):
+    large = [torch.ones(3 << 20) for _ in range(20)]  # when it is freed, glibc takes blocks of this size from the heap
+    del large
+    freed = [torch.ones(1 << 18) for _ in range(400)]
+    last = freed.pop()
+    del freed  # but what is below the last block stays with the process
+    answered(setting(), Save("torch", 60))
+    assert answered(setting(), Go("eager_copy", 60)).peak_bytes > 60 << 20
+    assert last.sum() == 1 << 18
+
+
+def test_a_way_is_timed_stage_by_stage_and_its_memory_is_that_of_the_model(setting):
+    saved = answered(setting(), Save("torch", 60))
+    assert saved.bytes >= 32 << 20
+    plain = answered(setting(), Go("eager_copy", 60))
+    mapped = answered(setting(), Go("skip_draws_assign_mmap", 60))
+    assert len(plain.seconds) == 3
+    assert min(plain.seconds) > 0
+    assert 60 << 20 < plain.peak_bytes < 120 << 20  # the model, and what was read
+    assert 30 << 20 < mapped.peak_bytes < 60 << 20  # pages of the file, which were all touched
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        ("dies", "its process was ended by SIGTERM"),
+        ("leaves", "its process ended with status 3"),
+        ("hangs", "it did not end within 2 s"),
+    ],
+)
+def test_a_process_that_dies_or_hangs_is_an_answer(setting, name, cause):
+    assert answered(setting(name), Go("eager", 2)) == Failed(cause)
+
+
+def test_the_killer_of_large_processes_is_named_as_a_likely_cause():
+    status = os.waitpid(os.spawnlp(os.P_NOWAIT, "sh", "sh", "-c", "kill -9 $$"), 0)[1]
+    assert keeper._ended(status) == "its process was ended by SIGKILL, as the system does when memory runs out"
+    assert signal.SIGKILL == 9
+
+
+def test_a_builder_that_raises_is_refused_with_its_error(setting):
+    found = answered(setting("raises"), Describe(60))
+    assert isinstance(found, Refused)
+    assert "no such layer" in found.cause
+
+
+def test_a_model_that_cannot_be_built_on_meta_is_described_and_goes_the_other_ways(setting):
+    described = answered(setting("not_on_meta"), Describe(60))
+    assert described.layout.parameters == 4
+    answered(setting("not_on_meta"), Save("torch", 60))
+    checked = answered(setting("not_on_meta"), Check(("eager_copy", "meta_assign", "skip_draws_copy"), 60))
+    assert isinstance(checked, CheckedWays)
+    assert [(way.name, "not on meta" in way.why_not) for way in checked.ways] == [
+        ("eager_copy", False),
+        ("meta_assign", True),
+        ("skip_draws_copy", False),
+    ]
+
+
+def test_a_tie_that_is_asked_for_and_lost_is_wrong_in_every_way(setting):
+    asked = setting(ties=(("0.weight", "1.weight"),))
+    answered(asked, Save("torch", 60))
+    (found,) = answered(asked, Check(("skip_draws_copy",), 60)).ways
+    assert found.wrong == "0.weight, 1.weight should be one parameter, and are several"
+    assert answered(setting(), Check(("skip_draws_copy",), 60)).ways == (CheckedWay("skip_draws_copy"),)
+
+
+def test_a_way_that_does_not_load_is_found_wrong(setting, monkeypatch):
+    answered(setting(), Save("torch", 60))
+    way = startup.WAYS["skip_draws_copy"]
+    broken = replace(way, steps=tuple(step for step in way.steps if step.name != "load"))
+    monkeypatch.setitem(startup.WAYS, way.name, broken)
+    (found,) = answered(setting(), Check((way.name,), 60)).ways
+    assert "0.weight, 0.bias, 1.weight and 1 more: other values" in found.wrong
+
+
+def test_limits_are_bytes_a_second(setting):
+    found = answered(setting(), Limits(1 << 20, 60))
+    assert min(found.write, found.copy) > 1e6
+
+
+def test_the_largest_part_that_fits_is_chosen():
+    with torch.device("meta"):
+        model = nn.Sequential(nn.Linear(8, 8, bias=False), nn.Sequential(nn.Linear(16, 16, bias=False)))
+    assert worker.largest_part(model, 2000) == ("1", 1024)
+    assert worker.largest_part(model, 1000) == ("0", 256)
+    assert worker.largest_part(model, 100) == ("0", 256)
+
+
+def test_a_part_is_built_with_the_initializers_of_its_model():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 8)])
+            self.apply(self._init_weights)
+
+        def _init_weights(self, module):
+            if isinstance(module, nn.Linear):
+                nn.init.constant_(module.weight, 3.0)
+
+    with torch.device("meta"):
+        model = Model()
+    build = worker.part(model, "layers.1")
+    assert build().weight.eq(3).all()
+    assert (
+        startup_check.initialized(startup.go(startup.WAYS["meta_to_empty"], build, "cpu", None).model, build()).wrong
+        == ""
+    )
+    with torch.device("meta"):
+        assert build().weight.is_meta
+
+
+def test_code_of_a_target_with_a_dtype_runs(setting):
+    target = worker.load(setting(dtype="bfloat16").spec)
+    names = {}
+    exec(startup.WAYS["eager"].code(worker.opening(target), "cpu"), names)
+    assert names["model"][0].weight.dtype is torch.bfloat16
+
+
+def test_jobs_on_the_parameters_of_a_model_and_of_a_part_are_measured(setting):
+    whole = answered(setting("small"), Access(0.1, 60))
+    part = answered(replace(setting("small"), block="0"), Access(0.1, 60))
+    for found in (whole, part):
+        assert {"state_dict", "clip"} <= {idiom.job for idiom in found.idioms if idiom.seconds}
