@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import mmap
 
@@ -15,6 +16,7 @@ from bench_core.suite import (
     THREADS,
     Report,
     Suite,
+    denormals,
     dtype_of,
     elements,
     initializers,
@@ -385,6 +387,117 @@ class ManyParameters(Suite):
         self.time_zero(device, idiom, parameters)
         for parameter in self.parameters:
             oracles.filled_with(parameter, 0.0, "parameter")
+
+
+class DefaultDevice(Suite):
+    """Edit many parameters while torch has a default device, which none of the edits needs.
+
+    `set_default_device`, and a block `with torch.device(...)`, put a function of Python before every function of torch,
+    also those that make no tensor: pytorch/pytorch#92701, where a multiplication took 0.162 ms instead of 0.036 ms
+    until its kernel began. The default device of these cells is the device of the parameters.
+    """
+
+    param_names = ["device", "idiom", "parameters"]
+    params = [DEVICES, labels(*initializers.DEFAULT_DEVICES), labels("10", "100", "1000")]
+    quick = {"device": ["cpu"], "idiom": ["no_default_device", "set_default_device"], "parameters": ["100"]}
+    rivals = "idiom"
+    reports = [
+        Report(
+            source="pytorch/pytorch#92701",
+            what="`torch.set_default_device` costs every later call, also those that make no tensor",
+            instead="a block `with torch.device(...)` around the construction alone, or `device=` where a tensor is "
+            "made",
+            benchmark="time_zero",
+            slow={"device": "cpu", "idiom": "set_default_device", "parameters": "1000"},
+            fast={"idiom": "no_default_device"},
+        ),
+    ]
+
+    def setup(self, device, idiom, parameters):
+        super().setup(device, idiom, parameters)
+        # 8x4 each: dispatch, not memory.
+        self.parameters = [nn.Parameter(torch.full((8, 4), 3.0, device=device)) for _ in range(int(parameters))]
+        self.zero = initializers.DEFAULT_DEVICES[idiom]
+
+    def time_zero(self, device, idiom, parameters):
+        # The default device is set and reset in the call, since cells that take turns share a process.
+        self.zero(self.parameters, device)
+
+    def check_zero(self, device, idiom, parameters):
+        before = torch.get_default_device()
+        for parameter in self.parameters:
+            oracles.filled_with(parameter, 3.0, "parameter before")
+        self.time_zero(device, idiom, parameters)
+        for parameter in self.parameters:
+            oracles.filled_with(parameter, 0.0, "parameter")
+        oracles.same(torch.get_default_device(), before, "default device afterwards")
+
+
+LEAST = torch.finfo(torch.float32).tiny
+DENORMAL = {
+    "linear": ((256, 256), (32, 256), nn.functional.linear),
+    "conv2d": ((32, 32, 3, 3), (1, 32, 16, 16), nn.functional.conv2d),
+    "mul": ((256, 256), (256, 256), torch.mul),
+    "sqrt": ((256, 256), (1,), lambda _, weight: weight.sqrt()),
+}
+
+
+class Denormals(Suite):
+    """Compute with a weight whose elements are denormal numbers, which are below 1.2e-38 in float32.
+
+    A convolution with a trained weight was 50 times slower than with a random one (pytorch/pytorch#19651,
+    pytorch/pytorch#21734), and a linear layer 100 times (pytorch/pytorch#63853). How much slower depends on the
+    processor: one of Zen 4 multiplies denormal numbers as fast as others, also in a convolution, and takes 33 times as
+    long for a square root.
+
+    `flushed` takes denormal numbers for zero. `torch.set_flush_denormal(True)` holds for the calling thread, and for
+    the threads that torch starts later: call it before the first computation. The square root and the logarithm of
+    MKL, which torch uses where it can, ignore it.
+    """
+
+    param_names = ["operation", "values"]
+    params = [labels(*DENORMAL), labels("normal", "denormal", "flushed")]
+    quick = None  # what it finds is the processor's
+    rivals = "values"
+    reports = [
+        Report(
+            source="pytorch/pytorch#19651, pytorch/pytorch#21734",
+            what="a convolution whose weights are denormal numbers",
+            instead="`torch.set_flush_denormal(True)` before the first computation (later, it holds for the calling "
+            "thread alone), which takes them for zero; or zero them in the weight",
+            benchmark="time_compute",
+            slow={"operation": "conv2d", "values": "denormal"},
+            fast={"values": "flushed"},
+            where="usage",
+        ),
+    ]
+
+    def why_not(self, operation, values):
+        return (denormals.why_no_flush() if values == "flushed" else None) or super().why_not(operation, values)
+
+    def setup(self, operation, values):
+        super().setup(operation, values)
+        shape, inputs, self.compute = DENORMAL[operation]
+        self.inputs = torch.rand(inputs)
+        self.weight = torch.empty(shape).uniform_(0.5, 1)
+        self.weight *= 1.0 if values == "normal" else 0.01 * LEAST
+        self.around = denormals.flushed if values == "flushed" else contextlib.nullcontext
+
+    def time_compute(self, operation, values):
+        with self.around():  # in the call, since cells that take turns share a process
+            return self.compute(self.inputs, self.weight)
+
+    def check_compute(self, operation, values):
+        expected = 0 if values == "normal" else self.weight.numel()
+        oracles.same(denormals.count(self.weight), expected, "denormal elements of the weight")
+        found = self.time_compute(operation, values)
+        exact = self.compute(self.inputs.double(), self.weight.double())
+        allowed = 1e-4 * float(exact.abs().max())
+        if values == "flushed" and not found.any():
+            exact = torch.zeros_like(exact)
+        error = float((found.double() - exact).abs().max())
+        assert error <= allowed, f"the outcome is off by {error:.1e}, more than {allowed:.1e}"
+        oracles.same(float(torch.tensor(0.01 * LEAST) * 1) > 0, True, "a denormal number is above zero afterwards")
 
 
 class DirectEdit(Suite):

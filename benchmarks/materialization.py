@@ -227,9 +227,10 @@ class LoadedModel(Suite):
     **A model from meta lacks what its constructor did.** Two modules that share a weight end with a parameter each
     (huggingface/accelerate#3154, pytorch/pytorch#188346); after ``assign=True`` they may share memory, which an
     optimizer then updates twice. Buffers with ``persistent=False`` are in no checkpoint. After ``assign=True`` they
-    stay on meta, and a strict load does not report it (huggingface/transformers#30703, pytorch/pytorch#102212). So
-    `meta_to_empty` and `meta_assign` tie again and compute such buffers again, and both are timed. A model with
-    neither needs nothing.
+    stay on meta, and a strict load does not report it (huggingface/transformers#30703, pytorch/pytorch#102212). So do
+    tensors that are plain attributes, after `to_empty` too. So `meta_to_empty` and `meta_assign` tie again and compute
+    such buffers again, and both are timed. A model with neither needs nothing. Buffers that the constructor makes with
+    an explicit ``device="cpu"`` never were on meta.
     """
 
     param_names = ["device", "idiom", "model"]
@@ -250,8 +251,8 @@ class LoadedModel(Suite):
             source=OVERWRITTEN,
             what="parameters are initialized and then overwritten by a checkpoint",
             instead="construct on meta and `load_state_dict(assign=True)`; then tie again what was tied, and compute "
-            "again each buffer with `persistent=False`: it is still on meta, and a strict load does not report it "
-            "(huggingface/transformers#30703)",
+            "again each buffer with `persistent=False` and each tensor that is a plain attribute: they are still on "
+            "meta, and a strict load does not report it (huggingface/transformers#30703)",
             benchmark="time_build",
             slow={"device": "cpu", "idiom": "eager", "model": "mlp_1x3072"},
             fast={"idiom": "meta_assign"},
@@ -261,7 +262,7 @@ class LoadedModel(Suite):
             source=OVERWRITTEN,
             what="parameters are initialized and then overwritten by a checkpoint whose memory they must not share",
             instead="construct each layer with `skip_init`, and copy (`skip_init` of a whole model unties, and leaves "
-            "buffers with `persistent=False` without values)",
+            "buffers with `persistent=False` without values: tie and compute them again)",
             benchmark="time_build",
             slow={"device": "cpu", "idiom": "eager", "model": "mlp_1x3072"},
             fast={"idiom": "skip_init"},

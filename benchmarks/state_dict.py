@@ -9,7 +9,19 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from bench_core.suite import DEVICES, Report, Suite, checkpoints, dtype_of, labels, models, oracles, shape_of, traffic
+from bench_core.suite import (
+    DEVICES,
+    Report,
+    Suite,
+    averages,
+    checkpoints,
+    dtype_of,
+    labels,
+    models,
+    oracles,
+    shape_of,
+    traffic,
+)
 
 MODULES = labels("10", "100", "1000")
 FORMS = labels("flat", "nested")
@@ -529,6 +541,93 @@ class LoadAcrossDtypes(Suite):
         checkpoints.check_tie(idiom)
 
 
+class ModelStateDict(Suite):
+    """`state_dict()` against `get_model_state_dict` of torch.distributed.checkpoint, on a model that is not sharded.
+
+    Both return the same tensors. `get_model_state_dict` also resolves the name of every entry, and runs the garbage
+    collector: in pytorch/torchtitan#3066 it took 17 ms instead of 8 ms. A sharded model needs it for a full state dict.
+    """
+
+    param_names = ["idiom", "form", "modules"]
+    params = [labels(*checkpoints.MODEL_STATES), FORMS, MODULES]
+    quick = None  # a part of torch that takes seconds to import
+    rivals = "idiom"
+    reports = [
+        Report(
+            source="pytorch/torchtitan#3066",
+            what="`get_model_state_dict` where `state_dict()` returns the same tensors",
+            instead="`state_dict()`, unless the model is sharded and its full state is needed",
+            benchmark="time_state_dict",
+            slow={"idiom": "get_model_state_dict", "form": "nested", "modules": "1000"},
+            fast={"idiom": "state_dict"},
+            where="usage",
+        ),
+    ]
+
+    def why_not(self, idiom, form, modules):
+        return checkpoints.why_no_model_state(idiom) or super().why_not(idiom, form, modules)
+
+    def setup(self, idiom, form, modules):
+        super().setup(idiom, form, modules)
+        self.net = net_of(form, modules)
+        self.state = checkpoints.MODEL_STATES[idiom]()  # imports torch.distributed.checkpoint
+
+    def time_state_dict(self, idiom, form, modules):
+        return self.state(self.net)
+
+    def check_state_dict(self, idiom, form, modules):
+        found = self.time_state_dict(idiom, form, modules)
+        assert isinstance(found, dict), f"found {found!r}"
+        held = dict(self.net.named_parameters())
+        oracles.same(list(found), list(held), "names")
+        for name, parameter in held.items():
+            aliases(found[name], parameter, name)
+
+
+class MovingAverage(Suite):
+    """Update a moving average of the weights after a step: by two state dicts, in a loop, or with one foreach call.
+
+    By two state dicts, it took 20 ms a step for a ResNet-50 (open-mmlab/mmengine#281). torch's `AveragedModel` was a
+    loop until pytorch/pytorch#94820; it uses foreach if it is given a `multi_avg_fn`. `state_dicts` averages a tied
+    weight once for each of its names, so twice too fast: skip a tensor that was there before.
+    """
+
+    param_names = ["device", "idiom", "modules"]
+    params = [DEVICES, labels(*averages.MOVING_AVERAGES), MODULES]
+    quick = {"device": ["cpu"], "idiom": ["state_dicts", "foreach"], "modules": ["100"]}
+    rivals = "idiom"
+    reports = [
+        Report(
+            source="pytorch/pytorch#94820, open-mmlab/mmengine#281",
+            what="a moving average of the weights by two state dicts a step",
+            instead="`torch._foreach_lerp_` over lists of the parameters that are made once (make them again if a "
+            "parameter is replaced); average or copy the buffers on their own",
+            benchmark="time_update",
+            slow={"device": "cpu", "idiom": "state_dicts", "modules": "1000"},
+            fast={"idiom": "foreach_listed_once"},
+            where="usage",
+        ),
+    ]
+
+    def setup(self, device, idiom, modules):
+        super().setup(device, idiom, modules)
+        # Small layers: Python and dispatch, not memory.
+        self.net, self.average = (net_of("nested", modules).to(device) for _ in range(2))
+        self.update = averages.MOVING_AVERAGES[idiom](self.average, self.net)
+
+    def time_update(self, device, idiom, modules):
+        self.update()
+
+    def check_update(self, device, idiom, modules):
+        parameters, weights = list(self.average.parameters()), list(self.net.parameters())
+        before, given = ([tensor.detach().clone() for tensor in tensors] for tensors in (parameters, weights))
+        self.time_update(device, idiom, modules)
+        for found, expected in zip(parameters, averages.expected(before, given), strict=True):
+            oracles.close(found, expected.to(found.dtype), "average")
+        for found, expected in zip(weights, given, strict=True):
+            oracles.identical(found, expected, "weight of the model")
+
+
 class Copy(Suite):
     """Make an independent copy of a model of one layer.
 
@@ -610,6 +709,51 @@ class SaveFile(Filed):
         checkpoints.check_state(load(self.net, self.path, device), self.saved, idiom)
         self.net.load_state_dict(self.saved)
         checkpoints.check_tie(idiom)
+
+
+class SaveView(Filed):
+    """Save an eighth of a weight: as a view, with which `torch.save` writes the whole weight, or as a clone.
+
+    torch keeps what views share, so it saves the storage behind a view (pytorch/pytorch#40157); in
+    pytorch/pytorch#128219, the files of a split model were each as large as the model.
+    """
+
+    param_names = ["device", "idiom", "size"]
+    params = [DEVICES, labels(*checkpoints.PARTS), LOADED_SIZES]
+    quick = None  # `SaveFile` stands for it
+    rivals = "idiom"
+    reports = [
+        Report(
+            source="pytorch/pytorch#128219, pytorch/pytorch#40157",
+            what="a part of a weight saved as a view, with which the whole weight is written",
+            instead="save `part.clone()`; the parts then share no memory after they are loaded",
+            benchmark="time_save",
+            slow={"device": "cpu", "idiom": "view", "size": "4096x4096"},
+            fast={"idiom": "clone"},
+            where="usage",
+        ),
+    ]
+
+    def setup(self, device, idiom, size):
+        super().setup(device, idiom, size)
+        weight = self.net.weight.detach()
+        self.part = weight[: len(weight) // 8]
+        self.form = checkpoints.PARTS[idiom]
+        self.time_save(device, idiom, size)  # the first save imports and allocates blocks
+
+    def time_save(self, device, idiom, size):
+        torch.save(self.form(self.part), self.path)
+
+    def check_save(self, device, idiom, size):
+        self.path.unlink()
+        self.time_save(device, idiom, size)
+        assert self.path.is_file(), "there is no file"
+        found = torch.load(self.path, weights_only=True)
+        oracles.identical(found, self.part, "part of the weight")
+        if idiom == "clone":  # what a view writes is not checked: a later torch may write less
+            oracles.own_memory(found, "part of the weight")
+            written = self.path.stat().st_size
+            assert written < self.part.nbytes + 4096, f"{written} bytes for {self.part.nbytes} bytes of elements"
 
 
 class WarmFile(Filed):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 
 import torch
 from torch import nn
 
-from bench_core.suite import DEVICES, Report, Suite, labels, oracles, shape_of, tied
+from bench_core.suite import DEVICES, Report, Suite, denormals, labels, oracles, parametrized, shape_of, tied
 
 SHARINGS = labels("tied", "untied")
 # A weight of the shared layer has 256 B at width 8 (the notebook's), 16 KiB at 64, and 1 MiB at 512: there, 32 untied
@@ -410,6 +411,133 @@ class ZeroGradients(_ManyGradients):
         for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
             assert parameter.grad is gradient, "a gradient is another tensor now"
             oracles.filled_with(gradient, 0.0, "gradient of a parameter")
+
+
+class ParametrizedReads(Suite):
+    """Read a parametrized weight once, or in every step of a recurrent cell.
+
+    `torch.nn.utils.parametrize` computes the weight anew at each read. In a block `with parametrize.cached():` it is
+    computed once: 0.024 s instead of 0.555 s for a recurrent net with `spectral_norm` (pytorch/pytorch#167645, where
+    `torch.export` loses the cache; lezcano/geotorch#34). The cache ends with its block: `cached_each_read` opens one
+    for each read, which caches nothing (huggingface/peft#2912). `variable` reads the weight before the loop.
+
+    The layer has 128x128 weights and is in eval mode.
+    """
+
+    param_names = ["device", "parametrization", "idiom", "uses"]
+    params = [
+        DEVICES,
+        labels(*parametrized.PARAMETRIZATIONS),
+        labels(*parametrized.READS),
+        labels("1", "32"),
+    ]
+    quick = {
+        "device": ["cpu"],
+        "parametrization": ["spectral_norm"],
+        "idiom": ["each_read", "cached"],
+        "uses": ["32"],
+    }
+    rivals = "idiom"
+    reports = [
+        Report(
+            source="pytorch/pytorch#167645, lezcano/geotorch#34",
+            what="a parametrized weight read in every step of a recurrent cell, and computed anew each time",
+            instead="read it in one block `with parametrize.cached():`, or once into a variable before the loop; in "
+            "training mode, `spectral_norm` then makes one step of its power iteration, and not one a read",
+            benchmark="time_read",
+            slow={"device": "cpu", "parametrization": "spectral_norm", "idiom": "each_read", "uses": "32"},
+            fast={"idiom": "cached"},
+            where="usage",
+        ),
+    ]
+
+    def setup(self, device, parametrization, idiom, uses):
+        super().setup(device, parametrization, idiom, uses)
+        self.layer = parametrized.layer(parametrization, 128, device)
+        self.state = torch.linspace(0.1, 1, 128, device=device)
+        self.read, self.uses = parametrized.READS[idiom], int(uses)
+
+    def time_read(self, device, parametrization, idiom, uses):
+        return self.read(self.layer, "weight", self.uses, parametrized.recur, self.state)
+
+    def check_read(self, device, parametrization, idiom, uses):
+        found, weight = self.time_read(device, parametrization, idiom, uses), self.layer.weight
+        oracles.same((found.shape, found.requires_grad), (self.state.shape, True), "shape and requires_grad")
+        expected = self.state
+        for _ in range(self.uses):
+            expected = torch.tanh(weight @ expected)
+        oracles.close(found, expected, "state")
+        # The weight is computed, and not the layer's own parameter, and nothing stays in a cache.
+        (original,) = torch.autograd.grad(found.sum(), [next(self.layer.parameters())])
+        assert original.abs().max() > 0, "the state does not depend on the layer's parameter"
+        parameters = list(self.layer.parameters())
+        kept = [parameter.detach().clone() for parameter in parameters]
+        with torch.no_grad():
+            for parameter in parameters:
+                parameter.uniform_()
+            assert not torch.equal(self.layer.weight, weight), "the weight is as before the parameters changed"
+            torch._foreach_copy_(parameters, kept)
+
+
+class DenormalMoments(Suite):
+    """One step of AdamW whose averages of squared gradients are denormal numbers, as of gradients below 3e-18.
+
+    The step takes their square root. Training with Adam became slower from epoch to epoch (LBANN/lbann#56,
+    chelsea0x3b/dfdx#59, keras-team/keras#3576). `flushed` takes denormal numbers for zero, see
+    initialization.Denormals. On the CPU, `fused` suffers least: 1.4 times, and `foreach` 7 to 11 times (Zen 4).
+    """
+
+    param_names = ["implementation", "gradients"]
+    params = [labels("for_loop", "foreach", "fused"), labels("normal", "tiny", "flushed")]
+    quick = None  # what it finds is the processor's
+    rivals = "gradients"
+    rate = 1e-3
+    reports = [
+        Report(
+            source="LBANN/lbann#56, chelsea0x3b/dfdx#59",
+            what="a step of AdamW on the CPU whose averages of squared gradients are denormal numbers",
+            instead="`torch.set_flush_denormal(True)` before the first computation (later, it holds for the calling "
+            "thread alone); or `fused=True`",
+            benchmark="time_step",
+            slow={"implementation": "foreach", "gradients": "tiny"},
+            fast={"gradients": "flushed"},
+            where="usage",
+        ),
+    ]
+
+    def why_not(self, implementation, gradients):
+        return (denormals.why_no_flush() if gradients == "flushed" else None) or super().why_not(
+            implementation, gradients
+        )
+
+    def setup(self, implementation, gradients):
+        super().setup(implementation, gradients)
+        self.parameter = nn.Parameter(torch.rand(256, 256))
+        self.parameter.grad = torch.full_like(self.parameter, 1e-3 if gradients == "normal" else 1e-20)
+        chosen = {"foreach": implementation == "foreach", "fused": implementation == "fused"}
+        self.optimizer = torch.optim.AdamW([self.parameter], lr=self.rate, **chosen)
+        self.around = denormals.flushed if gradients == "flushed" else contextlib.nullcontext
+        self.optimizer.step()  # its state is allocated in the first step
+
+    def time_step(self, implementation, gradients):
+        with self.around():  # in the call, since cells that take turns share a process
+            self.optimizer.step()
+
+    def check_step(self, implementation, gradients):
+        self.optimizer.state.clear()
+        before = self.parameter.detach().clone()
+        for _ in range(2):  # the second with the state of the first
+            self.time_step(implementation, gradients)
+        expected = tied.after_step("AdamW", before, self.parameter.grad, 2, rate=self.rate)
+        tied.check_step(before, self.parameter, expected, "after two steps")
+        squares = self.optimizer.state[self.parameter]["exp_avg_sq"]
+        found = (denormals.count(squares), int((squares == 0).sum()))
+        every = squares.numel()
+        oracles.same(
+            found,
+            {"normal": (0, 0), "tiny": (every, 0), "flushed": (0, every)}[gradients],
+            "denormal numbers and zeros",
+        )
 
 
 # Large enough to stand out from the 250 MB of a process with torch. The layer's weights have 4 MiB tied and 128 MiB

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from bench_core.suite import Suite
+from bench_core.suite.layouts import FULL
 from bench_core.timing.cells import SuiteDirectory
 
 ROOT = Path(__file__).parent.parent.parent
@@ -20,9 +21,15 @@ def named(owner):
     return f"{owner.__module__.rsplit('.', 1)[-1]}.{owner.__name__}"
 
 
+LARGE = {name for name, layout in FULL.items() if layout.tiny != name}
+
+
 def smallest(cells):
-    """Of one benchmark, the cells on the CPU with the first value of every parameter that only makes them larger."""
+    """Of one benchmark, the cells on the CPU with the first value of every parameter that only makes them larger, and
+    of the models those that are small."""
     for cell in cells:
+        if cell.params.get("model") in LARGE:
+            continue
         values = dict(zip(cell.params, cell.owner.params, strict=True))
         growing = {"size", "modules", "parameters", "depth", "width", "keys", "uses", "layers", "threads", "iterations"}
         if cell.params.get("device", "cpu") == "cpu" and all(
@@ -31,7 +38,23 @@ def smallest(cells):
             yield cell
 
 
+SLOW = {"state_dict.LoadTwentyThousandKeys"}
+"""Cases whose smallest cell takes seconds. Their check is that of the case that they derive from."""
+
 SMALL = [cell for cells in BY_BENCHMARK.values() for cell in smallest(cells) if cell.why_not is None]
+
+WITH_TWO_RANKS = [cell for cell in SMALL if cell.params.get("ranks", "2") == "2"]
+"""A check is the same for every number of ranks, and each cell starts its own."""
+
+
+def marked(cells):
+    """The cells, with those of slow cases and of four ranks left to the thorough tests."""
+    return [
+        pytest.param(cell, marks=pytest.mark.thorough)
+        if named(cell.owner) in SLOW or cell.params.get("ranks") == "4"
+        else cell
+        for cell in cells
+    ]
 
 
 def test_every_module_of_the_suite_imports():
@@ -44,13 +67,21 @@ def test_every_benchmark_has_a_check(name):
     assert callable(getattr(cell.owner, f"check_{cell.operation}", None))
 
 
-@pytest.mark.parametrize("cell", SMALL, ids=str)
+@pytest.mark.parametrize("name", sorted(SLOW))
+def test_a_slow_case_has_the_check_of_another_case(name):
+    (slow,) = (owner for owner in CASES if named(owner) == name)
+    checks = [part for part in vars(slow) if part.startswith("check_")]
+    assert not checks
+    assert {owner.__name__ for owner in slow.__mro__[1:]} & {owner.__name__ for owner in CASES if owner is not slow}
+
+
+@pytest.mark.parametrize("cell", marked(SMALL), ids=str)
 def test_a_check_passes_at_the_smallest_size(cell):
     with cell.open() as opened:
         opened.check()
 
 
-@pytest.mark.parametrize("cell", SMALL, ids=str)
+@pytest.mark.parametrize("cell", marked(WITH_TWO_RANKS), ids=str)
 def test_a_check_fails_if_the_operation_does_nothing(cell):
     with cell.open() as opened:
         case = opened.benchmark.func.__self__

@@ -60,3 +60,23 @@ def test_a_masked_draw_that_was_negative_becomes_minus_zero_as_the_notebook_writ
     initializers.my_init(layer)
     zeros = layer.weight.detach()[layer.weight.detach() == 0]
     assert 0.4 < float(zeros.signbit().double().mean()) < 0.6
+
+
+@pytest.mark.parametrize(
+    ("idiom", "during"), [("no_default_device", "cpu"), ("set_default_device", "meta"), ("torch_device", "meta")]
+)
+def test_a_default_device_is_there_for_the_edits_and_not_after_them(idiom, during):
+    seen = []
+
+    def parameters():
+        seen.append(torch.get_default_device().type)
+        yield nn.Parameter(torch.ones(2, device="cpu"))
+
+    initializers.DEFAULT_DEVICES[idiom](parameters(), "meta")
+    assert (seen, torch.get_default_device().type) == ([during], "cpu")
+
+
+def test_an_edit_that_fails_leaves_no_default_device_behind():
+    with pytest.raises(AttributeError):
+        initializers.DEFAULT_DEVICES["set_default_device"]([None], "meta")
+    assert torch.get_default_device().type == "cpu"

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bench_core.suite import checkpoints, lazy
+from bench_core.suite import averages, checkpoints, lazy
 from bench_core.suite.checkpoints import KEEPS_TIED, Tie
 from bench_core.timing.cells import SkippedError, SuiteDirectory
 
@@ -329,3 +329,35 @@ def test_a_cell_on_files_leaves_none_behind(name, monkeypatch, tmp_path):
         opened.call()
         assert list(tmp_path.rglob("checkpoint"))
     assert list(tmp_path.iterdir()) == []
+
+
+# Moving averages
+
+
+@pytest.mark.parametrize("idiom", averages.MOVING_AVERAGES)
+def test_two_state_dicts_average_a_tied_weight_twice_and_no_other_idiom_does(idiom):
+    net, average = checkpoints.tied_pair(), checkpoints.tied_pair()
+    with torch.no_grad():
+        net[0].weight.fill_(0.0)
+        average[0].weight.fill_(1.0)
+    averages.MOVING_AVERAGES[idiom](average, net)()
+    share = averages.DECAY**2 if idiom == "state_dicts" else averages.DECAY
+    assert torch.equal(average[0].weight, torch.full((4, 4), share))
+    assert average[0].weight is average[1].weight
+
+
+# Parts of a weight
+
+
+@pytest.mark.parametrize(("idiom", "share"), [("view", 1), ("clone", 8)])
+def test_a_view_is_saved_with_the_whole_weight(idiom, share):
+    with cell(f"SaveView.time_save(cpu, {idiom}, 1024x1024)").open() as opened:
+        case = opened.benchmark.func.__self__
+        assert case.path.stat().st_size == pytest.approx(4 * 1024 * 1024 / share, rel=0.01)
+
+
+def test_a_clone_that_is_none_fails_the_check_of_what_is_saved():
+    with cell("SaveView.time_save(cpu, clone, 1024x1024)").open() as opened:
+        opened.benchmark.func.__self__.form = checkpoints.PARTS["view"]
+        with pytest.raises(AssertionError, match="are a view of"):
+            opened.check()

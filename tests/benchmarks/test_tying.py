@@ -385,3 +385,44 @@ def test_a_training_step_of_a_model_that_has_lost_its_tie_fails_its_check(model)
             net[4] = copy.deepcopy(net[2])
         with pytest.raises(AssertionError, match="^tied: "):
             opened.check()
+
+
+# Parametrized weights, and denormal averages
+
+
+def times_computed(name):
+    """How often the weight is computed in one call of the cell."""
+    with cell(name).open() as opened:
+        case, count = opened.benchmark.func.__self__, 0
+
+        def counted(*_):
+            nonlocal count
+            count += 1
+
+        case.layer.parametrizations.weight[0].register_forward_hook(counted)
+        case.time_read(*cell(name).params.values())
+        return count
+
+
+@pytest.mark.parametrize(
+    ("idiom", "computed"), [("each_read", 32), ("cached_each_read", 32), ("cached", 1), ("variable", 1)]
+)
+def test_a_parametrized_weight_is_computed_once_in_one_block_and_at_each_read_without(idiom, computed):
+    assert times_computed(f"ParametrizedReads.time_read(cpu, spectral_norm, {idiom}, 32)") == computed
+
+
+def test_a_weight_that_stays_in_the_cache_fails_the_check():
+    name = "ParametrizedReads.time_read(cpu, weight_norm, each_read, 1)"
+    with cell(name).open() as opened:
+        case = opened.benchmark.func.__self__
+        kept = case.layer.weight
+        type(case.layer).weight = property(lambda _: kept)
+        with pytest.raises(AssertionError, match="the weight is as before"):
+            opened.check()
+
+
+def test_gradients_that_are_large_enough_fail_the_check_of_denormal_averages():
+    with cell("DenormalMoments.time_step(foreach, tiny)").open() as opened:
+        opened.benchmark.func.__self__.parameter.grad.fill_(1e-10)
+        with pytest.raises(AssertionError, match="denormal numbers and zeros"):
+            opened.check()
