@@ -17,6 +17,9 @@ USUAL = Path("asv.conf.json")
 NAMES = (USUAL.name, "asv.conf.jsonc")
 """The names of a configuration that asv finds by itself."""
 
+OWN = ".bench_core"
+"""The folder for what is kept of a project without a configuration, such as a gate on one of its models."""
+
 LAUNCH_METHODS = ("auto", "spawn", "forkserver")
 """asv's ways to start the process of a benchmark."""
 
@@ -85,6 +88,29 @@ class AsvConfig:
         commands = [f"`{command}`" for command in (*_listed(self.build_command), *_listed(self.install_command))]
         configured = f"; {self.config.name} names {', '.join(commands)}" if commands else ""
         return f"{module} is this project, and not installed in this environment: `pip install -e {folder}`{configured}"
+
+
+def unconfigured(folder: Path) -> AsvConfig:
+    """Settings for the top folder of a project without a configuration: asv's defaults, and folders below `OWN`."""
+    own = folder / OWN
+    return AsvConfig(
+        config=folder / USUAL,
+        project=folder.name,
+        suite=folder / "benchmarks",
+        environments=own / "env",
+        results=own,
+        html=own / "html",
+        repo=".",
+        dvcs="git",
+        subdir=".",
+        build_command=None,
+        install_command=None,
+        commit_url="",
+        variables={},
+        requirements={},
+        launch_method=None,
+        timeout=60.0,
+    )
 
 
 def naming(config: Path) -> list[str]:

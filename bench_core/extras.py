@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import shlex
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, distribution
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from bench_core.errors import BenchCoreError
 
@@ -32,8 +38,33 @@ class MissingPackageError(BenchCoreError):
 
 
 def command(extra: str) -> str:
-    """The command that installs an extra."""
-    return f"pip install 'bench_core[{extra}]'"
+    """The command that installs an extra from where this installation is from: a checkout, a repository, a file, or the
+    package index."""
+    try:
+        noted = distribution("bench_core").read_text("direct_url.json")
+    except PackageNotFoundError:  # it is only in the import path
+        noted = None
+    return "pip install " + _named(json.loads(noted or "{}"), extra)
+
+
+def _named(origin: Mapping[str, Any], extra: str) -> str:
+    """The argument for pip. `origin` is the content of ``direct_url.json`` (PEP 610); empty for a package index."""
+    url, named = str(origin.get("url", "")), f"bench_core[{extra}]"
+    if origin.get("dir_info", {}).get("editable"):
+        return "-e " + shlex.quote(f"{url2pathname(urlsplit(url).path)}[{extra}]")
+    if "vcs_info" in origin:
+        vcs = origin["vcs_info"]
+        url = f"{vcs['vcs']}+{url}@{vcs['commit_id']}"
+    return shlex.quote(f"{named} @ {url}" if url else named)
+
+
+def installed(extra: str, *packages: str) -> bool:
+    """Whether packages of an extra are installed; all of it without `packages`. None of them is imported."""
+    return not _missing(extra, packages)
+
+
+def _missing(extra: str, packages: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(package for package in packages or EXTRAS[extra] if not _is_there(MODULES.get(package, package)))
 
 
 def require(extra: str, *packages: str, what: str) -> None:
@@ -46,8 +77,7 @@ def require(extra: str, *packages: str, what: str) -> None:
     Raises:
         MissingPackageError: if one is not.
     """
-    missing = tuple(package for package in packages or EXTRAS[extra] if not _is_there(MODULES.get(package, package)))
-    if missing:
+    if missing := _missing(extra, packages):
         raise MissingPackageError(what, missing, extra)
 
 

@@ -30,6 +30,22 @@ class Call:
 """
 """A suite for the package `thing`, whose versions give the parameter different names."""
 
+CALL = """
+import thing
+
+
+def time_value():
+    thing.value()
+"""
+"""A suite for the package `thing`."""
+
+LOOP = """
+def value():
+    for _ in range({}):
+        pass
+"""
+"""A version of the package `thing`: the number of steps is the time that `CALL` takes."""
+
 
 class EnoughError(Exception):
     """What a test needs has been measured."""

@@ -1,14 +1,18 @@
 """What is missing is named with the command that installs it, and a plain installation needs none of it."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from packaging.requirements import Requirement
 
+from bench_core import extras
 from bench_core.compat import tomllib
 from bench_core.extras import EXTRAS, MODULES, MissingPackageError, command, require
 
@@ -20,11 +24,19 @@ WHERE = {
     "torch": (
         "benchmarks",
         "bench_core/suite",
+        "bench_core/model/worker.py",
+        "bench_core/model_cells",
+        "bench_core/timing/idioms.py",
         "bench_core/gpu/accelerator.py",
         "bench_core/timing/torch_timer.py",
         "bench_core/doctor/machine.py",
     ),
-    "report": ("bench_core/report/page", "bench_core/analysis/growth.py", "bench_core/analysis/history.py"),
+    "report": (
+        "bench_core/report/page",
+        "bench_core/analysis/growth.py",
+        "bench_core/analysis/rank_growth.py",
+        "bench_core/analysis/history.py",
+    ),
     "pytest": ("bench_core/pytest_plugin",),
 }
 """The only places that may import the packages of an extra."""
@@ -95,7 +107,47 @@ def test_every_other_part_can_be_imported_in_a_plain_installation():
     assert (len(modules) > 100, done.stderr) == (True, "")
 
 
+def installed_from(monkeypatch, origin):
+    """Lets bench_core be installed from there, as pip notes it; None for a package index."""
+    noted = None if origin is None else json.dumps(origin)
+    monkeypatch.setattr(extras, "distribution", lambda name: SimpleNamespace(read_text=lambda file: noted))
+
+
+FORGE = "https://forge.example/bench_core.git"
+
+
+@pytest.mark.parametrize(
+    ("origin", "expected"),
+    [
+        (None, "pip install 'bench_core[report]'"),
+        ({"url": "file:///a%20b/bench", "dir_info": {"editable": True}}, "pip install -e '/a b/bench[report]'"),
+        ({"url": "file:///a/bench", "dir_info": {}}, "pip install 'bench_core[report] @ file:///a/bench'"),
+        (
+            {"url": FORGE, "vcs_info": {"vcs": "git", "commit_id": "1a2b", "requested_revision": "main"}},
+            f"pip install 'bench_core[report] @ git+{FORGE}@1a2b'",
+        ),
+        (
+            {"url": "file:///a/bench_core-1.whl", "archive_info": {"hash": "sha256=1"}},
+            "pip install 'bench_core[report] @ file:///a/bench_core-1.whl'",
+        ),
+    ],
+    ids=["index", "in place", "folder", "repository", "wheel"],
+)
+def test_an_extra_is_installed_from_where_bench_core_is_from(monkeypatch, origin, expected):
+    installed_from(monkeypatch, origin)
+    assert command("report") == expected
+
+
+def test_where_bench_core_is_not_installed_the_extra_is_named_all_the_same(monkeypatch):
+    def missing(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(extras, "distribution", missing)
+    assert command("report") == "pip install 'bench_core[report]'"
+
+
 def test_what_is_missing_is_named_with_the_command_that_installs_it(monkeypatch):
+    installed_from(monkeypatch, None)
     for module in ("jinja2", "vl_convert"):
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingPackageError) as caught:

@@ -45,7 +45,7 @@ class Value:
 
 
 class Call:
-    params = [[Value(EVIL), Value("=1+1"), Value("x" * 1_000_000), Value("x" * 999_999 + "y")], [10]]
+    params = [[Value(EVIL), Value("=1+1"), Value("x" * {length}), Value("x" * ({length} - 1) + "y")], [10]]
     param_names = ["image", EVIL]
 
 
@@ -96,14 +96,14 @@ BRANCH = "a<img/src=x>|`b`$(id)'@octocat\u202e#1"
 MESSAGE = EVIL.replace("\0", "").replace("\ud800", "").replace("\n", " ").replace("\r", " ")
 
 
-@pytest.fixture(scope="module")
-def project(repositories, tmp_path_factory):
+@pytest.fixture(scope="module", params=[20_000, pytest.param(1_000_000, marks=pytest.mark.thorough)])
+def project(repositories, tmp_path_factory, request):
     found = repositories.new(tmp_path_factory.mktemp("hostile"))
     found.configure(project=MESSAGE, show_commit_url="https://e.example/>)<img src=x>|/", benchmark_dir="cases")
     files = {
         "thing/__init__.py": "def value():\n    pass\n\n\ndef fail(text):\n    pass\n",
         "cases/__init__.py": "",
-        "cases/calls.py": CASES.format(evil=ascii(EVIL)),
+        "cases/calls.py": CASES.format(evil=ascii(EVIL), length=request.param),
         "cases/broken.py": BROKEN.format(evil=ascii(EVIL)),
         "cases/na\x1b[31mme\n::error::.py": "def time_it():\n    pass\n",
         ".gitignore": ".asv/\nresults/\n*.json\n*.csv\n*.md\n*.html\n*.xml\n!asv.conf.json\n__pycache__/\n",
@@ -281,6 +281,15 @@ def test_a_report_has_text(project, measured, form):
         assert page.tags.count("script") == 4
         assert SHOWN in page.text
         assert not {name for name in page.attributes if name.startswith("on")}
+
+
+def test_the_pages_of_asv_draw_text(project, measured):
+    """Its pages take these for HTML."""
+    declared = strictly(project.root / "results/benchmarks.json")
+    known = [one for one in declared.values() if isinstance(one, dict)]
+    drawn = [str(one[key]) for one in known for key in ("code", "unit", "pretty_name", "param_names") if one.get(key)]
+    assert any("<\u200bimg src=x" in text for text in drawn)
+    assert all(Elements(text).tags == [] for text in drawn)
 
 
 def test_results_are_in_files_with_plain_names(project, measured):

@@ -23,6 +23,7 @@ from bench_core.cli.gpu import gpu
 from bench_core.cli.init import init
 from bench_core.cli.known import known
 from bench_core.cli.list import list_cells
+from bench_core.cli.model import model
 from bench_core.cli.outlet import outlets
 from bench_core.cli.report import report
 from bench_core.cli.run import run
@@ -125,7 +126,7 @@ def _version(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version."
 )
 def main() -> None:
-    """What PyTorch parameter operations cost, and whether a change made them slower.
+    """Time the benchmarks of any asv suite, and find out whether a change made them slower.
 
     \b
     Example:
@@ -133,7 +134,9 @@ def main() -> None:
     """
 
 
-COMMANDS = (init, list_cells, run, show, gate, bisect, compare, report, known, agree, doctor, gpu, ci, completion)
+COMMANDS = (
+    *(init, list_cells, run, show, gate, bisect, compare, report, model, known, agree, doctor, gpu, ci, completion),
+)
 
 for command in COMMANDS:
     main.add_command(command)

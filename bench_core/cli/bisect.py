@@ -13,7 +13,7 @@ import click
 from bench_core import codec
 from bench_core.asv_config import naming
 from bench_core.cli.gate import measured
-from bench_core.cli.options import CONFIG, LANES, OUTPUT, SEED, TIMEOUT, Duration
+from bench_core.cli.options import CONFIG, ENV, LANES, MODEL, OUTPUT, SEED, TIMEOUT, Duration, model_options, spec_of
 from bench_core.cli.terminal import complain, console, say_to, write_page
 from bench_core.errors import BenchCoreError
 from bench_core.records.gate import GateRecord
@@ -27,14 +27,30 @@ if TYPE_CHECKING:
 @click.argument("bad")
 @click.argument("cell")
 @CONFIG
+@click.option("--model", metavar="TARGET", help=MODEL)
+@model_options
 @click.option("--budget", type=Duration(), help="The most time for measuring each commit. [default: 75s]")
 @LANES
 @SEED
 @TIMEOUT
+@ENV
 @click.option("--fresh", is_flag=True, help="Discard the evidence of earlier searches and gates on these commits.")
 @click.option("--json", "json_file", type=OUTPUT, help="Write the result for each commit.")
 def bisect(
-    good: str, bad: str, cell: str, config: Path, timeout: float, fresh: bool, json_file: Path | None, **settings: Any
+    good: str,
+    bad: str,
+    cell: str,
+    config: Path,
+    timeout: float,
+    handed_on: tuple[str, ...],
+    fresh: bool,
+    json_file: Path | None,
+    model: str | None,
+    device: str | None,
+    dtype: str | None,
+    input: str | None,
+    trust: bool,
+    **settings: Any,
 ) -> None:
     """Find the commit between GOOD and BAD that made CELL slower.
 
@@ -57,6 +73,7 @@ def bisect(
     ctx.with_resource(interruptible())
     ctx.with_resource(Watchdog())
     out = console()
+    spec = spec_of(model, device=device, dtype=dtype, input=input, trust=trust)
     request = Request(
         config=config,
         base=good,
@@ -65,6 +82,8 @@ def bisect(
         fresh=fresh,
         timeout=timeout,
         written=() if json_file is None else (Path(os.path.realpath(json_file)),),
+        handed_on=handed_on,
+        model=spec,
     )
 
     def measure(prepared: Prepared) -> GateRecord:
@@ -79,6 +98,7 @@ def bisect(
         raise BenchCoreError(
             f"the search cannot go on: {error}. Fix this, then run the same command again: it continues the search."
         ) from error
-    out.print(report.summary(found, naming(config)), crop=False, soft_wrap=True)
+    options = [*([] if spec is None else spec.options), *naming(config)]
+    out.print(report.summary(found, options), crop=False, soft_wrap=True)
     content = {"schema": 1, **codec.to_json(found)}
     write_page(json_file, json.dumps(content, indent=1, allow_nan=False) + "\n")

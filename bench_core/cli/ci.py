@@ -41,12 +41,14 @@ def evidence() -> None:
     Example:
       bench-core ci evidence
     """
-    from bench_core.ci.measure import evidence_folder
+    from bench_core.ci.measure import asked_model, evidence_folder
     from bench_core.ci.runner import is_yes
 
     runner = _runner()
     isolated = is_yes("isolated", runner.given("isolated"))
-    runner.give(folder=str(evidence_folder(Path.cwd(), runner.given("suite"), isolated=isolated)))
+    needs_suite = asked_model(runner) is None
+    folder = evidence_folder(Path.cwd(), runner.given("suite"), isolated=isolated, needs_suite=needs_suite)
+    runner.give(folder=str(folder))
 
 
 @ci.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import click
 from bench_core.asv_config import USUAL, found_in
 from bench_core.errors import BenchCoreError, UnknownNameError
 from bench_core.files import try_write
+from bench_core.records.model import ModelSpec
 
 
 class Percent(click.ParamType[float]):
@@ -102,6 +103,42 @@ class FolderName(click.ParamType[str]):
         return str(value)
 
 
+MODEL = "Measure a model instead of the suite: package.module:callable, a layout such as gpt2, or a checkpoint."
+"""The help of ``--model``."""
+
+
+def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say how a model is made: `spec_of` reads them."""
+    for option in reversed(
+        (
+            click.option("--device", help="Where the parameters of the model shall be. [default: cpu]"),
+            click.option("--dtype", help="The dtype of its floating-point parameters. [default: the builder's]"),
+            click.option("--input", metavar="SHAPE", help="An example for a lazy model: 2x4, or an expression."),
+            click.option("--trust", is_flag=True, help="Unpickle a checkpoint that may run code."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def spec_of(
+    target: str | None, *, device: str | None, dtype: str | None, input: str | None, trust: bool
+) -> ModelSpec | None:
+    """The model that these options ask for; None without one.
+
+    Raises:
+        BenchCoreError: if options say how a model is made, and there is none.
+    """
+    given = {"device": device, "dtype": dtype, "input": input, "trust": trust}
+    if target is None:
+        if unused := [f"--{name}" for name, value in given.items() if value]:
+            raise BenchCoreError(f"{', '.join(unused)} says how a model is made: name one with --model.")
+        return None
+    place = Path(target)
+    asked = str(place.absolute()) if place.is_file() else target  # benchmarks run in other folders
+    return ModelSpec(asked, device or ModelSpec.device, dtype or "", input or "", trust)
+
+
 LANES = click.option("--lanes", type=Count(1), help="Cores that measure at once. [default: at most 2]")
 
 SEED = click.option("--seed", type=Count(1), help="Seed of every random order. [default: random]")
@@ -110,6 +147,14 @@ TIMEOUT = click.option(
     "--timeout",
     type=Duration(),
     help="Treat a worker as hung after this time without a sign of life. [default: the suite's own timeout, or 60s]",
+)
+
+ENV = click.option(
+    "--env",
+    "handed_on",
+    multiple=True,
+    metavar="NAME",
+    help="Hand this environment variable on to the versions. Repeatable.",
 )
 
 PARAMS = click.option(

@@ -85,8 +85,6 @@ def run(
     """
     from bench_core.report.run_live import RunLive
     from bench_core.results import asv_run
-    from bench_core.results.read import read
-    from bench_core.results.store import append_circumstances
     from bench_core.run.session import RunRequest
     from bench_core.run.session import run as measure
     from bench_core.timing.cells import SuiteDirectory
@@ -102,26 +100,15 @@ def run(
     cells, missing = runnable(suite.select(pattern, quick=quick, params=chosen(params)))
     require_families(families, {cell.benchmark.partition(".")[0] for cell in cells})
     commit, why_not = asv_run.commit_to_pin(config)
-    if commit is None:
-        none = (f"The results belong to no commit: {why_not}.", "yellow")
-        out.print(
-            Text.assemble(none, " The cells are timed and shown, but asv publish and asv compare will not know them.")
-        )
     request = RunRequest(config, suite, cells, commit, machine, budget, timeout, seed)
-    profile = f" ({'quick' if quick else 'full'} profile)" if suite.has_profiles else ""
-    longer = "" if budget else ", or as long as two rounds take"
-    out.print(f"Timing {units.plural(len(cells), 'cell')}{profile} for up to {request.seconds:.0f} s{longer}.")
+    announce(out, request, why_not, quick=quick)
     state = circumstances(commit) if commit else None
     with RunLive(out) as live:
         finished = measure(request, live.update)
     found = finished.rounds
     reached = {cell.name for cell in cells} - {*found.unreached, *found.skipped}
-    rows: tuple[Row, ...] = ()
-    if finished.path is not None:
-        rows = show_results(out, read(finished.path, suite.declared), reached, families)
-        if state is not None:
-            append_circumstances(finished.path.parent, state)
-    tell(out, finished, request, reached, missing, "" if commit else why_not)
+    rows = show(out, finished, request, reached, families, state)
+    tell(out, finished, request, reached, missing, why_not)
     write_tables(rows, found, json_file, csv_file)
     if found.interrupted:
         sys.exit(130)
@@ -141,6 +128,43 @@ def runnable(selected: Iterable[Cell]) -> tuple[list[Cell], Counter[str]]:
     if not cells:
         raise BenchCoreError(f"none of the cells runs here: {'; '.join(missing)}.")
     return cells, missing
+
+
+def announce(out: Console, request: RunRequest, why_not: str, *, quick: bool) -> None:
+    """Print what is going to be timed, and for how long. `why_not` is why the results belong to no commit, or ""."""
+    if request.commit is None:
+        none = (f"The results belong to no commit: {why_not}.", "yellow")
+        out.print(
+            Text.assemble(none, " The cells are timed and shown, but asv publish and asv compare will not know them.")
+        )
+    profile = f" ({'quick' if quick else 'full'} profile)" if request.suite.has_profiles else ""
+    longer = "" if request.budget else ", or as long as two rounds take"
+    counted = units.plural(len(request.cells), "cell")
+    out.print(f"Timing {counted}{profile} for up to {request.seconds:.0f} s{longer}.")
+
+
+def show(
+    out: Console,
+    finished: Finished,
+    request: RunRequest,
+    reached: Set[str],
+    families: tuple[str, ...],
+    state: Circumstances | None,
+) -> tuple[Row, ...]:
+    """Print the table of what is stored, and store the state of the machine beside it, if there is one.
+
+    Returns:
+        The rows of the table; none if nothing is stored.
+    """
+    from bench_core.results.read import read
+    from bench_core.results.store import append_circumstances
+
+    if finished.path is None:
+        return ()
+    rows = show_results(out, read(finished.path, request.suite.declared), reached, families)
+    if state is not None:
+        append_circumstances(finished.path.parent, state)
+    return rows
 
 
 def tell(

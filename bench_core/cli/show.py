@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from bench_core.cli.model import model_named, print_code, show_model, write_model
 from bench_core.cli.options import CONFIG, CSV_TABLE, FAMILY, JSON_TABLE, refuse_same, require_families
 from bench_core.cli.terminal import console, relative, report_damage, show_results, write_tables
 from bench_core.errors import BenchCoreError
@@ -16,6 +17,9 @@ from bench_core.errors import BenchCoreError
 @CONFIG
 @click.option("--list", "listed", is_flag=True, help="List the runs that are stored in RESULT, and print no table.")
 @click.option("--run", "which", metavar="RUN", help="Print only this run: its number in --list, or when it began.")
+@click.option(
+    "--code", metavar="JOB", help="Print only the code of a model's fastest correct way to load or initialize."
+)
 @FAMILY
 @JSON_TABLE
 @CSV_TABLE
@@ -24,11 +28,12 @@ def show(
     config: Path,
     listed: bool,
     which: str | None,
+    code: str | None,
     families: tuple[str, ...],
     json_file: Path | None,
     csv_file: Path | None,
 ) -> None:
-    """Print the table of a stored RESULT: a result file, a folder of them, or a commit.
+    """Print the table of a stored RESULT: a result file, a folder of them, a commit, or a model.
 
     Without RESULT, the result that was measured last is printed. A commit is the beginning of a hash, or a name that
     git knows.
@@ -36,9 +41,12 @@ def show(
     A result may have several runs of `bench-core run`. The table then has the newest value of each cell, and says of
     which runs they are.
 
+    A model is named as for `bench-core model`. Its newest record is printed, with gpt2~1 the one before it.
+
     \b
     Example:
       bench-core show 3677fb64
+      bench-core show gpt2
       bench-core show --list
       bench-core show --run 2
     """
@@ -50,6 +58,18 @@ def show(
     if listed and (which or families or json_file or csv_file):
         raise BenchCoreError("--list prints no table: leave out --run, --family, --json and --csv.")
     out = console()
+    if stored := model_named(result, config):
+        if listed or which or families or csv_file:
+            raise BenchCoreError(f"{result} is a model: leave out --list, --run, --family and --csv.")
+        if code:
+            print_code(stored.record, code)
+            return
+        show_model(out, stored.record, stored.path)
+        write_model(stored.record, json_file, None)
+        out.print(f"Stored in {relative(stored.path)}", soft_wrap=True)
+        return
+    if code:
+        raise BenchCoreError("--code prints that of a model: name one, such as gpt2.")
     file = read(result_file(result, config))
     if listed:
         report_damage(file)

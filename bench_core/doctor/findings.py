@@ -161,7 +161,7 @@ def _quota(machine: Machine) -> Finding | None:
         "A cell that runs a thread on every visible core uses the quota up, and is then stopped for the rest of the "
         "period. Cells with one thread are undisturbed as long as nothing else in the group runs.",
         f"{_cores_of_its_own(machine)}. Until then use no more cores than the quota covers:",
-        f"taskset --cpu-list {units.spans(whole)} make bench",
+        f"taskset --cpu-list {units.spans(whole)} bench-core run",
     )
 
 
@@ -259,7 +259,7 @@ def _unpinned(machine: Machine) -> Finding | None:
         "On a noisy two-core virtual machine, ratios of two identical versions that were sampled in turn scattered by "
         "5 to 39 % unpinned, and by 1 to 3 % with both on one core.",
         f"Pin every run to the same core{note}. Cells with threads=all then have one thread, so time those unpinned:",
-        f"taskset --cpu-list {core} make bench",
+        f"taskset --cpu-list {core} bench-core run",
     )
 
 

@@ -11,7 +11,6 @@ from rich.text import Text
 from bench_core import units
 from bench_core.doctor.findings import Finding, Severity, findings, level, unseen
 from bench_core.doctor.machine import Machine
-from bench_core.extras import command
 
 
 def report(machine: Machine) -> RenderableType:
@@ -103,7 +102,7 @@ def _torch(machine: Machine) -> str | None:
     software = machine.software
     if software is None:
         return None
-    version = software.versions.get("torch", f"not installed ({command('torch')})")
+    version = software.versions.get("torch", "not installed (the extra bench_core[torch] brings it)")
     if software.torch_error:
         return f"{version}, does not import ({software.torch_error})"
     build = software.torch

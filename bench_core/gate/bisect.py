@@ -68,7 +68,7 @@ def bisect(
     """
     assert request.base is not None
     assert request.head is not None
-    project = read_project(request.config)
+    project = read_project(request.config, suite=request.model is None)
     good, bad = (_commit(project, name) for name in (request.base, request.head))
     _require_ancestor(project, request, good, bad, cell)
     asked = replace(request, base=good.hash, suite=bad.hash, pattern=_either([cell]), quick=False)
@@ -157,7 +157,8 @@ def _require_ancestor(project: Project, request: Request, good: LoggedCommit, ba
         return
 
     def command(*ends: str | None) -> str:
-        return shlex.join(["bench-core", "bisect", *map(str, ends), cell, *naming(request.config)])
+        of_model = [] if request.model is None else request.model.options
+        return shlex.join(["bench-core", "bisect", *map(str, ends), cell, *of_model, *naming(request.config)])
 
     base = merge_base(project, good.hash, bad.hash)
     if base == bad.hash:

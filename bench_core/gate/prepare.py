@@ -11,18 +11,20 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
+import bench_core
 from bench_core import clock, cores, units
-from bench_core.asv_config import AsvConfig, asv_config, enter
+from bench_core.asv_config import AsvConfig, enter
+from bench_core.codec import to_json
 from bench_core.doctor.linux import KernelFiles
 from bench_core.errors import BenchCoreError
-from bench_core.gate.judge.rule import pairs_needed, sharing
+from bench_core.gate.judge.rule import TIMED, pairs_needed, sharing
 from bench_core.gate.measure.discover import Found, find_cells
 from bench_core.gate.measure.evidence import Journal, keep_newest_evidence
 from bench_core.gate.measure.schedule import PAST_SHARE
 from bench_core.gate.reach.reach import Reach, reach
 from bench_core.gate.versions import stranger
 from bench_core.gate.versions.environment import handed_on, named_in
-from bench_core.gate.versions.project import Project, read_project
+from bench_core.gate.versions.project import Project, read_project, settings_of
 from bench_core.gate.versions.revisions import Revision, benchmarks_digest, resolve, uncommitted
 from bench_core.gate.versions.store import VersionStore
 from bench_core.gate.versions.subjects import Importable, Subjects
@@ -30,6 +32,7 @@ from bench_core.gate.versions.surroundings import surroundings
 from bench_core.gate.versions.versus import Environments, are_releases, environments
 from bench_core.gate.why.instructions import require_valgrind
 from bench_core.records.gate import SIDES, GateSettings
+from bench_core.records.model import VARIABLE, ModelSpec
 from bench_core.records.version import Commit, Version, WorkingTree
 from bench_core.workers.worker import PROTOCOL
 
@@ -43,8 +46,18 @@ SMALL_SUITE = 40
 BUDGET_OF_A_CELL = 1.0
 """Seconds that the default budget grows by for each cell beyond `SMALL_SUITE`."""
 
+BUILDS_OF_A_PAIR = 8
+"""About so often a pair of a timed cell builds the model that it works on, on both sides together. Only for large
+models does this take most of the time."""
+
 MOST_LANES = 2
 """The default number of lanes, if there are as many cores. The accuracy with more lanes has not been measured."""
+
+MODEL_CELLS = Path(bench_core.__file__).parent / "model_cells"
+"""The benchmark folder of a gate on a model."""
+
+NEEDED_BY_MODELS = ("torch", "numpy", "safetensors")
+"""The packages that these benchmarks need."""
 
 SELF_TEST_CELLS = 12
 """The largest number of cells in a self-test. Every second one is slowed down."""
@@ -88,6 +101,8 @@ class Request:
         written: files that the gate will write, see `Project.written`.
         handed_on: names of environment variables that the versions get besides those that they get anyway.
         isolated: whether head may be a stranger's: see `bench_core.gate.versions.stranger`.
+        model: a model that our own benchmarks of a model (`MODEL_CELLS`) work on, instead of the project's benchmarks;
+            or None.
     """
 
     config: Path
@@ -108,6 +123,7 @@ class Request:
     written: tuple[Path, ...] = ()
     handed_on: tuple[str, ...] = ()
     isolated: bool = False
+    model: ModelSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -150,6 +166,7 @@ class Prepared:
         identical: why base and head are identical; "" if they differ.
         reach: what the change reaches; None if everything is measured anyway.
         left_out: the reasons why cells could not be compared, if nothing will be measured.
+        model: the model that the benchmarks work on, with base's ties; None if they are the project's own.
         work: what to measure; None if the versions are identical, or the change reaches no cell.
     """
 
@@ -168,6 +185,7 @@ class Prepared:
     identical: str = ""
     reach: Reach | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)
+    model: ModelSpec | None = None
     work: Work | None = None
 
 
@@ -184,64 +202,146 @@ def prepare(request: Request, machine: Mapping[str, str], say: Callable[[str], N
     began, date = clock.host(), datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     if request.instructions:
         require_valgrind()
-    named = asv_config(request.config)
+    suite = request.model is None
+    named = settings_of(request.config, suite=suite)
     releases = request.versus is not None and are_releases(named.project, request.versus)
-    project = read_project(request.config, request.written, releases=releases)
-    # Before anything of the configuration takes effect, which may be a stranger's.
+    project = read_project(request.config, request.written, releases=releases, suite=suite)
+    notes = _entered(project, request, named, say)
+    built = _built(project, request, named, say, releases=releases)
+    prepared = Prepared(
+        request=request,
+        project=project,
+        machine=machine,
+        base=built.sides.base.version,
+        head=built.sides.head.version,
+        settings=_chosen(request),
+        began=began,
+        date=date,
+        code=None if built.code is None else built.code.version,
+        past=None if built.past is None else built.past.version,
+        besides=built.sides.besides,
+        notes=notes,
+        identical=_identical(built.sides, built.code, own=suite),
+        model=request.model,
+    )
+    if prepared.identical and not request.everything:
+        if built.past is None:
+            return prepared
+        say(f"note: {prepared.identical}; measured anyway, since {built.past.name} differs")
+    return _with_cells(prepared, built, say)
+
+
+def _entered(project: Project, request: Request, named: AsvConfig, say: Callable[[str], None]) -> tuple[str, ...]:
+    """Let the configuration take effect in this process.
+
+    Returns:
+        How this environment differs from those of the configuration, and what is not blocked here.
+    """
+    # Checked before anything of the configuration takes effect, which may be a stranger's.
     unblocked = stranger.checked(project, resolve(project, request.base)) if request.isolated else ()
     notes = (*enter(named), *cores.notes(), *unblocked)
     for note in notes:
         say(f"note: {note}")
+    return notes
+
+
+@dataclass(frozen=True)
+class _Built:
+    """The versions of a gate.
+
+    Attributes:
+        store: where they are.
+        environment: the environment variables that they get.
+        sides: base and head.
+        code: the project on both sides, if two installs or interpreters are compared; else None.
+        past: the older version that head is also compared with, or None.
+        trusted: the revision of base, or of the code on both sides.
+        newest: the revision of head, or of the code on both sides.
+    """
+
+    store: VersionStore
+    environment: Mapping[str, str]
+    sides: Environments
+    code: Importable | None
+    past: Importable | None
+    trusted: Revision
+    newest: Revision
+
+
+def _built(
+    project: Project, request: Request, named: AsvConfig, say: Callable[[str], None], *, releases: bool
+) -> _Built:
+    """Build the versions. If `releases` of the project are compared, its code is not built."""
     revisions = _revisions(project, request, say)
     trusted, newest = list(revisions.values())[0 if request.past is None else 1], list(revisions.values())[-1]
     environment = _environment(project, request, named, trusted, newest, say)
     folder = project.env_dir / stranger.FOLDER if request.isolated else None
     store = VersionStore(project, folder, environment=environment, confined=request.isolated)
-    built = map(store.unbuilt, revisions.values()) if releases else store.versions(revisions.values())
+    # Whatever it is compared on, a model that is not the project's own needs nothing of the project.
+    alone = releases or (request.versus is not None and request.model is not None and ":" not in request.model.target)
+    built = map(store.unbuilt, revisions.values()) if alone else store.versions(revisions.values())
     made = dict(zip(revisions, built, strict=True))
     past = _past(made, say)
     if request.versus is None:
         sides = Environments(made["base"], made["head"], ())
     else:
-        sides = environments(store, request.versus, say)
-    code = made.get("code")
-    prepared = Prepared(
-        request=request,
-        project=project,
-        machine=machine,
-        base=sides.base.version,
-        head=sides.head.version,
-        settings=_chosen(request),
-        began=began,
-        date=date,
-        code=None if code is None else code.version,
-        past=None if past is None else past.version,
-        besides=sides.besides,
-        notes=notes,
-        identical=_identical(sides, code),
-    )
-    if prepared.identical and not request.everything:
-        if past is None:
-            return prepared
-        say(f"note: {prepared.identical}; measured anyway, since {past.name} differs")
-    suite = newest if request.suite is None else resolve(project, request.suite)
+        sides = environments(store, request.versus, say, () if request.model is None else NEEDED_BY_MODELS)
+    return _Built(store, environment, sides, made.get("code"), past, trusted, newest)
+
+
+def _with_cells(prepared: Prepared, built: _Built, say: Callable[[str], None]) -> Prepared:
+    """Find the cells, leave out those that the change cannot reach, and add what to measure.
+
+    Raises:
+        BenchCoreError: if no cell can be compared.
+    """
+    request, sides, store = prepared.request, built.sides, built.store
+    place, benchmarks = _benchmarks(prepared, built, say)
+    subjects = Subjects(sides.base, sides.head, place, built.code, built.past, built.environment)
     if request.isolated:
-        suite = trusted
-        say(f"note: isolated: both sides run the benchmarks of {trusted.name}, and versions are confined")
-    subjects = Subjects(sides.base, sides.head, store.suite(suite), code, past, environment)
-    if request.isolated:
-        subjects = replace(subjects, readable=(store.home(suite),))
+        subjects = replace(subjects, readable=(store.home(place), *_checkpoints(request.model)))
+    if request.model is not None:
+        subjects = _naming(subjects, request.model)
     try:
         found = _found(prepared, subjects, sides.compared, say)
     finally:
         store.seal.check()  # first, since it explains whatever else went wrong
-    if not request.everything and code is None and past is None:
+    if request.model is not None and found.layout is not None:
+        model = replace(request.model, ties=found.layout.ties)
+        prepared, subjects = replace(prepared, model=model), _naming(subjects, model)
+    if found.cells and not request.everything and built.code is None and built.past is None:
         reached = reach(subjects, found, say)
         prepared = replace(prepared, reach=reached)
         found = replace(found, cells=tuple(cell for cell in found.cells if cell.name not in reached.unaffected))
         if reached.unaffected and not found.cells and not found.failed:
             return replace(prepared, left_out=found.left_out)
-    return _with_work(prepared, store, benchmarks_digest(project, suite), subjects, found)
+    return _with_work(prepared, store, benchmarks, subjects, found)
+
+
+def _benchmarks(prepared: Prepared, built: _Built, say: Callable[[str], None]) -> tuple[Path, str]:
+    """The folder of the benchmarks, and their digest."""
+    request, store = prepared.request, built.store
+    if request.isolated:
+        whose = "our own benchmarks" if request.model else f"the benchmarks of {built.trusted.name}"
+        say(f"note: isolated: both sides run {whose}, and versions are confined")
+    if request.model is not None:
+        place = store.packaged(MODEL_CELLS)
+        return place, store.home(place).name
+    if request.isolated:
+        suite = built.trusted
+    else:
+        suite = built.newest if request.suite is None else resolve(prepared.project, request.suite)
+    return store.suite(suite), benchmarks_digest(prepared.project, suite)
+
+
+def _naming(subjects: Subjects, model: ModelSpec) -> Subjects:
+    """The same, with the variable by which benchmarks find their model."""
+    return replace(subjects, environment={**(subjects.environment or {}), VARIABLE: json.dumps(to_json(model))})
+
+
+def _checkpoints(model: ModelSpec | None) -> tuple[Path, ...]:
+    """The file of a model that is one."""
+    return (Path(model.target),) if model is not None and Path(model.target).is_file() else ()
 
 
 def _with_work(prepared: Prepared, store: VersionStore, benchmarks: str, subjects: Subjects, found: Found) -> Prepared:
@@ -313,19 +413,21 @@ def _past(made: Mapping[str, Importable], say: Callable[[str], None]) -> Importa
     return past
 
 
-def _identical(sides: Environments, code: Importable | None) -> str:
-    """Why the two sides are identical; "" if they differ."""
+def _identical(sides: Environments, code: Importable | None, *, own: bool) -> str:
+    """Why the two sides are identical; "" if they differ. `own` is whether the project's own benchmarks run."""
     base, head = sides.base.version, sides.head.version
     if base.digest != head.digest:
         return ""
     if code is not None:
         return f"{base.name} and {head.name} are one and the same (--all measures anyway)"
     match base, head:
-        case Commit() | WorkingTree(), Commit() | WorkingTree() if base.benchmarks != head.benchmarks:
+        case Commit() | WorkingTree(), Commit() | WorkingTree() if own and base.benchmarks != head.benchmarks:
             return (
                 "the packages are identical. The benchmarks differ, but both sides run head's, so there is nothing to "
                 "compare (--all measures anyway)"
             )
+    if not own:
+        return "package and build configuration are identical (--all measures anyway)"
     return "package, benchmarks and build configuration are identical (--all measures anyway)"
 
 
@@ -341,7 +443,8 @@ def _found(prepared: Prepared, subjects: Subjects, compared: frozenset[str], say
         request.pattern,
         quick=request.quick,
         timeout=prepared.project.timeout,
-        explain=asv_config(request.config).explain,
+        explain=settings_of(request.config, suite=request.model is None).explain,
+        model=request.model,
     )
     if compared and not compared & found.imported:
         say(
@@ -376,6 +479,10 @@ def _filled(settings: GateSettings, found: Found, *, spawned: bool) -> GateSetti
     must be spawned, whatever was asked for."""
     family = sharing((*found.cells, *found.failed))
     budget = LEAST_BUDGET + BUDGET_OF_A_CELL * max(0, len(found.cells) - SMALL_SUITE)
+    if found.building:
+        timed = sum(cell.kind in TIMED for cell in found.cells)
+        builds = BUILDS_OF_A_PAIR * timed * pairs_needed(family, settings)
+        budget += found.building * builds / max(1, settings.lanes)
     if found.past is not None:
         budget *= 1 + 1 / PAST_SHARE
         settings = replace(settings, error_rate=settings.error_rate / 2)
@@ -455,7 +562,7 @@ def _evidence_key(prepared: Prepared, subjects: Subjects, benchmarks: str) -> st
         prepared.head.digest,
         prepared.code and prepared.code.digest,
         benchmarks,
-        str(prepared.project.suite),
+        str(prepared.project.suite) if prepared.model is None else to_json(prepared.model),
         PROTOCOL,
         settings.start,
         prepared.request.plant and settings.seed,  # slowed-down cells are no evidence on the versions

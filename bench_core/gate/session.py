@@ -135,6 +135,7 @@ def _record(prepared: Prepared, **found: Any) -> GateRecord:
         code=prepared.code,
         besides=prepared.besides,
         notes=prepared.notes,
+        model=prepared.model,
         **_reach(prepared.reach),
         machine=prepared.machine,
         date=prepared.date,

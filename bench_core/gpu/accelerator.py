@@ -460,7 +460,7 @@ def open_accelerator(device: str | None = None) -> TorchAccelerator:
     built_for = torch.accelerator.current_accelerator(check_available=False)
     kind = device or ("cuda" if built_for is None else built_for.type)
     if kind in ("cpu", "meta"):
-        raise BenchCoreError(f"{kind} is not an accelerator. `make bench` times the CPU.")
+        raise BenchCoreError(f"{kind} is not an accelerator. `bench-core run --param device={kind}` times these cells.")
     if ":" in kind:
         raise BenchCoreError(
             f"device {kind!r} names one of several devices. Choose it with a variable such as CUDA_VISIBLE_DEVICES="

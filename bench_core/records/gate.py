@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from bench_core.codec import LATER
+from bench_core.records.model import ModelSpec
 from bench_core.records.run import Interval
 from bench_core.records.version import Version
 
@@ -354,13 +355,13 @@ class GateRecord:
         base, head: the two versions.
         machine: asv's description of the machine, and the versions of the installed packages.
         date: when the gate began, ISO 8601, UTC.
-        seconds: how long the gate took.
+        seconds: how long the gate took, from the first look at the versions to the report.
         cells: the evidence.
         controls: the evidence of base against base, for some of the cells.
         left_out: the reasons why cells could not be compared, or parts of the suite not used, by name.
         identical: why nothing had to be measured; "" if something was.
         interrupted: whether Ctrl-C ended the gate.
-        resumed: the number of pairs that were taken over from earlier gates on the same versions.
+        resumed: the number of effects that were taken over from earlier gates on the same versions, controls included.
         first_pair: the number of the first pair that this gate measured. Pairs with lower numbers were taken over.
         spent: seconds of all lanes together, by what they were spent on (`bench_core.gate.measure.spent.Spent`).
         causes: with ``--explain``, why the cells that are regressions are slower. If only all cells together are a
@@ -378,6 +379,7 @@ class GateRecord:
         unaffected: the names of the cells that the change cannot reach. They are not measured.
         reached: through what the change reaches other cells, by name, as far as it is known.
         reaches_all: why all cells count as affected, whatever they run; "" if they do not.
+        model: the model that the benchmarks work on, with base's ties, if they are not the project's own; else None.
     """
 
     base: Version
@@ -406,6 +408,7 @@ class GateRecord:
     unaffected: tuple[str, ...] = field(default=(), metadata={LATER: True})
     reached: Mapping[str, str] = field(default_factory=dict, metadata={LATER: True})
     reaches_all: str = field(default="", metadata={LATER: True})
+    model: ModelSpec | None = field(default=None, metadata={LATER: True})
 
     @property
     def strays(self) -> tuple[str, ...]:

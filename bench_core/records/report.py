@@ -9,6 +9,7 @@ from typing import Literal
 from bench_core.records.accepted import AcceptedRegression
 from bench_core.records.commit import LoggedCommit
 from bench_core.records.gate import VerdictName
+from bench_core.records.model import ModelRecord
 from bench_core.records.results import CellResult, Tally, Tried
 from bench_core.records.run import Interval, LeftOut
 
@@ -390,6 +391,7 @@ class Answers:
         left_out: files and parts of files that could not be used, and why.
         published: the address of asv's own pages, relative to the report; "" if `asv publish` has not been run.
         accepted: the regressions that somebody has accepted in a pull request, oldest first.
+        models: the newest record of each model on each machine.
     """
 
     date: str
@@ -406,6 +408,7 @@ class Answers:
     left_out: tuple[LeftOut, ...] = ()
     published: str = ""
     accepted: tuple[AcceptedRegression, ...] = ()
+    models: tuple[ModelRecord, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from bench_core.codec import LATER
 from bench_core.records.accepted import AcceptedRegression
 from bench_core.records.gate import VerdictName
+from bench_core.records.model import ModelRecord
 from bench_core.records.rounds import Rounds
 from bench_core.records.run import Interval, LeftOut
 
@@ -297,6 +298,7 @@ class Store:
         tried: the trials of the gate, by machine.
         left_out: files, lines and benchmarks that could not be used, and why.
         accepted: the regressions that somebody has accepted in a pull request, oldest first.
+        models: the records of `bench-core model`, oldest first.
     """
 
     runs: tuple[Run, ...]
@@ -306,6 +308,7 @@ class Store:
     tried: tuple[Tried, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     accepted: tuple[AcceptedRegression, ...] = ()
+    models: tuple[ModelRecord, ...] = ()
 
     @property
     def machines(self) -> tuple[str, ...]:
@@ -318,4 +321,5 @@ class Store:
             runs=tuple(run for run in self.runs if run.machine in machines),
             gates=tuple(gate for gate in self.gates if gate.machine in machines),
             tried=tuple(tried for tried in self.tried if tried.machine in machines),
+            models=tuple(model for model in self.models if model.machine.get("machine") in machines),
         )

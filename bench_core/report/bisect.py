@@ -19,7 +19,8 @@ def summary(found: Bisection, suite: Sequence[str] = ()) -> RenderableType:
     are not cut.
 
     Args:
-        suite: the options that name the suite in a command, see `bench_core.asv_config.naming`.
+        suite: the options that name the suite or the model in a command, see `bench_core.asv_config.naming` and
+            `bench_core.records.model.ModelSpec.options`.
     """
     culprit = found.culprits[-1]
     measured = next((step for step in found.steps if step.commit == culprit), found.ends)

@@ -58,6 +58,8 @@ def github_action_benchmark(report: Answers) -> str:
 
 def _cells(report: Answers) -> list[CellResult]:
     """The cells that have a value."""
+    if not report.subjects:
+        raise BenchCoreError("this format holds cells, and there are none. `bench-core run` measures some.")
     subject, *others = report.subjects
     if others:
         names = ", ".join(repr(one.name) for one in report.subjects)

@@ -1,5 +1,5 @@
-"""The table at the end of `make bench`: each cell's time, its place among its rivals, and its share of the limit; and
-what is certain, as sentences, JSON and CSV."""
+"""The table at the end of `bench-core run`: each cell's time, its place among its rivals, and its share of the limit;
+and what is certain, as sentences, JSON and CSV."""
 
 from __future__ import annotations
 

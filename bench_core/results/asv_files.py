@@ -8,16 +8,35 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from bench_core import watchdog
 from bench_core.errors import BenchCoreError
 from bench_core.files import write_whole
+from bench_core.texts import untagged
 
 NO_RESULTS = ("benchmarks.json", "machine.json")
 """asv's files that are not results."""
+
+DRAWN = ("code", "unit", "pretty_name", "param_names", "rivals")
+"""What asv stores about a benchmark and its pages draw as HTML, and `rivals`, which is one of `param_names`. The pages
+draw the name of a benchmark so too, but results are found by it. The values of parameters are drawn as text."""
+
+MEND = "Restore it from a copy, or remove it."
+"""What to do with a result file that cannot be used."""
+
+
+def drawable(declared: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The declarations of benchmarks, with texts that the pages of `asv publish` draw as text."""
+    return [{key: _drawable(value) if key in DRAWN else value for key, value in one.items()} for one in declared]
+
+
+def _drawable(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_drawable(one) for one in value]
+    return untagged(value) if isinstance(value, str) else value
 
 
 @contextlib.contextmanager
@@ -49,11 +68,20 @@ def load_into(results: Any, folder: Path) -> None:
     from asv.util import UserError
 
     try:
-        results.load_data(str(folder))
+        with written_by_asv(folder / results._filename):
+            results.load_data(str(folder))
     except UserError as error:
-        raise BenchCoreError(f"{error} Restore it from a copy, or remove it.") from error
-    except (OSError, LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        raise BenchCoreError(
-            f"{folder / results._filename} is not a result file that asv 0.6 writes: {error!r}. Restore it from a "
-            "copy, or remove it."
-        ) from error
+        raise BenchCoreError(f"{error} {MEND}") from error
+
+
+@contextlib.contextmanager
+def written_by_asv(path: Path) -> Iterator[None]:
+    """Raises BenchCoreError if a file turns out in this block not to be one that asv writes."""
+    try:
+        yield
+    except (OSError, LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError) as error:
+        raise not_of_asv(path, repr(error)) from error
+
+
+def not_of_asv(path: Path, why: str) -> BenchCoreError:
+    return BenchCoreError(f"{path} is not a result file that asv 0.6 writes: {why}. {MEND}")

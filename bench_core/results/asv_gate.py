@@ -18,7 +18,7 @@ from bench_core.compat import chdir
 from bench_core.errors import BenchCoreError, require_writable
 from bench_core.records.gate import SIDES, CellEvidence, GateRecord, Side
 from bench_core.records.version import Commit, WorkingTree, commit_of
-from bench_core.results.asv_files import load_into, saved_into
+from bench_core.results.asv_files import drawable, load_into, saved_into
 
 TOOL = "gate"
 """The name of the environment, and the value of the parameter ``sampling``."""
@@ -86,7 +86,7 @@ def _stored(
         if not (results_dir / here.machine / "machine.json").is_file():
             here.save(saved)
         conf.results_dir = saved
-        Benchmarks(conf, declared).save()
+        Benchmarks(conf, drawable(declared)).save()
         results.save(saved)
     return results_dir / str(results._filename)
 

@@ -30,7 +30,7 @@ from bench_core.asv_config import WITHOUT_COMMIT, asv_config
 from bench_core.compat import chdir
 from bench_core.errors import require_writable
 from bench_core.records.run import Interval
-from bench_core.results.asv_files import load_into, saved_into
+from bench_core.results.asv_files import drawable, load_into, saved_into
 from bench_core.timing.cells import Cell
 
 REPORTED = ("torch", "numpy")
@@ -163,7 +163,7 @@ class ResultsOfRun:
             require_writable(where)
             here = _this_machine(machine)
             env = InstalledEnvironment(conf, "same", {}, {})
-            self._benchmarks = Benchmarks(conf, declared)
+            self._benchmarks = Benchmarks(conf, drawable(declared))
             described = {**here.__dict__, "python": env.python, **env.requirements}
             date = 1000 * git.author_date(Path(conf.repo), commit) if commit else 0  # milliseconds, as in asv's files
             self._results = Results(described, env.requirements, commit or "", date, env.python, env.name, env.env_vars)

@@ -76,6 +76,7 @@ def _content(record: GateRecord, verdict: GateVerdict) -> dict[str, Any]:
         "unaffected": codec.to_json(record.unaffected),
         "reached": codec.to_json(record.reached),
         "reaches_all": record.reaches_all,
+        "model": codec.to_json(record.model),
     }
 
 
@@ -191,6 +192,7 @@ def append_summary(results: Path, record: GateRecord, verdict: GateVerdict) -> N
     Raises:
         BenchCoreError: if the history cannot be written.
     """
+    of = "" if record.model is None else f" of {record.model.target}"  # other models have the same cells
     line = {
         "schema": f"bench-core/gate/{SCHEMA}",
         "base": _named(record.base),
@@ -199,7 +201,7 @@ def append_summary(results: Path, record: GateRecord, verdict: GateVerdict) -> N
         "date": record.date,
         "verdict": verdict.verdict,
         "reason": verdict.reason,
-        "cells": [{"name": cell.name, "verdict": cell.verdict} for cell in verdict.cells],
+        "cells": [{"name": f"{cell.name}{of}", "verdict": cell.verdict} for cell in verdict.cells],
         "strays": codec.to_json(record.strays),
     }
     _append(results / record.machine["machine"] / HISTORY, line, "verdict")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from bench_core.errors import BenchCoreError
 from bench_core.records.results import CellResult, ResultFile
 from bench_core.records.rounds import Rounds
 from bench_core.records.run import Interval
+from bench_core.results.asv_files import not_of_asv, written_by_asv
 from bench_core.results.rounds import RoundsFile, read_rounds, run_of
 
 YEAR_9999 = 253_370_764_800_000
@@ -97,19 +97,10 @@ def parsed(path: Path, content: Mapping[str, Any], declared: list[dict[str, Any]
         )
 
 
-@contextlib.contextmanager
-def written_by_asv(path: Path) -> Iterator[None]:
-    """Raises BenchCoreError if a file turns out in this block not to be one that asv writes."""
-    try:
-        yield
-    except (KeyError, TypeError, AttributeError, IndexError, ValueError, ArithmeticError) as error:
-        raise BenchCoreError(f"{path} is not a result file that asv 0.6 writes: {error!r}.") from error
-
-
 def _require_version(path: Path, content: Mapping[str, Any]) -> None:
     version = content.get("version")
     if version is None:
-        raise BenchCoreError(f"{path} is not a result file that asv 0.6 writes: it has no version of asv's format.")
+        raise not_of_asv(path, "it has no version of asv's format")
     if version != VERSION:
         newer = isinstance(version, int) and version > VERSION
         mend = "upgrade bench_core" if newer else "`asv update` brings it up to date"
@@ -213,7 +204,7 @@ def load(path: Path) -> dict[str, Any]:
     try:
         content = codec.loads(path.read_bytes())
     except OSError as error:
-        raise BenchCoreError(f"{path} cannot be read: {error.strerror}. `make bench` writes results.") from error
+        raise BenchCoreError(f"{path} cannot be read: {error.strerror}. `bench-core run` writes results.") from error
     except MalformedError as error:
         raise BenchCoreError(f"{path} is {error}. If asv wrote it, delete it and time that commit again.") from error
     if not isinstance(content, dict):

@@ -15,9 +15,10 @@ from bench_core.codec import from_json, loads, require_schema, to_json
 from bench_core.errors import BenchCoreError, UnknownNameError
 from bench_core.files import append_line
 from bench_core.records.accepted import AcceptedRegression
+from bench_core.records.model import ModelRecord
 from bench_core.records.results import Circumstances, Run, Store, StoredGate, Tally, Tried
 from bench_core.records.run import LeftOut
-from bench_core.results import gate_file
+from bench_core.results import gate_file, model_file
 from bench_core.results.accepted import FILE as ACCEPTED
 from bench_core.results.accepted import read_accepted
 from bench_core.results.asv_files import NO_RESULTS
@@ -55,7 +56,7 @@ def read_store(folder: Path, machines: Sequence[str] = (), *, outside: Path | No
         reader.add(outside, home=True)
     if not machines:
         reader.leave_out_gpu()
-    tried = reader.tried()
+    tried, models = reader.tried(), reader.models()
     accepted = reader.accepted()
     for home in chosen:
         reader.add_history(home)
@@ -66,17 +67,23 @@ def read_store(folder: Path, machines: Sequence[str] = (), *, outside: Path | No
         circumstances={name: found for home, name in chosen.items() if (found := reader.circumstances(home))},
         tried=tried,
         accepted=accepted,
+        models=models,
         left_out=(*reader.left_out, *reader.unused()),
     )
     store = store.of(machines) if machines else store
-    if not store.runs:
-        raise BenchCoreError(f"there are no results in {folder}{_why(reader.left_out)}. `make bench` writes some.")
+    if not store.runs and not store.models:
+        raise BenchCoreError(f"there are no results in {folder}{_why(reader.left_out)}. `bench-core run` writes some.")
     return store
 
 
 def newest(folder: Path, *, outside: Path | None = None) -> Path:
     """The result file of the run that was measured last. Arguments and errors are those of `read_store`."""
-    return max(read_store(folder, outside=outside).runs, key=lambda run: (run.measured, run.committed)).path
+    runs = read_store(folder, outside=outside).runs
+    if not runs:
+        raise BenchCoreError(
+            f"{folder} has only records of models. `bench-core show` prints one by its name, such as gpt2."
+        )
+    return max(runs, key=lambda run: (run.measured, run.committed)).path
 
 
 STORED_BY_GATE = re.compile(r"[0-9a-f]{8}-gate-.*")
@@ -190,6 +197,11 @@ class _Reader:
             except BenchCoreError as error:
                 self._leave_out(path, error)
         return tuple(found)
+
+    def models(self) -> tuple[ModelRecord, ...]:
+        found, left_out = model_file.stored(self.folder)
+        self.left_out += left_out
+        return tuple(one.record for one in found)
 
     def accepted(self) -> tuple[AcceptedRegression, ...]:
         """The accepted regressions; () if their file cannot be read."""

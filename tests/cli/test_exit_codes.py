@@ -15,7 +15,13 @@ from bench_core.compat import tomllib
 from bench_core.errors import BUG
 
 NAMES = sorted(main.commands)
-ARGUMENTS = {"bisect": ("good", "bad", "cell"), "ci": ("finish",), "compare": ("one", "other"), "completion": ("bash",)}
+ARGUMENTS = {
+    "bisect": ("good", "bad", "cell"),
+    "ci": ("finish",),
+    "compare": ("one", "other"),
+    "completion": ("bash",),
+    "model": ("mlp",),
+}
 
 
 @pytest.fixture

@@ -185,7 +185,7 @@ def test_a_quota_that_covers_every_usable_core_is_no_finding():
 
 def test_a_broken_quota_is_answered_with_as_many_cores_as_it_covers():
     finding = findings.findings(replace(CONTAINER, quota=2.5, usable=frozenset(range(4)), logical=4))[-1]
-    assert finding.command == "taskset --cpu-list 2-3 make bench"
+    assert finding.command == "taskset --cpu-list 2-3 bench-core run"
     assert all(part in finding.what for part in ("2.5 of 4", "30 of 200 periods"))
 
 

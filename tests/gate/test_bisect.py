@@ -49,7 +49,13 @@ def history(shared_repository):
     return [shared_repository.commit({"a": str(number)}) for number in range(17)]
 
 
-@pytest.mark.parametrize("first_bad", range(1, 17))
+ENDS_AND_MIDDLE = (1, 2, 8, 9, 16)
+
+
+@pytest.mark.parametrize(
+    "first_bad",
+    [place if place in ENDS_AND_MIDDLE else pytest.param(place, marks=pytest.mark.thorough) for place in range(1, 17)],
+)
 def test_the_first_bad_of_sixteen_commits_is_found_in_four_tests(shared_repository, history, first_bad):
     bad = set(history[first_bad:])
     found, tested = search(
@@ -117,6 +123,21 @@ def test_the_commit_that_made_a_cell_slower_is_found_and_one_that_breaks_is_name
     assert (
         stored["settings"]["pass_error"] == stored["settings"]["error_rate"]
     )  # a wrong "good" is as bad as a wrong "bad"
+
+
+def test_a_variable_that_looks_secret_reaches_the_commits_only_if_it_is_named(plain, monkeypatch):
+    good, bad = plain.commit(loop(10)), plain.commit(loop(20))
+    monkeypatch.setenv("MY_TOKEN", "secret")
+    seen = []
+
+    def environment_of(prepared):
+        seen.append("MY_TOKEN" in prepared.work.subjects.environment)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bisect, "measured", environment_of)
+    run(plain, good, bad)
+    run(plain, good, bad, "--env", "MY_TOKEN")
+    assert seen == [False, True]
 
 
 def test_ends_that_do_not_differ_are_no_search(plain):
@@ -362,11 +383,11 @@ def test_a_commit_that_lacks_what_the_cell_needs_is_named(plain, known, suite, r
 
 
 def test_an_interrupted_search_that_is_resumed_measures_no_step_again(plain, known):
-    good, *others = [plain.commit(loop(10, number)) for number in range(9)]
-    known.slow = set(others[4:])
+    good, *others = [plain.commit(loop(10, number)) for number in range(7)]
+    known.slow = set(others[3:])
     whole, _ = bisected(plain, good, others[-1])
     ends, first, second, *_ = (step.pairs for step in (whole.ends, *whole.steps))
-    assert [commit.hash for commit in whole.culprits] == [others[4]]
+    assert [commit.hash for commit in whole.culprits] == [others[3]]
 
     shutil.rmtree(plain.root / ".asv")
     known.pairs, known.until = [], ends + first + 3
@@ -377,7 +398,7 @@ def test_an_interrupted_search_that_is_resumed_measures_no_step_again(plain, kno
 
     known.pairs, known.until = [], None
     again, _ = bisected(plain, good, others[-1])
-    assert [commit.hash for commit in again.culprits] == [others[4]]
+    assert [commit.hash for commit in again.culprits] == [others[3]]
     assert not {before[0], before[1]} & set(known.pairs)
     assert known.pairs.count(before[2]) == second - 3
     assert [step.pairs for step in again.steps] == [step.pairs for step in whole.steps]
@@ -501,7 +522,7 @@ def test_an_uncertain_slowdown_is_not_said_to_be_none():
     assert "490x" in said
 
 
-def test_a_cell_that_commits_call_otherwise_is_searched_by_either_name(plain):
+def test_a_cell_that_commits_call_otherwise_is_searched_by_either_name(plain, known):
     def version(length, shown, comment=""):
         code = f"{LOOP.replace('LENGTH', str(length))}\n\ndef shown():\n    return {shown!r}\n# {comment}\n"
         return {"thing/__init__.py": code, "cases_thing/calls.py": NUMBERS}
@@ -509,8 +530,8 @@ def test_a_cell_that_commits_call_otherwise_is_searched_by_either_name(plain):
     plain.commit(version(2000, "1"))
     plain.commit(version(2000, "1", "another"))
     slow = plain.commit(version(6000, "1"))
-    plain.commit(version(6000, "1", "another"))
-    plain.commit(version(6000, "one(1)"))
+    after = plain.commit(version(6000, "1", "another"))
+    known.slow = {slow, after, plain.commit(version(6000, "one(1)"))}
     options = ["--suite", str(plain.config), "--lanes", "1"]
     done = CliRunner().invoke(main, ["bisect", "HEAD~4", "HEAD", "calls.Call.time_value(one(1))", *options])
     assert done.exit_code == 0, done.output

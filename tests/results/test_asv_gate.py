@@ -75,6 +75,15 @@ def test_inside_a_hook_of_another_repository_each_side_is_stored_under_its_own_c
     assert [json.loads(path.read_text())["commit_hash"] for path in paths] == list(commits)
 
 
+def test_what_asv_draws_as_html_is_stored_as_text(project, commits):
+    suite, record = gate(project, commits, cell("as_is", "8x4", TIMES))
+    suite.declared[:] = [{**one, "code": "a <b", "unit": "<i>s", "pretty_name": "</p>"} for one in suite.declared]
+    store(project, suite, record)
+    stored = json.loads((project / "results/benchmarks.json").read_text())["fills.Fill.time_fill"]
+    assert [stored[key] for key in ("code", "unit", "pretty_name")] == ["a <\u200bb", "<\u200bi>s", "<\u200b/p>"]
+    assert stored["param_names"] == ["device", "idiom", "size"]
+
+
 def test_the_value_is_the_median_over_the_pairs_of_that_side(project, commits):
     suite, record = gate(project, commits, cell("as_is", "8x4", TIMES))
     base, head = (read(path, suite.declared).cells for path in store(project, suite, record))

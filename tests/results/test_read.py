@@ -141,5 +141,5 @@ def test_a_file_that_asv_did_not_write_is_one_clear_error(tmp_path, text, compla
 
 
 def test_a_missing_file_says_how_to_get_one(tmp_path):
-    with pytest.raises(BenchCoreError, match="`make bench` writes results"):
+    with pytest.raises(BenchCoreError, match="`bench-core run` writes results"):
         read(tmp_path / "none.json", DECLARED)

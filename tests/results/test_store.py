@@ -185,7 +185,7 @@ def test_records_of_make_gpu_are_named_with_the_command_that_makes_results_of_th
 def test_an_empty_folder_says_how_to_get_results(tmp_path, there):
     if there:
         (tmp_path / "results").mkdir()
-    with pytest.raises(BenchCoreError, match="there are no results in .*results. `make bench` writes some."):
+    with pytest.raises(BenchCoreError, match="there are no results in .*results. `bench-core run` writes some."):
         read_store(tmp_path / "results")
 
 

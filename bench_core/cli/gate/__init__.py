@@ -11,7 +11,19 @@ from rich.console import Console
 
 from bench_core.cli.gate.finish import Wanted, finished, replayed, self_tested
 from bench_core.cli.gate.request import refuse_contradictions, refuse_others, requested
-from bench_core.cli.options import CONFIG, LANES, OUTPUT, SEED, TIMEOUT, Duration, Percent, refuse_same
+from bench_core.cli.options import (
+    CONFIG,
+    ENV,
+    LANES,
+    MODEL,
+    OUTPUT,
+    SEED,
+    TIMEOUT,
+    Duration,
+    Percent,
+    model_options,
+    refuse_same,
+)
 from bench_core.cli.terminal import console, say_to
 from bench_core.errors import BenchCoreError
 from bench_core.records.gate import GateRecord
@@ -22,7 +34,6 @@ if TYPE_CHECKING:
 
 CREEP = "Also compare HEAD with an older revision, the past, to find small slowdowns that add up."
 LIMIT = "A cell passes only if its slowdown is below this."
-ENV = "Hand this environment variable on to both versions. Repeatable."
 ISOLATED = "HEAD may be a stranger's: confine it, take the benchmarks of BASE, and be --strict (SECURITY.md)."
 SELF_TEST = "Plant +5 % in half of some cells and report whether the gate finds them."
 START = click.Choice(["fork", "spawn"])
@@ -39,6 +50,8 @@ START = click.Choice(["fork", "spawn"])
     help="Compare two installs ('torch==2.11.0', a wheel) or two interpreters (paths). BASE is then the code on both "
     "sides.",
 )
+@click.option("--model", metavar="TARGET", help=MODEL)
+@model_options
 @click.option("--creep", metavar="PAST", help=CREEP)
 @click.option("--bench", "pattern", metavar="REGEX", help="Only cells whose name matches this regular expression.")
 @click.option("--quick/--full", default=None, help="The quick profile (default without --bench), or all cells.")
@@ -56,7 +69,7 @@ START = click.Choice(["fork", "spawn"])
 @click.option("--junit", type=OUTPUT, help="Write JUnit XML.")
 @click.option("--explain", is_flag=True, help="Find out why each regression is slower or larger.")
 @click.option("--instructions", is_flag=True, help="Count the instructions of every timed cell. Needs valgrind.")
-@click.option("--env", "handed_on", multiple=True, metavar="NAME", help=ENV)
+@ENV
 @click.option("--isolated", is_flag=True, help=ISOLATED)
 @click.option("--strict", is_flag=True, help="Exit with 3 if the gate is inconclusive, or a cell was not compared.")
 @click.option("--all", "everything", is_flag=True, help="Measure all cells, also those that the change cannot reach.")
@@ -115,7 +128,7 @@ def measured(out: Console, prepared: Prepared, families: list[str] | None = None
     from bench_core.gate.session import measure
     from bench_core.report.gate_live import Live
 
-    if prepared.work is None:
+    if prepared.work is None or not prepared.work.found.cells:
         return measure(prepared, lambda progress: None)
     found = prepared.work.found
     named = list(dict.fromkeys(cell.family for cell in found.cells)) if families is None else families

@@ -7,13 +7,13 @@ import os
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from bench_core import units
+from bench_core import clock, units
 from bench_core.asv_config import naming
 from bench_core.cli.gate.causes import looked_into
 from bench_core.cli.terminal import complain, console, say, say_command, say_to, write_page
@@ -69,6 +69,7 @@ def finished(out: Console, record: GateRecord, prepared: Prepared, wanted: Wante
         explain=wanted.explain,
         instructions=wanted.instructions,
     )
+    record = replace(record, seconds=clock.host() - prepared.began)  # explaining may take longer than measuring
     command = commands(record, wanted.config)
     results = prepared.project.results_dir
     tally = None
@@ -84,8 +85,11 @@ def finished(out: Console, record: GateRecord, prepared: Prepared, wanted: Wante
         complain("interrupted; `--resume` continues from what was measured.")
     write(record, verdict, code, command, wanted)
     if prepared.work is not None:
-        with warned():
-            asv_gate.store(record, results, wanted.config, prepared.work.found.declared)
+        # A stranger's head may name benchmarks as it likes, and slow base down: neither belongs into asv's results. Nor
+        # do the benchmarks of a model, which asv's suite lacks, and whose names do not say which model it was.
+        if not prepared.request.isolated and record.model is None:
+            with warned():
+                asv_gate.store(record, results, wanted.config, prepared.work.found.declared)
         if not record.interrupted:
             with warned():
                 gate_file.append_summary(results, record, verdict)
@@ -177,6 +181,7 @@ def measuring(record: GateRecord, config: Path) -> str:
     words += [version.name for version in named if not isinstance(version, WorkingTree)]
     words += [] if record.code is None else ["--versus", record.base.name, record.head.name]
     words += [] if record.past is None else ["--creep", record.past.base.name]
+    words += [] if record.model is None else record.model.options
     words.append("--quick" if asked.profile == "quick" else "--full")
     for option, found, default in (
         ("--noise-floor", f"{100 * asked.noise_floor:g}%", asked.noise_floor == usual.noise_floor),

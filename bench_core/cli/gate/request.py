@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from bench_core.cli.options import spec_of
 from bench_core.errors import BenchCoreError
 
 if TYPE_CHECKING:
@@ -89,5 +90,6 @@ def requested(
         plant=SELF_TEST_PLANT if self_test else 0.0,
         past=options["creep"],
         written=outputs,
+        model=spec_of(options["model"], **{name: options[name] for name in ("device", "dtype", "input", "trust")}),
         **{name: options[name] for name in kept},
     )

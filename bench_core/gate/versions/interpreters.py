@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,13 +46,16 @@ class Description:
     packages: Mapping[str, tuple[str, ...]]
 
 
-def interpreter(name: str) -> tuple[Importable, Description]:
+def interpreter(name: str, also: Sequence[str] = ()) -> tuple[Importable, Description]:
     """The interpreter at the path `name`.
+
+    Args:
+        also: packages that it must have besides those that every worker needs.
 
     Raises:
         BenchCoreError: if it is no interpreter, or workers cannot run under it.
     """
-    said = _described(name)
+    said = _described(name, (*NEEDED, *also))
     # The prefix distinguishes virtual environments of one Python, whose interpreters are the same file.
     digest = key_of([os.path.realpath(name), said.prefix, said.version, codec.to_json(said.packages)])
     # The path as it was given, since an interpreter finds its virtual environment by it.
@@ -68,7 +71,7 @@ def rebuilt(base: Description, head: Description) -> tuple[str, ...]:
     )
 
 
-def _described(name: str) -> Description:
+def _described(name: str, needed: Sequence[str]) -> Description:
     path = Path(name).absolute()
     if not path.is_file() or not os.access(path, os.X_OK):
         inside = next((one for one in (path / "bin/python", path / "Scripts/python.exe") if one.is_file()), None)
@@ -76,7 +79,7 @@ def _described(name: str) -> Description:
         raise BenchCoreError(f"{name} is no interpreter: it is not an executable file.{hint}")
     try:
         done = subprocess.run(
-            [str(path), "-c", DESCRIBE, *NEEDED],
+            [str(path), "-c", DESCRIBE, *needed],
             cwd=path.parent,
             env=child.variables(str(path), 0),
             stdin=subprocess.DEVNULL,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from bench_core import git
-from bench_core.asv_config import AsvConfig, asv_config
+from bench_core.asv_config import NAMES, AsvConfig, asv_config, found_in, unconfigured
 from bench_core.errors import BenchCoreError
 
 
@@ -19,7 +19,7 @@ class Project:
         name: asv's `project`.
         root: the top folder of the git repository.
         config: the ``asv.conf.json``.
-        suite: asv's `benchmark_dir`, relative to `root`.
+        suite: asv's `benchmark_dir`, relative to `root`; None if there is none in the repository.
         subdir: the folder with the build configuration (asv's `repo_subdir`), relative to `root`.
         env_dir, results_dir, html_dir: asv's own folders.
         build_command: asv's `build_command`; None if pip builds the wheel.
@@ -31,7 +31,7 @@ class Project:
     name: str
     root: Path
     config: Path
-    suite: PurePosixPath
+    suite: PurePosixPath | None
     subdir: PurePosixPath
     env_dir: Path
     results_dir: Path
@@ -45,7 +45,8 @@ class Project:
         the top of the repository, and beside the build configuration. Deeper inside, a .rst file may be data that the
         package reads."""
         config = self._relative(self.config)
-        if path == config or any(path.is_relative_to(folder) for folder in (self.suite, *self.output_folders)):
+        apart = [*self.output_folders, *([] if self.suite is None else [self.suite])]
+        if path == config or any(path.is_relative_to(folder) for folder in apart):
             return False
         for top in dict.fromkeys((self.subdir, PurePosixPath("."))):
             if not path.is_relative_to(top):
@@ -67,27 +68,49 @@ class Project:
 
     def _needed(self, folder: PurePosixPath) -> bool:
         """Whether the folder contains the suite or the build configuration."""
-        return any(place.is_relative_to(folder) for place in (self.suite, self.subdir))
+        return any(place.is_relative_to(folder) for place in (self.suite, self.subdir) if place is not None)
 
     def _relative(self, path: Path) -> PurePosixPath | None:
         return PurePosixPath(path.relative_to(self.root)) if path.is_relative_to(self.root) else None
 
 
-def read_project(config: Path, written: tuple[Path, ...] = (), *, releases: bool = False) -> Project:
+def settings_of(config: Path, *, suite: bool = True) -> AsvConfig:
+    """The settings in an ``asv.conf.json``. For `suite` see `read_project`.
+
+    Raises:
+        BenchCoreError: if it cannot be read.
+    """
+    if suite or config.exists() or str(config) not in NAMES:
+        return asv_config(config)
+    try:
+        top = git.top(Path())
+    except git.GitError as error:
+        raise BenchCoreError(
+            f"{Path().absolute()} is in no git repository, and the gate takes the versions of a model from one. {error}"
+        ) from error
+    found = found_in(top)
+    return unconfigured(top) if found is None else asv_config(found)
+
+
+def read_project(
+    config: Path, written: tuple[Path, ...] = (), *, releases: bool = False, suite: bool = True
+) -> Project:
     """Read an ``asv.conf.json``. For `written` see `Project`.
 
     Args:
         releases: whether only releases of the project will be compared. They are not built from its repository, so the
             suite may be in another one.
+        suite: whether the project must have a suite, and so a configuration. Otherwise asv's defaults take its place,
+            for the repository of the current folder.
 
     Raises:
         BenchCoreError: if it cannot be read, or does not describe a suite in a git repository on this machine.
     """
-    config = config.absolute().parent.resolve() / config.name
-    named = asv_config(config)
+    named = settings_of(config, suite=suite)
+    config = named.config.absolute().parent.resolve() / named.config.name
     root = _top_of_suite(config) if releases else _top(config, named)
-    suite = named.suite.resolve()
-    if root not in suite.parents:
+    place = named.suite.resolve()
+    if suite and root not in place.parents:
         raise BenchCoreError(
             f"{config}: benchmark_dir is {os.path.relpath(named.suite, config.parent)!r}, but the gate takes the "
             f"benchmarks from the head revision, so it needs a folder inside the compared repository, {root}."
@@ -96,7 +119,7 @@ def read_project(config: Path, written: tuple[Path, ...] = (), *, releases: bool
         name=named.project,
         root=root,
         config=config,
-        suite=PurePosixPath(suite.relative_to(root)),
+        suite=PurePosixPath(place.relative_to(root)) if config.exists() and root in place.parents else None,
         subdir=PurePosixPath(named.subdir),
         env_dir=named.environments.resolve(),
         results_dir=named.results.resolve(),

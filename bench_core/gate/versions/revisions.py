@@ -174,6 +174,8 @@ def package_entries(project: Project, revision: Revision) -> list[Entry]:
 
 
 def benchmarks_digest(project: Project, revision: Revision) -> str:
+    if project.suite is None:
+        return digest_of(())
     return digest_of(entry for entry in entries_of(project, revision) if entry.path.is_relative_to(project.suite))
 
 

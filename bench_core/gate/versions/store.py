@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib.machinery import all_suffixes
 from pathlib import Path, PurePosixPath
 
 from bench_core import watchdog
+from bench_core.asv_config import OWN
 from bench_core.errors import BenchCoreError
 from bench_core.gate.versions import wheels
 from bench_core.gate.versions.cache import discard, keep_newest, key_of, making, use
@@ -78,7 +80,8 @@ class VersionStore:
         self.folder = (folder or project.env_dir / "bench-core").resolve()
         try:
             (self.folder / "suites").mkdir(parents=True, exist_ok=True)
-            (self.folder / ".gitignore").write_text("*\n")  # otherwise it may count as part of the working tree
+            own = self.folder if project.env_dir.parent.name != OWN else project.env_dir.parent
+            (own / ".gitignore").write_text("*\n")  # otherwise it may count as part of the working tree
         except OSError as error:
             raise BenchCoreError(
                 f"versions cannot be stored in {self.folder}: {error.strerror}. Make the folder writable, or set "
@@ -137,26 +140,49 @@ class VersionStore:
         Raises:
             BenchCoreError: if the revision has no such folder.
         """
-        if not any(entry.path.is_relative_to(self.project.suite) for entry in entries_of(self.project, revision)):
+        suite = self.project.suite
+        assert suite is not None, "a gate without a suite brings its own benchmarks"
+        if not any(entry.path.is_relative_to(suite) for entry in entries_of(self.project, revision)):
             raise BenchCoreError(
-                f"{revision} has no folder {self.project.suite}, and the benchmarks are taken from there. Commit it, "
+                f"{revision} has no folder {suite}, and the benchmarks are taken from there. Commit it, "
                 f"or correct benchmark_dir in {self.project.config}."
             )
-        home = self.home(revision)
-        place = TREE / self.project.suite
+        return self._suite(revision.tree, suite, lambda tree: export(self.project, revision, tree))
+
+    def packaged(self, folder: Path) -> Path:
+        """A copy of a benchmark folder that is part of bench_core."""
+        sources = sorted(folder.glob("*.py"))
+
+        def copy(tree: Path) -> None:
+            (tree / folder.name).mkdir()
+            for source in sources:
+                shutil.copyfile(source, tree / folder.name / source.name)
+
+        digest = hashlib.sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()
+        return self._suite(digest, PurePosixPath(folder.name), copy)
+
+    def _suite(self, content: str, place: PurePosixPath, fill: Callable[[Path], None]) -> Path:
+        """A benchmark folder.
+
+        Args:
+            content: a digest of the whole tree that holds it.
+            place: where it is in that tree.
+            fill: writes the tree into an empty folder.
+        """
+        home = self.folder / "suites" / key_of([content, sys.implementation.cache_tag])
         if not self._has(home):
             with making(home, self.folder) as made:
                 (made / TREE).mkdir()
-                export(self.project, revision, made / TREE)
+                fill(made / TREE)
                 # Otherwise the side that imports the suite first would compile it, and the other load the result.
-                self.runner.compile(made / place, home / place)
+                self.runner.compile(made / TREE / place, home / TREE / place)
                 sign(made)
         self._hand_out(home, KEPT_SUITES)
-        return home / place
+        return home / TREE / place
 
-    def home(self, revision: Revision) -> Path:
-        """The folder of the store for a revision's benchmarks."""
-        return self.folder / "suites" / key_of([revision.tree, sys.implementation.cache_tag])
+    def home(self, suite: Path) -> Path:
+        """The folder of the store that holds a benchmark folder."""
+        return next(folder for folder in suite.parents if folder.parent == self.folder / "suites")
 
     def _has(self, home: Path) -> bool:
         """Whether the store has this folder. One that was changed since it was made is dropped."""

@@ -36,18 +36,23 @@ def checked(project: Project, base: Revision) -> tuple[str, ...]:
         PurePosixPath(project.config.relative_to(project.root)) if project.config.is_relative_to(project.root) else None
     )
     entry = next((one for one in entries_of(project, base) if one.path == path), None)
-    if path is not None and entry is None:
+    if path is not None and entry is None and project.config.exists():
         raise BenchCoreError(
             f"{base.name} has no {path}, and --isolated takes nothing from head but its package. Add the suite to "
             f"{base.name} first, or gate without --isolated."
         )
-    if path is not None and entry is not None and read_file(project, base, entry) != project.config.read_text():
+    if path is not None and entry is not None and read_file(project, base, entry) != _text(project.config):
         raise BenchCoreError(
             f"{path} differs from that of {base.name}, and it says which commands build a version. --isolated takes "
             f"nothing from head but its package: `git checkout {base.name} -- {path}`, or gate without --isolated."
         )
     missing = not_blocked()
     return (f"isolated, but not blocked here: {', '.join(missing)}.",) if missing else ()
+
+
+def _text(config: Path) -> str:
+    """What a configuration holds; "" if there is none, which differs from any that base has."""
+    return config.read_text() if config.exists() else ""
 
 
 def not_blocked() -> list[str]:

@@ -4,7 +4,7 @@ unless they are releases of it."""
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,19 +33,22 @@ class Environments:
     compared: frozenset[str] = frozenset()
 
 
-def environments(store: VersionStore, asked: tuple[str, str], say: Callable[[str], None]) -> Environments:
+def environments(
+    store: VersionStore, asked: tuple[str, str], say: Callable[[str], None], also: Sequence[str] = ()
+) -> Environments:
     """Make both sides, unless they exist.
 
     Args:
         asked: two requirements, wheels or paths of interpreters.
         say: takes a line for each install that is made.
+        also: packages that an interpreter must have for the benchmarks.
 
     Raises:
         BenchCoreError: if the two cannot be compared, or one cannot be made.
     """
     are_paths = [_is_path(name) for name in asked]
     if all(are_paths):
-        return _of_interpreters(asked)
+        return _of_interpreters(asked, also)
     pins = [installs.pin_of(name) for name, is_path in zip(asked, are_paths, strict=True) if not is_path]
     if any(are_paths):
         raise BenchCoreError(
@@ -89,8 +92,8 @@ def _of_installs(
     return Environments(base, head, besides, compared)
 
 
-def _of_interpreters(asked: tuple[str, str]) -> Environments:
-    (base, of_base), (head, of_head) = (interpreter(name) for name in asked)
+def _of_interpreters(asked: tuple[str, str], also: Sequence[str]) -> Environments:
+    (base, of_base), (head, of_head) = (interpreter(name, also) for name in asked)
     besides = _differing(*({name: kept[0] for name, kept in one.packages.items()} for one in (of_base, of_head)))
     return Environments(base, head, (*besides, *rebuilt(of_base, of_head)))
 

@@ -49,10 +49,12 @@ class InstructionCounts:
     Attributes:
         total: the instructions of the whole call.
         functions: the instructions that each machine-code function executes itself.
+        of_interpreter: those of the functions that are the Python interpreter's.
     """
 
     total: float
     functions: Mapping[str, float]
+    of_interpreter: Collection[str] = frozenset()
 
 
 def why_not(answers: Mapping[Side, Inspection]) -> dict[Side, str]:
@@ -347,8 +349,19 @@ def _longer(slower: Change) -> str:
 
 
 def _native(counts: tuple[InstructionCounts, InstructionCounts]) -> str:
-    most = _functions(*counts)[0]
-    return f"{_number(most.added)} more instructions in {most.name} ({_number(most.base)} → {_number(most.head)})"
+    """The function that executes most more instructions. One of a library comes before those of the interpreter, which
+    also executes more if it has more to call; it is named only if there is no other."""
+    changes = _functions(*counts)
+    most = changes[0]
+    interpreter = {short(name) for side in counts for name in side.of_interpreter}
+    other = next((one for one in changes if one.name not in interpreter), None)
+    whose = ""
+    if other is not None and other.added >= OWN_SHARE * most.added:
+        most = other
+    elif most.name in interpreter:
+        whose = ", a function of the Python interpreter"
+    amounts = f"({_number(most.base)} → {_number(most.head)})"
+    return f"{_number(most.added)} more instructions in {most.name}{whose} {amounts}"
 
 
 def _instructions(counts: tuple[InstructionCounts, InstructionCounts], time: float) -> str:

@@ -13,7 +13,7 @@ import re
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,20 +135,45 @@ def _illegal(log: Path, valgrind: str) -> str:
 
 def counts_of(found: Dumps) -> InstructionCounts:
     """The count with the median total, without the instructions of counting itself."""
-    counted = sorted((functions(Path(dump).read_text().splitlines()) for dump in found.dumps), key=Counter.total)
+    counted = sorted((functions(Path(dump).read_text().splitlines()) for dump in found.dumps), key=Functions.total)
     middle = counted[len(counted) // 2]
-    middle.subtract(functions(Path(found.empty).read_text().splitlines()))
+    counts = middle.counts.copy()
+    counts.subtract(functions(Path(found.empty).read_text().splitlines()).counts)
     number = found.number
-    return InstructionCounts(
-        middle.total() / number, {name: count / number for name, count in middle.items() if count > 0}
-    )
+    kept = {name: count / number for name, count in counts.items() if count > 0}
+    return InstructionCounts(counts.total() / number, kept, middle.of_interpreter & kept.keys())
 
 
-def functions(lines: Iterable[str]) -> Counter[str]:
-    """The instructions that each function executes itself, from a file that callgrind wrote. The format:
+@dataclass(frozen=True)
+class Functions:
+    """The instructions that each function executes itself; and which functions are the Python interpreter's."""
+
+    counts: Counter[str]
+    of_interpreter: frozenset[str]
+
+    def total(self) -> int:
+        return self.counts.total()
+
+
+_INTERPRETER = re.compile(r"(lib)?python3[0-9.]*[a-z]*(\.(so|dylib)[0-9.]*)?")
+"""The name of the file that holds the interpreter, which is the program or a library of it."""
+
+
+def functions(lines: Iterable[str]) -> Functions:
+    """The functions in a file that callgrind wrote."""
+    counts: Counter[str] = Counter()
+    objects: dict[str, set[str]] = {}
+    for object_, name, count in _executed(lines):
+        counts[name] += count
+        objects.setdefault(name, set()).add(Path(object_).name)
+    ours = (name for name, files in objects.items() if all(map(_INTERPRETER.fullmatch, files)))
+    return Functions(counts, frozenset(ours))
+
+
+def _executed(lines: Iterable[str]) -> Iterator[tuple[str, str, int]]:
+    """The file and the name of a function, and a number of instructions that it executes itself. The format:
     https://valgrind.org/docs/manual/cl-format.html. Names are compressed: ``(12) name`` once, and then ``(12)``. A line
     with a position and a count belongs to the function, but a line after ``calls=`` to its callee."""
-    found: Counter[str] = Counter()
     names: dict[tuple[str, str], str] = {}
     function = object_ = ""
     of_a_call = False
@@ -165,9 +190,8 @@ def functions(lines: Iterable[str]) -> Counter[str]:
             of_a_call = True
         elif line[:1] in _POSITION:
             if not of_a_call:
-                found[function] += int(line.split()[1])
+                yield object_, function, int(line.split()[1])
             of_a_call = False
-    return found
 
 
 _NAME = re.compile(r"(?P<what>ob|fl|fi|fe|fn|cob|cfi|cfl|cfn)=(?:\((?P<key>\d+)\))? ?(?P<name>.*)")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from bench_core import units
 from bench_core.errors import brief, brief_in
 from bench_core.records.gate import PART, SIDES, GateRecord, GateVerdict, JudgedCell, Noise, VerdictName
+from bench_core.records.model import ModelSpec
 from bench_core.records.results import Tally
 from bench_core.records.run import Interval
 from bench_core.records.version import Commit, Install, Interpreter, Version, WorkingTree
@@ -183,10 +184,18 @@ def version(version: Version) -> str:
             return version.name
 
 
+def model_of(asked: ModelSpec) -> str:
+    """``gpt2 (cuda, bfloat16)``: a model, with what is not as usual."""
+    usual = ModelSpec("")
+    unusual = [value for value, other in ((asked.device, usual.device), (asked.dtype, usual.dtype)) if value != other]
+    return f"{asked.target} ({', '.join(unusual)})" if unusual else asked.target
+
+
 def circumstances(record: GateRecord) -> str:
     """The two versions, the time that the gate took, and its seed."""
     code = "" if record.code is None else f", with {version(record.code)}"
-    compared = f"head {version(record.head)} against base {version(record.base)}{code}"
+    model = "" if record.model is None else f", model {model_of(record.model)}"
+    compared = f"head {version(record.head)} against base {version(record.base)}{code}{model}"
     return f"{compared}, {units.time(record.seconds)}, seed {record.settings.seed}"
 
 
@@ -229,10 +238,17 @@ def closing(record: GateRecord, verdict: GateVerdict, tally: Tally | None) -> It
     if verdict.control_differs or any(cell.verdict == "inconclusive" for cell in verdict.cells):
         yield from _noise(verdict.noise, record.settings.noise_floor)
     yield from _reach(record)
-    if record.resumed:
-        yield f"continued from earlier gates on these versions: {units.plural(record.resumed, 'pair')}"
+    if taken_over := _earlier_pairs(record):
+        yield f"continued from earlier gates on these versions: {units.plural(taken_over, 'pair')}"
     yield from _left_out(record)
     yield from (f"note: {note}" for note in record.notes)
+
+
+def _earlier_pairs(record: GateRecord) -> int:
+    """The number of pairs that were taken over, each counted once, however many cells it measured."""
+    cells = (*record.cells, *record.controls, *(record.past.cells if record.past else ()))
+    numbers = {effect.pair for cell in cells for effect in cell.effects}
+    return sum(number < record.first_pair for number in numbers)
 
 
 def _unfinished(record: GateRecord, verdict: GateVerdict) -> Iterator[str]:

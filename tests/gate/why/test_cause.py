@@ -27,9 +27,10 @@ def caused(base, head, counts=None, time=1.2):
     return cause("a.time_b", base, head, counts, ["thing"], time)
 
 
-def counted(base, head):
+def counted(base, head, of_interpreter=()):
     """Counts by function."""
-    return InstructionCounts(sum(base.values()), base), InstructionCounts(sum(head.values()), head)
+    base, head = (InstructionCounts(sum(one.values()), one, {*of_interpreter} & {*one}) for one in (base, head))
+    return base, head
 
 
 def test_an_operator_that_runs_once_more_is_named_with_both_counts():
@@ -124,6 +125,22 @@ def test_same_calls_and_more_instructions_name_the_function_of_the_machine():
         "same calls and operators, 500 more instructions in g (1,000 → 1,500); instructions +25.0 %: more work"
     )
     assert [change.name for change in found.functions] == ["g"]
+
+
+CALLING = "_PyObject_MakeTpCall"
+
+
+def test_a_function_of_a_library_is_named_before_one_of_the_interpreter():
+    counts = counted({CALLING: 1000.0, "walk": 1000.0}, {CALLING: 9000.0, "walk": 1500.0}, [CALLING])
+    assert "500 more instructions in walk (1,000 → 1,500)" in caused(profile(), profile(), counts).sentence
+
+
+@pytest.mark.parametrize("walk", [1000.0, 1010.0])
+def test_where_no_library_does_more_the_function_of_the_interpreter_is_called_one(walk):
+    counts = counted({CALLING: 1000.0, "walk": 1000.0}, {CALLING: 9000.0, "walk": walk}, [CALLING])
+    assert f"8,000 more instructions in {CALLING}, a function of the Python interpreter (1,000 → 9,000)" in (
+        caused(profile(), profile(), counts).sentence
+    )
 
 
 def test_more_memory_of_python_or_numpy_is_named():

@@ -62,7 +62,26 @@ totals: 44
 
 
 def test_instructions_of_a_call_belong_to_what_is_called():
-    assert functions(DUMP.splitlines()) == {"malloc": 15, "walk": 22, "unnamed in libthing.so": 7}
+    found = functions(DUMP.splitlines())
+    assert (found.counts, found.total()) == ({"malloc": 15, "walk": 22, "unnamed in libthing.so": 7}, 44)
+
+
+@pytest.mark.parametrize(
+    ("file", "is_interpreter"),
+    [
+        ("/usr/local/lib/libpython3.11.so.1.0", True),
+        ("/usr/bin/python3.13", True),
+        ("/usr/bin/python3", True),
+        ("/opt/libpython3.14t.so", True),
+        ("/lib/libthing.so", False),
+        ("/venv/lib/python3.11/site-packages/thing/walk.cpython-311-x86_64-linux-gnu.so", False),
+        ("/lib/libpython3.11_helper.so", False),
+    ],
+)
+def test_a_function_belongs_to_the_interpreter_if_the_interpreters_file_holds_it(file, is_interpreter):
+    found = functions(DUMP.replace("/lib/libthing.so", file).splitlines())
+    assert ("walk" in found.of_interpreter) is is_interpreter
+    assert "malloc" not in found.of_interpreter
 
 
 def test_a_count_is_the_median_less_what_counting_takes(tmp_path):
