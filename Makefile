@@ -14,7 +14,7 @@ VENV    ?= .venv
 BIN     := $(VENV)/bin
 PIP      = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: bench bench-full gpu test checks-of-all-sizes suites-of-all-kinds mutants check lint workflows packages installs lock audit clean
+.PHONY: bench bench-full gpu test thorough checks-of-all-sizes suites-of-all-kinds mutants check lint workflows packages installs lock audit clean
 .DELETE_ON_ERROR:
 
 bench: $(VENV)/installed
@@ -41,11 +41,15 @@ gpu:
 	@$(GPU_PYTHON) -m pip install -q --disable-pip-version-check $(OFFLINE) --no-deps --no-build-isolation .
 	@.venv-gpu/bin/bench-core gpu
 
-# All tests, on at most four cores. The tests of a file run on one core, since they share what takes long to make. The
-# files keep their order: pytest-xdist would begin with the files with the most tests, which are fast.
+# All tests but those marked `thorough`, on at most four cores. The tests of a file run on one core, since they share what
+# takes long to make. The files keep their order: pytest-xdist would begin with the files with the most tests, which are fast.
 PARALLEL := --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 test: $(VENV)/installed
-	$(BIN)/python -m pytest --quiet $(PARALLEL)
+	$(BIN)/python -m pytest --quiet $(PARALLEL) -m 'not thorough'
+
+# The slow tests from end to end whose rule a test of `make test` holds too, in a unit or on a smaller case.
+thorough: $(VENV)/installed
+	$(BIN)/python -m pytest --quiet $(PARALLEL) -m thorough
 
 # `make test` checks each cell at its smallest size. This checks every cell that runs on this machine, through the
 # pytest plugin, which takes some minutes and 2 GB.

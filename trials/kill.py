@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -78,8 +79,12 @@ class Ground:
             with suppress(OSError):
                 if mark in (entry / "environ").read_bytes():
                     processes.append(f"process {(entry / 'cmdline').read_bytes()[:200]!r}")
-        files = [*self.temporary.iterdir(), *self.root.rglob("making-*"), *self.root.rglob(".*.[0-9]*")]
-        return [*processes, *(path.name for path in files)]
+        files = [path.name for path in self.temporary.iterdir()]
+        for _, folders, names in os.walk(self.root):  # which passes over what is removed meanwhile
+            files += [
+                one for one in (*folders, *names) if fnmatchcase(one, "making-*") or fnmatchcase(one, ".*.[0-9]*")
+            ]
+        return [*processes, *files]
 
     def faults(self) -> list[str]:
         """What of the results is damaged."""

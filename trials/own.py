@@ -3,6 +3,7 @@ commits that differ by a comment. Every regression is false."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ def run(trial: Trial, rounds: int, say: Callable[[str], None]) -> None:
         home = Path(folder, "home")
         home.mkdir()
         clone = repositories.clone_of_tool(Path(folder, "clone"))
+        shutil.rmtree(clone.root / "results")  # `asv compare` refuses results of several machines
         base = clone.commit({}, "Base")
         text = (clone.root / aa.COMMENTED).read_text()
         question = Question(

@@ -255,13 +255,13 @@ def _others(rows: Sequence[Row]) -> Iterator[str]:
 
 def _how(record: GateRecord) -> Iterator[str]:
     machine = described({name: text for name, text in record.machine.items() if name != "torch"})
-    pairs = sum(len(cell.effects) for cell in record.cells)
+    effects = sum(len(cell.effects) for cell in record.cells)
     yield from ("## How", "", "    python -m trials upgrade      # the gate, the timings by hand, and this page", "")
     yield f"The gate is `bench-core gate --versus '{record.base.name}' '{record.head.name}' --quick`,"
     yield f"{record.date[:10]}, on"
     yield f"{machine.removesuffix(', torch None')}, one thread:"
-    yield f"{pairs:,} pairs of processes, one of each install, took turns on one core."
-    yield f"{record.resumed:,} of these pairs and of the controls were measured in earlier runs of the command, whose"
+    yield f"cells were measured {effects:,} times by pairs of processes, one of each install, in turn on one core."
+    yield f"{record.resumed:,} of these measurements and of the controls' are from earlier runs of the command, whose"
     yield "evidence was reused. `before` is the median of the pairs, and `after` is `before` times their median ratio,"
     yield "so that it agrees with the change."
     yield "Other packages that differ between the installs:"
