@@ -51,6 +51,12 @@ RUN = "box/d958a2b5-installed"
 """The result file in the corpus, without its ending."""
 
 
+MODEL = "box/models/mlp-cpu-2026-11-30T235531.jsonl"
+"""The record of a model in the corpus."""
+
+CHECKPOINT = "model.safetensors"
+"""The checkpoint in the corpus."""
+
 NO_GIT: Mapping[str, Any] = {"git": {}, "link": "", "published": ""}
 """What a report knows of commits outside of a repository."""
 
@@ -121,6 +127,14 @@ def _all(*readers: Callable[[Path], object]) -> Callable[[Path], None]:
     return read
 
 
+def _checkpoint(folder: Path) -> None:
+    from bench_core.suite.target import checkpoints
+
+    found = checkpoints.read(folder / CHECKPOINT)
+    found.container()
+    found.state()
+
+
 def _evidence(folder: Path) -> None:
     journal = Journal(folder / "evidence.jsonl")
     name = "calls.Calls.time_call('summed')"
@@ -143,6 +157,8 @@ FORMATS: Mapping[str, Format] = {
     "gates": Format("box/gates.jsonl", _report),
     "controls": Format("box/gate-controls.jsonl", _report),
     "doctor": Format("box/doctor.jsonl", _report),
+    "model": Format(MODEL, _all(_commands(f"show {{}}/{MODEL}", f"compare {{}}/{MODEL} {{}}/{MODEL}"), _report)),
+    "checkpoint": Format(CHECKPOINT, _checkpoint),
     "evidence": Format("evidence.jsonl", _evidence),
     "trials-summary": Format("trials/box/summary.jsonl", _report),
     "trials": Format("trials/box/kill.jsonl", lambda folder: summary.run(folder / "trials/box", "box")),
@@ -151,7 +167,10 @@ FORMATS: Mapping[str, Format] = {
 
 @contextlib.contextmanager
 def ground() -> Iterator[Path]:
-    """A copy of the valid corpus. The charts' library, which takes a second to build, is left out of pages."""
+    """A copy of the valid corpus. The charts' library, which takes a second to build, is left out of pages. torch, which
+    reads checkpoints, is imported here, so that the first file does not take that time."""
+    import torch  # noqa: F401
+
     before = page._library, page.begin
     with TemporaryDirectory(prefix="trials-") as folder, Watchdog():
         copied = Path(shutil.copytree(CORPUS / "valid", Path(folder, "results")))
@@ -211,12 +230,24 @@ def damaged(draw: st.DrawFn, whole: bytes) -> bytes:
     """A valid file with one to four damages: to its values, or to its bytes."""
     if draw(st.integers(0, 9)) == 0:
         return _bytes_damaged(draw, whole)
+    if _is_safetensors(whole):
+        end = 8 + int.from_bytes(whole[:8], "little")
+        tensors = json.loads(whole[8:end])
+        for _ in range(draw(st.integers(1, 4))):
+            _damage(draw, tensors)
+        header = json.dumps(tensors).encode()
+        return len(header).to_bytes(8, "little") + header + whole[end:]
     is_lines = whole.count(b"\n{") > 0 or not whole.lstrip().startswith(b"{\n")
     texts = whole.splitlines() if is_lines else [whole]
     lines = [json.loads(line) for line in texts]
     for _ in range(draw(st.integers(1, 4))):
         _damage(draw, lines)
     return b"\n".join(json.dumps(line).encode() for line in lines) + b"\n"
+
+
+def _is_safetensors(whole: bytes) -> bool:
+    """Whether a valid file begins with the length of a header, and the header."""
+    return whole[8:9] == b"{"
 
 
 def _bytes_damaged(draw: st.DrawFn, whole: bytes) -> bytes:
@@ -227,9 +258,9 @@ def _bytes_damaged(draw: st.DrawFn, whole: bytes) -> bytes:
     return whole[:at] + put + (whole[at + length :] if draw(st.booleans()) else b"")
 
 
-def _damage(draw: st.DrawFn, lines: list[Any]) -> None:
+def _damage(draw: st.DrawFn, values: Any) -> None:
     """Replace, remove, double or exchange one value."""
-    places = list(_places(lines))
+    places = list(_places(values))
     if not places:
         return
     owner, key = places[draw(st.integers(0, len(places) - 1))]

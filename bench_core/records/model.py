@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 SCHEMA = 1
@@ -10,6 +11,18 @@ SCHEMA = 1
 
 VARIABLE = "BENCH_CORE_MODEL"
 """The environment variable that names a model to benchmarks that take theirs from a command: a `ModelSpec` as JSON."""
+
+
+def _check_times(name: str, seconds: Iterable[float]) -> None:
+    """Raises ValueError for times that nothing can be computed from, as a damaged file may have them."""
+    if wrong := [one for one in seconds if not (math.isfinite(one) and one > 0)]:
+        raise ValueError(f"the time of {name} is {wrong[0]!r}, not a positive number of seconds")
+
+
+def _check_counts(**counts: float) -> None:
+    """Raises ValueError for a number that is none of bytes, or of anything else that is counted."""
+    if wrong := [f"{name} is {count!r}" for name, count in counts.items() if not 0 <= count < math.inf]:
+        raise ValueError(f"{wrong[0]}, not a number from 0 on")
 
 
 @dataclass(frozen=True)
@@ -74,6 +87,11 @@ class ModelLayout:
     tied_bytes: int = 0
     lazy: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for a count below 0."""
+        names = ("modules", "parameters", "elements", "bytes", "buffers", "buffer_bytes", "largest_bytes", "tied_bytes")
+        _check_counts(**{name: getattr(self, name) for name in names}, **self.dtypes)
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -89,6 +107,12 @@ class Stage:
     name: str
     seconds: tuple[float, ...]
     bytes: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for times and sizes that a damaged file may have."""
+        for one in self.seconds:
+            _check_counts(seconds=one)
+        _check_counts(bytes=self.bytes)
 
 
 @dataclass(frozen=True)
@@ -119,6 +143,14 @@ class Way:
     code: str = ""
     law: str = ""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for stages that are not from the same processes, and for wrong times and sizes."""
+        if len({len(stage.seconds) for stage in self.stages}) > 1:
+            raise ValueError(f"the stages of {self.name} have different numbers of times")
+        _check_times(self.name, self.seconds)
+        for one in self.peak_bytes:
+            _check_counts(peak_bytes=one)
+
     @property
     def seconds(self) -> tuple[float, ...]:
         """The time of all stages together, by process."""
@@ -147,6 +179,11 @@ class Idiom:
     why_not: str = ""
     note: str = ""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for times and sizes that a damaged file may have."""
+        _check_times(self.name, self.seconds)
+        _check_counts(bytes=self.bytes)
+
 
 @dataclass(frozen=True)
 class RankTimes:
@@ -168,6 +205,14 @@ class RankTimes:
     peak_bytes: tuple[int, ...] = ()
     why_not: str = ""
     note: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for times and sizes that a damaged file may have."""
+        _check_counts(ranks=self.ranks)
+        for each in self.seconds:
+            _check_times(self.name, each)
+            if not each:
+                raise ValueError(f"a call of {self.name} has no times")
 
 
 @dataclass(frozen=True)
@@ -204,6 +249,10 @@ class ModelRecord:
     notes: tuple[str, ...] = ()
     interrupted: bool = False
     schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for numbers that a damaged file may have."""
+        _check_counts(seconds=self.seconds, write_limit=self.write_limit, copy_limit=self.copy_limit)
 
 
 @dataclass(frozen=True)

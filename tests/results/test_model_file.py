@@ -4,13 +4,14 @@ import json
 import math
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from made_models import gpt2, hostile
 
 from bench_core.errors import BenchCoreError
-from bench_core.records.model import SCHEMA, ModelSpec
+from bench_core.records.model import SCHEMA, Idiom, ModelLayout, ModelSpec, RankTimes, Stage, Way
 from bench_core.results import model_file
 from bench_core.results.store import read_store
 
@@ -25,9 +26,40 @@ def test_a_record_is_read_back_as_it_was_stored(tmp_path, record):
     assert path.read_text().count("\n") == 1
 
 
-def test_numbers_that_json_lacks_are_read_back(tmp_path):
-    read = model_file.read(model_file.store(gpt2(write_limit=math.inf), tmp_path))
-    assert read.write_limit == math.inf
+@pytest.mark.parametrize("number", [-1, 0, math.inf, math.nan])
+def test_a_time_is_positive(number):
+    with pytest.raises(ValueError, match=f"the time of read is {number}, not a positive number of seconds"):
+        Idiom("clip", "read", seconds=(1.0, number))
+    with pytest.raises(ValueError, match="the time of read is"):
+        RankTimes("clip", "read", 2, seconds=((1.0, number),))
+
+
+@pytest.mark.parametrize("number", [-1, math.inf, math.nan])
+def test_a_size_is_a_number_from_0_on(number):
+    for name, makes in {
+        "seconds": lambda **one: Stage("read", (1.0, one["seconds"])),
+        "bytes": partial(Stage, "read", (1.0,)),
+        "peak_bytes": lambda **one: Way("load", "copy", "copy", peak_bytes=(1, one["peak_bytes"], 1)),
+        "tied_bytes": partial(ModelLayout, 1, 1, 1, 1),
+        "write_limit": gpt2,
+    }.items():
+        with pytest.raises(ValueError, match=f"{name} is {number}, not a number from 0 on"):
+            makes(**{name: number})
+
+
+def test_a_stage_may_take_no_time_and_a_way_takes_some():
+    with pytest.raises(ValueError, match="the time of copy is 0"):
+        Way("load", "copy", "copy", (Stage("read", (0,)), Stage("load", (0,))))
+    assert Way("load", "copy", "copy", (Stage("read", (0,)), Stage("load", (1,)))).seconds == (1,)
+
+
+def test_the_stages_of_a_way_are_from_the_same_processes(tmp_path):
+    content = model_file.to_json(gpt2())
+    content["ways"][0]["stages"][0]["seconds"].append(1.0)
+    path = tmp_path / "model.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(BenchCoreError, match=r"ways\[0\].*the stages of .* have different numbers of times"):
+        model_file.read(path)
 
 
 def write(path, **changed):
