@@ -149,10 +149,11 @@ def judged(changes: Changes, cells: Iterable[CellEvidence], records: Records) ->
 
 def _reached(changes: Changes, base: Recorded, head: Recorded) -> str:
     """Through what a change reaches what was recorded, as the rest of a sentence; "" if through nothing."""
+    # Two functions of one name may have changed places: then both sides run the same set of code.
+    if known := sorted({one.rpartition(" ")[0] for one in (*base.ran, *head.ran)} & changes.functions):
+        return f"runs {_shown(known)}"
     if differing := {*base.ran} ^ {*head.ran}:
         places = {one.rpartition(" ")[0] for one in differing}
-        if known := sorted(places & changes.functions):
-            return f"runs {_shown(known)}"
         scopes = sorted(place for place in places if place.partition(":")[0] in changes.scopes)
         if scopes:
             return f"runs {_shown(scopes)}"

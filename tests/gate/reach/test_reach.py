@@ -669,6 +669,24 @@ WAYS = {
         "return SLOW",
         call="m.g('')",
     ),
+    "overloads_swapped": Way(  # both sides run the same code, at other times
+        """
+        import functools
+        @functools.singledispatch
+        def g(x):
+            return 0
+        @g.register
+        def _(x: int):
+            return 1
+        @g.register
+        def _(x: str):
+            return 1 + 1000 ** x.__sizeof__()
+        """,
+        "int):\n    return 1\n@g.register\ndef _(x: str):\n    return 1 + 1000 ** x.__sizeof__()",
+        "int):\n    return 1 + 1000 ** x.__sizeof__()\n@g.register\ndef _(x: str):\n    return 1",
+        call="m.g(True); m.g('')",
+        reason="runs m._",
+    ),
     "name_put_together": Way(
         """
         def f():
