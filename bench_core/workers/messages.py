@@ -355,8 +355,8 @@ class Log:
         lost: for each block, the seconds that others had the core (`bench_core.workers.disturbance`).
         changed: settings of torch that the first calls have changed for all cells, such as ``threads: 1, then 2``.
         walls: the samples in seconds of our clock; empty for `timeraw` and for another tool's timer.
-        computing: the processor time of the samples in seconds; NaN for one that did anything but compute in a single
-            thread. Empty without `walls`, and for a cell with a timer of its own.
+        computing: the samples in seconds without the time in which others had the core; NaN for one that did anything
+            but compute in a single thread. Empty without `walls`, and for a cell with a timer of its own.
         spoiled: why the samples do not count, see `bench_core.workers.disturbance`; empty if they do.
         first: seconds of the first call in this process, by the cell's own timer; NaN if it was not timed, as in the
             first look, where a check may come before it.

@@ -188,8 +188,8 @@ def sampler(
     """A function that takes one sample and returns its seconds by the cell's own timer.
 
     Args:
-        passed: takes, of each timed span of the sample, the seconds by our clock, and the seconds of computing (see
-            `bench_core.workers.computing`).
+        passed: takes, of each timed span of the sample, the seconds by our clock, and those by its own timer without
+            the time in which others had the core (see `bench_core.workers.computing`).
         plant: the slowdown to add, as a share of the time; 0 for none.
         timer: "" for us, or one of `TIMERS`, which takes samples in its own way.
     """
@@ -211,7 +211,7 @@ def sampler(
         span = span_of(call, calls, own)
         seconds = clock.host() - start
         after = Computing.now()
-        passed(seconds, before.until(after) if before and after else math.nan)
+        passed(seconds, span - before.lost(after) if before and after else math.nan)
         return span
 
     def fresh_each() -> float:

@@ -1,7 +1,9 @@
 """How cells are sampled, and what is and is not in a sample."""
 
 import gc
+import math
 import random
+import statistics
 import sys
 from itertools import cycle, product
 from types import SimpleNamespace
@@ -10,6 +12,7 @@ import pytest
 
 from bench_core import clock as clocks
 from bench_core.testing import FakeClock
+from bench_core.workers.computing import Computing
 from bench_core.workers.messages import Effort, FirstLook, Sampling
 from bench_core.workers.plan import (
     APART,
@@ -291,6 +294,22 @@ def test_a_fresh_object_comes_before_each_once_only_call_and_before_each_sample_
     assert once.done == ["fresh", "call", "fresh", "call"]
     assert asked.done == ["fresh", "call", "call"]
     assert long.done == ["call", "call"]
+
+
+@pytest.mark.skipif(Computing.now() is None, reason="this system does not count the waits of a thread")
+def test_what_is_read_around_a_short_call_is_no_part_of_what_it_computes():
+    opened = SimpleNamespace(
+        call=lambda: None, number=1, fresh=lambda: None, timer=clocks.host, cell=SimpleNamespace(kind="time")
+    )
+    found = []
+    sample = sampler(
+        opened, Sampling(1, warm=False), plant=0.0, passed=lambda seconds, computing: found.append(computing)
+    )
+    spans = [sample() for _ in range(200)]
+    alone = [(span, computing) for span, computing in zip(spans, found, strict=True) if not math.isnan(computing)]
+    if alone:  # other threads of the tests may run all the time
+        more = statistics.median(computing - span for span, computing in alone)
+        assert more < 1e-6  # the readings take more
 
 
 def test_every_generator_is_seeded_alike(monkeypatch):

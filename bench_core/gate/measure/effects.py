@@ -161,11 +161,11 @@ def _interrupted(base: Log, head: Log) -> set[int]:
     rows = {row for row, one in enumerate(both) if all(used > 0 for used in one)}  # not NaN
     if len(rows) < (1 - WAITED) * len(base.spans):
         return set()
-    walls, computing = (
+    passed, computing = (
         math.fsum(spans[row] for spans in sides for row in rows)
-        for sides in ((base.walls, head.walls), (base.computing, head.computing))
+        for sides in ((base.spans, head.spans), (base.computing, head.computing))
     )
-    return rows if walls - computing > TAKEN_AWAY * walls else set()
+    return rows if passed - computing > TAKEN_AWAY * passed else set()
 
 
 def _by_the_wall(base: Log, head: Log, *, by_processor: bool) -> float:
@@ -174,7 +174,10 @@ def _by_the_wall(base: Log, head: Log, *, by_processor: bool) -> float:
     same = not by_processor and max(abs(_rate(log) - 1) for log in (base, head)) < CLOCKS_APART
     if not base.walls or not head.walls or same:
         return math.nan
-    ours, theirs = ([wall / log.number for wall in log.walls] for log in (base, head))
+    # With processor time, the cell's own timer is our clock, and reads the calls alone.
+    ours, theirs = (
+        [seconds / log.number for seconds in (log.spans if by_processor else log.walls)] for log in (base, head)
+    )
     return statistics.median(math.log(after / before) for before, after in zip(ours, theirs, strict=True))
 
 

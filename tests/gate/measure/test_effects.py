@@ -200,3 +200,11 @@ def test_a_report_with_processor_times_for_some_samples_alone_makes_no_sense():
     with pytest.raises(CellFaultError, match="its report makes no sense") as found:
         effect(base, head, **WHERE)
     assert found.value.side == "head"
+
+
+def test_what_is_read_around_a_short_sample_is_no_part_of_either_effect():
+    base, head = (interrupted([seconds] * 4, waited=[3 * seconds] * 4) for seconds in (1e-6, 8e-7))
+    for one in (base, head):
+        one.walls[:] = [wall + 3e-7 for wall in one.walls]
+    found = effect(base, head, **WHERE)
+    assert (found.log_ratio, found.wall) == pytest.approx((math.log(0.8), math.log(0.8)))
