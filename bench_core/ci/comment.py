@@ -17,7 +17,7 @@ from bench_core.ci.acceptance import Acceptance
 from bench_core.ci.github import Api, ApiError
 from bench_core.ci.outcome import KINDS, Kind, Outcome, Row
 from bench_core.ci.shown import code, prose
-from bench_core.ci.status import Status, can_be_accepted, status
+from bench_core.ci.status import Status, can_be_accepted, is_of_no_cell, status
 from bench_core.errors import BenchCoreError
 from bench_core.report.gate.words import LONGEST as FEWEST
 from bench_core.report.gate.words import reproducing
@@ -117,7 +117,7 @@ def _head(found: Outcome, about: Circumstances, result: Status) -> Iterator[str]
     what = found.suite if found.model is None else found.model.target
     where = ", ".join([code(what)] * bool(what) + [f"job {code(found.job)}"] * bool(found.job))
     yield f"<h3>{result.mark} bench-core: {result.title}{f' in {where}' if where else ''}</h3>"
-    if found.exit_code not in (0, 1, 3):
+    if found.exit_code not in (0, 1, 3) or is_of_no_cell(found):
         yield f"<p>{prose(found.reason)}</p>"
     if about.accepted is not None and can_be_accepted(found):
         yield f"<p>{accepted_by(about.accepted)}</p>"

@@ -57,8 +57,14 @@ def _red(title: str) -> Status:
 def _failed(found: Outcome) -> str:
     slower, broken = found.count("slower"), found.count("broken")
     parts = [f"{units.plural(slower, 'cell')} slower"] if slower else []
+    parts += ["a regression, although no single cell is slower than base"] if is_of_no_cell(found) else []
     parts += [f"{units.plural(broken, 'cell')} failing with head only"] if broken else []
-    return ", ".join(parts) or "no cell alone, but all cells together are slower"
+    return ", ".join(parts)
+
+
+def is_of_no_cell(found: Outcome) -> bool:
+    """Whether there is a regression of all cells together, or since an older version, and none of a cell."""
+    return found.verdict == "regression" and not found.count("slower")
 
 
 def _passed(found: Outcome) -> Status:

@@ -5,7 +5,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from hub import BOT, GREEN, PASSED, RED, SLOWER, TOKEN, UNKNOWN, of, row
+from hub import BOT, BROKEN, GREEN, PASSED, RED, SLOWER, TOKEN, UNKNOWN, of, row
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,6 +43,18 @@ def test_reds_come_first_and_the_others_fold():
     folded = text.index("<details><summary>2 other cells: 1 inconclusive, 1 pass")
     assert text.index(SLOWER.name) < text.index("64 more calls") < folded < text.index(PASSED.name)
     assert text.index(UNKNOWN.name) < text.index(PASSED.name)
+
+
+def test_a_cell_that_fails_stands_beside_those_that_are_slower():
+    text = body(of(SLOWER, BROKEN, PASSED, verdict="regression", exit_code=1), ABOUT)
+    assert "❌ bench-core: 1 cell slower, 1 cell failing with head only" in text
+    assert max(text.index(SLOWER.name), text.index(BROKEN.name)) < text.index("<details>")
+
+
+def test_a_regression_of_no_single_cell_is_told_in_the_words_of_the_gate():
+    reason = "since v1.2, 1 of 1 cell slower, most of all: a, at least +3 %"
+    assert f"<p>{reason}</p>" in body(of(PASSED, verdict="regression", exit_code=1, reason=reason), ABOUT)
+    assert reason not in body(of(SLOWER, verdict="regression", exit_code=1, reason=reason), ABOUT)
 
 
 def test_what_to_run_locally_is_made_of_hashes_and_quoted_names():

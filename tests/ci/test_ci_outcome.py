@@ -106,6 +106,9 @@ def test_a_field_with_another_value_is_read_or_refused(key, value):
         from_bytes(json.dumps({**json.loads(to_bytes(RED)), key: value}).encode())
 
 
+NO_CELL = "a regression, although no single cell is slower than base"
+
+
 @pytest.mark.parametrize(
     ("found", "is_green", "title"),
     [
@@ -116,8 +119,10 @@ def test_a_field_with_another_value_is_read_or_refused(key, value):
         (of(UNKNOWN, PASSED, verdict="inconclusive"), True, "no regression found, 1 cell undecided"),
         (of(UNKNOWN, verdict="inconclusive", exit_code=3), False, "inconclusive, and the gate is strict"),
         (RED, False, "1 cell slower"),
-        (of(PASSED, verdict="regression", exit_code=1), False, "no cell alone, but all cells together are slower"),
+        (of(PASSED, verdict="regression", exit_code=1), False, NO_CELL),
         (of(BROKEN, verdict="error", exit_code=1), False, "1 cell failing with head only"),
+        (of(SLOWER, BROKEN, verdict="regression", exit_code=1), False, "1 cell slower, 1 cell failing with head only"),
+        (of(BROKEN, verdict="regression", exit_code=1), False, f"{NO_CELL}, 1 cell failing with head only"),
         (of(verdict="error", exit_code=2), False, "the gate could not run, or measured nothing"),
         (of(verdict="error", exit_code=70), False, "a bug in bench-core"),
         (of(verdict="error", exit_code=130), False, "the gate was interrupted"),

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from bench_core.errors import brief
+from bench_core.gate.judge.gate import judge
 from bench_core.records.gate import (
     Bound,
     Cause,
@@ -469,6 +470,20 @@ def test_regressions_and_failures_are_errors_and_inconclusive_cells_are_warnings
         ("error", SLOWER[0].name),
         ("warning", UNKNOWN[0].name),
     ]
+
+
+@pytest.mark.parametrize("form", ["terminal", "markdown", "annotations", "junit"])
+def test_a_cell_that_fails_and_a_cell_that_is_slower_are_both_in_every_form(form):
+    both = of([*PASSED, SLOWER, BROKEN])
+    made = judge(both[0])
+    both = (both[0], replace(both[1], reason=made.reason))
+    shown = {
+        "terminal": lambda: text(*both).splitlines()[0],
+        "markdown": lambda: gate.markdown(*both, COMMAND).splitlines()[2].replace("\\", ""),
+        "annotations": lambda: " ".join(gate.workflow_commands(*both)),
+        "junit": lambda: parsed(*both).find("properties/property[@name='reason']").get("value"),
+    }[form]()
+    assert all(cell.name in shown for cell, _ in (SLOWER, BROKEN))
 
 
 def test_an_unfair_pair_warns():

@@ -53,7 +53,8 @@ def judge(record: GateRecord) -> GateVerdict:
         past = judge(replace(record.past, controls=record.controls))
         past = replace(past, controls=(), reason=f"since {record.past.base.name}, {past.reason}")
         if _worsens(past, verdict):
-            verdict, reason = past.verdict, past.reason
+            fails = f"; {reason}" if fails_with_head(record) and not fails_with_head(record.past) else ""
+            verdict, reason = past.verdict, past.reason + fails
     pace = Pace(((len(cell.effects), cell.spent) for cell in record.cells), cell_rule(record.settings, family))
     missing = sum(
         pace.need(cell.evidence.kind, len(cell.evidence.effects), cell.evidence.spent)
@@ -91,16 +92,21 @@ def _of_gate(
         found[cell.verdict].append(cell)
 
     def say(those: Sequence[JudgedCell], what: str, example: JudgedCell) -> str:
-        total = units.plural(len(cells), "cell")
-        return f"{len(those)} of {total} {what}: {example.name}, {example.judgement.reason}"
+        return f"{len(those)} of {units.plural(len(cells), 'cell')} {what}: {_named(example)}"
 
+    failing = [cell for cell in found["error"] if cell.evidence.error_side == "head"]
+    fails = say(failing, "failing with head only, first", failing[0]) if failing else ""
     if slower := found["regression"]:
         worst = max(slower, key=lambda cell: cell.judgement.ratio.low)
-        return "regression", say(slower, "slower, most of all", worst)
+        if not failing:
+            return "regression", say(slower, "slower, most of all", worst)
+        both = f"slower, {len(failing)} failing with head only; slower most of all"
+        return "regression", f"{say(slower, both, worst)}; failing first: {_named(failing[0])}"
     if suite is not None and suite.verdict == "regression":
-        return "regression", f"no cell alone, but all cells together are slower by {suite.reason}"
-    if failing := [cell for cell in found["error"] if cell.evidence.error_side == "head"]:
-        return "error", say(failing, "failing with head only, first", failing[0])
+        together = f"no cell alone, but all cells together are slower by {suite.reason}"
+        return "regression", f"{together}; {fails}" if fails else together
+    if fails:
+        return "error", fails
     if not was_measured(record):
         if record.identical:
             return "pass", record.identical
@@ -112,7 +118,7 @@ def _of_gate(
             )
         if record.interrupted:
             return "error", "interrupted before anything was measured"
-        why = f": {cells[0].name}, {cells[0].judgement.reason}" if cells else ""
+        why = f": {_named(cells[0])}" if cells else ""
         return "error", f"nothing was measured{why}"
     unsure = found["inconclusive"]
     if doubt and any(cell.judgement.reason == doubt for cell in unsure):
@@ -129,6 +135,10 @@ def _of_gate(
     if suite is not None and suite.verdict == "improvement":
         return "improvement", f"no cell alone, but all cells together are {suite.reason}"
     return "pass", f"{units.plural(len(cells), 'cell')}, none slower by {units.percent(record.settings.limit)}"
+
+
+def _named(cell: JudgedCell) -> str:
+    return f"{cell.name}, {cell.judgement.reason}"
 
 
 def _asides(record: GateRecord, cells: Sequence[JudgedCell]) -> str:

@@ -380,6 +380,12 @@ def test_the_reason_of_the_gate_names_the_slowest_cell():
     assert (found.reason.startswith("2 of 3 cells"), ": slowest, " in found.reason) == (True, True)
 
 
+def test_the_reason_of_the_gate_names_a_cell_that_fails_beside_one_that_is_slower():
+    found = judge(record(SAME, SLOW, HEAD))
+    assert found.verdict == "regression"
+    assert all(f"{cell.name}, {cell.judgement.reason}" in found.reason for cell in found.cells[1:])
+
+
 def test_the_wording_of_the_reasons(snapshot):
     cells = {
         "slower": timed(around(UP)),
@@ -406,6 +412,8 @@ def test_the_wording_of_the_reasons(snapshot):
         "improvement": record(SAME, FAST),
         "pass": record(SAME),
         "fails with head": record(SAME, HEAD),
+        "slower, and fails with head": record(SAME, HEAD, SLOW, SLOW),
+        "all cells together slower, and fails with head": record(*suite(math.log(1.008)), HEAD),
         "inconclusive": record(SAME, UNSURE),
         "not measured": record(SAME, BOTH),
         "nothing measured": record(BOTH),

@@ -49,7 +49,8 @@ def test_only_a_regression_or_an_unsure_cell_since_the_past_version_makes_a_verd
     found = judge(record(own, past=[SAME, past]))
     alone = judge(replace(record(own), past=None))
     assert found.verdict == verdict
-    assert found.reason == (alone.reason if alone.verdict == verdict else found.past.reason)
+    expected = alone.reason if alone.verdict == verdict else found.past.reason
+    assert found.reason == (f"{expected}; {alone.reason}" if (past, own) == (SLOW, HEAD) else expected)
 
 
 def test_many_small_steps_are_the_red_of_the_gate():
@@ -58,6 +59,12 @@ def test_many_small_steps_are_the_red_of_the_gate():
     assert verdict.cells[0].verdict != "regression"
     assert (verdict.verdict, exit_code(verdict, found, strict=False)) == ("regression", 1)
     assert verdict.reason.startswith("since v1.2, 1 of 1 cell slower")
+
+
+def test_a_cell_that_fails_with_head_against_both_is_named_once():
+    verdict = judge(record(SAME, HEAD, past=[SLOW, HEAD]))
+    assert verdict.reason == verdict.past.reason
+    assert verdict.reason.count(HEAD.name) == 1
 
 
 @pytest.mark.parametrize("side", ["base", None])
