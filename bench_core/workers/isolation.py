@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import hashlib
+import itertools
 import json
 import os
 import resource
@@ -165,11 +167,42 @@ def _allow(rules: int, path: str, rights: int) -> None:
         raise IsolationError(f"Landlock refuses a rule for {path}: {os.strerror(ctypes.get_errno())}")
 
 
+def show_repositories(folder: Path) -> None:
+    """Let a process that is confined later import from the repositories in its import path. It cannot list them, so
+    Python would find nothing there, and perhaps another copy of the same package behind them. Folders of links to what
+    stays open come before them.
+
+    Args:
+        folder: for these folders. The process must not be able to write to it, if others use it too.
+    """
+    shown = {}
+    for root in filter(_is_repository, list(dict.fromkeys(sys.path))):
+        links = folder / hashlib.sha256(root.encode(errors="surrogateescape")).hexdigest()[:16]
+        links.mkdir(parents=True, exist_ok=True)
+        for path in _visible(root):
+            with suppress(FileExistsError):
+                (links / Path(path).name).symlink_to(path)
+        sys.path.insert(sys.path.index(root), str(links))
+        shown[root] = str(links)
+    if named := os.environ.get("PYTHONPATH"):  # for the processes that this one starts
+        both = ([shown[path], path] if path in shown else [path] for path in named.split(os.pathsep))
+        os.environ["PYTHONPATH"] = os.pathsep.join(itertools.chain.from_iterable(both))
+
+
 def _of_python() -> Iterator[str]:
-    """The folders that Python imports from. In one that is a repository, such as a project that is installed in place,
-    hidden folders stay closed: git's configuration may hold the token of a CI service."""
+    """The folders that Python imports from; of a repository what is visible in it."""
     for path in {sys.prefix, sys.base_prefix, sys.exec_prefix, *sys.path}:
-        if Path(path, ".git").exists():
-            yield from (str(one) for one in Path(path).iterdir() if not one.name.startswith("."))
+        if _is_repository(path):
+            yield from _visible(path)
         elif path:
             yield path
+
+
+def _is_repository(path: str) -> bool:
+    """Whether a folder that Python imports from is a repository, such as a project that is installed in place. Its
+    hidden folders stay closed: git's configuration may hold the token of a CI service."""
+    return Path(path, ".git").exists()
+
+
+def _visible(root: str) -> list[str]:
+    return [str(path) for path in Path(root).iterdir() if not path.name.startswith(".")]

@@ -14,7 +14,7 @@ from pathlib import Path
 from bench_core.errors import UnknownNameError
 from bench_core.timing.cell import TIMEOUT, Cell
 from bench_core.timing.cells import SuiteDirectory
-from bench_core.workers.isolation import IsolationError, confine
+from bench_core.workers.isolation import IsolationError, confine, show_repositories
 from bench_core.workers.messages import CellTask, PairTask, Source
 
 
@@ -64,6 +64,7 @@ def load(source: Source, suite: str, timeout: float = TIMEOUT) -> SuiteDirectory
     """
     if source.confined is not None:
         try:
+            show_repositories(Path(source.caches).parent / "repositories")
             confine(source.confined)
         except IsolationError as error:
             raise VersionError(f"the process cannot be confined: {error}") from error
