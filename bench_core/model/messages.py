@@ -18,19 +18,36 @@ class Setting:
         folder: where the checkpoints are.
         threads: how many threads torch may use.
         block: the name of the part of the model that is measured instead; "" for the whole.
-        preload: whether to import the target once, before the processes are forked.
+        imports: the modules that building the model imports, in their order. Each process has them before it times
+            anything: a start-up imports a module once, whatever the way.
+        preload: whether to import the target and these modules once, before the processes are forked.
     """
 
     spec: ModelSpec
     folder: str
     threads: int
     block: str = ""
+    imports: tuple[str, ...] = ()
     preload: bool = False
 
 
 @dataclass(frozen=True)
 class Describe:
     """Load and build the model, and say what it consists of."""
+
+    timeout: float
+
+
+@dataclass(frozen=True)
+class FindImports:
+    """Build the model, and name the modules that this imports."""
+
+    timeout: float
+
+
+@dataclass(frozen=True)
+class Import:
+    """Import the target and the modules of the setting."""
 
     timeout: float
 
@@ -94,7 +111,7 @@ class Shard:
     timeout: float
 
 
-Task = Describe | Save | Check | Go | Limits | Access | Shard
+Task = Describe | FindImports | Import | Save | Check | Go | Limits | Access | Shard
 
 
 @dataclass(frozen=True)
@@ -137,8 +154,6 @@ class Described:
         disk: the free bytes in the folder of the checkpoints.
         block: the name of the largest part of which several copies fit into memory; "" if the whole does.
         block_bytes: its size.
-        threads: how many threads importing the target has left, besides the first.
-        accelerator: whether importing the target has started an accelerator.
         notes: what applies to this model: see `bench_core.suite.surprises`.
     """
 
@@ -150,9 +165,29 @@ class Described:
     disk: int
     block: str
     block_bytes: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FoundImports:
+    """The modules that building the model imports, in their order; none of those that importing the target imports."""
+
+    modules: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """The target and the modules of the setting have been imported.
+
+    Attributes:
+        seconds: how long the modules of the setting took.
+        threads: how many threads this has left, besides the first.
+        accelerator: whether this has started an accelerator.
+    """
+
+    seconds: float
     threads: int
     accelerator: bool
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -235,7 +270,19 @@ class Refused:
     cause: str
 
 
-Answer = Described | Saved | CheckedWays | Went | FoundLimits | Accessed | Sharded | Failed | Refused
+Answer = (
+    Described
+    | FoundImports
+    | Imported
+    | Saved
+    | CheckedWays
+    | Went
+    | FoundLimits
+    | Accessed
+    | Sharded
+    | Failed
+    | Refused
+)
 
 KEEPER: Dialogue[Setting | Task, Answer] = Dialogue(
     "model's process", "bench_core.model.keeper", Tagged(Setting | Task), Tagged(Answer)

@@ -22,8 +22,12 @@ from bench_core.model.messages import (
     Describe,
     Described,
     Failed,
+    FindImports,
+    FoundImports,
     FoundLimits,
     Go,
+    Import,
+    Imported,
     Limits,
     Planned,
     Refused,
@@ -36,7 +40,9 @@ from bench_core.model.messages import (
     Went,
 )
 from bench_core.records.model import Idiom, ModelProgress, ModelRecord, ModelSpec, RankTimes, Stage, Way
+from bench_core.units import plural
 from bench_core.units import size as size_text
+from bench_core.units import time as time_text
 from bench_core.watchdog import Watchdog
 from bench_core.workers.child import GRACE, Child, LostError
 
@@ -84,6 +90,9 @@ LEAST_LIMIT, LARGEST_LIMIT = 1 << 20, 1 << 30
 
 OTHERS = "The same seed gives other random numbers than the plain way."
 """What is said of a way to initialize a model that draws in another order."""
+
+NOTED_IMPORTS = 0.01
+"""Name the time of the builder's imports if it is at least these seconds."""
 
 UNREACHED = "the measurement ended before it"
 """Why a way has no times after Ctrl-C."""
@@ -188,6 +197,7 @@ class Measurement:
         self._describe()
         if self._rank_count:
             self._shard(self._rank_count)
+        self._import()
         self._save()
         self._check()
         self._measure_limits()
@@ -198,10 +208,27 @@ class Measurement:
     def _describe(self) -> None:
         described = self._expect(Described, Describe(TIMEOUT), "build the model")
         self._described = described
-        forkable = not described.threads and not described.accelerator
-        self.setting = replace(self.setting, block=described.block, preload=forkable)
-        self._tell(self.setting)
+        self.setting = replace(self.setting, block=described.block)
         self.courses = [_Course(plan) for plan in described.ways]
+
+    def _import(self) -> None:
+        """Find what building the model imports, and import it where no time is taken."""
+        self._tell(self.setting)
+        found = self._ask(FindImports(TIMEOUT), "find what building the model imports")
+        modules = found.modules if isinstance(found, FoundImports) else ()
+        self._tell(replace(self.setting, imports=modules))
+        imported = self._ask(Import(TIMEOUT), "import what building the model imports")
+        if not isinstance(found, FoundImports) or not isinstance(imported, Imported):
+            failed = imported if isinstance(found, FoundImports) else found
+            self._notes.append(f"What building the model imports counts in its construction: {_cause(failed)}.")
+            self._tell(replace(self.setting, imports=()))
+            return
+        self._tell(replace(self.setting, preload=not imported.threads and not imported.accelerator))
+        if imported.seconds >= NOTED_IMPORTS:
+            self._notes.append(
+                f"Building the model imports {plural(len(modules), 'module')}, which takes "
+                f"{time_text(imported.seconds)} once in a process. No time includes this, since every way needs it."
+            )
 
     def _shard(self, ranks: int) -> None:
         """Measure the sharded model. This comes first: what is refused is refused at once."""
@@ -347,6 +374,7 @@ class Measurement:
         return found
 
     def _tell(self, setting: Setting) -> None:
+        self.setting = setting
         if self._keeper is None:
             self._keeper = Child(KEEPER, self._order.getrandbits(32), self._watchdog)
         self._keeper.tell(setting)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 import gc
+import importlib
 import platform
 import shutil
 import statistics
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +31,11 @@ from bench_core.model.messages import (
     CheckedWays,
     Describe,
     Described,
+    FindImports,
+    FoundImports,
     FoundLimits,
+    Import,
+    Imported,
     Limits,
     Planned,
     PlannedStage,
@@ -83,13 +90,18 @@ def given_format(file: Checkpoint) -> str:
     return "safetensors" if file.format == "safetensors" else "torch"
 
 
-def preload(setting: Setting) -> None:
-    """Import the target.
+def preload(setting: Setting) -> float:
+    """Import the target and the modules of the setting. Returns the seconds that these modules took.
 
     Raises:
-        BenchCoreError: if it cannot be imported.
+        BenchCoreError: if the target cannot be imported. A module that cannot be imported is left to the builder.
     """
     load(setting.spec)
+    began = clock.host()
+    for name in setting.imports:
+        with suppress(Exception, SystemExit):
+            importlib.import_module(name)
+    return clock.host() - began
 
 
 def perform(setting: Setting, task: Task) -> Answer:
@@ -105,6 +117,11 @@ def perform(setting: Setting, task: Task) -> Answer:
         return limits(task.bytes, setting.spec.device)
     if isinstance(task, Shard):
         return Sharded(rank_times.measure_ranks(setting.spec, task.ranks, bytes=task.bytes, seconds=task.seconds))
+    if isinstance(task, FindImports):
+        return FoundImports(imports(setting))
+    seconds = preload(setting)
+    if isinstance(task, Import):
+        return Imported(seconds, threading.active_count() - 1, torch.accelerator.is_available() and _started())
     subject = subject_of(setting)
     folder = Path(setting.folder)
     if isinstance(task, Describe):
@@ -147,12 +164,37 @@ def part(model: nn.Module, name: str) -> Callable[[], nn.Module]:
     return build
 
 
+class Sought:
+    """A finder that finds nothing, and notes what is looked for: modules in the order in which their imports begin.
+    `sys.modules` has the order in which they end, in which modules that import each other cannot be imported."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, None] = {}
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        self.names.setdefault(name)
+
+
+def imports(setting: Setting) -> tuple[str, ...]:
+    """The modules that building the model imports in this process, in their order. A model that does not fit is built
+    on meta, and what torch itself imports for that is no part of them."""
+    target = load(setting.spec)
+    if target.kind != "callable":  # layouts and checkpoints import nothing
+        return ()
+    if setting.block:
+        torch.empty(1, device="meta").normal_()
+    sought = Sought()
+    sys.meta_path.insert(0, sought)
+    with torch.device("meta") if setting.block else nullcontext():
+        target.build()
+    return tuple(name for name in sought.names if name in sys.modules)
+
+
 # ------------------------------------------------------------------------------------------------------------ describe
 
 
 def described(setting: Setting) -> Described:
     """Build the model, on meta if it does not fit, and describe it."""
-    threads, accelerator = threading.active_count() - 1, torch.accelerator.is_available() and _started()
     target = load(setting.spec)
     available = available_bytes("cpu")
     layout = _on_meta(target)
@@ -177,8 +219,6 @@ def described(setting: Setting) -> Described:
         disk=shutil.disk_usage(setting.folder).free,
         block=part_name,
         block_bytes=part_bytes,
-        threads=threads,
-        accelerator=accelerator,
         notes=notes,
     )
 

@@ -17,7 +17,10 @@ from bench_core.model.messages import (
     CheckedWays,
     Describe,
     Failed,
+    FindImports,
+    FoundImports,
     Go,
+    Import,
     Limits,
     Refused,
     Save,
@@ -145,6 +148,46 @@ def test_a_way_that_does_not_load_is_found_wrong(setting, monkeypatch):
     monkeypatch.setitem(startup.WAYS, way.name, broken)
     (found,) = answered(setting(), Check((way.name,), 60)).ways
     assert "0.weight, 0.bias, 1.weight and 1 more: other values" in found.wrong
+
+
+@pytest.fixture
+def library(tmp_path, setting):
+    """A setting whose builder imports a library, which takes a while and memory."""
+    (tmp_path / "bench_core_library").mkdir()
+    (tmp_path / "bench_core_library" / "__init__.py").write_text("from bench_core_library.layers import Layers")
+    (tmp_path / "bench_core_library" / "layers.py").write_text(
+        "import time, torch\n"
+        "ends = time.process_time() + 0.3\n"
+        "while time.process_time() < ends: pass\n"
+        "table = torch.ones(16 << 20)  # 64 MiB\n"
+        "def Layers(): return torch.nn.Linear(8, 8)\n"
+    )
+    (tmp_path / "bench_core_made.py").write_text(
+        f"{MODULE}\ndef imports():\n    import bench_core_library\n    return bench_core_library.Layers()\n"
+    )
+    return setting("imports")
+
+
+@pytest.mark.parametrize("block", ["", "whole"])
+def test_what_building_imports_is_named_and_neither_timed_nor_counted_as_memory(library, block):
+    names = ("bench_core_library", "bench_core_library.layers")
+    assert answered(replace(library, block=block), FindImports(60)) == FoundImports(names)
+    ready = replace(library, imports=names)
+    imported = answered(ready, Import(60))
+    assert imported.seconds >= 0.3
+    went = answered(ready, Go("eager", 60))
+    assert sum(went.seconds) < 0.3
+    assert went.peak_bytes < 64 << 20
+    assert "bench_core_library" not in sys.modules
+
+
+def test_a_module_that_cannot_be_imported_alone_is_left_to_the_builder(library):
+    ready = replace(library, imports=("no_such_module", "bench_core_library"))
+    assert sum(answered(ready, Go("eager", 60)).seconds) < 0.3
+
+
+def test_layouts_and_checkpoints_import_nothing(setting):
+    assert answered(Setting(ModelSpec("mlp"), "", threads=1), FindImports(60)) == FoundImports(())
 
 
 def test_limits_are_bytes_a_second(setting):

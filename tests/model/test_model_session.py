@@ -15,8 +15,12 @@ from bench_core.model.messages import (
     Describe,
     Described,
     Failed,
+    FindImports,
+    FoundImports,
     FoundLimits,
     Go,
+    Import,
+    Imported,
     Limits,
     Planned,
     PlannedStage,
@@ -49,8 +53,6 @@ DESCRIBED = Described(
     disk=1 << 34,
     block="",
     block_bytes=0,
-    threads=0,
-    accelerator=False,
 )
 
 
@@ -89,6 +91,8 @@ class Keeper:
 def usual(task, described=DESCRIBED):
     return {
         Describe: lambda: described,
+        FindImports: lambda: FoundImports(()),
+        Import: lambda: Imported(0.0, 0, False),
         Save: lambda: Saved(4 << 20),
         Check: lambda: CheckedWays(tuple(CheckedWay(way) for way in task.ways)),
         Limits: lambda: FoundLimits(1e9, 2e9),
@@ -96,6 +100,11 @@ def usual(task, described=DESCRIBED):
         Access: lambda: Accessed((Idiom("clip", "foreach", (0.5,)),), 0.5),
         Shard: lambda: Sharded((RankTimes("clip", "clip_grad_norm_", task.ranks, ((0.5,) * task.ranks,)),)),
     }[type(task)]()
+
+
+def answering(found):
+    """Answers to these kinds of tasks with these, and to others as usual."""
+    return lambda task: found[type(task)] if type(task) in found else usual(task)
 
 
 @pytest.fixture
@@ -140,8 +149,9 @@ def test_every_way_is_gone_in_two_rounds_however_small_the_budget(measured):
 
 def test_rounds_go_on_until_the_next_one_would_exceed_the_budget(measured):
     record = measured(budget=30.0)
-    # Description, file, two checks and the limits take 5 s, and a round takes 3 s, up to 70 % of the budget.
-    assert [len(way.seconds) for way in record.ways] == [5, 5, 5]
+    # Description, two tasks for imports, file, two checks and the limits take 7 s, and a round takes 3 s, up to 70 % of
+    # the budget.
+    assert [len(way.seconds) for way in record.ways] == [4, 4, 4]
     assert record.seconds <= 30
 
 
@@ -200,7 +210,7 @@ def test_after_the_loss_of_the_process_the_next_task_gets_a_new_one(measured):
 
     record = measured(answers)
     assert (measured.keeper.started, record.write_limit) == (3, 0.0)  # the limits are asked for twice
-    assert [type(task) for task in measured.keeper.asked].count(Setting) == 4  # before and after the description, anew
+    assert [type(task) for task in measured.keeper.asked].count(Setting) == 6  # four before the times, and two anew
     assert len(record.ways[0].seconds) == 2
 
 
@@ -272,20 +282,51 @@ def test_of_a_model_that_does_not_fit_a_part_is_measured_and_the_law_is_named(me
     )
     assert meta.law == f"{eager.law} Building on meta was measured on the whole model."
     assert Limits(1 << 20, session.TIMEOUT) in measured.keeper.asked
-    assert [task.block for task in measured.keeper.asked if isinstance(task, Setting)] == ["", "layers.0"]
+    blocks = [task.block for task in measured.keeper.asked if isinstance(task, Setting)]
+    assert (blocks[0], set(blocks[1:])) == ("", {"layers.0"})
 
 
 def test_a_target_is_imported_once_if_that_leaves_nothing_that_a_fork_breaks(measured):
-    for change, preload in (({}, True), ({"threads": 1}, False), ({"accelerator": True}, False)):
-        measured(lambda task, change=change: usual(task, replace(DESCRIBED, **change)))
+    for imported, preload in (((0, False), True), ((1, False), False), ((0, True), False)):
+        measured(answering({Import: Imported(0.0, *imported)}))
         settings = [task for task in measured.keeper.asked if isinstance(task, Setting)]
-        assert [setting.preload for setting in settings] == [False, preload]
+        assert not settings[0].preload
+        assert settings[-1].preload == preload
+
+
+IMPORTS = {FindImports: FoundImports(("library", "library.layers")), Import: Imported(1.234, 0, False)}
+
+
+def test_what_the_builder_imports_is_imported_before_any_time_and_the_record_says_how_long_it_took(measured):
+    record = measured(answering(IMPORTS))
+    asked = measured.keeper.asked
+    first = next(place for place, task in enumerate(asked) if isinstance(task, Go))
+    assert [task.imports for task in asked[:first] if isinstance(task, Setting)][-1] == ("library", "library.layers")
+    assert not any(isinstance(task, Setting) for task in asked[first:])
+    assert record.notes == (
+        "Building the model imports 2 modules, which takes 1.23 s once in a process. No time includes this, since "
+        "every way needs it.",
+    )
+
+
+def test_imports_that_take_no_notable_time_are_not_noted(measured):
+    assert measured(answering({**IMPORTS, Import: Imported(0.009, 0, False)})).notes == ()
+
+
+@pytest.mark.parametrize("lost", [FindImports, Import])
+def test_imports_that_cannot_be_told_apart_count_in_the_construction_and_the_record_says_so(measured, lost):
+    record = measured(answering({**IMPORTS, lost: Failed("it did not end within 600 s")}))
+    last = [task for task in measured.keeper.asked if isinstance(task, Setting)][-1]
+    assert (last.imports, last.preload) == ((), False)
+    assert record.notes == ("What building the model imports counts in its construction: it did not end within 600 s.",)
 
 
 def test_progress_names_what_is_measured(measured):
     measured()
-    assert [each.doing for each in measured.shown[:5]] == [
+    assert [each.doing for each in measured.shown[:7]] == [
         "build the model",
+        "find what building the model imports",
+        "import what building the model imports",
         "write a checkpoint, torch",
         "check load",
         "check initialize",
