@@ -167,8 +167,9 @@ FORMATS: Mapping[str, Format] = {
 
 @contextlib.contextmanager
 def ground() -> Iterator[Path]:
-    """A copy of the valid corpus. The charts' library, which takes a second to build, is left out of pages. torch, which
-    reads checkpoints, is imported here, so that the first file does not take that time."""
+    """A copy of the valid corpus. Pages are made without the charts' library, which takes a second to build. torch, by
+    which checkpoints are read, is imported here, so that the first file does not take that time.
+    """
     import torch  # noqa: F401
 
     before = page._library, page.begin
