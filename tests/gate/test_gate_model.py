@@ -207,7 +207,10 @@ def test_a_folder_outside_of_any_repository_says_what_is_missing(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(main, ["gate", "main", "--model", "gpt2"])
     assert done.exit_code == 2
-    assert "is in no git repository, and the gate takes the versions of a model from one" in done.stderr
+    assert (
+        "is in no git repository, and the gate takes the versions of a model's code from one. Change into it."
+        in done.stderr
+    )
 
 
 def test_options_of_a_model_without_one_are_refused(project):

@@ -86,7 +86,9 @@ def settings_of(config: Path, *, suite: bool = True) -> AsvConfig:
         top = git.top(Path())
     except git.GitError as error:
         raise BenchCoreError(
-            f"{Path().absolute()} is in no git repository, and the gate takes the versions of a model from one. {error}"
+            f"{Path().absolute()} is in no git repository, and the gate takes the versions of a model's code from one. "
+            "Change into it. To compare two installs with --versus on a layout, make an empty one: `git init && git "
+            f"commit --allow-empty --message Begin`. {error}"
         ) from error
     found = found_in(top)
     return unconfigured(top) if found is None else asv_config(found)
