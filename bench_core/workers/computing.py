@@ -38,7 +38,9 @@ class Computing:
         """None if the system does not tell."""
         if not hasattr(resource, "RUSAGE_THREAD"):
             return None
-        return cls(clock.host(), _thread(), _process(), _usage(resource.RUSAGE_THREAD).ru_nvcsw)
+        waits = _usage(resource.RUSAGE_THREAD).ru_nvcsw
+        _process()  # a first reading takes 20 us, which would look like another thread between the two that count
+        return cls(clock.host(), _thread(), _process(), waits)
 
     def lost(self, later: Computing) -> float:
         """The seconds from this moment to a later one in which others had the core, if this thread has done nothing but

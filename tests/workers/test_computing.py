@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from bench_core import clock
+from bench_core.workers import computing
 from bench_core.workers.computing import Computing
 
 pytestmark = pytest.mark.skipif(Computing.now() is None, reason="this system does not count the waits of a thread")
@@ -43,3 +44,19 @@ def test_other_threads_may_use_a_hundredth_as_much(others, counts):
 
 def test_one_wait_is_enough():
     assert math.isnan(Computing(3.0, 1.0, 5.0, 7).lost(Computing(6.0, 2.0, 6.0, 8)))
+
+
+def test_what_a_first_reading_costs_is_not_taken_for_another_thread(monkeypatch):
+    used, cold = 0.0, True
+
+    def read():
+        nonlocal used, cold
+        used += 2e-5 if cold else 1e-7  # its code is no longer in the caches
+        cold = False
+        return used
+
+    monkeypatch.setattr(computing, "_process", read)
+    monkeypatch.setattr(computing, "_thread", lambda: used)
+    Computing.now()
+    before, used, cold = Computing.now(), used + 1e-3, True
+    assert not math.isnan(before.lost(Computing.now()))
