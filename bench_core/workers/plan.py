@@ -206,12 +206,11 @@ def sampler(
         span_of = _slower(opened, 1 if opened.number == 1 else number, plant)
 
     def timed(calls: int) -> float:
-        before = Computing.now()
+        before = Computing.before()
         start = clock.host()
         span = span_of(call, calls, own)
         seconds = clock.host() - start
-        after = Computing.now()
-        passed(seconds, span - before.lost(after) if before and after else math.nan)
+        passed(seconds, span - before.lost(Computing.after()) if before else math.nan)
         return span
 
     def fresh_each() -> float:

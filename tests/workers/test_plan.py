@@ -296,7 +296,7 @@ def test_a_fresh_object_comes_before_each_once_only_call_and_before_each_sample_
     assert long.done == ["call", "call"]
 
 
-@pytest.mark.skipif(Computing.now() is None, reason="this system does not count the waits of a thread")
+@pytest.mark.skipif(Computing.before() is None, reason="this system does not count the waits of a thread")
 def test_what_is_read_around_a_short_call_is_no_part_of_what_it_computes():
     opened = SimpleNamespace(
         call=lambda: None, number=1, fresh=lambda: None, timer=clocks.host, cell=SimpleNamespace(kind="time")
