@@ -110,6 +110,8 @@ class Effect:
             cannot be compared.
         meanwhile: the processor time that head used in the turns of base, as a share of what base used in them; NaN if
             it is not known.
+        total: the log ratio of the whole time of all samples, which what happens in few of them is a part of; NaN if it
+            is not known, as with samples that others interrupted while they waited.
     """
 
     pair: int
@@ -129,6 +131,7 @@ class Effect:
     blocks: int = field(default=0, metadata={LATER: True})
     unreported: float = field(default=math.nan, metadata={LATER: True})
     meanwhile: float = field(default=math.nan, metadata={LATER: True})
+    total: float = field(default=math.nan, metadata={LATER: True})
 
     @property
     def first_log_ratio(self) -> float:

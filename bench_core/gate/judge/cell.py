@@ -19,6 +19,7 @@ from bench_core.gate.judge.first_calls import with_first_calls
 from bench_core.gate.judge.parents import by_parent, in_order
 from bench_core.gate.judge.rule import MIN_PARENTS, MIN_READINGS, TIMED, Rule, cell_rule
 from bench_core.gate.judge.sequence import NOT_REACHED, judge_sequence, judgement, less, percent, slower
+from bench_core.gate.judge.total import with_the_total
 from bench_core.records.gate import Bound, CellEvidence, Effect, Exceeded, GateSettings, Judgement, VerdictName
 from bench_core.records.run import Interval
 from bench_core.statistics import intraclass_correlation
@@ -38,7 +39,7 @@ def judge_cell(effects: Sequence[Effect], settings: GateSettings, family: int, k
 
     Where a cache answers all calls but the first, first calls are judged as well, see `with_first_calls`. Where the
     cell's own timer does not show the time that has passed, see `with_both_clocks`. Where head does not report what the
-    kernel counts, see `with_the_kernel`.
+    kernel counts, see `with_the_kernel`. Where few of head's samples are slow, see `with_the_total`.
 
     Memory and tracked values (larger is worse): from 3 pairs on, the cell is a regression if every ratio is above the
     noise floor, an improvement if every ratio is below minus the noise floor, and a pass if every ratio is within the
@@ -54,7 +55,7 @@ def judge_cell(effects: Sequence[Effect], settings: GateSettings, family: int, k
     rule = cell_rule(settings, family)
     if kind in TIMED:
         judged = with_both_clocks(judge_sequence(in_order(effects), rule), effects, rule)
-        judged = with_the_kernel(judged, effects, rule)
+        judged = with_the_total(with_the_kernel(judged, effects, rule), effects, rule)
         return with_first_calls(judged, effects, settings, family)
     return _judge_readings(effects, rule)
 

@@ -103,6 +103,7 @@ def effect(base: Log, head: Log, *, pair: int, parent: int, first: Side) -> Effe
         blocks=len(base.by_host),
         unreported=_unreported(base, head, ours, theirs),
         meanwhile=_meanwhile(base),
+        total=_total(base, head),
     )
 
 
@@ -123,6 +124,7 @@ def _complete(base: Log, head: Log) -> None:
             and len(log.computing) in (0, len(log.walls))
             and len(log.by_host) == len(log.by_timer) == len(base.by_host)
             and all(map(math.isfinite, numbers))
+            and not any(map(math.isinf, log.computing))
             and min(map(math.fsum, blocks)) > 0
         )
         if not whole:
@@ -155,10 +157,7 @@ def _interrupted(base: Log, head: Log) -> set[int]:
     then what they would take on an idle core. Samples that last as long as a time slice or longer are all interrupted,
     so that the median of their times is that of the scheduler's decisions.
     """
-    if not len(base.computing) == len(head.computing) == len(base.spans):
-        return set()
-    both = zip(base.computing, head.computing, strict=True)
-    rows = {row for row, one in enumerate(both) if all(used > 0 for used in one)}  # not NaN
+    rows = _that_compute(base, head)
     if len(rows) < (1 - WAITED) * len(base.spans):
         return set()
     passed, computing = (
@@ -168,17 +167,41 @@ def _interrupted(base: Log, head: Log) -> set[int]:
     return rows if passed - computing > TAKEN_AWAY * passed else set()
 
 
+def _that_compute(base: Log, head: Log) -> set[int]:
+    """The alternations in which both samples have done nothing but compute."""
+    if not len(base.computing) == len(head.computing) == len(base.spans):
+        return set()
+    both = zip(base.computing, head.computing, strict=True)
+    return {row for row, one in enumerate(both) if all(used > 0 for used in one)}  # not NaN
+
+
+def _total(base: Log, head: Log) -> float:
+    """See `Effect`. A sample that waited has its time by the clock, of which others had a part that nobody can tell."""
+    if not base.computing or not head.computing:
+        return math.nan
+    rows = _that_compute(base, head)
+    if len(rows) < (1 - WAITED) * len(base.spans):
+        lost = math.fsum((*base.lost, *head.lost))
+        if not lost <= TAKEN_AWAY * math.fsum((*base.spans, *head.spans)):
+            return math.nan
+    ours, theirs = (
+        math.fsum((log.computing if row in rows else log.spans)[row] for row in range(len(log.spans))) / log.number
+        for log in (base, head)
+    )
+    return math.log(theirs / ours)
+
+
 def _by_the_wall(base: Log, head: Log, *, by_processor: bool) -> float:
     """The effect by our clock; NaN if the effect is by a clock that shows the same time, or the samples have no
-    other."""
+    other. Where others interrupt, the whole time of all samples scatters half as much as the median of their ratios."""
     same = not by_processor and max(abs(_rate(log) - 1) for log in (base, head)) < CLOCKS_APART
     if not base.walls or not head.walls or same:
         return math.nan
-    # With processor time, the cell's own timer is our clock, and reads the calls alone.
-    ours, theirs = (
-        [seconds / log.number for seconds in (log.spans if by_processor else log.walls)] for log in (base, head)
-    )
-    return statistics.median(math.log(after / before) for before, after in zip(ours, theirs, strict=True))
+    if by_processor:  # the cell's own timer is our clock
+        ours, theirs = (math.fsum(log.spans) / log.number for log in (base, head))
+        return math.log(theirs / ours)
+    walls = [[wall / log.number for wall in log.walls] for log in (base, head)]
+    return statistics.median(math.log(after / before) for before, after in zip(*walls, strict=True))
 
 
 LEAST_KNOWN = 2

@@ -20,7 +20,7 @@ def judged(own, wall, pairs=20):
 def test_work_that_only_the_wall_clock_sees_does_not_pass():
     found = judged(0.0, math.log(4.5))
     assert (found.verdict, found.decided) == ("inconclusive", True)
-    assert found.reason.startswith("clocks: +0.0 % by the cell's own timer, +350.0 % by the wall clock")
+    assert found.reason.startswith("clocks: +0.0 % by its own timer or in processor time, +350.0 % by the wall clock")
 
 
 def test_nor_is_it_an_improvement():
@@ -30,6 +30,28 @@ def test_nor_is_it_an_improvement():
 @pytest.mark.parametrize("wall", [math.nan, 0.0, math.log(1.049), -1.0])
 def test_clocks_that_agree_within_the_limit_pass(wall):
     assert judged(0.0, wall).verdict == "pass"
+
+
+def test_an_improvement_that_is_none_by_the_wall_clock_but_no_slowdown_either_stands():
+    assert judged(-0.5, -0.1).verdict == "improvement"
+    assert judged(-0.5, 0.009).verdict == "improvement"
+    assert judged(-0.5, 0.011).verdict == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("slower", "faster", "verdict", "decided"),
+    [
+        (14, 12, "inconclusive", False),  # one pair fewer than it is measured for
+        (14, 13, "pass", True),
+        (18, 9, "pass", True),
+        (19, 8, "inconclusive", True),
+    ],
+)
+def test_a_wall_clock_that_scatters_is_believed_if_seven_of_ten_pairs_agree(slower, faster, verdict, decided):
+    walls = [0.1] * slower + [-0.1] * faster
+    effects = [Effect(pair, pair // 4, 0.0, 1.0, 1.0, 32, wall=wall) for pair, wall in enumerate(walls)]
+    found = judge_cell(effects, GateSettings(), 1, "time")
+    assert (found.verdict, found.decided) == (verdict, decided)
 
 
 def test_a_regression_by_its_own_timer_stands():

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -161,6 +162,12 @@ def test_the_wall_clock_is_kept_beside_the_processor_time():
     assert effect(base, head, **WHERE).wall == pytest.approx(math.log(6 / 5))
 
 
+def test_by_the_wall_clock_the_whole_time_counts_where_others_interrupt():
+    base = interrupted([0.004] * 4, waited=[0.001, 0.001, 0.001, 0.013])
+    head = interrupted([0.004] * 4, waited=[0.002] * 4)
+    assert effect(base, head, **WHERE).wall == pytest.approx(math.log(24 / 32))
+
+
 @pytest.mark.parametrize("side", ["base", "head"])
 @pytest.mark.parametrize(("waiting", "expected"), [(1, 1.0), (2, 6 / 5)])
 def test_the_processor_time_counts_unless_more_than_a_quarter_of_the_samples_waited_by_themselves(
@@ -208,3 +215,36 @@ def test_what_is_read_around_a_short_sample_is_no_part_of_either_effect():
         one.walls[:] = [wall + 3e-7 for wall in one.walls]
     found = effect(base, head, **WHERE)
     assert (found.log_ratio, found.wall) == pytest.approx((math.log(0.8), math.log(0.8)))
+
+
+def test_the_total_is_that_of_all_samples_without_what_others_had_of_them():
+    base = interrupted([0.004] * 4, waited=SLICES)
+    head = interrupted([0.004, 0.004, 0.004, 0.016], waited=SLICES[::-1])
+    found = effect(base, head, **WHERE)
+    assert (found.log_ratio, found.total) == pytest.approx((0.0, math.log(28 / 16)))
+
+
+def test_the_total_is_for_each_call():
+    base, head = interrupted([0.004] * 4, waited=[0.0] * 4), interrupted([0.004] * 4, waited=[0.0] * 4)
+    assert effect(base, replace(head, number=4), **WHERE).total == pytest.approx(math.log(1 / 4))
+
+
+@pytest.mark.parametrize(("lost", "known"), [(0.0, True), (0.0008, True), (0.0009, False), (math.nan, False)])
+def test_samples_that_waited_have_a_total_unless_others_had_the_core(lost, known):
+    base, head = (interrupted([math.nan] * 4, waited=[0.0] * 4) for _ in range(2))
+    for one, spans in ((base, [0.004] * 4), (head, [0.004, 0.004, 0.004, 0.004])):
+        one.spans[:] = one.walls[:] = spans
+        one.lost[:] = [lost, 0.0]
+    assert math.isnan(effect(base, head, **WHERE).total) == (not known)
+
+
+def test_a_cell_with_a_timer_of_its_own_has_no_total():
+    base, head = log([0.004] * 4), log([0.0044] * 4)
+    assert math.isnan(effect(base, head, **WHERE).total)
+
+
+def test_an_infinite_processor_time_makes_no_sense():
+    base, head = (interrupted([0.004] * 4, waited=SLICES) for _ in range(2))
+    head.computing[0] = math.inf
+    with pytest.raises(CellFaultError, match="its report makes no sense"):
+        effect(base, head, **WHERE)
