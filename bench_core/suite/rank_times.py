@@ -12,7 +12,7 @@ from bench_core.records.model import ModelSpec, RankTimes
 from bench_core.suite import rank_jobs
 from bench_core.suite.base import available_bytes
 from bench_core.suite.rank_jobs import JOBS, NOTES, RankJob
-from bench_core.suite.ranks import FREE_ADDRESS, DisagreementError, RankError, Ranks, why_no_peak, why_not
+from bench_core.suite.ranks import DisagreementError, RankError, Ranks, why_no_peak, why_not
 
 FEWEST, MOST = 3, 20
 """A job is called at least and at most so many times."""
@@ -37,7 +37,6 @@ def measure_ranks(
     bytes: int = 0,
     seconds: float = SECONDS,
     timeout: float = 600.0,
-    address: str = FREE_ADDRESS,
     start: str | None = None,
 ) -> tuple[RankTimes, ...]:
     """The times of `bench_core.suite.rank_jobs.JOBS`, for every number of ranks in `counts`.
@@ -46,10 +45,10 @@ def measure_ranks(
         bytes: the memory of the whole model; 0 if it is not known. Jobs that do not fit are not measured.
         seconds: how long each job is called, with each number of ranks.
         timeout: seconds after which a rank hangs.
-        address, start: as in `Ranks`.
+        start: as in `Ranks`.
 
     Raises:
-        BenchCoreError: if so many ranks are not allowed, or the address cannot be used.
+        BenchCoreError: if so many ranks are not allowed.
         RankError: if the ranks cannot be started, or build different models. A job that fails costs only itself.
     """
     reason = why_not(ranks, spec.device)
@@ -58,7 +57,7 @@ def measure_ranks(
     found: list[RankTimes] = []
     for count in counts(ranks):
         with tempfile.TemporaryDirectory(prefix="sharded-", dir=watchdog.room()) as folder:
-            found += _Sharded(spec, count, bytes, seconds, Path(folder, "checkpoint"), (timeout, address, start)).all()
+            found += _Sharded(spec, count, bytes, seconds, Path(folder, "checkpoint"), timeout, start).all()
     return tuple(found)
 
 
@@ -72,10 +71,11 @@ class _Sharded:
         bytes: int,
         seconds: float,
         path: Path,
-        how: tuple[float, str, str | None],
+        timeout: float,
+        start: str | None,
     ) -> None:
         self._spec, self._count, self._bytes, self._seconds = spec, count, bytes, seconds
-        self._path, self._how = path, how
+        self._path, self._timeout, self._start = path, timeout, start
         self._ranks: Ranks | None = None
         self._maker: RankJob | None = None
         self._has_example = False
@@ -128,8 +128,7 @@ class _Sharded:
     def _ready(self, job: RankJob) -> Ranks:
         """Ranks that have loaded the target, and have made a model unless this job does."""
         if self._ranks is None:
-            timeout, address, start = self._how
-            self._ranks = Ranks(self._count, self._spec.device, timeout=timeout, address=address, start=start)
+            self._ranks = Ranks(self._count, self._spec.device, timeout=self._timeout, start=self._start)
             self._ranks.agree(rank_jobs.load_target, self._spec, what="the parameters of the model")
             self._ranks.do(rank_jobs.folder, str(self._path))
             if not job.makes and self._maker is not None:

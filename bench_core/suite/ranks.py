@@ -21,7 +21,6 @@ import os
 import queue
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import threading
@@ -45,15 +44,8 @@ from bench_core.errors import BenchCoreError, brief, named
 TIMEOUT = 60.0
 """The ranks hang if one of them does not answer within this many seconds."""
 
-START_TIMEOUT = 20.0
-"""Ranks that have not found each other within this many seconds are started once more. It takes them less than a
-second, but one of several hundred starts hung on two busy cores: all ranks waited in gloo for the first connection."""
-
 GRACE = 2.0
 """After a rank has failed, the others have this many seconds to answer. Those that wait for it never do."""
-
-FREE_ADDRESS = "localhost:0"
-"""Where the ranks find each other, unless another address is given: a port that the system chooses."""
 
 RANKS_PER_CORE = 4
 """The most processes on a core of the CPU. With more, the scheduler would be measured."""
@@ -80,10 +72,6 @@ KILLED = 9
 
 class RankError(BenchCoreError):
     """A rank died, hangs, failed or disagrees with the others. The text names it. The ranks have been ended."""
-
-
-class HungError(RankError):
-    """Ranks do not answer."""
 
 
 class DisagreementError(RankError):
@@ -165,7 +153,6 @@ class _Launch:
 
     count: int
     device: str
-    address: str
     method: str
     folder: str
     timeout: float
@@ -197,13 +184,12 @@ class Ranks:
         count: how many.
         device: ``cpu`` (gloo) or ``cuda`` (NCCL, a device for each rank).
         timeout: seconds after which a rank that does not answer hangs.
-        address: host and port at which they find each other.
         start: how the process that runs torchrun's API is started: ``fork`` from a process whose torch has started no
             threads, else ``spawn``. By default, ``fork`` on Linux for ranks on the CPU.
         timer: what `clock` follows between calls.
 
     Raises:
-        BenchCoreError: if so many ranks are not allowed, or the address cannot be used.
+        BenchCoreError: if so many ranks are not allowed.
         RankError: if a rank does not start.
     """
 
@@ -213,30 +199,21 @@ class Ranks:
         device: str = "cpu",
         *,
         timeout: float = TIMEOUT,
-        address: str = FREE_ADDRESS,
         start: str | None = None,
         timer: clock.Clock = clock.host,
     ) -> None:
         reason = why_not(count, device)
         if reason:
             raise BenchCoreError(f"{reason}.")
-        _require_free(address)
         self.count, self.device, self.timeout = count, device, timeout
         self._timer, self._untimed = timer, 0.0
-        try:
-            self._open(address, start, min(timeout, START_TIMEOUT))
-        except HungError:
-            self._open(address, start, timeout)
-
-    def _open(self, address: str, start: str | None, patience: float) -> None:
-        """Start the ranks, and wait until they have found each other, for so many seconds."""
         self._folder = Path(tempfile.mkdtemp(prefix="ranks-", dir=watchdog.room()))
         forks = "fork" if sys.platform.startswith("linux") and self.device == "cpu" else "spawn"
         context = multiprocessing.get_context(start or forks)
         pipes = [context.Pipe() for _ in range(self.count)]
         self._ends = [ours for ours, _ in pipes]
         self._news, news = context.Pipe(duplex=False)
-        order = _Launch(self.count, self.device, address, forks, str(self._folder), self.timeout)
+        order = _Launch(self.count, self.device, forks, str(self._folder), self.timeout)
         inherited = [*self._ends, self._news] if context.get_start_method() == "fork" else []
         self._agent: Any = context.Process(  # type: ignore[attr-defined]
             target=_launch, args=(order, [theirs for _, theirs in pipes], news, inherited), name="ranks"
@@ -252,7 +229,7 @@ class Ranks:
                 self._agent.start()
             for end in (*(theirs for _, theirs in pipes), news):
                 end.close()
-            self._collect(_Started, patience)
+            self._collect(_Started)
         except BaseException:
             self.close()
             raise
@@ -315,12 +292,12 @@ class Ranks:
                 raise self._lost(number) from None
         return self._collect(Answer)
 
-    def _collect(self, kind: type[Any], patience: float | None = None) -> list[Any]:
-        """The next message of each rank, which all have `patience` seconds to send; by default `timeout`."""
+    def _collect(self, kind: type[Any]) -> list[Any]:
+        """The next message of each rank, which all have `timeout` seconds to send."""
         waiting = dict(enumerate(self._ends))
         found: dict[int, Any] = {}
         failures: list[_Failure] = []
-        deadline = clock.host() + (self.timeout if patience is None else patience)
+        deadline = clock.host() + self.timeout
         while waiting:
             ready = connection.wait([*waiting.values(), self._news], max(0.0, deadline - clock.host()))
             if not ready:
@@ -352,7 +329,7 @@ class Ranks:
             raise AssertionError(f"rank {first.rank}: {first.text}")
         raise RankError(f"rank {first.rank} failed: {first.text}. All ranks have been ended.")
 
-    def _hung(self, waiting: Mapping[int, connection.Connection]) -> HungError:
+    def _hung(self, waiting: Mapping[int, connection.Connection]) -> RankError:
         """The error about ranks that do not answer. It names those that the others wait for."""
         places: dict[int, _Where] = {}
         for end in waiting.values():
@@ -377,12 +354,12 @@ class Ranks:
         culprits = [number for number in waiting if number not in places or not places[number].waits]
         others = [number for number in waiting if number not in culprits]
         if not culprits:
-            return HungError(
+            return RankError(
                 f"{_listed(others)} wait for each other for more than {self.timeout:g} s: rank {others[0]} in "
                 f"{said[others[0]]}. All ranks have been ended."
             )
         waits = f"; {_listed(others)} wait{'s' * (len(others) == 1)} for it in {said[others[0]]}" if others else ""
-        return HungError(
+        return RankError(
             f"rank {culprits[0]} has hung for more than {self.timeout:g} s in {said[culprits[0]]}{waits}. "
             "All ranks have been ended."
         )
@@ -427,24 +404,6 @@ def _difference(found: Any, usual: Any) -> str:
     return f"it has {found!r}, the others {usual!r}"
 
 
-def _require_free(address: str) -> None:
-    """Check that the ranks can find each other at this address.
-
-    Raises:
-        BenchCoreError: if it is no address, or in use.
-    """
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        raise BenchCoreError(f"{address!r} is no address. Give a host and a port, such as localhost:29400.")
-    try:
-        with socket.create_server((host, int(port))):
-            pass
-    except OSError as error:
-        raise BenchCoreError(
-            f"the ranks cannot use {address}: {error.strerror}. Choose another port, or {FREE_ADDRESS} for a free one."
-        ) from error
-
-
 def _end(agent: Any, ends: Sequence[connection.Connection], folder: Path) -> None:
     """End torchrun's agent and all ranks, whatever they do, and wait until they have ended."""
     if agent.pid is not None:
@@ -473,17 +432,21 @@ def _preload() -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent ends (Linux)."""
-    if sys.platform.startswith("linux"):
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, KILLED, 0, 0, 0)
-
-
-def _watch_parent() -> None:
-    """End this process, and the ranks, when the cell's process has ended."""
+    """End this process when its parent ends. Linux needs no thread for it: the agent must have none when it forks."""
     parent = multiprocessing.parent_process()
     assert parent is not None
-    connection.wait([parent.sentinel])
+    if not sys.platform.startswith("linux"):
+        threading.Thread(target=_watch_parent, args=(parent.sentinel,), daemon=True).start()
+        return
+    set_parent_death_signal = 1
+    ctypes.CDLL(None).prctl(set_parent_death_signal, KILLED, 0, 0, 0)
+    if os.getppid() != parent.pid:  # it has ended before
+        os._exit(1)
+
+
+def _watch_parent(sentinel: int) -> None:
+    """End this process, and those that it started, when its parent has ended."""
+    connection.wait([sentinel])
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             child.kill()
@@ -499,7 +462,6 @@ def _launch(
     """Run torchrun's agent until the ranks have ended, and say how they ended."""
     _end_with_parent()
     os.setsid()  # Ctrl-C is for the cell
-    threading.Thread(target=_watch_parent, daemon=True).start()
     for end in inherited:
         end.close()
     log = os.open(Path(order.folder, "agent.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -512,15 +474,14 @@ def _launch(
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    from bench_core.suite import rendezvous
+
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
         nproc_per_node=order.count,
         run_id=uuid.uuid4().hex,
-        rdzv_backend="c10d",
-        rdzv_endpoint=order.address,
-        rdzv_configs={"is_host": True, "timeout": int(order.timeout)},
-        local_addr="localhost",
+        rdzv_backend=rendezvous.BACKEND,
         max_restarts=0,
         monitor_interval=LOOK_EVERY,
         start_method=order.method,
@@ -562,9 +523,9 @@ def _serve(order: _Launch, ends: Sequence[connection.Connection]) -> None:
 
 
 def _join(order: _Launch, number: int) -> Rank:
-    import torch.distributed as dist
     from torch.distributed.device_mesh import init_device_mesh
 
+    dist: Any = torch.distributed  # mypy does not know its stores
     torch.set_num_threads(1)
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
     device = torch.device(order.device, number) if order.device != "cpu" else torch.device("cpu")
@@ -572,7 +533,13 @@ def _join(order: _Launch, number: int) -> Rank:
         torch.accelerator.set_device_index(number)
     backend = "gloo" if order.device == "cpu" else "nccl"
     # Longer than the cell waits, so that the cell sees who waits for whom.
-    dist.init_process_group(backend, timeout=timedelta(seconds=2 * order.timeout + 60))
+    dist.init_process_group(
+        backend,
+        store=dist.FileStore(str(Path(order.folder, "store")), order.count),
+        rank=number,
+        world_size=order.count,
+        timeout=timedelta(seconds=2 * order.timeout + 60),
+    )
     return Rank(number, order.count, device, init_device_mesh(order.device, (order.count,)))
 
 
