@@ -1,9 +1,9 @@
 """How torchrun's agent meets itself: a rendezvous of one machine, without a network.
 
 torchrun's own rendezvous serves a store over TCP from a thread of the agent, and the ranks are forked from the agent. A
-rank that is forked while that thread answers an earlier one inherits the locks that the thread holds, and they are never
-given back. glibc holds one while it looks up the name of the earlier rank's address, and the new rank waits for it
-forever in `getaddrinfo`. So this agent has no server and no thread, and the ranks find each other through a file. It also
+rank that is forked while that thread answers an earlier one inherits the locks that the thread holds, and nobody
+unlocks them. glibc holds one while it looks up the name of the earlier rank's address, and the new rank waits for it
+forever in `getaddrinfo`. This agent has no server and no thread, and the ranks find each other through a file. It also
 begins at once: torchrun's rendezvous waits for up to 0.3 s first.
 """
 
