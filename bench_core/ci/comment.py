@@ -81,11 +81,11 @@ MARKER = "<!-- bench-core gate "
 """How the first line of each comment begins."""
 
 
-def marker(suite: str, job: str = "", model: Sequence[str] = ()) -> str:
-    """The first line of a comment, by which it is found again. Each suite, each model (named by its options), and each
-    job of a matrix, has a comment of its own: jobs end at the same time, and GitHub cannot edit a comment on the
-    condition that nobody else has."""
-    named = "\0".join([suite, *([job] if job or model else []), *model])
+def marker(suite: str, job: str = "", of: Sequence[str] = ()) -> str:
+    """The first line of a comment, by which it is found again. Each suite, each model or choice of cells (`of`, as
+    options of the gate), and each job of a matrix, has a comment of its own: jobs end at the same time, and GitHub
+    cannot edit a comment on the condition that nobody else has."""
+    named = "\0".join([suite, *([job] if job or of else []), *of])
     return f"{MARKER}{hashlib.sha256(named.encode(errors='surrogatepass')).hexdigest()[:16]} -->"
 
 
@@ -94,10 +94,15 @@ def _of(found: Outcome) -> list[str]:
     return [] if found.model is None else found.model.options
 
 
+def _chosen(found: Outcome) -> list[str]:
+    """The options that choose among the cells."""
+    return ["--bench", found.bench] if found.bench else []
+
+
 def body(found: Outcome, about: Circumstances) -> str:
     """The text of the comment: lines of HTML, none of them blank."""
     result = status(found, about.accepted)
-    lines = [marker(found.suite, found.job, _of(found))]
+    lines = [marker(found.suite, found.job, [*_of(found), *_chosen(found)])]
     if about.accepted is not None and can_be_accepted(found):
         lines.append(stored(Accepted.of(found, about.accepted)))
     lines += _head(found, about, result)
@@ -115,7 +120,8 @@ def body(found: Outcome, about: Circumstances) -> str:
 
 def _head(found: Outcome, about: Circumstances, result: Status) -> Iterator[str]:
     what = found.suite if found.model is None else found.model.target
-    where = ", ".join([code(what)] * bool(what) + [f"job {code(found.job)}"] * bool(found.job))
+    chosen = [code(shlex.join(_chosen(found)))] * bool(found.bench)
+    where = ", ".join([*[code(what)] * bool(what), *chosen, *[f"job {code(found.job)}"] * bool(found.job)])
     yield f"<h3>{result.mark} bench-core: {result.title}{f' in {where}' if where else ''}</h3>"
     if found.exit_code not in (0, 1, 3) or is_of_no_cell(found):
         yield f"<p>{prose(found.reason)}</p>"
@@ -187,13 +193,10 @@ def _accepting(found: Outcome, about: Circumstances) -> Iterator[str]:
 
 def _local(found: Outcome) -> Iterator[str]:
     """What to run locally. The commands are made here, from hashes and quoted names."""
-    command = shlex.join(
-        ["bench-core", "gate", found.base[:12], found.head[:12], *_of(found), *naming(Path(found.suite or USUAL))]
-    )
+    words = ["bench-core", "gate", found.base[:12], found.head[:12], *_of(found), *naming(Path(found.suite or USUAL))]
     names = [row.name for row in found.of(*RED) if line(row.name) == row.name][:5]
-    commands = [f"git fetch origin {found.head}", *(f"{reproducing(command, name)} --explain" for name in names)]
-    if not names:
-        commands.append(command)
+    commands = [f"{reproducing(shlex.join(words), name)} --explain" for name in names]
+    commands = [f"git fetch origin {found.head}", *(commands or [shlex.join([*words, *_chosen(found)])])]
     yield "<details><summary>Run it locally</summary>"
     yield "<p>This runs the code of the pull request.</p>"
     yield f"<pre>{'&#10;'.join(html.escape(line(one, 1_000)) for one in commands)}</pre>"

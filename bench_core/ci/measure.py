@@ -135,7 +135,7 @@ def measure(runner: Runner, project: Path, base: str, head: str, tool: Path | No
     summary = runner.folder / SUMMARY
     if summary.is_file():
         runner.summarize(summary.read_text(errors="replace"))
-    found = replace(found, job=line(runner.given("job"), LONGEST))
+    found = replace(found, job=line(runner.given("job"), LONGEST), bench=line(runner.given("bench"), LONGEST))
     write_whole(runner.folder / OUTCOME, to_bytes(found))
     write_whole(runner.folder / PAGE, page(found))
     runner.give(

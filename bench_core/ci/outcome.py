@@ -75,6 +75,7 @@ class Outcome:
         notes: the sentences about the whole gate.
         job: the name of the job in the workflow's matrix; "" for the only one.
         model: the model that the gate was on; None if it was on the suite.
+        bench: the regular expression that selected the cells; "" for all.
     """
 
     schema: Literal["bench-core/ci/1"]
@@ -92,6 +93,7 @@ class Outcome:
     notes: tuple[str, ...]
     job: str = field(default="", metadata={codec.LATER: True})
     model: ModelSpec | None = field(default=None, metadata={codec.LATER: True})
+    bench: str = field(default="", metadata={codec.LATER: True})
 
     def of(self, *kinds: Kind) -> tuple[Row, ...]:
         return tuple(row for row in self.rows if row.kind in kinds)
@@ -192,7 +194,7 @@ def _require_bounds(found: Outcome) -> None:
         raise ValueError("a count is none")
     if not 0 <= found.seconds < 10**9 or not -1_000 < found.exit_code < 1_000:
         raise ValueError("its time or its exit code is none")
-    texts = [found.tool, found.suite, found.job, found.reason, *found.notes]
+    texts = [found.tool, found.suite, found.job, found.bench, found.reason, *found.notes]
     texts += [] if found.model is None else found.model.options
     texts += [text for row in found.rows for text in (row.name, row.change, row.base, row.head, row.why)]
     if any(len(text) > LONGEST for text in texts):

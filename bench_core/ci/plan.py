@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import platform
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bench_core.ci.event import Pull
     from bench_core.ci.runner import Runner
+    from bench_core.ci.use import Use
 
 VERSION = "1"
 """The version of the caches' content. Another one makes all earlier caches unused."""
@@ -47,8 +47,8 @@ class Plan:
         is_isolated: whether head is confined (`bench-core gate --isolated`). The working tree is then that of base, so
             that nothing of head is installed or configures anything.
         pull_request: its number; 0 without one.
-        artifact, outcome: the names of the artifact for people, and of that for the second workflow. The jobs of a
-            matrix have different ones.
+        use: which use of the action in its job this is.
+        outcome: the name of the artifact for the second workflow. The jobs of a matrix have different ones.
     """
 
     base: str
@@ -58,7 +58,7 @@ class Plan:
     is_fork: bool
     is_isolated: bool
     pull_request: int
-    artifact: str
+    use: Use
     outcome: str
 
 
@@ -70,10 +70,11 @@ def plan(runner: Runner, tool: Path, project: Path) -> Plan:
         project: the repository that is measured.
 
     Raises:
-        BenchCoreError: if the repository lacks the commits.
+        BenchCoreError: if the repository lacks the commits, or see `this_use`.
     """
     from bench_core import git
     from bench_core.ci import event
+    from bench_core.ci.use import named, this_use
 
     found = event.read(Path(runner.named("GITHUB_EVENT_PATH")))
     pull = event.pull_of(found)
@@ -82,6 +83,7 @@ def plan(runner: Runner, tool: Path, project: Path) -> Plan:
     is_isolated = _isolated(runner.given("isolated"), is_fork=bool(pull and pull.is_fork))
     if is_isolated:
         git.output(project, "checkout", "--quiet", "--detach", base)
+    use = this_use(runner)
     scope = f"fork-{pull.number}" if pull and pull.is_fork else "own"
     machine = f"{platform.system()}-{platform.machine()}"
     installed = digest(
@@ -89,7 +91,7 @@ def plan(runner: Runner, tool: Path, project: Path) -> Plan:
             VERSION,
             sys.version,
             sys.prefix,
-            runner.named("RUNNER_TEMP"),
+            str(use.folder),
             runner.given("requirements"),
             *_contents(sorted((tool / "bench_core").rglob("*.py"))),
             *_contents([tool / "pyproject.toml"]),
@@ -97,7 +99,6 @@ def plan(runner: Runner, tool: Path, project: Path) -> Plan:
         ]
     )
     asked = digest([VERSION, installed, *(runner.given(name) for name in ASKED)])
-    artifact = named(runner.given("artifact"), runner.given("job"))
     return Plan(
         base=base,
         head=head,
@@ -106,14 +107,9 @@ def plan(runner: Runner, tool: Path, project: Path) -> Plan:
         is_fork=bool(pull and pull.is_fork),
         is_isolated=is_isolated,
         pull_request=pull.number if pull else 0,
-        artifact=artifact,
-        outcome=named(OUTCOMES, artifact),
+        use=use,
+        outcome=named(OUTCOMES, use.artifact),
     )
-
-
-def named(*parts: str) -> str:
-    """The name of an artifact, without the empty parts. GitHub refuses names with ``/``, ``:`` and others."""
-    return "-".join(re.sub(r"[^\w.+-]+", "-", part, flags=re.ASCII) for part in parts if part)
 
 
 def _isolated(asked: str, *, is_fork: bool) -> bool:
@@ -201,6 +197,7 @@ def main() -> int:
     here = runner.here()
     try:
         made = plan(here, Path(__file__).resolve().parents[2], Path(here.named("GITHUB_WORKSPACE")))
+        made.use.note()
         here.give(
             base=made.base,
             head=made.head,
@@ -209,9 +206,9 @@ def main() -> int:
             fork="true" if made.is_fork else "false",
             isolated="true" if made.is_isolated else "false",
             pull_request=str(made.pull_request or ""),
-            artifact=made.artifact,
+            artifact=made.use.artifact,
             outcome=made.outcome,
-            folder=str(here.folder),
+            folder=str(made.use.folder),
         )
     except BenchCoreError as error:
         here.notice(str(error), "error")

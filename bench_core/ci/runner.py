@@ -54,8 +54,9 @@ class Runner:
 
     @property
     def folder(self) -> Path:
-        """The folder of the action's files. It is outside of the repository, and is made."""
-        found = Path(self.named("RUNNER_TEMP")) / "bench-core"
+        """The folder of the action's files, of this use of it in the job. It is outside of the repository, and is
+        made."""
+        found = Path(self.variables.get("FOLDER") or Path(self.named("RUNNER_TEMP"), "bench-core"))
         found.mkdir(parents=True, exist_ok=True)
         return found
 

@@ -14,6 +14,7 @@ from bench_core.ci import comment, measure
 from bench_core.ci.builds import build_requirements
 from bench_core.ci.outcome import from_bytes
 from bench_core.ci.plan import OUTCOMES
+from bench_core.ci.runner import Runner
 
 ROOT = Path(__file__).parents[2]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
@@ -231,6 +232,39 @@ def test_the_jobs_of_a_matrix_have_artifacts_and_evidence_of_their_own(step, pro
     assert job.text(gate["env"]["BENCH_CORE_JOB"]) == "3.13, ubuntu-24.04"
     uploads = [one["with"]["name"] for one in ACTION["runs"]["steps"] if "upload-artifact" in one.get("uses", "")]
     assert [job.text(name) for name in uploads] == list(planned.values())
+
+
+def test_a_second_use_in_one_job_has_a_folder_caches_and_artifacts_of_its_own(step, project):
+    step.event({"pull_request": GitHub().open(head=project.head, base=project.base)})
+    job = Job(step, str(project.root), {})
+    seen = []
+    for bench in ("", "time_value", "Call"):
+        job.values["inputs.bench"] = bench
+        code, log = job.run("plan")
+        assert code == 0, log
+        names = ("artifact", "outcome", "folder", "environment", "evidence")
+        seen.append([job.values[f"steps.plan.outputs.{name}"] for name in names])
+    assert [artifact for artifact, *_ in seen] == ["bench-core", "bench-core-use-2", "bench-core-use-3"]
+    assert [Path(folder).name for _, _, folder, *_ in seen] == ["bench-core", "bench-core-2", "bench-core-3"]
+    assert all(len(set(alike)) == len(seen) for alike in zip(*seen, strict=True))
+
+
+def test_the_steps_of_a_second_use_write_into_its_own_folder(step):
+    folder = step.folder.with_name("bench-core-2")
+    assert Runner({**step.variables, "FOLDER": str(folder)}, None).folder == folder
+
+
+def test_two_uses_in_one_job_that_would_have_one_comment_are_refused_with_the_cure(step, project):
+    step.event({"pull_request": GitHub().open(head=project.head, base=project.base)})
+    job = Job(step, str(project.root), {})
+    assert job.run("plan")[0] == 0
+    job.values |= {"inputs.artifact": "numbers", "inputs.strict": "true"}
+    code, log = job.run("plan")
+    assert code == 2
+    assert "::error title=bench-core::an earlier step of this job uses the action on the same cells" in log
+    assert "another `job`" in log
+    job.values["inputs.job"] = "strict"
+    assert job.run("plan")[0] == 0
 
 
 def test_an_action_that_cannot_begin_ends_with_its_cause(step, project):

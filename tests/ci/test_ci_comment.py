@@ -98,7 +98,8 @@ def test_a_hostile_text_changes_no_tag_and_no_line(text):
             row(kind, word, change=word, base=word, head=word, why=word)
             for kind in ("broken", "slower", "unknown", "failed", "faster", "passed")
         ]
-        found = of(*cells, verdict="regression", exit_code=1, suite=word, job=word, reason=word, notes=(word, word))
+        texts = dict.fromkeys(("suite", "job", "bench", "reason"), word)
+        found = of(*cells, verdict="regression", exit_code=1, notes=(word, word), **texts)
         about = replace(ABOUT, refused=word, is_fork=True, changed=(word,))
         return body(found, about), page(found), body(replace(found, exit_code=2), about)
 
@@ -198,6 +199,15 @@ def test_each_job_of_a_matrix_has_a_comment_of_its_own(github, api):
     assert "1 cell slower in job <code>3.13</code></h3>" in github.comments[0]["body"]
     both = body(replace(RED, suite="b/asv.conf.json", job="3.14"), ABOUT)
     assert "slower in <code>b/asv.conf.json</code>, job <code>3.14</code></h3>" in both
+
+
+def test_each_choice_of_cells_has_a_comment_of_its_own(github, api):
+    for bench in ("a|b", "c", "a|b", ""):
+        put(api, 12, body(replace(GREEN, bench=bench), ABOUT))
+    assert [one["body"].splitlines()[0] == marker("") for one in github.comments] == [False, False, True]
+    first = html.unescape(github.comments[0]["body"])
+    assert "no cell slower in <code>--bench 'a|b'</code></h3>" in first
+    assert "bench-core gate bbbbbbbbbbbb aaaaaaaaaaaa --bench 'a|b'</pre>" in first
 
 
 def test_the_comments_on_a_pull_request_are_limited_whatever_jobs_a_run_names(github, api):

@@ -113,6 +113,10 @@ def test_a_gate_without_a_result_is_an_error_whatever_it_ends_with(faked, step, 
     assert step.outputs()["verdict"] == "error"
 
 
+def test_what_a_job_found_names_the_chosen_cells(faked):
+    assert faked(exit_code=70, bench="tying|state_dict").bench == "tying|state_dict"
+
+
 def test_what_a_job_found_names_the_job(faked, step):
     assert faked(exit_code=70, job="3.14, linux").job == "3.14, linux"
     assert from_bytes((step.folder / "outcome.json").read_bytes()).job == "3.14, linux"

@@ -126,7 +126,7 @@ def test_each_job_of_a_workflow_has_names_of_its_own(step, project):
     opened(step, project)
     given = [{}, {"job": "3.13"}, {"job": "3.14"}, {"artifact": "numbers"}, {"artifact": "numbers", "job": "3.13"}]
     made = [planned(step, project, **{"artifact": "bench-core", **inputs}) for inputs in given]
-    assert [one.artifact for one in made] == [
+    assert [one.use.artifact for one in made] == [
         *("bench-core", "bench-core-3.13", "bench-core-3.14", "numbers", "numbers-3.13")
     ]
     assert len({one.outcome for one in made}) == len(made)
@@ -138,7 +138,7 @@ def test_each_job_of_a_workflow_has_names_of_its_own(step, project):
 def test_an_artifact_has_a_name_that_github_takes(step, project, job):
     opened(step, project)
     made = planned(step, project, artifact="bench-core", job=job)
-    assert re.fullmatch(r"[A-Za-z0-9_.+-]+", made.artifact)
+    assert re.fullmatch(r"[A-Za-z0-9_.+-]+", made.use.artifact)
     assert re.fullmatch(r"[A-Za-z0-9_.+-]+", made.outcome)
 
 
