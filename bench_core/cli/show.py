@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bench_core.cli.model import model_named, print_code, show_model, write_model
-from bench_core.cli.options import CONFIG, CSV_TABLE, FAMILY, JSON_TABLE, refuse_same, require_families
+from bench_core.cli.options import CONFIG, CSV_TABLE, FAMILY, JSON_TABLE, OUTPUT, refuse_same, require_families
 from bench_core.cli.terminal import console, relative, report_damage, show_results, write_tables
 from bench_core.errors import BenchCoreError
+from bench_core.extras import require
+
+if TYPE_CHECKING:
+    from bench_core.results.model_file import StoredModel
 
 
 @click.command(short_help="Print the table of a stored result.")
@@ -23,6 +28,9 @@ from bench_core.errors import BenchCoreError
 @FAMILY
 @JSON_TABLE
 @CSV_TABLE
+@click.option(
+    "--page", type=OUTPUT, help="Also write a model's page for the browser. For all results, see `bench-core report`."
+)
 def show(
     result: str | None,
     config: Path,
@@ -32,6 +40,7 @@ def show(
     families: tuple[str, ...],
     json_file: Path | None,
     csv_file: Path | None,
+    page: Path | None,
 ) -> None:
     """Print the table of a stored RESULT: a result file, a folder of them, a commit, or a model.
 
@@ -54,23 +63,19 @@ def show(
     from bench_core.report import table
     from bench_core.results.read import read
 
-    refuse_same(json=json_file, csv=csv_file)
+    refuse_same(json=json_file, csv=csv_file, page=page)
     if listed and (which or families or json_file or csv_file):
         raise BenchCoreError("--list prints no table: leave out --run, --family, --json and --csv.")
-    out = console()
     if stored := model_named(result, config):
         if listed or which or families or csv_file:
             raise BenchCoreError(f"{result} is a model: leave out --list, --run, --family and --csv.")
-        if code:
-            print_code(stored.record, code)
-            return
-        show_model(out, stored.record, stored.path)
-        write_model(stored.record, json_file, None)
-        out.print(f"Stored in {relative(stored.path)}", soft_wrap=True)
+        _show_model(stored, code, json_file, page)
         return
     if code:
         raise BenchCoreError("--code prints that of a model: name one, such as gpt2.")
-    file = read(result_file(result, config))
+    if page is not None:
+        raise BenchCoreError("--page is for a model, such as gpt2. `bench-core report` writes a page of all results.")
+    out, file = console(), read(result_file(result, config))
     if listed:
         report_damage(file)
         out.print(table.listing(file.runs) if file.runs else "It has no run of `bench-core run`.")
@@ -81,6 +86,20 @@ def show(
         rows = show_results(out, file, families=families)
         write_tables(rows, run or table.single(rows) or file, json_file, csv_file)
     out.print(f"Stored in {relative(file.path)}", soft_wrap=True)
+
+
+def _show_model(stored: StoredModel, code: str | None, json_file: Path | None, page: Path | None) -> None:
+    if code and (json_file or page):
+        raise BenchCoreError("--code prints code and nothing else: leave out --json and --page.")
+    if code:
+        print_code(stored.record, code)
+        return
+    if page is not None:
+        require("report", what="The page")
+    out = console()
+    show_model(out, stored.record, stored.path)
+    write_model(stored.record, json_file, page)
+    out.print(f"Stored in {relative(stored.path)}", soft_wrap=True)
 
 
 def result_file(name: str | None, config: Path) -> Path:

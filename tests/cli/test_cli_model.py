@@ -101,11 +101,22 @@ def test_show_prints_a_stored_model_by_its_name_and_by_its_file(measured, tmp_pa
         assert model_file.read(tmp_path / "again.json").date == gpt2().date
 
 
+def test_show_writes_the_page_of_a_stored_model_and_names_the_command_for_that_of_all_results(measured, tmp_path):
+    run("model", "gpt2")
+    assert run("show", "gpt2", "--page", "model.html").exit_code == 0
+    assert '<section id="models"' in (tmp_path / "model.html").read_text()
+    for refused in (run("show", "--page", "run.html"), run("show", "--list", "--page", "run.html")):
+        assert refused.exit_code == 2
+        assert "`bench-core report` writes a page of all results" in " ".join(refused.stderr.split())
+    assert not (tmp_path / "run.html").exists()
+
+
 def test_show_prints_the_code_alone(measured):
     run("model", "gpt2")
     done = run("show", "gpt2", "--code", "load")
     assert done.stdout.startswith('with torch.device("meta"):')
     compile(done.stdout, "code", "exec")
+    assert "leave out --json and --page" in run("show", "gpt2", "--code", "load", "--json", "a.json").stderr
     assert "unknown job 'lod'. Did you mean 'load'?" in run("show", "gpt2", "--code", "lod").stderr
 
 
