@@ -132,14 +132,17 @@ def model_named(name: str | None, config: Path) -> StoredModel | None:
     Raises:
         BenchCoreError: if the file cannot be read, or the target has fewer records than the name counts back.
     """
+    from bench_core.records.model import ModelSpec
     from bench_core.results import model_file
     from bench_core.results.model_file import StoredModel
 
-    path = Path(name or "")
-    if name is None or path.is_dir():
+    if name is None:
         return None
-    if path.is_file():
-        return StoredModel(path, model_file.read(path)) if model_file.is_file_of_model(path) else None
+    path = Path(name)
+    if model_file.is_file_of_model(path):
+        return StoredModel(path, model_file.read(path))
+    if path.exists() and ModelSpec(name).kind == "checkpoint":  # results, whatever is stored under this name
+        return None
     known, _ = model_file.stored(results_of(config))
     return model_file.named(known, name)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from bench_core.asv_config import USUAL, found_in
+from bench_core.cli.terminal import complain
 from bench_core.errors import BenchCoreError, UnknownNameError
 from bench_core.files import try_write
 from bench_core.records.model import ModelSpec
@@ -124,7 +126,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def spec_of(
     target: str | None, *, device: str | None, dtype: str | None, input: str | None, trust: bool
 ) -> ModelSpec | None:
-    """The model that these options ask for; None without one.
+    """The model that these options ask for; None without one. A file that has the name of a layout is mentioned.
 
     Raises:
         BenchCoreError: if options say how a model is made, and there is none.
@@ -134,9 +136,15 @@ def spec_of(
         if unused := [f"--{name}" for name, value in given.items() if value]:
             raise BenchCoreError(f"{', '.join(unused)} says how a model is made: name one with --model.")
         return None
+    spec = ModelSpec(target, device or ModelSpec.device, dtype or "", input or "", trust)
     place = Path(target)
-    asked = str(place.absolute()) if place.is_file() else target  # benchmarks run in other folders
-    return ModelSpec(asked, device or ModelSpec.device, dtype or "", input or "", trust)
+    if not place.exists():
+        return spec
+    if spec.kind == "checkpoint":
+        return replace(spec, target=str(place.absolute()))  # benchmarks run in other folders
+    there = "folder" if place.is_dir() else "file"
+    complain(f"{target} is the {spec.kind} of this name. For the {there}, write .{os.sep}{target}.")
+    return spec
 
 
 LANES = click.option("--lanes", type=Count(1), help="Cores that measure at once. [default: at most 2]")

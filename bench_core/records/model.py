@@ -3,14 +3,38 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 SCHEMA = 1
 """Raise it whenever a number gets another meaning."""
 
 VARIABLE = "BENCH_CORE_MODEL"
 """The environment variable that names a model to benchmarks that take theirs from a command: a `ModelSpec` as JSON."""
+
+LAYOUT_NAMES = (
+    "mlp",
+    "resnet50",
+    "vit-b16",
+    "gpt2",
+    "bert-base",
+    "llama-135m",
+    "llama-1b",
+    "llama-3b",
+    "llama-8b",
+    "resnet50-tiny",
+    "vit-b16-tiny",
+    "gpt2-tiny",
+    "bert-base-tiny",
+    "llama-1b-tiny",
+    "llama-8b-tiny",
+)
+"""The names of `bench_core.suite.layouts.LAYOUTS`, for commands that run without torch."""
+
+CALLABLE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+"""``package.module:callable``."""
 
 
 def _check_times(name: str, seconds: Iterable[float]) -> None:
@@ -45,6 +69,13 @@ class ModelSpec:
     input: str = ""
     trust: bool = False
     ties: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def kind(self) -> Literal["layout", "callable", "checkpoint"]:
+        """What the target names. It is no file if it can be the name of something else: ``./gpt2`` is one."""
+        if self.target in LAYOUT_NAMES:
+            return "layout"
+        return "callable" if CALLABLE.fullmatch(self.target) else "checkpoint"
 
     @property
     def options(self) -> list[str]:

@@ -147,7 +147,8 @@ def named(known: Sequence[StoredModel], name: str) -> StoredModel | None:
 
     Args:
         known: the records, the oldest first.
-        name: a target, for its newest record; or ``gpt2~1`` for the one before it, ``gpt2~2`` and so on.
+        name: a target, or the name of a file that was one, for its newest record; or ``gpt2~1`` for the one before it,
+            ``gpt2~2`` and so on.
 
     Raises:
         BenchCoreError: if the target has fewer records.
@@ -155,7 +156,8 @@ def named(known: Sequence[StoredModel], name: str) -> StoredModel | None:
     target, back = name, 0
     if counted := re.fullmatch(r"(.+)~([0-9]{1,6})", name):
         target, back = counted[1], int(counted[2])
-    found = [one for one in known if target in (one.record.spec.target, Path(one.record.spec.target).name)]
+    found = [one for one in known if one.record.spec.target == target]
+    found = found or [one for one in known if Path(one.record.spec.target).name == target]
     if found and back >= len(found):
         raise BenchCoreError(
             f"there is no {name}: {target} has {units.plural(len(found), 'stored record')}, so the oldest one is "

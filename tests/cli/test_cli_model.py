@@ -111,6 +111,18 @@ def test_show_writes_the_page_of_a_stored_model_and_names_the_command_for_that_o
     assert not (tmp_path / "run.html").exists()
 
 
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_layout_comes_before_a_file_or_folder_of_its_name_and_the_command_says_so(measured, tmp_path, kind):
+    (tmp_path / "gpt2").mkdir() if kind == "folder" else (tmp_path / "gpt2").touch()
+    done = run("model", "gpt2")
+    assert done.stderr == f"bench-core: gpt2 is the layout of this name. For the {kind}, write ./gpt2.\n"
+    assert measured.calls[0]["spec"].target == "gpt2"
+    assert run("show", "gpt2").stdout.startswith("gpt2 on cpu")
+    done = run("model", "./gpt2")
+    assert done.stderr == ""
+    assert measured.calls[1]["spec"].target == str(tmp_path / "gpt2")
+
+
 def test_show_prints_the_code_alone(measured):
     run("model", "gpt2")
     done = run("show", "gpt2", "--code", "load")

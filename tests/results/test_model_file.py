@@ -117,6 +117,10 @@ def test_the_newest_record_has_the_name_of_its_model_and_older_ones_are_counted_
     assert model_file.named(known, "gpt2~2").record == gpt2(1)
     assert model_file.named(known, "a.safetensors").record.date == gpt2(9).date
     assert model_file.named(known, "bert-base") is None
+    model_file.store(gpt2(8, spec=ModelSpec("/weights/gpt2")), tmp_path)
+    known, _ = model_file.stored(tmp_path)
+    assert model_file.named(known, "gpt2").record == gpt2(3)
+    assert model_file.named(known, "/weights/gpt2").record.date == gpt2(8).date
     with pytest.raises(BenchCoreError, match=r"no gpt2~3: gpt2 has 3 stored records, so the oldest one is gpt2~2"):
         model_file.named(known, "gpt2~3")
 

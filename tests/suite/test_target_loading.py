@@ -1,14 +1,16 @@
 """From a spec to a model, and what can be wrong with it."""
 
+import shutil
 import sys
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
 from bench_core.errors import BenchCoreError
-from bench_core.records.model import ModelSpec
+from bench_core.records.model import LAYOUT_NAMES, ModelSpec
 from bench_core.suite.layouts import LAYOUTS
 from bench_core.suite.target import differences, load, loading
 
@@ -159,9 +161,17 @@ def test_a_callable_may_be_an_attribute_of_a_class():
     assert isinstance(load(spec("Registry.small")).build(), nn.Linear)
 
 
-def test_a_layout_comes_before_a_file_of_its_name(folder):
-    (folder / "mlp").write_bytes(b"")
-    assert load(ModelSpec("mlp")).kind == "layout"
+def test_a_layout_or_a_callable_comes_before_a_file_of_its_name_and_a_path_is_always_a_file(folder):
+    safetensors.torch.save_file({"weight": torch.ones(2)}, folder / "weights")
+    for name, kind in (("mlp", "layout"), ("zoo.models:build", "callable")):
+        shutil.copy(folder / "weights", folder / name)
+        assert load(ModelSpec(name)).kind == kind
+        assert load(ModelSpec(f"./{name}")).kind == "checkpoint"
+    assert load(ModelSpec("weights")).kind == "checkpoint"
+
+
+def test_commands_know_the_names_of_all_layouts():
+    assert list(LAYOUT_NAMES) == list(LAYOUTS)
 
 
 @pytest.mark.parametrize("name", [name for name in LAYOUTS if name == "mlp" or name.endswith("-tiny")])
@@ -254,6 +264,7 @@ def test_a_tie_that_a_model_lost_is_named():
         ("zoo.models.build", "unknown model 'zoo.models.build'. Did you mean 'zoo.models:build'?"),
         ("gpt3", "unknown model 'gpt3'. Did you mean 'gpt2'"),
         ("weights.pt", "there is no file 'weights.pt'. Did you mean 'weight.pt'?"),
+        ("./mlp", "there is no file './mlp'."),
         ("nowhere/weights.pt", "there is no file 'nowhere/weights.pt', and no folder 'nowhere'."),
         ("zoo.models:size", "zoo.models:size is a int, not a callable"),
         ("zoo.models:made", "zoo.models:made is a module that has been built already."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import os
 import pkgutil
 import random
 import re
@@ -23,7 +24,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 
 from bench_core.errors import BenchCoreError, UnknownNameError, brief, did_you_mean, named, shortened
-from bench_core.records.model import ModelSpec
+from bench_core.records.model import CALLABLE, ModelSpec
 from bench_core.suite.base import missing_device
 from bench_core.suite.layouts import LAYOUTS
 from bench_core.suite.target import checkpoints
@@ -211,10 +212,10 @@ def load(spec: ModelSpec) -> Target:
     check_device(spec.device)
     if not {"", here := str(Path.cwd())} & set(sys.path):
         sys.path.append(here)  # last, so that it hides no version that is to be measured
-    if spec.target in LAYOUTS:
+    if spec.kind == "layout":
         layout = LAYOUTS[spec.target]
         return Target(spec, "layout", layout.build, {"torch": torch}, inputs=layout.example)
-    if _CALLABLE.fullmatch(spec.target):
+    if spec.kind == "callable":
         module, builder = _found(spec.target)
         return Target(spec, "callable", builder, {"torch": torch, **vars(module)})
     path = Path(spec.target)
@@ -272,8 +273,6 @@ def check_device(name: str) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------- callables
-
-_CALLABLE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 def _found(target: str) -> tuple[ModuleType, Callable[[], object]]:
@@ -408,7 +407,7 @@ def _no_module(name: str, found: object) -> str:
 
 def _unknown(target: str, path: Path) -> BenchCoreError:
     forms = "A model is module:callable, the name of a layout, or the path of a checkpoint"
-    if path.suffix and (path.parent != Path() or path.suffix in _SUFFIXES):
+    if os.sep in target or path.suffix in _SUFFIXES:
         try:
             beside = [str(each) for each in path.parent.iterdir() if each.suffix in _SUFFIXES]
         except OSError:
@@ -417,7 +416,7 @@ def _unknown(target: str, path: Path) -> BenchCoreError:
         return BenchCoreError(f"there is no file {brief(target)!r}.{did_you_mean(near)} {forms}.")
     near = difflib.get_close_matches(target, LAYOUTS, n=3)
     module, _, last = target.rpartition(".")
-    if not near and module and _CALLABLE.fullmatch(f"{module}:{last}"):
+    if not near and module and CALLABLE.fullmatch(f"{module}:{last}"):
         near = [f"{module}:{last}"]
     return BenchCoreError(
         f"unknown model {brief(target)!r}.{did_you_mean(near)} {forms}. Layouts: {', '.join(LAYOUTS)}."
