@@ -24,6 +24,7 @@ from bench_core.report.model import (
     model_lines,
     rank_remarks,
     standing,
+    together,
 )
 from bench_core.report.page import vega
 from bench_core.report.page.charts import Chart
@@ -42,7 +43,6 @@ class Row:
         name, title: as in the record.
         time: the time with its uncertainty, and the same as a number of seconds; NaN without one.
         place: its place among the others, or why it has none.
-        remarks: what is wrong, extrapolated, needed or worth knowing, a sentence each.
     """
 
     name: str
@@ -54,7 +54,11 @@ class Row:
     peak: float
     moved: float
     share: float
-    remarks: tuple[str, ...]
+
+
+Remarks = tuple[tuple[str, str], ...]
+"""What is wrong, extrapolated, needed or worth knowing: names, and what holds for all of them. Beside the rows, they
+would be wider than the figures."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class StartView:
     title: str
     figure: Figure | None
     rows: tuple[Row, ...]
+    remarks: Remarks
     code: tuple[str, ...]
     coded: str
 
@@ -82,12 +87,12 @@ class AccessView:
 
 @dataclass(frozen=True)
 class CallRow:
-    """A call of all ranks: its name, the number of ranks, its time, uncertainty, spread and peak as text."""
+    """A call of all ranks: its name, the number of ranks, its time, uncertainty, spread and peak as text, empty without
+    a time."""
 
     name: str
     ranks: int
     figures: tuple[str, ...]
-    remarks: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -106,8 +111,10 @@ class ModelView:
     notes: tuple[str, ...]
     start: tuple[StartView, ...]
     access: tuple[AccessView, ...]
+    access_remarks: Remarks
     figure: Figure | None
     calls: tuple[CallRow, ...]
+    call_remarks: Remarks
     where: tuple[str, ...]
 
 
@@ -135,15 +142,14 @@ def _model(key: str, record: ModelRecord, figures: Figures) -> ModelView:
         notes=record.notes,
         start=tuple(_start(job, name, slowest, figures) for job in found.start),
         access=tuple(AccessView(brief(job.name), tuple(_rows(job))) for job in found.access),
+        access_remarks=tuple(
+            together((f"{job.name}.{name}", said) for job in found.access for name, said in _of_rows(job))
+        ),
         figure=figures.add("Time of a call", access_chart(idioms, f"Times of the jobs on the parameters of {name}"))
         if idioms
         else None,
-        calls=tuple(_calls(record))
-        + tuple(
-            CallRow(f"{one.job}.{one.name}", one.ranks, ("", "", "", ""), (one.why_not,))
-            for one in record.ranks
-            if one.why_not
-        ),
+        calls=tuple(_calls(record)),
+        call_remarks=tuple(together(_of_calls(record))),
         where=tuple(circumstances(record)),
     )
 
@@ -157,6 +163,7 @@ def _start(job: Job[Way], name: str, slowest: float, figures: Figures) -> StartV
         title=title,
         figure=figures.add("Time of each stage", waterfall(job, slowest, said)) if job.placed else None,
         rows=tuple(_rows(job)),
+        remarks=tuple(together(_of_rows(job))),
         code=tuple(best.of.code.strip("\n").split("\n")) if best is not None and coded else (),
         coded=f"{title}{gain(job)}: {best.of.title or best.of.name}" if best is not None and coded else "",
     )
@@ -190,7 +197,6 @@ def _row(one: Placed[T], job: Job[T]) -> Row:
         peak=_peak(of),
         moved=_moved(of) or math.nan,
         share=one.share,
-        remarks=tuple(_remarks(of)),
     )
 
 
@@ -206,6 +212,12 @@ def _moved(of: Way | Idiom) -> int:
     return sum(stage.bytes for stage in of.stages) if isinstance(of, Way) else of.bytes
 
 
+def _of_rows(job: Job[T]) -> Iterator[tuple[str, str]]:
+    """The remarks on each row of a job, with its name."""
+    yield from ((one.of.name, said) for one in job.placed for said in _remarks(one.of))
+    yield from ((one.name, f"Not measured: {one.why_not.rstrip('.')}.") for one in job.missing)
+
+
 def _remarks(of: Way | Idiom) -> Iterator[str]:
     if of.wrong:
         yield f"Wrong: {of.wrong.rstrip('.')}."
@@ -219,16 +231,24 @@ def _remarks(of: Way | Idiom) -> Iterator[str]:
 
 def _missing(one: Way | Idiom) -> Row:
     unknown = math.nan
-    return Row(brief(one.name), _title(one), "", unknown, "", False, unknown, unknown, unknown, (one.why_not,))
+    return Row(brief(one.name), _title(one), "", unknown, "", False, unknown, unknown, unknown)
 
 
 def _calls(record: ModelRecord) -> Iterator[CallRow]:
-    """A row for each call of ranks. What is said of a call stands beside it with the most ranks."""
-    said, most = rank_remarks(record), max((one.ranks for one in record.ranks), default=0)
+    """A row for each call of ranks."""
     for call in rank_calls(record):
-        name = f"{call.of.job}.{call.of.name}"
-        remarks = said.get(name, []) if call.of.ranks == most else []
-        yield CallRow(brief(name), call.of.ranks, call_figures(call), tuple(remarks))
+        yield CallRow(brief(f"{call.of.job}.{call.of.name}"), call.of.ranks, call_figures(call))
+    for one in record.ranks:
+        if one.why_not:
+            yield CallRow(brief(f"{one.job}.{one.name}"), one.ranks, ("", "", "", ""))
+
+
+def _of_calls(record: ModelRecord) -> Iterator[tuple[str, str]]:
+    """The remarks on calls of ranks, with their names."""
+    yield from ((name, said) for name, sentences in rank_remarks(record).items() for said in sentences)
+    for one in record.ranks:
+        if one.why_not:
+            yield f"{one.job}.{one.name}", f"Not measured with {one.ranks} ranks: {one.why_not.rstrip('.')}."
 
 
 WATERFALL = {

@@ -1,6 +1,7 @@
 """The section of the page on models: its markup, its charts, and how it looks."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from made_models import CODE, gpt2, hostile
@@ -56,8 +57,6 @@ def test_a_report_without_models_has_no_such_section_and_one_of_models_has_no_ot
 
 
 def test_a_report_of_both_has_the_models_last(small):
-    from dataclasses import replace
-
     both = html(replace(small, models=(gpt2(),)))
     assert both.index('<section id="cells"') < both.index('<section id="models"')
     assert '<a href="#models">Models</a>' in both
@@ -67,9 +66,9 @@ def test_the_section_has_the_advice_every_way_and_the_code(page):
     said = section(page, "models")
     assert "<code>eager_copy</code> spends 64 % of its time" in said
     for way in gpt2().ways:
-        assert f'class="cell">{way.name}</th>' in said
-    assert "Wrong: 12 buffers stay on meta" in said
-    assert "the model has no lazy module" in said
+        assert f'class="cell">{way.name}<' in said
+    assert '<span class="cell">meta_assign_unfinished</span>: Wrong: 12 buffers stay on meta' in said
+    assert "Not measured: the model has no lazy module" in said
     assert CODE.strip().replace('"', "&#34;") in said
     assert "torch 2.13.0 rejects a tied embedding across shards" in said
 
@@ -98,6 +97,29 @@ def test_every_chart_is_drawn_and_the_narrow_page_does_not_scroll_sideways(look,
         assert view.page.locator(".plot svg .mark-rect path").count() > 20
         assert view.page.locator(".plot svg .mark-text text", has_text=", tied").count() > 0
         assert view.page.evaluate("document.documentElement.scrollWidth") == viewport["width"]
+
+
+def test_a_remark_on_several_ways_stands_once_below_their_table():
+    remark = "Building on meta unties parameters."
+    ways = tuple(replace(way, needs=(remark,) * way.name.startswith("meta_assign")) for way in gpt2().ways)
+    said = section(html(answers([gpt2(ways=ways)])), "models")
+    assert said.count(remark) == 1
+    names = "meta_assign_unfinished, meta_assign_safetensors, meta_assign_mmap and meta_assign"
+    assert f'<span class="cell">{names}</span>: {remark}' in said
+
+
+@pytest.mark.parametrize("width", [1280, 800])
+def test_the_tables_of_a_model_show_all_columns_however_long_the_remarks(look, tmp_path, width):
+    path = tmp_path / "model.html"
+    long = ("Every parameter must get its values from the checkpoint, as a strict load makes sure. " * 3,)
+    ways = tuple(
+        replace(way, needs=long, title="construct without drawing, torch.load(mmap=True), assign")
+        for way in gpt2().ways
+    )
+    path.write_text(html(answers([gpt2(ranks=True, ways=ways)])), newline="\n")
+    view = look(path, viewport={"width": width, "height": 900})
+    hidden = "[...document.querySelectorAll('.model .scroll')].map(each => each.scrollWidth - each.clientWidth)"
+    assert view.page.evaluate(hidden) == [0, 0, 0, 0]
 
 
 def test_the_code_is_copied(look, written):
