@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import safetensors
@@ -62,6 +62,9 @@ LARGEST_PART = 1 << 30
 SHARE = 0.9
 """The share of the free memory that is used."""
 
+OTHER_SEED = 1
+"""What a model is built from to see which of its values are drawn."""
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -69,6 +72,7 @@ class Subject:
 
     Attributes:
         build: makes it.
+        otherwise: makes it from another seed.
         whole_seconds: how long the whole model took to build on meta, in a process that had not used meta before; None
             if `build` makes the whole model.
         file: the checkpoint that was given as the target; None for another target, and for a part.
@@ -76,6 +80,7 @@ class Subject:
     """
 
     build: Callable[[], nn.Module]
+    otherwise: Callable[[], nn.Module]
     whole_seconds: float | None = None
     file: Checkpoint | None = None
     ties: tuple[tuple[str, ...], ...] = ()
@@ -138,15 +143,15 @@ def perform(setting: Setting, task: Task) -> Answer:
 def subject_of(setting: Setting) -> Subject:
     target = load(setting.spec)
     if not setting.block:
-        return Subject(target.build, file=target.file, ties=setting.spec.ties)
+        return Subject(target.build, replace(target, seed=OTHER_SEED).build, file=target.file, ties=setting.spec.ties)
     began = clock.host()
     with torch.device("meta"):
         model = target.build()
     seconds = clock.host() - began
-    return Subject(part(model, setting.block), seconds)
+    return Subject(part(model, setting.block), part(model, setting.block, OTHER_SEED), seconds)
 
 
-def part(model: nn.Module, name: str) -> Callable[[], nn.Module]:
+def part(model: nn.Module, name: str, number: int = 0) -> Callable[[], nn.Module]:
     """A function that builds a part of a model that is on meta, with the initializers that its modules have."""
     wanted = model.get_submodule(name)
     if hasattr(model, "_init_weights") and not hasattr(wanted, "_init_weights"):
@@ -156,7 +161,7 @@ def part(model: nn.Module, name: str) -> Callable[[], nn.Module]:
         made = copy.deepcopy(wanted, {id(model): model})  # not the whole, whose method it has
         if torch.get_default_device().type == "meta":
             return made
-        torch.manual_seed(0)
+        seed(number)
         made.to_empty(device="cpu")
         startup_code.reinitialize(made)
         return made
@@ -326,8 +331,11 @@ def _checked(way: startup.StartUp, subject: Subject, expected: nn.Module, device
             found = run(way, subject, device, folder).model
     except Exception as error:  # noqa: BLE001 - a way may fail in the user's code
         return CheckedWay(way.name, why_not=named(error))
-    compare = startup_check.loaded if way.job == "load" else startup_check.initialized
-    result = compare(found, expected)
+    if way.job == "load":
+        plain = startup.PLAIN[way.job]
+        result = startup_check.loaded(found, expected, lambda: run(plain, subject, device, folder).model)
+    else:
+        result = startup_check.initialized(found, expected, lambda: subject.otherwise().to(device))
     lost = lost_ties(found, subject.ties)
     return CheckedWay(way.name, "; ".join(each for each in (lost, result.wrong) if each), result.others)
 

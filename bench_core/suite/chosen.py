@@ -120,7 +120,7 @@ class Loading:
         assert found is not None, "no model was made"
         plain = startup.PLAIN["load"]
         if self.way is not plain:
-            if wrong := differences(found, self._gone(plain)):
+            if wrong := differences(found, self._gone(plain), lambda: self._gone(plain)):
                 raise SkipNotImplemented(f"this way gives another model: {wrong}")
             return
         saved = self.file.state() if self.file else torch.load(self.checkpoint, weights_only=True)

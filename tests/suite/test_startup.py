@@ -177,3 +177,42 @@ def test_a_model_that_is_initialized_in_its_constructor_alone_is_not_initialized
     with lazy.poisoned_memory():
         found = startup.go(startup.WAYS["meta_to_empty"], Constructor, "cpu", None).model
     assert startup_check.initialized(found, Constructor()).wrong == "weight: not initialized"
+
+
+class Given(nn.Module):
+    """Parameters that are not drawn, and rows that are not."""
+
+    def __init__(self, number):
+        super().__init__()
+        torch.manual_seed(number)
+        self.table = nn.Embedding(300, 64, padding_idx=0)
+        self.angles = nn.Parameter(torch.arange(64.0).sin())
+        self.scale = nn.Parameter(torch.tensor(2.5))
+        self.turns = nn.Parameter(torch.randn(8, 8, dtype=torch.complex64))
+        self.places = nn.Parameter(torch.randint(0, 1000, (64,)), requires_grad=False)
+        self.mask = nn.Parameter(torch.ones(8, dtype=torch.bool), requires_grad=False)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "wrong"),
+    [
+        (lambda model: None, ""),
+        (lambda model: nn.init.normal_(model.table.weight), "table.weight: other values"),
+        (lambda model: model.angles.copy_(model.angles.flip(0)), "angles: other values"),
+        (lambda model: model.scale.fill_(1), "scale: other values"),
+        (lambda model: model.turns.fill_(torch.nan), "turns: not initialized"),
+        (lambda model: model.turns.add_(10), "turns: another distribution"),
+        (lambda model: model.places.fill_(7), "places: other values"),
+        (lambda model: model.mask.zero_(), "mask: other values"),
+    ],
+)
+@torch.no_grad()
+def test_what_is_not_drawn_must_be_equal_and_what_is_drawn_like_it_in_every_dtype(break_it, wrong):
+    model = Given(1)
+    break_it(model)
+    found = startup_check.initialized(model, Given(0), lambda: Given(2)).wrong
+    assert found.startswith(wrong) if wrong else not found
+
+
+def test_of_a_model_that_seeds_itself_nothing_is_known_to_be_not_drawn():
+    assert startup_check.initialized(Given(1), Given(0), lambda: Given(0)).wrong == ""

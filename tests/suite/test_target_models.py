@@ -1,7 +1,10 @@
 """What a model consists of, and how two models differ."""
 
 import copy
+import functools
+import itertools
 import math
+import types
 
 import pytest
 import torch
@@ -10,6 +13,7 @@ from torch.nn.utils import parametrizations
 
 from bench_core.suite import oracles
 from bench_core.suite.target import comparing, describe, differences, memory
+from bench_core.suite.target.attributes import held
 
 
 class Net(nn.Module):
@@ -309,7 +313,9 @@ def test_containers_that_hold_themselves_end():
 
 
 def test_names_are_of_parameters_buffers_and_attributes_under_all_their_names():
-    assert {"head.weight", "memory._flat_weights[0]", "cache['alias']"} < set(comparing._tensors(made()).all)
+    assert {"head.weight", "memory._flat_weights[0]", "cache['alias']"} < set(
+        comparing._tensors(made(), held(made()).tensors).all
+    )
 
 
 # -------------------------------------------------------------------------------------------------- what it consists of
@@ -382,3 +388,74 @@ def test_tensors_without_memory_share_nothing():
     empty = torch.zeros(0)
     assert memory.sharing({"a": empty, "b": empty, "c": torch.eye(2).to_sparse()}) == []
     assert memory.occupied([empty]) == 0
+
+
+class Helper:
+    """No module, and so nothing that a module walks into."""
+
+    __slots__ = ("table",)
+
+    def __init__(self, table):
+        self.table = table
+
+
+def bound(table):
+    return lambda: table
+
+
+HOLDERS = {
+    "holder.table": Helper,
+    "holder.keywords['table']": lambda table: functools.partial(print, table=table),
+    "holder.table[0]": lambda table: bound([table]),
+    "holder.__self__.table": lambda table: types.MethodType(print, Helper(table)),
+    "holder[0].weight": lambda table: [nn.Embedding.from_pretrained(table.reshape(1, 2))],
+    "holder": lambda table: table.numpy(),
+}
+"""Makes a value that holds a tensor, by the name that the tensor is told by."""
+
+
+@pytest.mark.parametrize("name", HOLDERS)
+def test_a_tensor_is_compared_in_whatever_an_attribute_reaches(name):
+    one, other = nn.Identity(), nn.Identity()
+    one.holder, other.holder = (HOLDERS[name](torch.tensor(values)) for values in ([1.0, 2.0], [1.0, 3.0]))
+    assert differences(one, other) == f"{name}: other values"
+
+
+def test_a_weight_that_a_hook_holds_must_be_that_of_its_module():
+    one, other = nn.Linear(1, 1), nn.Linear(1, 1)
+    one.load_state_dict(other.state_dict())
+    for net in (one, other):
+        net.register_forward_hook(lambda *_, weight=net.weight: weight)
+    assert differences(one, other) == ""
+    one.load_state_dict(other.state_dict(), assign=True)
+    assert "weight and _forward_hooks[0].__kwdefaults__['weight']: no longer one tensor" in differences(one, other)
+
+
+def test_a_number_that_was_computed_from_other_weights_is_a_difference():
+    one, other = nn.Identity(), nn.Identity()
+    one.scale, other.scale = math.nan, 0.5
+    assert differences(one, other) == "scale: nan, expected 0.5"
+    one.scale = other.scale = math.nan
+    assert differences(one, other) == ""
+
+
+def test_a_number_that_is_another_one_in_each_model_is_not_compared():
+    number = itertools.count()
+
+    def numbered():
+        net = nn.Identity()
+        net.number, net.scale = next(number), 2.0
+        return net
+
+    assert differences(numbered(), numbered()) == "number: 0, expected 1"
+    assert differences(numbered(), numbered(), numbered) == ""
+    other = numbered()
+    other.scale = 3.0
+    assert differences(other, numbered(), numbered) == "scale: 3.0, expected 2.0"
+
+
+def test_a_device_that_is_still_meta_is_a_difference():
+    one, other = nn.Identity(), nn.Identity()
+    one.place, other.place = torch.device("meta"), torch.device("cpu")
+    one.many, other.many = {torch.ones(1, device="meta")}, {torch.ones(1)}
+    assert differences(one, other) == "many, place: on meta"

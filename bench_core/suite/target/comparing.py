@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 
 from bench_core.suite.oracles import tied
 from bench_core.suite.target import memory
+from bench_core.suite.target.attributes import Held, held
 
 NAMED = 3
 """How many names of a kind of difference are listed."""
@@ -28,7 +29,7 @@ class _Tensors:
     Attributes:
         parameters: those that `named_parameters` yields.
         buffers: those that `named_buffers` yields.
-        attributes: tensors that are plain attributes of modules, also in lists, tuples and dicts.
+        attributes: tensors in plain attributes of modules: `bench_core.suite.target.attributes`.
         saved: the names that are no buffers with ``persistent=False``.
     """
 
@@ -42,15 +43,20 @@ class _Tensors:
         return {**self.parameters, **self.buffers, **self.attributes}
 
 
-def differences(found: nn.Module, expected: nn.Module) -> str:
+def differences(found: nn.Module, expected: nn.Module, again: Callable[[], nn.Module] | None = None) -> str:
     """How `found` differs from `expected`, in one line; "" if it does not.
 
     Compared are the modules and their training flags; the names of all parameters and buffers in their order, their
     classes, devices, dtypes, shapes, strides, ``requires_grad``, hooks, attributes and values bit for bit; which
-    buffers a state dict holds; which names are one tensor, and which tensors share memory; and the tensors that are
-    plain attributes of modules. Neither a state dict nor a strict load shows all of this.
+    buffers a state dict holds; which names are one tensor, and which tensors share memory; and the tensors and numbers
+    in plain attributes of modules. Neither a state dict nor a strict load shows all of this.
+
+    Args:
+        again: makes `expected` once more. A number that is then another one, such as one that counts modules, is not
+            compared. It is called if a number differs.
     """
-    one, other = _tensors(found), _tensors(expected)
+    of_found, of_expected = held(found), held(expected)
+    one, other = _tensors(found, of_found.tensors), _tensors(expected, of_expected.tensors)
     lines = [
         *_in_names("parameters", list(one.parameters), list(other.parameters)),
         *_in_names("buffers", list(one.buffers), list(other.buffers)),
@@ -58,8 +64,21 @@ def differences(found: nn.Module, expected: nn.Module) -> str:
         *_in_tensors(one, other),
         *_in_ties(one.all, other.all),
         *_in_modules(found, expected),
+        *_in_numbers(of_found, of_expected, again),
     ]
     return summary(lines)
+
+
+def _in_numbers(found: Held, expected: Held, again: Callable[[], nn.Module] | None) -> Iterator[Difference]:
+    given, wanted = found.numbers, expected.numbers
+    differing = {name for name in wanted if name in given and repr(given[name]) != repr(wanted[name])}
+    if differing and again is not None:
+        once_more = held(again()).numbers
+        differing = {name for name in differing if repr(once_more.get(name)) == repr(wanted[name])}
+    for name in sorted(differing):
+        yield name, f"{given[name]}, expected {wanted[name]}"
+    for name in sorted(found.on_meta - expected.on_meta):
+        yield name, "on meta"
 
 
 def summary(lines: Iterable[Difference]) -> str:
@@ -122,31 +141,14 @@ def _in_names(kind: str, found: list[str], expected: list[str]) -> Iterator[Diff
 # ------------------------------------------------------------------------------------------------------------- tensors
 
 
-def _tensors(model: nn.Module) -> _Tensors:
+def _tensors(model: nn.Module, attributes: Mapping[str, torch.Tensor]) -> _Tensors:
     parameters = dict(model.named_parameters(remove_duplicate=False))
     buffers = dict(model.named_buffers(remove_duplicate=False))
-    attributes: dict[str, torch.Tensor] = {}
     unsaved: set[str] = set()
     for prefix, module in model.named_modules(remove_duplicate=False):
         before = f"{prefix}." if prefix else ""
         unsaved.update(before + name for name in module._non_persistent_buffers_set)
-        for name, value in vars(module).items():
-            if name not in _REGISTERED:
-                attributes.update(_in_value(before + name, value, set()))
     return _Tensors(parameters, buffers, attributes, frozenset({*parameters, *buffers} - unsaved))
-
-
-_REGISTERED = frozenset({"_parameters", "_buffers", "_modules"})
-
-
-def _in_value(name: str, value: object, inside: set[int]) -> Iterator[tuple[str, torch.Tensor]]:
-    """The tensors in a plain attribute. `inside` are the containers around it, which may contain themselves."""
-    if isinstance(value, torch.Tensor):
-        yield name, value
-    elif isinstance(value, list | tuple | dict) and id(value) not in inside:
-        parts = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, part in parts:
-            yield from _in_value(f"{name}[{key!r}]", part, {*inside, id(value)})
 
 
 def _in_tensors(found: _Tensors, expected: _Tensors) -> Iterator[Difference]:
@@ -188,7 +190,7 @@ def _in_tensor(found: torch.Tensor, expected: torch.Tensor) -> Iterator[str]:
         yield f"strides {found.stride()}, expected {expected.stride()}"
     if _surplus(found) and not _surplus(expected):
         yield "a view of more memory, which is saved with it"
-    if not expected.is_meta and not _same_bits(found, expected):
+    if not expected.is_meta and not same_bits(found, expected):
         yield "other values"
 
 
@@ -209,13 +211,14 @@ def _surplus(tensor: torch.Tensor) -> bool:
     return place is not None and tensor.untyped_storage().nbytes() > place.end - place.start
 
 
-def _same_bits(found: torch.Tensor, expected: torch.Tensor) -> bool:
+def same_bits(found: torch.Tensor, expected: torch.Tensor) -> bool:
+    """Whether two tensors of one shape, dtype and device have the same values, bit for bit."""
     if found.layout is not torch.strided or found.is_quantized:
         return torch.equal(found, expected)
-    return torch.equal(_bits(found), _bits(expected))
+    return torch.equal(bits(found), bits(expected))
 
 
-def _bits(tensor: torch.Tensor) -> torch.Tensor:
+def bits(tensor: torch.Tensor) -> torch.Tensor:
     """The elements as integers, so that -0.0 is not 0.0, and a NaN equals itself."""
     plain = tensor.detach().resolve_conj().resolve_neg()
     if plain.is_complex():

@@ -47,6 +47,7 @@ class Target:
         namespace: the names that an expression for `ModelSpec.input` may use.
         inputs: the example of a layout.
         file: what the given checkpoint holds; None for other kinds.
+        seed: what the generators are seeded with.
     """
 
     spec: ModelSpec
@@ -55,6 +56,7 @@ class Target:
     namespace: Mapping[str, Any]
     inputs: Callable[[nn.Module], Example] | None = None
     file: checkpoints.Checkpoint | None = None
+    seed: int = SEED
 
     @property
     def checkpoint(self) -> Path | None:
@@ -73,7 +75,7 @@ class Target:
         Raises:
             BenchCoreError: if the builder raises, or returns no module with parameters.
         """
-        seed()
+        seed(self.seed)
         model = _called(self.name, self.builder)
         if not isinstance(model, nn.Module):
             raise BenchCoreError(_no_module(self.name, model))
@@ -225,11 +227,11 @@ def load(spec: ModelSpec) -> Target:
     raise _unknown(spec.target, path)
 
 
-def seed() -> None:
+def seed(number: int = SEED) -> None:
     """Seed every generator that a builder may draw from."""
-    random.seed(SEED)
-    np.random.seed(SEED)
-    torch.manual_seed(SEED)
+    random.seed(number)
+    np.random.seed(number)
+    torch.manual_seed(number)
 
 
 # ------------------------------------------------------------------------------------------------- dtypes and devices
