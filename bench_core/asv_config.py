@@ -187,8 +187,8 @@ def asv_config(config: Path) -> AsvConfig:
             _require_object(config)
         loaded = Config.load(str(config))
         _require_types(loaded)
-    except (UserError, OSError, ValueError) as error:
-        cause = str(error).rstrip(".")
+    except (UserError, OSError, ValueError, RecursionError) as error:
+        cause = "it is nested too deeply" if isinstance(error, RecursionError) else str(error).rstrip(".")
         raise BenchCoreError(
             f"{config} cannot be read as asv's configuration: {cause}. Run this from a folder with an "
             "asv.conf.json, or name one with --suite."

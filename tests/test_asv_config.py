@@ -15,6 +15,7 @@ WHOLE = '"version": 1, "project": "x", "repo": "."'
     [
         ("[]", "it is a list, not an object"),
         ("[" + "{" + WHOLE + "}]", "it is a list, not an object"),
+        ("[" * 2000, "it is nested too deeply"),
         ("null", "it is null, not an object"),
         ('{"version": 1 "project": "x"}', "column 15"),
         ('{"version": "a"}', "version is 'a'"),
