@@ -57,7 +57,8 @@ def build(width: int, sharing: str = "untied", device: str | torch.device = "cpu
 
 def parameter_bytes(width: int) -> int:
     """The memory of the parameters of the untied model, in float32."""
-    return 4 * sum(parameter.numel() for parameter in build(width, device="meta").parameters())
+    block = 2 * width * 4 * width + 4 * width + width  # two layers with biases
+    return 4 * (2 * vocabulary(width) * width + BLOCKS * block)
 
 
 def shard(rank: Rank, net: nn.Sequential, grouping: str = "together") -> nn.Sequential:

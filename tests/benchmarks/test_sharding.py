@@ -39,6 +39,11 @@ def two():
         yield started
 
 
+@pytest.mark.parametrize("width", [16, 64])
+def test_the_memory_of_the_model_is_that_of_its_parameters(width):
+    assert sharding.parameter_bytes(width) == 4 * sum(one.numel() for one in sharding.build(width).parameters())
+
+
 # What torch does
 
 
