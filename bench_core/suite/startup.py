@@ -119,9 +119,11 @@ def _helpers(steps: list[str]) -> list[str]:
 
 IMPORTS: Mapping[str, str] = {
     "from __future__ import annotations": r"^def |^class ",
+    "import json": r"\bjson\.loads\(",
     "import re": r"\bre\.compile\(",
     "import weakref": r"\bweakref\.",
     "from collections.abc import Callable": r"\bCallable\[",
+    "from pathlib import Path": r"\bPath\(",
     "from typing import Any": r"\bAny\b",
     "import safetensors.torch": r"\bsafetensors\.torch\.",
     "import torch": r"(?<!\.)\btorch\.",
@@ -137,13 +139,15 @@ def _imports(parts: list[str]) -> str:
 
 def _reading(step: Step, file: Checkpoint | None) -> Step:
     """The stage for a checkpoint that a user gave."""
+    if file is not None and file.files:
+        return replace(step, code=step.code.replace("safetensors.torch.load_file(", "load_files("))
     if file is None or "torch.load(" not in step.code:
         return step
     code = step.code.replace("weights_only=True", f"weights_only={not file.trust}")
     return replace(step, code=f"{code}[{file.key!r}]" if file.key else code)
 
 
-HELPERS = ("SkipDraws", "LastDraws", "tied_names", "tie", "fill_in", "complete", "reinitialize")
+HELPERS = ("SkipDraws", "LastDraws", "tied_names", "tie", "load_files", "fill_in", "complete", "reinitialize")
 
 EAGER = Step("construct", "model = build()", passes=1)
 SKIP = Step("construct", "with SkipDraws():\n    model = build()")

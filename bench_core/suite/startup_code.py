@@ -1,14 +1,18 @@
-"""What the ways of `bench_core.suite.startup` call, as it is shown with their code: it needs torch alone."""
+"""What the ways of `bench_core.suite.startup` call, as it is shown with their code: it needs torch and safetensors
+alone."""
 
 # mypy: disable-error-code="no-untyped-call"
 
 from __future__ import annotations
 
+import json
 import re
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
@@ -67,6 +71,15 @@ def tie(model: torch.nn.Module, ties: list[list[str]]) -> None:
         for other in others:
             owner, _, name = other.rpartition(".")
             setattr(model.get_submodule(owner), name, shared)
+
+
+def load_files(index: str, device: str = "cpu") -> dict[str, torch.Tensor]:
+    """Load a checkpoint in several safetensors files, which an index names."""
+    files = json.loads(Path(index).read_bytes())["weight_map"].values()
+    state: dict[str, torch.Tensor] = {}
+    for file in dict.fromkeys(files):
+        state.update(safetensors.torch.load_file(Path(index).parent / file, device=device))
+    return state
 
 
 def fill_in(state: dict[str, torch.Tensor], ties: list[list[str]]) -> None:

@@ -1,11 +1,13 @@
 """The process that forks a fresh one for each task, with real ones."""
 
+import json
 import os
 import signal
 import sys
 from dataclasses import replace
 
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
@@ -139,6 +141,28 @@ def test_a_tie_that_is_asked_for_and_lost_is_wrong_in_every_way(setting):
     (found,) = answered(asked, Check(("skip_draws_copy",), 60)).ways
     assert found.wrong == "0.weight, 1.weight should be one parameter, and are several"
     assert answered(setting(), Check(("skip_draws_copy",), 60)).ways == (CheckedWay("skip_draws_copy"),)
+
+
+def test_a_checkpoint_in_several_files_goes_the_ways_that_load_safetensors(setting, tmp_path):
+    for number in range(2):
+        safetensors.torch.save_file({f"{number}.weight": torch.full((64, 64), 3.0)}, tmp_path / f"{number}.safetensors")
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {f"{number}.weight": f"{number}.safetensors" for number in range(2)}}))
+    asked = replace(setting(), spec=ModelSpec(str(tmp_path)))
+    described = answered(asked, Describe(60))
+    assert (described.given, described.layout.elements) == ("safetensors", 2 * 64 * 64)
+    ways = tuple(way.name for way in described.ways if way.format == "safetensors" and not way.why_not)
+    assert len(ways) == 3
+    answered(asked, Save("torch", 60))
+    assert answered(asked, Check(("eager_copy", *ways), 60)).ways == tuple(
+        CheckedWay(name) for name in ("eager_copy", *ways)
+    )
+    assert len(answered(asked, Go("skip_draws_assign_safetensors", 60)).seconds) == 4
+    (code,) = (way.code for way in described.ways if way.name == "eager_safetensors_copy")
+    assert f"checkpoint = {str(index)!r}" in code
+    names = {"build": worker.load(asked.spec).build}
+    exec(code.replace("from my_package import build", ""), names)
+    assert all(each.eq(3).all() for each in names["model"].parameters())
 
 
 def test_a_way_that_does_not_load_is_found_wrong(setting, monkeypatch):

@@ -245,7 +245,8 @@ FOREIGN = {
     "it is a GGUF file": b"GGUF" + bytes(100),
     "it is compressed with gzip": b"\x1f\x8b\x08" + bytes(100),
     "it is a web page or XML": b"\n<!DOCTYPE html><title>404</title>",
-    "it is JSON; name the file with the tensors": json.dumps({"weight_map": {"a": "model-1.safetensors"}}).encode(),
+    "it is JSON without a weight_map": json.dumps({"weights": {"a": "model-1.safetensors"}}).encode(),
+    "no checkpoint: it is JSON": b"[]",
     "it is in none of the formats that are known here": b"\x00\x01\x02\x03" * 50,
 }
 
@@ -266,8 +267,9 @@ def test_a_safetensors_file_is_known_by_its_content_even_if_its_length_looks_lik
     assert list(checkpoints.read(tmp_path / "model").entries) == ["weight"]
 
 
-def test_a_torch_file_with_the_name_of_a_safetensors_file_is_to_be_renamed(net, tmp_path):
-    WRITERS["torch"](net, tmp_path / "model.safetensors")
+@pytest.mark.parametrize("writer", ["torch", "legacy"])
+def test_a_torch_file_with_the_name_of_a_safetensors_file_is_to_be_renamed(writer, net, tmp_path):
+    WRITERS[writer](net, tmp_path / "model.safetensors")
     assert "torch.save has written it; rename it" in refusal(tmp_path / "model.safetensors")
 
 
@@ -308,9 +310,12 @@ def test_a_safetensors_file_without_tensors_is_refused(tmp_path):
 
 
 def test_a_folder_is_refused_with_the_files_in_it(net, tmp_path):
-    assert "is a folder. A checkpoint is one file" in refusal(tmp_path)
-    (tmp_path / "model.safetensors").touch()
-    assert "is a folder. Name one of its files: model.safetensors." in refusal(tmp_path)
+    assert "is a folder. A checkpoint is a state dict that" in refusal(tmp_path)
+    (tmp_path / "model.pt").touch()
+    assert "is a folder. Name one of its files: model.pt." in refusal(tmp_path)
+    for name in ("a.safetensors", "b.safetensors"):
+        (tmp_path / name).touch()
+    assert "is a folder with 2 checkpoints. Name one of its files: a.safetensors, b.safetensors." in refusal(tmp_path)
     (tmp_path / ".metadata").touch()
     assert "dcp_to_torch" in refusal(tmp_path)
 
@@ -324,3 +329,104 @@ def test_a_file_that_lost_a_tensor_since_its_header_was_read_is_refused(net, tmp
     torch.save(state, path)
     with pytest.raises(BenchCoreError, match="it no longer holds scale"):
         target.ready()
+
+
+# ------------------------------------------------------------------------------------------------------- several files
+
+STATE = {"a.weight": torch.ones(2, 3), "a.bias": torch.zeros(2, dtype=torch.bfloat16), "b.weight": torch.ones(4)}
+
+MAP = {"a.weight": "1.safetensors", "a.bias": "1.safetensors", "b.weight": "2.safetensors"}
+
+
+def write_index(folder, weights=MAP, **files):
+    """An index and its files, which hold the tensors that `files` names, else those that the index gives them."""
+    held = {"1": ("a.weight", "a.bias"), "2": ("b.weight",), **files}
+    for name, tensors in held.items():
+        safetensors.torch.save_file({each: STATE[each] for each in tensors}, folder / f"{name}.safetensors")
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {"total_size": 44}, "weight_map": weights}))
+    return index
+
+
+def test_an_index_and_its_folder_are_a_checkpoint_with_the_tensors_of_all_files(tmp_path):
+    index = write_index(tmp_path)
+    for path in (index, tmp_path):
+        found = checkpoints.read(path)
+        assert (found.path, found.format) == (index, "safetensors")
+        assert {name: (entry.shape, entry.dtype) for name, entry in found.entries.items()} == {
+            name: (tuple(tensor.shape), tensor.dtype) for name, tensor in STATE.items()
+        }
+        state = found.state()
+        assert all(torch.equal(state[name], tensor) for name, tensor in STATE.items())
+
+
+def test_of_an_index_the_headers_alone_are_read_until_the_values_are_asked_for(tmp_path, monkeypatch):
+    index = write_index(tmp_path)
+    monkeypatch.setattr(safetensors.torch, "load_file", lambda path: pytest.fail("values are read"))
+    assert describe(checkpoints.read(index).container()).elements == 12
+
+
+def test_a_folder_with_one_safetensors_file_is_that_file(tmp_path):
+    safetensors.torch.save_file(STATE, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text("{}")
+    assert checkpoints.read(tmp_path).path == tmp_path / "model.safetensors"
+
+
+def test_files_of_an_index_may_be_in_a_folder_below_it(tmp_path):
+    (tmp_path / "parts").mkdir()
+    safetensors.torch.save_file(STATE, tmp_path / "parts" / "1.safetensors")
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": dict.fromkeys(STATE, "parts/1.safetensors")}))
+    assert checkpoints.read(index).state().keys() == STATE.keys()
+
+
+@pytest.mark.parametrize(
+    ("weights", "files", "said"),
+    [
+        ({"c": "3.safetensors"}, {}, "names '3.safetensors', and there is no such file. Download it too."),
+        ({"c": "2.safetensors"}, {}, "says that 2.safetensors holds c, and it does not."),
+        ({"a.bias": "2.safetensors"}, {}, "says that 2.safetensors holds a.bias, and it does not."),
+        ({}, {"2": ("b.weight", "a.bias")}, "1.safetensors and 2.safetensors both hold a.bias."),
+        ({"c": "../3.safetensors"}, {}, "names '../3.safetensors', a file outside of its folder"),
+        ({"c": "a/../../3.safetensors"}, {}, "a file outside of its folder"),
+        ({"c": "/etc/3.safetensors"}, {}, "names '/etc/3.safetensors', a file outside of its folder"),
+        ({"c": "C:\\3.safetensors"}, {}, "a file outside of its folder"),
+        ({"c": "..\\3.safetensors"}, {}, "a file outside of its folder"),
+        ({"c": "model.safetensors.index.json"}, {}, "Only safetensors files are read by an index"),
+        ({"c": 3}, {}, "is JSON without a weight_map"),
+    ],
+)
+def test_an_index_that_does_not_fit_its_files_is_refused(weights, files, said, tmp_path):
+    index = write_index(tmp_path, {**MAP, **weights}, **files)
+    assert said in refusal(index)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'{"weight_map": {"a.weight": "1.safetensors", "a.weight": "2.safetensors"}}', "names 'a.weight' twice"),
+        (b'{"weight_map": {"a.weight": "1.safe', "is damaged or cut off: JSONDecodeError"),
+        (b'{"weight_map": {}}', "its weight_map names no tensors"),
+        (b'{"weight_map": {"a": "\xff"}}', "is damaged or cut off: UnicodeDecodeError"),
+        (b'{"a":' * 100_000, "is damaged or cut off"),
+    ],
+)
+def test_a_damaged_index_is_refused(content, said, tmp_path):
+    index = write_index(tmp_path)
+    index.write_bytes(content)
+    assert said in refusal(index)
+
+
+def test_a_damaged_file_of_an_index_is_named(tmp_path):
+    index = write_index(tmp_path)
+    whole = (tmp_path / "2.safetensors").read_bytes()
+    for content, said in ((whole[:-1], "damaged or cut off"), (b"", "empty"), (b"version https://git-lfs", "LFS")):
+        (tmp_path / "2.safetensors").write_bytes(content)
+        with pytest.raises(BenchCoreError, match=rf"2\.safetensors is .*{said}"):
+            checkpoints.read(index)
+    (tmp_path / "2.safetensors").write_text(json.dumps({"weight_map": {"b.weight": "2.safetensors"}}))
+    with pytest.raises(BenchCoreError, match=r"2\.safetensors is no checkpoint: it is JSON"):
+        checkpoints.read(index)
+    save_legacy(STATE, tmp_path / "2.safetensors")
+    with pytest.raises(BenchCoreError, match=r"2\.safetensors is no checkpoint: .* torch.save has written it"):
+        checkpoints.read(index)

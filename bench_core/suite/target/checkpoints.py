@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
 import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import safetensors
@@ -22,7 +24,10 @@ from bench_core.suite.target import memory
 
 State = dict[str, torch.Tensor]
 
-FORMATS = "a state dict that torch.save or safetensors has written"
+FORMATS = "a state dict that torch.save or safetensors has written, or the index of several safetensors files"
+
+INDEX = ".safetensors.index.json"
+"""How the name of such an index ends."""
 
 NESTED = ("state_dict", "model_state_dict", "model", "module", "net")
 """Under which of its keys a training checkpoint holds the state of its model, the usual first."""
@@ -41,15 +46,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file holds.
+    """What a file holds, or several safetensors files with an index.
 
     Attributes:
-        path: the file.
+        path: the file, or the index.
         format: ``safetensors``, ``torch``, or ``torch (legacy)``, which cannot be mapped.
         entries: its tensors by name, also under names that `aliases` has.
         aliases: names of tensors that are another entry, by name.
         key: the key of the mapping in which the tensors are; "" if the file holds them at its top.
         trust: whether it is unpickled with all that it names.
+        files: the files that the index names; empty without one.
     """
 
     path: Path
@@ -58,6 +64,7 @@ class Checkpoint:
     aliases: Mapping[str, str] = field(default_factory=dict)
     key: str = ""
     trust: bool = False
+    files: tuple[Path, ...] = ()
 
     def state(self) -> State:
         """Read the values, on the CPU, into memory of their own. Neither torch nor safetensors compares checksums, so
@@ -67,7 +74,9 @@ class Checkpoint:
             BenchCoreError: if the file is damaged, or is no longer what it was.
         """
         if self.format == "safetensors":
-            state = _safetensors_state(self.path)
+            state: State = {}
+            for file in self.files or (self.path,):
+                state |= _safetensors_state(file)
         else:
             state = _state_in(self.path, _torch_load(self.path, mmap=False, trust=self.trust))[1]
         if missing := sorted(self.entries.keys() - state.keys() - self.aliases.keys()):
@@ -115,27 +124,29 @@ def read(path: Path, *, trust: bool = False) -> Checkpoint:
     """Read what a file holds: names, shapes, dtypes and ties. Values are not read from a file that can be mapped.
 
     Args:
+        path: the file; an index of Hugging Face for several safetensors files; or a folder with one of these.
         trust: whether a pickle may name what torch does not know to be harmless, and so run any code.
 
     Raises:
         BenchCoreError: if the file is no checkpoint, is damaged, or needs `trust`.
     """
-    found = _read(path, trust=trust)
+    path = _in_folder(path) if path.is_dir() else path
+    found = _indexed(path) if _begins_like_json(_head(path)) else _read(path, trust=trust)
     _check_names(path, found)
     return found
 
 
 def _read(path: Path, *, trust: bool) -> Checkpoint:
     head = _head(path)
-    if head.startswith(b"PK\x03\x04"):
+    mapped = head.startswith(b"PK\x03\x04")
+    if mapped:
         _check_zip(path)
+    if mapped or _LEGACY in head:
         if path.suffix == ".safetensors":  # torch.load would take it for one
             raise _no_checkpoint(
                 path, "its name is that of a safetensors file, and torch.save has written it; rename it"
             )
-        return _torch_checkpoint(path, "torch", trust=trust)
-    if _LEGACY in head:
-        return _torch_checkpoint(path, "torch (legacy)", trust=trust)
+        return _torch_checkpoint(path, "torch" if mapped else "torch (legacy)", trust=trust)
     if _begins_like_safetensors(head) or (path.suffix == ".safetensors" and not _foreign(head)):
         return _safetensors_checkpoint(path)
     raise _no_checkpoint(path, _foreign(head) or "it is in none of the formats that are known here")
@@ -143,8 +154,6 @@ def _read(path: Path, *, trust: bool) -> Checkpoint:
 
 def _head(path: Path) -> bytes:
     try:
-        if path.is_dir():
-            raise BenchCoreError(_folder(path))
         with path.open("rb") as file:
             head = file.read(512)
     except OSError as error:
@@ -154,15 +163,24 @@ def _head(path: Path) -> bytes:
     return head
 
 
-def _folder(path: Path) -> str:
+def _in_folder(path: Path) -> Path:
+    """The checkpoint in a folder: the only index, or without one the only safetensors file."""
     if (path / ".metadata").exists():
-        return (
+        raise BenchCoreError(
             f"{_shown(path)} is a checkpoint of torch.distributed in several files. Make one file of it: python -m "
             f"torch.distributed.checkpoint.format_utils dcp_to_torch {_shown(path)} model.pt"
         )
-    inside = sorted(each.name for each in path.iterdir() if each.suffix in (".safetensors", ".pt", ".pth", ".bin"))
-    cure = f"Name one of its files: {shortened(inside)}." if inside else f"A checkpoint is one file: {FORMATS}."
-    return f"{_shown(path)} is a folder. {cure}"
+    try:
+        names = sorted(each.name for each in path.iterdir())
+    except OSError as error:
+        raise BenchCoreError(f"{_shown(path)} cannot be read: {error.strerror}.") from error
+    indices = [name for name in names if name.endswith(INDEX)]
+    found = indices or [name for name in names if name.endswith(".safetensors")]
+    if len(found) == 1:
+        return path / found[0]
+    inside = found or [name for name in names if name.endswith((".pt", ".pth", ".bin"))]
+    cure = f"Name one of its files: {shortened(inside)}." if inside else f"A checkpoint is {FORMATS}."
+    raise BenchCoreError(f"{_shown(path)} is a folder{f' with {len(found)} checkpoints' if found else ''}. {cure}")
 
 
 def _shown(path: Path) -> str:
@@ -191,8 +209,8 @@ _BEGINNINGS: Mapping[bytes, str] = {
     b"\x80": "it is a pickle that torch.save has not written",
     b"\x1f\x8b": "it is compressed with gzip",
     b"<": "it is a web page or XML, perhaps the answer to a download that failed",
-    b"{": "it is JSON; name the file with the tensors, not their index",
-    b"[": "it is JSON; name the file with the tensors, not their index",
+    b"{": "it is JSON",
+    b"[": "it is JSON",
 }
 """What files of other kinds begin with."""
 
@@ -211,6 +229,10 @@ _LONGEST_HEADER = 100_000_000
 
 def _begins_like_safetensors(head: bytes) -> bool:
     return head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= _LONGEST_HEADER
+
+
+def _begins_like_json(head: bytes) -> bool:
+    return head.lstrip().startswith(b"{") and not _begins_like_safetensors(head)
 
 
 def _safetensors_checkpoint(path: Path) -> Checkpoint:
@@ -239,6 +261,77 @@ def _safetensors_state(path: Path) -> State:
         return safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, OSError) as error:
         raise _damaged(path, error) from error
+
+
+# --------------------------------------------------------------------------------------------------------------- index
+
+# What Hugging Face writes beside a checkpoint in several files: {"metadata": {...}, "weight_map": {name: file, ...}}
+# (https://huggingface.co/docs/transformers/en/big_models#sharded-checkpoints).
+
+
+def _indexed(path: Path) -> Checkpoint:
+    """What all files of an index hold together. Tensors that the index does not name are a part of it, since whoever
+    loads the files gets them."""
+    weights = _weight_map(path)
+    entries: dict[str, Entry] = {}
+    aliases: dict[str, str] = {}
+    holder: dict[str, str] = {}
+    for name in dict.fromkeys(weights.values()):
+        found = _part(path, name)
+        if twice := sorted(holder.keys() & found.entries.keys()):
+            raise BenchCoreError(
+                f"{_shown(path)}: {brief(holder[twice[0]])} and {brief(name)} both hold {shortened(twice)}. Remove the "
+                "file that does not belong to this checkpoint."
+            )
+        holder |= dict.fromkeys(found.entries, name)
+        entries |= found.entries
+        aliases |= found.aliases
+    for name in dict.fromkeys(weights.values()):
+        if missing := [one for one, file in weights.items() if file == name and holder.get(one) != name]:
+            raise BenchCoreError(
+                f"{_shown(path)} says that {brief(name)} holds {shortened(missing)}, and it does not. Download the "
+                "index and the files of one version."
+            )
+    files = tuple(path.parent / name for name in dict.fromkeys(weights.values()))
+    return Checkpoint(path, "safetensors", entries, aliases, files=files)
+
+
+def _weight_map(path: Path) -> Mapping[str, str]:
+    """The file of each tensor, by its name."""
+    try:
+        content = json.loads(path.read_bytes(), object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, error) from error
+    except OSError as error:
+        raise BenchCoreError(f"{_shown(path)} cannot be read: {error.strerror}.") from error
+    weights = content.get("weight_map")
+    if not isinstance(weights, dict) or not all(isinstance(name, str) for name in weights.values()):
+        raise _no_checkpoint(path, "it is JSON without a weight_map, which is what an index has")
+    if not weights:
+        raise _no_checkpoint(path, "its weight_map names no tensors")
+    return weights
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    (name, times), *_ = Counter(name for name, _ in pairs).most_common(1) or [("", 0)]
+    if times > 1:
+        raise ValueError(f"it names {brief(name)!r} twice")
+    return dict(pairs)
+
+
+def _part(index: Path, name: str) -> Checkpoint:
+    """What one of the files of an index holds."""
+    if ".." in name.replace("\\", "/").split("/") or PurePosixPath(name).root or PureWindowsPath(name).anchor:
+        raise BenchCoreError(f"{_shown(index)} names {brief(name)!r}, a file outside of its folder, which is not read.")
+    path = index.parent / name
+    if not path.is_file():
+        raise BenchCoreError(f"{_shown(index)} names {brief(name)!r}, and there is no such file. Download it too.")
+    if not name.endswith(".safetensors"):
+        raise BenchCoreError(
+            f"{_shown(index)} names {brief(name)!r}. Only safetensors files are read by an index: save the model with "
+            "safe_serialization=True."
+        )
+    return _read(path, trust=False)
 
 
 # --------------------------------------------------------------------------------------------------------------- torch

@@ -425,7 +425,7 @@ def _unknown(target: str, path: Path) -> BenchCoreError:
     )
 
 
-_SUFFIXES = frozenset({".safetensors", ".pt", ".pth", ".bin", ".ckpt"})
+_SUFFIXES = frozenset({".safetensors", ".json", ".pt", ".pth", ".bin", ".ckpt"})
 
 
 # ------------------------------------------------------------------------------------------------------------- inputs
