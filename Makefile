@@ -59,7 +59,7 @@ thorough: $(VENV)/installed
 # `make test` checks each cell at its smallest size. This checks every cell that runs on this machine, through the
 # pytest plugin, which takes some minutes and 2 GB.
 checks-of-all-sizes: $(VENV)/installed
-	$(BIN)/python -m pytest --quiet $(PARALLEL) --benchmark-disable benchmarks
+	$(BIN)/python -m pytest --quiet $(PARALLEL) -p tools.shared_ranks --benchmark-disable benchmarks
 
 # `make test` draws a few suites and holds the doors against each other and against asv's discovery. This draws as many
 # as SUITES says: the same ones each time, or others with DRAWN_AT_RANDOM=1. 500 took 290 s on two busy cores.

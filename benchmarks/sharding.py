@@ -24,7 +24,7 @@ class _Ranked(Suite):
     """A cell with ranks.
 
     Starting them, and constructing what they work on, is not timed. They are new in each setup, so that no cell finds
-    memory or connections of another one.
+    memory or connections of another one. Cells that are only checked may share them (`ranks.shared`).
     """
 
     copies = 8  # on each rank: the whole model before it is sharded, the shards, gradients, and the check's own copies
@@ -32,12 +32,12 @@ class _Ranked(Suite):
     def setup(self, *values):
         super().setup(*values)
         cell = self.named(*values)
-        self.ranks = ranks.Ranks(int(cell["ranks"]), cell["device"])
+        self.ranks = ranks.take(int(cell["ranks"]), cell["device"])
         self.timer = self.ranks.clock
 
     def teardown(self, *values):
         if hasattr(self, "ranks"):
-            self.ranks.close()
+            ranks.give_back(self.ranks)
         super().teardown(*values)
 
     def why_not(self, *values):
@@ -204,7 +204,8 @@ class _Files(_Ranked):
 
     def teardown(self, *values):
         if hasattr(self, "folder"):
-            self.ranks.close()  # before the folder goes that they may write to
+            if self.ranks.alive:
+                self.ranks.do(sharding.finish)  # before the folder goes that they may write to
             self.folder.cleanup()
         super().teardown(*values)
 
@@ -253,9 +254,10 @@ class LoadCheckpoint(_Files):
 
     def saved(self, device, saved_by, width):
         """Save with other ranks, which end."""
-        with ranks.Ranks(int(saved_by), device) as others:
-            others.do(sharding.make, int(width), "tied")
-            others.do(sharding.save, "dcp_save", self.path)
+        others = ranks.take(int(saved_by), device)
+        others.do(sharding.make, int(width), "tied")
+        others.do(sharding.save, "dcp_save", self.path)
+        ranks.give_back(others)
 
     def time_load(self, device, saved_by, width, ranks):
         self.ranks.timed(sharding.restore, self.path)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import importlib
+import itertools
 import logging
 import multiprocessing
 import os
@@ -26,8 +27,8 @@ import tempfile
 import threading
 import uuid
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from multiprocessing import connection, util
@@ -279,6 +280,11 @@ class Ranks:
             raise DisagreementError(f"rank {other[0]} disagrees about {what}: {_difference(values[other[0]], usual)}.")
         return usual
 
+    @property
+    def alive(self) -> bool:
+        """Whether they have not been ended."""
+        return bool(self._finalizer.still_active())
+
     def close(self) -> None:
         """End all ranks."""
         self._finalizer()
@@ -388,6 +394,47 @@ class Ranks:
         lines = [line.strip() for file in files for line in file.read_text(errors="replace").splitlines()]
         last = [line for line in lines if line][-LAST_LINES:]
         return f"; it last wrote: {' | '.join(map(brief, last))}" if last else ""
+
+
+_idle: dict[tuple[int, str], list[Ranks]] | None = None
+"""In `shared`, the ranks that no cell has, by number and device."""
+
+
+@contextmanager
+def shared() -> Iterator[None]:
+    """In this block, `take` hands out ranks again that were given back, without what they kept. A check may find memory
+    and connections of another cell, a measurement may not. Starting them takes longer than most checks."""
+    global _idle
+    before, _idle = _idle, {}
+    try:
+        yield
+    finally:
+        ended, _idle = _idle, before
+        for group in itertools.chain(*ended.values()):
+            group.close()
+
+
+def take(count: int, device: str) -> Ranks:
+    """Ranks for a cell: new ones, except in `shared`. They are given back to `give_back`.
+
+    Raises:
+        BenchCoreError: as `Ranks`.
+    """
+    idle = (_idle or {}).get((count, device))
+    return idle.pop() if idle else Ranks(count, device)
+
+
+def give_back(group: Ranks) -> None:
+    """Take leave of ranks. They are ended, except in `shared`."""
+    if _idle is None or not group.alive:
+        group.close()
+        return
+    group.do(_forget)
+    _idle.setdefault((group.count, group.device), []).append(group)
+
+
+def _forget(rank: Rank) -> None:
+    rank.kept.clear()
 
 
 def _listed(numbers: Sequence[int]) -> str:

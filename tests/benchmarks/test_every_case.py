@@ -9,7 +9,6 @@ import torch
 
 from bench_core.suite import Suite, ranks
 from bench_core.suite.layouts import FULL
-from bench_core.suite.ranks import RankError, Ranks
 from bench_core.timing.cells import SuiteDirectory
 
 ROOT = Path(__file__).parent.parent.parent
@@ -53,55 +52,18 @@ FIRST = {cell.benchmark: cell for cell in reversed(WITH_TWO_RANKS)}
 check."""
 
 
+@pytest.fixture(autouse=True, scope="module")
+def cells_share_ranks():
+    with ranks.shared():
+        yield
+
+
 def marked(cells, *, left):
     """The cells, with those that `left` names, and those of slow cases, left to the thorough tests."""
     return [
         pytest.param(cell, marks=pytest.mark.thorough) if named(cell.owner) in SLOW or left(cell) else cell
         for cell in cells
     ]
-
-
-class Lent:
-    """Ranks for one cell, which do not end with it."""
-
-    def __init__(self, lasting):
-        lasting.do(forget)
-        self.do, self.timed, self.watched, self.clock = lasting.do, lasting.timed, lasting.watched, lasting.clock
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self.close()
-
-    def close(self):
-        pass
-
-
-def forget(rank):
-    rank.kept.clear()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def lasting_ranks():
-    """Cells with the same number of ranks use the same ones, since starting them takes longer than a check. They are
-    started again if a failed check has ended them. `make checks-of-all-sizes` gives each cell its own."""
-    lasting = {}
-
-    def lend(count, device):
-        if count in lasting:
-            try:
-                return Lent(lasting[count])
-            except (RankError, OSError):  # they have ended
-                lasting.pop(count).close()
-        lasting[count] = Ranks(count, device)
-        return Lent(lasting[count])
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ranks, "Ranks", lend)
-        yield
-    for one in lasting.values():
-        one.close()
 
 
 def test_every_module_of_the_suite_imports():

@@ -215,6 +215,47 @@ def test_no_process_outlives_a_cell_that_is_killed(busy, tmp_path):
     assert gone(numbers)
 
 
+# Cells that share them
+
+
+def keeps(rank):
+    rank.kept["model"] = rank.number
+
+
+def kept(rank):
+    return dict(rank.kept)
+
+
+def test_ranks_that_are_given_back_are_ended():
+    started = ranks.take(1, "cpu")
+    ranks.give_back(started)
+    assert not started.alive
+
+
+def test_ranks_that_are_shared_are_taken_again_without_what_they_kept():
+    with ranks.shared():
+        first = ranks.take(2, "cpu")
+        first.do(keeps)
+        assert ranks.take(2, "cpu") is not first
+        ranks.give_back(first)
+        again = ranks.take(2, "cpu")
+        assert again is first
+        assert again.do(kept) == [{}, {}]
+        ranks.give_back(again)
+    assert not first.alive
+
+
+def test_shared_ranks_that_have_ended_are_not_taken_again():
+    with ranks.shared():
+        first = ranks.take(2, "cpu")
+        with pytest.raises(RankError):
+            first.do(fails_on, 1, KeyError("x"))
+        ranks.give_back(first)
+        second = ranks.take(2, "cpu")
+        assert second is not first
+        ranks.give_back(second)
+
+
 # What goes wrong
 
 
