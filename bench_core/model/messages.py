@@ -101,14 +101,16 @@ class Shard:
     """Measure the sharded model on local processes.
 
     Attributes:
-        bytes: the memory of the whole model.
+        bytes: the memory of what is sharded.
         seconds: how long each job is called, with each number of ranks.
+        block: the name of the part that is sharded; "" for the whole.
     """
 
     ranks: int
     bytes: int
     seconds: float
     timeout: float
+    block: str = ""
 
 
 Task = Describe | FindImports | Import | Save | Check | Go | Limits | Access | Shard
@@ -155,6 +157,8 @@ class Described:
         block: the name of the largest part of which several copies fit into memory; "" if the whole does.
         block_bytes: its size.
         notes: what applies to this model: see `bench_core.suite.surprises`.
+        sharded: the name of the part that ranks shard instead of a large model; "" for the whole.
+        sharded_bytes: its size.
     """
 
     layout: ModelLayout
@@ -166,6 +170,8 @@ class Described:
     block: str
     block_bytes: int
     notes: tuple[str, ...] = ()
+    sharded: str = ""
+    sharded_bytes: int = 0
 
 
 @dataclass(frozen=True)

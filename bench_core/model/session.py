@@ -232,13 +232,21 @@ class Measurement:
 
     def _shard(self, ranks: int) -> None:
         """Measure the sharded model. This comes first: what is refused is refused at once."""
-        began, layout = self._timer(), self.described.layout
+        began, layout, block = self._timer(), self.described.layout, self.described.sharded
+        whole = layout.bytes + layout.buffer_bytes
+        bytes = self.described.sharded_bytes if block else whole
+        doing = f"{ranks} ranks, with `{block}` alone" if block else f"{ranks} ranks"
         seconds = RANK_SECONDS if self.budget is None else min(RANK_SECONDS, RANK_SHARE * self.budget)
-        found = self._ask(Shard(ranks, layout.bytes + layout.buffer_bytes, seconds, RANK_TIMEOUT), f"{ranks} ranks")
+        found = self._ask(Shard(ranks, bytes, seconds, RANK_TIMEOUT, block), doing)
         if isinstance(found, Refused):
             raise BenchCoreError(found.cause)
         if isinstance(found, Sharded):
             self._rank_times = found.times
+            if block:
+                self._notes.append(
+                    f"The ranks sharded `{block}` alone, {size_text(bytes)} of {size_text(whole)}. All of it would "
+                    "take them more than five minutes. Their times are of this part, and not extrapolated."
+                )
             if ranks > cores.count():
                 self._notes.append(f"{ranks} ranks shared {cores.count()} cores: with a core each, they are faster.")
         else:

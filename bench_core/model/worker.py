@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import gc
 import importlib
 import platform
@@ -20,7 +19,7 @@ import torch
 from torch import nn
 
 from bench_core import clock
-from bench_core.errors import BenchCoreError, named
+from bench_core.errors import named
 from bench_core.model.memory import Growth
 from bench_core.model.messages import (
     Access,
@@ -48,16 +47,14 @@ from bench_core.model.messages import (
     Went,
 )
 from bench_core.records.model import ModelLayout
-from bench_core.suite import lazy, rank_times, startup, startup_check, startup_code, surprises
+from bench_core.suite import lazy, rank_times, startup, startup_check, surprises
 from bench_core.suite.base import available_bytes, clock_for
+from bench_core.suite.parts import LARGEST_PART, Part, largest_part, part, part_for_ranks, size
 from bench_core.suite.target import Checkpoint, Target, describe, load, lost_ties, seed
 from bench_core.timing.idioms import measure_idioms
 
 COPIES = 3
 """A check holds the model, the expected one, and what was read. A model of which less fits is measured by a part."""
-
-LARGEST_PART = 1 << 30
-"""Measure at most this many bytes of a model that does not fit: more would only take longer."""
 
 SHARE = 0.9
 """The share of the free memory that is used."""
@@ -121,7 +118,10 @@ def perform(setting: Setting, task: Task) -> Answer:
     if isinstance(task, Limits):
         return limits(task.bytes, setting.spec.device)
     if isinstance(task, Shard):
-        return Sharded(rank_times.measure_ranks(setting.spec, task.ranks, bytes=task.bytes, seconds=task.seconds))
+        times = rank_times.measure_ranks(
+            setting.spec, task.ranks, bytes=task.bytes, seconds=task.seconds, block=task.block
+        )
+        return Sharded(times)
     if isinstance(task, FindImports):
         return FoundImports(imports(setting))
     seconds = preload(setting)
@@ -149,24 +149,6 @@ def subject_of(setting: Setting) -> Subject:
         model = target.build()
     seconds = clock.host() - began
     return Subject(part(model, setting.block), part(model, setting.block, OTHER_SEED), seconds)
-
-
-def part(model: nn.Module, name: str, number: int = 0) -> Callable[[], nn.Module]:
-    """A function that builds a part of a model that is on meta, with the initializers that its modules have."""
-    wanted = model.get_submodule(name)
-    if hasattr(model, "_init_weights") and not hasattr(wanted, "_init_weights"):
-        vars(wanted)["_init_weights"] = model._init_weights  # where `reinitialize` looks for it
-
-    def build() -> nn.Module:
-        made = copy.deepcopy(wanted, {id(model): model})  # not the whole, whose method it has
-        if torch.get_default_device().type == "meta":
-            return made
-        seed(number)
-        made.to_empty(device="cpu")
-        startup_code.reinitialize(made)
-        return made
-
-    return build
 
 
 class Sought:
@@ -205,6 +187,10 @@ def described(setting: Setting) -> Described:
     layout = _on_meta(target)
     part_name, part_bytes = "", 0
     notes: tuple[str, ...] = ()
+    sharded, sharded_bytes = "", 0
+    if layout is not None and size(layout) > LARGEST_PART:
+        with torch.device("meta"):
+            sharded, sharded_bytes = part_for_ranks(target.build())
     if layout is not None and COPIES * size(layout) > SHARE * available:
         with torch.device("meta"):
             part_name, part_bytes = largest_part(target.build(), int(SHARE * available / COPIES))
@@ -225,6 +211,8 @@ def described(setting: Setting) -> Described:
         block=part_name,
         block_bytes=part_bytes,
         notes=notes,
+        sharded=sharded,
+        sharded_bytes=sharded_bytes,
     )
 
 
@@ -242,23 +230,6 @@ def _on_meta(target: Target) -> ModelLayout | None:
             return describe(target.build())
     except Exception:  # noqa: BLE001 - then it is built with memory, and that error is reported
         return None
-
-
-def size(layout: ModelLayout) -> int:
-    """The bytes of the whole state."""
-    return layout.bytes + layout.buffer_bytes
-
-
-def largest_part(model: nn.Module, most: int) -> tuple[str, int]:
-    """The name and the bytes of the largest module within `model` that has at most so many bytes; the smallest one with
-    parameters if all are larger."""
-    sizes = {name: size(describe(module)) for name, module in model.named_modules() if name}
-    sizes = {name: each for name, each in sizes.items() if each}
-    if not sizes:
-        raise BenchCoreError("the model does not fit into memory, and has no parts that do.")
-    fitting = {name: each for name, each in sizes.items() if each <= min(most, LARGEST_PART)}
-    name = max(fitting, key=fitting.__getitem__) if fitting else min(sizes, key=sizes.__getitem__)
-    return name, sizes[name]
 
 
 def planned(way: startup.StartUp, target: Target, layout: ModelLayout) -> Planned:
@@ -360,23 +331,9 @@ def go(subject: Subject, setting: Setting, way: startup.StartUp, folder: Path) -
     return Went(seconds, peak)
 
 
-@dataclass(frozen=True)
-class _Part:
-    """A part of a model, for `measure_idioms`."""
-
-    build: Callable[[], nn.Module]
-    device: str
-
-    def ready(self) -> nn.Module:
-        return self.build().to(self.device)
-
-    def example(self, model: nn.Module) -> None:
-        return None
-
-
 def accessed(setting: Setting, subject: Subject, budget: float) -> Accessed:
     began = clock.host()
-    target = _Part(subject.build, setting.spec.device) if setting.block else load(setting.spec)
+    target = Part(subject.build, setting.spec.device) if setting.block else load(setting.spec)
     found = measure_idioms(target, budget=budget)
     return Accessed(found, max(0.0, clock.host() - began - budget))
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from bench_core.records.model import ModelSpec
 from bench_core.suite import sharding, startup_code
+from bench_core.suite.parts import Part, blocks, part
 from bench_core.suite.ranks import Rank
 from bench_core.suite.target import Target, describe, load
 
@@ -40,15 +41,23 @@ class RankJob:
     makes: bool = False
 
 
-def load_target(rank: Rank, spec: ModelSpec) -> list[str]:
+def load_target(rank: Rank, spec: ModelSpec, block: str = "") -> list[str]:
     """Load the target, and describe its parameters and buffers, a line each, without memory if it can be built so.
-    Ranks with different models would wait for each other for ever."""
-    target = rank.kept["target"] = load(spec)
+    Ranks with different models would wait for each other for ever.
+
+    Args:
+        block: the name of the part that is sharded; "" for the whole.
+    """
+    whole = load(spec)
     try:
         with torch.device("meta"):
-            model = target.build()
+            model = whole.build()
     except Exception:  # noqa: BLE001 - a builder need not work on meta
-        model = target.build()
+        model = whole.build()
+    rank.kept["target"] = whole
+    if block:
+        rank.kept["target"] = Part(part(model, block), spec.device)
+        model = model.get_submodule(block)
     layout = describe(model)
     rank.kept["tied"] = {name for group in layout.ties for name in group}
     return [f"{name} {str(each.dtype).removeprefix('torch.')} {tuple(each.shape)}" for name, each in _state(model)]
@@ -59,8 +68,8 @@ def _state(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     yield from model.named_buffers(remove_duplicate=False)
 
 
-def _target(rank: Rank) -> Target:
-    target: Target = rank.kept["target"]
+def _target(rank: Rank) -> Target | Part:
+    target: Target | Part = rank.kept["target"]
     return target
 
 
@@ -76,21 +85,6 @@ def shard(rank: Rank, model: nn.Module) -> nn.Module:
             fully_shard(block, mesh=rank.mesh)
     fully_shard(model, mesh=rank.mesh)
     return model
-
-
-def blocks(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The members of outermost lists that hold several modules of one class with parameters."""
-    inside: tuple[str, ...] = ()
-    for name, module in model.named_modules():
-        if any(name.startswith(f"{outer}.") for outer in inside):
-            continue
-        members = list(module.named_children())
-        kinds = [type(member) for _, member in members]
-        if isinstance(module, (nn.ModuleList, nn.Sequential)) and len(kinds) > 1 and len(set(kinds)) == 1:
-            inside = (*inside, name)
-            for each, member in members:
-                if not isinstance(member, (nn.ModuleList, nn.ModuleDict)):
-                    yield f"{name}.{each}" if name else each, member
 
 
 def _own(rank: Rank, tensor: torch.Tensor) -> torch.Tensor:

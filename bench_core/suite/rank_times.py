@@ -35,6 +35,7 @@ def measure_ranks(
     ranks: int,
     *,
     bytes: int = 0,
+    block: str = "",
     seconds: float = SECONDS,
     timeout: float = 600.0,
     start: str | None = None,
@@ -42,7 +43,8 @@ def measure_ranks(
     """The times of `bench_core.suite.rank_jobs.JOBS`, for every number of ranks in `counts`.
 
     Args:
-        bytes: the memory of the whole model; 0 if it is not known. Jobs that do not fit are not measured.
+        bytes: the memory of what is sharded; 0 if it is not known. Jobs that do not fit are not measured.
+        block: the name of the part of the model that is sharded; "" for the whole.
         seconds: how long each job is called, with each number of ranks.
         timeout: seconds after which a rank hangs.
         start: as in `Ranks`.
@@ -57,7 +59,7 @@ def measure_ranks(
     found: list[RankTimes] = []
     for count in counts(ranks):
         with tempfile.TemporaryDirectory(prefix="sharded-", dir=watchdog.room()) as folder:
-            found += _Sharded(spec, count, bytes, seconds, Path(folder, "checkpoint"), timeout, start).all()
+            found += _Sharded(spec, block, count, bytes, seconds, Path(folder, "checkpoint"), timeout, start).all()
     return tuple(found)
 
 
@@ -67,6 +69,7 @@ class _Sharded:
     def __init__(
         self,
         spec: ModelSpec,
+        block: str,
         count: int,
         bytes: int,
         seconds: float,
@@ -74,7 +77,7 @@ class _Sharded:
         timeout: float,
         start: str | None,
     ) -> None:
-        self._spec, self._count, self._bytes, self._seconds = spec, count, bytes, seconds
+        self._spec, self._block, self._count, self._bytes, self._seconds = spec, block, count, bytes, seconds
         self._path, self._timeout, self._start = path, timeout, start
         self._ranks: Ranks | None = None
         self._maker: RankJob | None = None
@@ -100,7 +103,11 @@ class _Sharded:
 
     def _called(self, job: RankJob, group: Ranks) -> RankTimes:
         if job.run is rank_jobs.forward_backward and not self._has_example:
-            return self._times(job, why_not="there is no example of a forward pass: give one with --input")
+            return self._times(
+                job,
+                why_not="there is no example of a forward pass: "
+                + ("a part of a model has none" if self._block else "give one with --input"),
+            )
         note = NOTES.get(job.name, "")
         peaks: tuple[int, ...] = ()
         self._before(job, group)
@@ -129,7 +136,7 @@ class _Sharded:
         """Ranks that have loaded the target, and have made a model unless this job does."""
         if self._ranks is None:
             self._ranks = Ranks(self._count, self._spec.device, timeout=self._timeout, start=self._start)
-            self._ranks.agree(rank_jobs.load_target, self._spec, what="the parameters of the model")
+            self._ranks.agree(rank_jobs.load_target, self._spec, self._block, what="the parameters of the model")
             self._ranks.do(rank_jobs.folder, str(self._path))
             if not job.makes and self._maker is not None:
                 self._ranks.do(self._maker.run)

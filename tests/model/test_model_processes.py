@@ -29,7 +29,7 @@ from bench_core.model.messages import (
     Setting,
 )
 from bench_core.records.model import ModelSpec
-from bench_core.suite import startup, startup_check
+from bench_core.suite import parts, startup, startup_check
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # pytest's process has threads
 
@@ -222,9 +222,28 @@ def test_limits_are_bytes_a_second(setting):
 def test_the_largest_part_that_fits_is_chosen():
     with torch.device("meta"):
         model = nn.Sequential(nn.Linear(8, 8, bias=False), nn.Sequential(nn.Linear(16, 16, bias=False)))
-    assert worker.largest_part(model, 2000) == ("1", 1024)
-    assert worker.largest_part(model, 1000) == ("0", 256)
-    assert worker.largest_part(model, 100) == ("0", 256)
+    assert parts.largest_part(model, 2000) == ("1", 1024)
+    assert parts.largest_part(model, 1000) == ("0", 256)
+    assert parts.largest_part(model, 100) == ("0", 256)
+
+
+def test_ranks_shard_a_repeated_block_of_a_large_model_or_its_largest_part(monkeypatch):
+    with torch.device("meta"):
+        blocks = nn.ModuleList([nn.Linear(8, 8, bias=False), nn.Linear(8, 8, bias=False)])
+        model = nn.ModuleDict({"embedding": nn.Embedding(100, 8), "layers": blocks})
+    assert parts.part_for_ranks(model) == ("layers.0", 256)
+    monkeypatch.setattr(parts, "LARGEST_PART", 100)
+    assert parts.part_for_ranks(model) == ("layers.0", 256)
+    del model["layers"]
+    monkeypatch.setattr(parts, "LARGEST_PART", 5000)
+    assert parts.part_for_ranks(model) == ("embedding", 3200)
+
+
+def test_only_of_a_large_model_ranks_shard_a_part(setting, monkeypatch):
+    assert answered(setting(), Describe(60)).sharded == ""
+    monkeypatch.setattr(worker, "LARGEST_PART", 100)
+    monkeypatch.setattr(parts, "LARGEST_PART", 100)
+    assert answered(setting(), Describe(60)).sharded
 
 
 def test_a_part_is_built_with_the_initializers_of_its_model():
@@ -240,7 +259,7 @@ def test_a_part_is_built_with_the_initializers_of_its_model():
 
     with torch.device("meta"):
         model = Model()
-    build = worker.part(model, "layers.1")
+    build = parts.part(model, "layers.1")
     assert build().weight.eq(3).all()
     assert (
         startup_check.initialized(startup.go(startup.WAYS["meta_to_empty"], build, "cpu", None).model, build()).wrong

@@ -368,6 +368,15 @@ def test_the_times_of_ranks_are_in_the_record(measured):
     assert task.bytes == 4 << 20
 
 
+def test_of_a_large_model_ranks_shard_a_part_which_is_said_before_and_after(measured):
+    large = replace(DESCRIBED, sharded="layers.0", sharded_bytes=1 << 20)
+    record = measured(lambda task: usual(task, large), ranks=2)
+    (task,) = shards(measured)
+    assert (task.block, task.bytes) == ("layers.0", 1 << 20)
+    assert "2 ranks, with `layers.0` alone" in [state.doing for state in measured.shown]
+    assert any(note.startswith("The ranks sharded `layers.0` alone, ") for note in record.notes)
+
+
 def test_each_job_of_ranks_gets_a_hundredth_of_a_budget(measured):
     measured(ranks=2, budget=30.0)
     assert [task.seconds for task in shards(measured)] == [0.3]

@@ -10,7 +10,7 @@ from torch import nn
 
 from bench_core.errors import BenchCoreError
 from bench_core.records.model import ModelSpec
-from bench_core.suite import rank_jobs, rank_times, ranks
+from bench_core.suite import parts, rank_jobs, rank_times, ranks
 from bench_core.suite.rank_times import counts, measure_ranks
 from bench_core.suite.ranks import RankError
 
@@ -77,6 +77,13 @@ def test_with_an_example_the_passes_are_measured():
     assert found["forward_backward"].why_not == ""
 
 
+def test_a_part_is_sharded_alone():
+    found = by_name(measure_ranks(spec(layers), 2, block="1", seconds=0.0, timeout=60))
+    assert found["forward_backward"].why_not.endswith("a part of a model has none")
+    assert {name: each.why_not for name, each in found.items() if name != "forward_backward" and each.why_not} == {}
+    assert "same seed (0.weight" in found["shard_then_init"].note
+
+
 def test_initialization_on_shards_says_what_differs(measured):
     note = by_name(measured)["shard_then_init"].note
     assert "not the numbers of the unsharded model with the same seed (0.0.weight" in note
@@ -131,4 +138,4 @@ def test_blocks_are_the_members_of_the_outermost_lists():
     model.first = nn.Linear(2, 2)
     model.layers = nn.ModuleList([nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)) for _ in range(2)])
     model.mixed = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
-    assert [name for name, _ in rank_jobs.blocks(model)] == ["layers.0", "layers.1"]
+    assert [name for name, _ in parts.blocks(model)] == ["layers.0", "layers.1"]
