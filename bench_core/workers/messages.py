@@ -362,8 +362,8 @@ class Log:
             first look, where a check may come before it.
         untimed: the share of the time of the calls in a sample that comes on top without being timed; NaN if it is
             not known, as with setups between the calls.
-        used: processor time of this side for some of its samples, by the kernel's count
-            (`bench_core.workers.witness.Testimony`).
+        used: processor time of this side for each of its samples, by the kernel's count; NaN where it was not seen
+            (`bench_core.workers.witness.Testimony`). Empty for several cells at once.
         others_used: the same of the other side, as this one saw it.
         turns: processor time of this side in its turns.
         meanwhile: processor time of the other side in these turns.

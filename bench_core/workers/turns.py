@@ -183,7 +183,8 @@ class Turns:
             if self._peer is not None and number + 1 < len(turns):
                 self.give(b"")
         if self._witness is not None:
-            self.seen = self._witness.end()
+            last = turns[-1:] and turns[-1][0] != self.role
+            self.seen = self._witness.end(len(turns[-1][1]) if last else 0)
         return failure
 
     def alive(self) -> None:

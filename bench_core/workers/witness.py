@@ -30,8 +30,8 @@ class Testimony:
 
     Attributes:
         own: what this side used for each of its samples: in its turn and until its next turn, divided by the samples of
-            the turn. A last turn of the block is missing.
-        others: the same of the other side. A first turn of the block is missing too, since its beginning is not seen.
+            the turn. NaN for those of its last turn.
+        others: the same of the other side. NaN also for a first turn of the block, whose beginning is not seen.
         turns: what this side used in its turns alone.
         meanwhile: what the other side used in these turns.
     """
@@ -56,6 +56,7 @@ class Witness:
         """A block begins. `own` is whether this side has the first turn. The other side may already be in its own."""
         self._seen = Testimony()
         self._took, self._gave = self._read() if own else None, None
+        self._mine = self._theirs = 0
 
     def gives(self, samples: int) -> None:
         """This side has taken so many samples, and hands the token over."""
@@ -65,16 +66,21 @@ class Witness:
             self._seen.meanwhile += now[1] - self._took[1]
         if self._gave is not None:
             self._seen.others += [(now[1] - self._gave[1]) / self._theirs] * self._theirs
-        self._gave, self._mine = now, samples
+        else:
+            self._seen.others += [math.nan] * self._theirs
+        self._gave, self._mine, self._theirs = now, samples, 0
 
     def takes(self, samples: int) -> None:
         """The token is back from the other side, which has taken so many samples."""
         now = self._read()
         if self._took is not None:
             self._seen.own += [(now[0] - self._took[0]) / self._mine] * self._mine
-        self._took, self._theirs = now, samples
+        self._took, self._mine, self._theirs = now, 0, samples
 
-    def end(self) -> Testimony:
+    def end(self, samples: int) -> Testimony:
+        """The block ends with so many samples of the other side."""
+        self._seen.own += [math.nan] * self._mine
+        self._seen.others += [math.nan] * samples
         return self._seen
 
     def _read(self) -> tuple[float, float]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from bench_core.records.gate import SIDES, Effect, Side
 from bench_core.statistics import DEVIATION
-from bench_core.workers.messages import Log
+from bench_core.workers.messages import Log, SamplingPlan
 
 CLOCKS_APART = 0.005
 """A wall clock may differ from ours by this share over the blocks of a pair, which last at least some 10 ms. A clock
@@ -73,10 +73,7 @@ def effect(base: Log, head: Log, *, pair: int, parent: int, first: Side) -> Effe
     if min(*base.spans, *head.spans) <= 0:
         raise CellFaultError("a sample took no time by the cell's own timer, which is too coarse for it", None)
     by_processor = _interrupted(base, head)
-    ours, theirs = (
-        [(log.computing if row in by_processor else log.spans)[row] / log.number for row in range(len(log.spans))]
-        for log in (base, head)
-    )
+    ours, theirs = ([seconds / log.number for seconds in _seconds(log, by_processor)] for log in (base, head))
     logs = [math.log(after / before) for before, after in zip(ours, theirs, strict=True)]
     middle = statistics.median(logs)
     # The median's standard error under normal scatter, from the median absolute deviation.
@@ -97,11 +94,11 @@ def effect(base: Log, head: Log, *, pair: int, parent: int, first: Side) -> Effe
         forked_first=first,
         first_base=base.first,
         first_head=head.first,
-        wall=_by_the_wall(base, head, by_processor=bool(by_processor)),
+        wall=_by_the_wall(base, head, middle if by_processor else math.nan),
         setups=_by_setup(logs, len(base.by_host)),
         lasted=math.fsum(base.by_host),
         blocks=len(base.by_host),
-        unreported=_unreported(base, head, ours, theirs),
+        unreported=_unreported(base, head),
         meanwhile=_meanwhile(base),
         total=_total(base, head),
     )
@@ -122,8 +119,11 @@ def _complete(base: Log, head: Log) -> None:
             and len(log.spans) == len(log.positions) > 0
             and len(log.walls) in (0, len(log.spans))
             and len(log.computing) in (0, len(log.walls))
+            and len(log.used) in (0, len(log.spans))
+            and len(log.others_used) in (0, len(log.spans))
             and len(log.by_host) == len(log.by_timer) == len(base.by_host)
             and all(map(math.isfinite, numbers))
+            and min(log.walls, default=1.0) > 0
             and not any(map(math.isinf, log.computing))
             and min(map(math.fsum, blocks)) > 0
         )
@@ -131,6 +131,21 @@ def _complete(base: Log, head: Log) -> None:
             raise CellFaultError("its report makes no sense: its samples are not those that were asked for", side)
     if len(base.spans) != len(head.spans):
         raise CellFaultError(f"{len(base.spans)} samples on base, {len(head.spans)} on head", None)
+
+
+def require_plan(base: Log, head: Log, plan: SamplingPlan) -> None:
+    """Check that both sides report the calls that they were asked for, from which the time of one follows.
+
+    Args:
+        base: the trusted side, which knows whether it has setups between its calls.
+
+    Raises:
+        CellFaultError: naming the side that does not.
+    """
+    for side, log, asked in zip(SIDES, (base, head), plan.places, strict=True):
+        untimed = math.nan if math.isnan(base.untimed) else asked.warm / asked.number
+        if (log.number, repr(log.untimed)) != (asked.number, repr(untimed)):  # NaN is NaN
+            raise CellFaultError("its report makes no sense: its calls are not those that were asked for", side)
 
 
 def _by_setup(logs: Sequence[float], blocks: int) -> float:
@@ -167,12 +182,17 @@ def _interrupted(base: Log, head: Log) -> set[int]:
     return rows if passed - computing > TAKEN_AWAY * passed else set()
 
 
+ROUNDED = 1 + 1e-6
+"""What a sum may be off by from the same sum in another order, as a factor."""
+
+
 def _that_compute(base: Log, head: Log) -> set[int]:
-    """The alternations in which both samples have done nothing but compute."""
+    """The alternations in which both samples have done nothing but compute, which takes no longer than they last."""
     if not len(base.computing) == len(head.computing) == len(base.spans):
         return set()
-    both = zip(base.computing, head.computing, strict=True)
-    return {row for row, one in enumerate(both) if all(used > 0 for used in one)}  # not NaN
+    sides = [zip(log.computing, log.spans, strict=True) for log in (base, head)]
+    both = [[0 < used < ROUNDED * span for used, span in side] for side in sides]  # not NaN
+    return {row for row, compute in enumerate(zip(*both, strict=True)) if all(compute)}
 
 
 def _total(base: Log, head: Log) -> float:
@@ -184,24 +204,25 @@ def _total(base: Log, head: Log) -> float:
         lost = math.fsum((*base.lost, *head.lost))
         if not lost <= TAKEN_AWAY * math.fsum((*base.spans, *head.spans)):
             return math.nan
-    ours, theirs = (
-        math.fsum((log.computing if row in rows else log.spans)[row] for row in range(len(log.spans))) / log.number
-        for log in (base, head)
-    )
+    ours, theirs = (math.fsum(_seconds(log, rows)) / log.number for log in (base, head))
     return math.log(theirs / ours)
 
 
-def _by_the_wall(base: Log, head: Log, *, by_processor: bool) -> float:
-    """The effect by our clock; NaN if the effect is by a clock that shows the same time, or the samples have no
-    other. Where others interrupt, the whole time of all samples scatters half as much as the median of their ratios."""
-    same = not by_processor and max(abs(_rate(log) - 1) for log in (base, head)) < CLOCKS_APART
+def _by_the_wall(base: Log, head: Log, own: float) -> float:
+    """The effect by our clock; NaN if the effect is by a clock that shows the same time, or the samples have no other.
+
+    Args:
+        own: the effect by processor time; NaN if it is by the cell's own timer. Of two effects by our clock, the nearer
+            one counts: the median scatters least where others interrupt few samples, and the whole time of all of them
+            where others interrupt most.
+    """
+    same = math.isnan(own) and max(abs(_rate(log) - 1) for log in (base, head)) < CLOCKS_APART
     if not base.walls or not head.walls or same:
         return math.nan
-    if by_processor:  # the cell's own timer is our clock
-        ours, theirs = (math.fsum(log.spans) / log.number for log in (base, head))
-        return math.log(theirs / ours)
-    walls = [[wall / log.number for wall in log.walls] for log in (base, head)]
-    return statistics.median(math.log(after / before) for before, after in zip(*walls, strict=True))
+    walls = [[wall / log.number for wall in (log.walls if math.isnan(own) else log.spans)] for log in (base, head)]
+    middle = statistics.median(math.log(after / before) for before, after in zip(*walls, strict=True))
+    whole = math.log(math.fsum(walls[1]) / math.fsum(walls[0]))
+    return middle if math.isnan(own) else min(middle, whole, key=lambda one: abs(one - own))
 
 
 LEAST_KNOWN = 2
@@ -212,25 +233,30 @@ BUSY = 0.5
 such as waiting."""
 
 
-def _unreported(base: Log, head: Log, our_calls: Sequence[float], their_calls: Sequence[float]) -> float:
-    """See `Effect`. What a turn takes besides its samples is the same on both sides, and is known of base.
-
-    Args:
-        our_calls, their_calls: seconds of a call in each sample of base and of head.
-    """
-    ours, theirs = (_per_sample(log, calls) for log, calls in ((base, our_calls), (head, their_calls)))
-    if math.isnan(ours) or math.isnan(theirs) or min(len(base.used), len(base.others_used)) < LEAST_KNOWN:
+def _unreported(base: Log, head: Log) -> float:
+    """See `Effect`. What a turn takes besides its samples is the same on both sides, and is known of base. Each sample
+    is compared with what the kernel counted for it, since samples scatter more than what comes besides."""
+    rows = _that_compute(base, head)
+    ours, theirs = (
+        [span * (1 + log.untimed) for span in _seconds(log, rows)]  # NaN if setups come too
+        for log in (base, head)
+    )
+    besides, theirs_besides = (
+        [used - sample for used, sample in zip(counts, reported, strict=False) if not math.isnan(used - sample)]
+        for counts, reported in ((base.used, ours), (base.others_used, theirs))
+    )
+    if min(len(besides), len(theirs_besides)) < LEAST_KNOWN:
         return math.nan
-    besides = statistics.median(base.used) - ours
-    if not abs(besides) < BUSY * ours:  # NaN without a count
+    if not abs(statistics.median(besides)) < BUSY * statistics.median(ours):
         return math.nan
-    counted = statistics.median(base.others_used) - besides
-    return math.log(counted / theirs) if counted > (1 - BUSY) * theirs else math.inf
+    more = statistics.median(theirs_besides) - statistics.median(besides)
+    middle = statistics.median(theirs)
+    return math.log1p(more / middle) if more > -BUSY * middle else math.inf
 
 
-def _per_sample(log: Log, calls: Sequence[float]) -> float:
-    """Seconds that a side reports of a sample, with the call before it that is not timed; NaN if setups come too."""
-    return statistics.median(calls) * log.number * (1 + log.untimed)
+def _seconds(log: Log, rows: Container[int]) -> list[float]:
+    """The samples of a side: in processor time in these rows, and by its timer in the others."""
+    return [(log.computing if row in rows else log.spans)[row] for row in range(len(log.spans))]
 
 
 def _meanwhile(base: Log) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bench_core.gate.measure.blame import Blame
-from bench_core.gate.measure.effects import CellFaultError, SpoiledError, agree, effect, reading
+from bench_core.gate.measure.effects import CellFaultError, SpoiledError, agree, effect, reading, require_plan
 from bench_core.gate.measure.evidence import Dossier, Known
 from bench_core.records.gate import SIDES, Effect, Side
 from bench_core.workers.messages import CellFailed, CellLeft, CellRead, CellTimed, PairTask, Settled
@@ -77,6 +77,8 @@ def _effect(dossier: Dossier, base: CellReport, head: CellReport, pair: PairTask
     match base, head:
         case CellTimed(), CellTimed():
             _agreed(dossier, base.settled, head.settled)
+            if dossier.plan is not None:
+                require_plan(base.log, head.log, dossier.plan)
             return effect(base.log, head.log, first=pair.first, **where)
         case CellRead(), CellRead():
             _agreed(dossier, base.settled, head.settled)

@@ -3,8 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from bench_core.gate.measure.effects import CellFaultError, agree, effect, reading
-from bench_core.workers.messages import Log
+from bench_core.gate.measure.effects import CellFaultError, agree, effect, reading, require_plan
+from bench_core.workers.messages import Log, Sampling, SamplingPlan
 
 WHERE = {"pair": 3, "parent": 2, "first": "head"}
 
@@ -162,10 +162,18 @@ def test_the_wall_clock_is_kept_beside_the_processor_time():
     assert effect(base, head, **WHERE).wall == pytest.approx(math.log(6 / 5))
 
 
-def test_by_the_wall_clock_the_whole_time_counts_where_others_interrupt():
-    base = interrupted([0.004] * 4, waited=[0.001, 0.001, 0.001, 0.013])
-    head = interrupted([0.004] * 4, waited=[0.002] * 4)
-    assert effect(base, head, **WHERE).wall == pytest.approx(math.log(24 / 32))
+@pytest.mark.parametrize(
+    ("slices", "expected"),
+    [
+        ([0.001, 0.001, 0.001, 0.009], 28 / 28),  # the whole time; the median is 7 / 5
+        ([0.003, 0.003, 0.003, 0.013], 7 / 7),  # the median; the whole time is 28 / 38
+        ([0.0, 0.0, 0.0, 0.0], 7 / 4),
+    ],
+)
+def test_of_two_effects_by_the_wall_clock_the_nearer_one_to_the_processor_time_counts(slices, expected):
+    base = interrupted([0.004] * 4, waited=slices)
+    head = interrupted([0.004] * 4, waited=[0.003] * 4)
+    assert effect(base, head, **WHERE).wall == pytest.approx(math.log(expected))
 
 
 @pytest.mark.parametrize("side", ["base", "head"])
@@ -248,3 +256,67 @@ def test_an_infinite_processor_time_makes_no_sense():
     head.computing[0] = math.inf
     with pytest.raises(CellFaultError, match="its report makes no sense"):
         effect(base, head, **WHERE)
+
+
+def counted(spans, *, besides, others=None, other_besides=0.0, untimed=0.0):
+    """Samples of base, of which the kernel has counted so many seconds more, and of head if `others` are given."""
+    made = replace(log(spans), untimed=untimed)
+    made.used.extend(span * (1 + untimed) + besides for span in spans)
+    if others is not None:
+        made.others_used.extend(span + other_besides for span in others)
+    return made
+
+
+WILD = [0.001, 0.004, 0.002, 0.003]
+
+
+def test_what_the_kernel_counts_is_compared_sample_by_sample():
+    base = counted(WILD, besides=1e-4, others=WILD[::-1], other_besides=1e-4)
+    head = replace(log(WILD[::-1]), untimed=0.0)
+    assert effect(base, head, **WHERE).unreported == pytest.approx(0.0, abs=1e-9)
+    base = counted(WILD, besides=1e-4, others=WILD[::-1], other_besides=1e-4 + 0.00025)
+    assert effect(base, head, **WHERE).unreported == pytest.approx(math.log(1.1))
+
+
+def test_an_untimed_call_is_part_of_what_the_kernel_counts():
+    base = counted([0.001] * 4, besides=1e-4, others=[0.0015] * 4, other_besides=1e-4, untimed=0.5)
+    head = replace(log([0.001] * 4), untimed=0.5)
+    assert effect(base, head, **WHERE).unreported == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize(("unknown", "known"), [(2, True), (3, False)])
+def test_two_samples_of_each_side_must_be_known_to_the_kernel(unknown, known):
+    base = counted([0.001] * 4, besides=1e-4, others=[0.001] * 4, other_besides=1e-4)
+    base.others_used[:unknown] = [math.nan] * unknown
+    head = replace(log([0.001] * 4), untimed=0.0)
+    assert math.isnan(effect(base, head, **WHERE).unreported) == (not known)
+
+
+def test_a_head_that_reports_more_computing_than_its_samples_last_is_compared_by_the_samples():
+    base = interrupted([0.003] * 4, waited=[0.0] * 4)
+    base = replace(base, untimed=0.0, used=[0.003] * 4, others_used=[0.003] * 4)
+    head = replace(interrupted([0.001] * 4, waited=[0.0] * 4), untimed=0.0, computing=[0.003] * 4)
+    assert effect(base, head, **WHERE).unreported == pytest.approx(math.log(3))
+
+
+PLAN = SamplingPlan(4, 1, (Sampling(4, warm=True), Sampling(4, warm=True)), 0.0)
+
+
+@pytest.mark.parametrize("side", ["base", "head"])
+@pytest.mark.parametrize("forged", [{"number": 8}, {"untimed": 3.0}, {"untimed": math.nan}, {"untimed": 0.0}])
+def test_a_side_that_reports_other_calls_than_it_was_asked_for_is_at_fault(side, forged):
+    logs = dict.fromkeys(("base", "head"), log([1.0] * 4, number=4))
+    logs = {name: replace(one, untimed=1 / 4) for name, one in logs.items()}
+    require_plan(logs["base"], logs["head"], PLAN)
+    if side == "base" and forged.get("untimed", 0) is math.nan:
+        return  # base is trusted to know that there are setups between its calls
+    with pytest.raises(CellFaultError, match="not those that were asked for") as found:
+        require_plan(*({**logs, side: replace(logs[side], **forged)}.values()), PLAN)
+    assert found.value.side == side
+
+
+def test_calls_with_setups_between_them_have_no_known_untimed_time():
+    base = head = log([1.0] * 4, number=4)
+    require_plan(base, head, PLAN)
+    with pytest.raises(CellFaultError):
+        require_plan(base, replace(head, untimed=0.25), PLAN)
