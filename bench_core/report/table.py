@@ -127,7 +127,8 @@ _MARKS = {
     "vs best": {
         "1st": "certainly the fastest",
         "1st=": "may be the fastest",
-        "~": "no interval: not both were timed in two rounds of one run, or one changes the time of the other",
+        "~": "no interval: the ratio differs too much from round to round, fewer than two rounds of one run timed both, or "
+        "one changes the time of the other",
     },
 }
 """What marks in a column mean."""
@@ -219,15 +220,16 @@ def taken_home(found: Sequence[Row], run: Rounds | None) -> Iterator[str]:
             f"The ways of {units.plural(len(doubts), 'job')} are not ranked, since what ran before changes their time: "
             f"{first}"
         )
+    jobs = {row.job for row in found if row.tied is not None}
     unknown = {row.job for row in found if row.tied is not None and row.ratio is not None and not row.ratio.known}
     unknown -= doubts.keys()
     if unknown:
         yield (
-            f"Of {units.plural(len(unknown), 'job')}, not all ways were timed in two rounds, so nothing is "
-            "known about their order: a larger --budget gives more rounds."
+            f"In {_part(len(unknown), len(jobs), 'job')}, nothing is known about the order of the ways, since their "
+            "ratio differs too much from round to round, or fewer than two rounds timed both: a larger --budget gives "
+            "more rounds."
         )
     tied = [job for job in undecided(found) if job not in unknown | doubts.keys()]
-    jobs = {row.job for row in found if row.tied is not None}
     if tied:
         shown = f"{', '.join(tied[:3])}{f' and {len(tied) - 3} more' if len(tied) > 3 else ''}"
         yield (

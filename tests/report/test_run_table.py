@@ -172,7 +172,8 @@ def test_a_mark_is_explained_only_where_it_is_shown():
     assert "?" not in certain
     assert "reads a time within this range, with 95 %.  ?: cannot be told from so few rounds." in alone
     assert (
-        "~: no interval: not both were timed in two rounds of one run, or one changes the time of the other." in alone
+        "~: no interval: the ratio differs too much from round to round, fewer than two rounds of one run timed both, or "
+        "one changes the time of the other." in alone
     )
     assert "1st:" not in alone
     limited = [replace(many[0], share=Interval(0.4, 0.5, 0.6, 0.95))]
@@ -226,9 +227,26 @@ def test_one_of_one_is_the_only_one():
 def test_after_one_round_nothing_is_claimed():
     run = run_of(JOBS, rounds=1)
     said = list(table.taken_home(rows_of(run), run))
-    assert said[0].startswith("Of 2 jobs, not all ways were timed in two rounds, so nothing is known about their order")
+    assert said[0].startswith("In all 2 jobs, nothing is known about the order of the ways, since ")
+    assert "or fewer than two rounds timed both: " in said[0]
     assert said[1].startswith("In another run, all 5 times may differ by over 10 %: ")
     assert "1st " not in printed(rows_of(run))
+
+
+def test_two_rounds_that_differ_too_much_are_not_called_one_round():
+    run = run_of({"D.time_it": {"a": 1.0, "b": 3.0}}, rounds=2)
+    apart = {0: 1.0, 1: 40.0}
+    visits = tuple(
+        replace(visit, seconds={cell: seconds * (apart[visit.round] if cell.endswith("(b)") else 1.0)
+                                for cell, seconds in visit.seconds.items()})
+        for visit in run.groups[0].visits
+    )  # fmt: skip
+    run = replace(run, groups=(replace(run.groups[0], visits=visits),))
+    (said, *_) = table.taken_home(rows_of(run), run)
+    assert said.startswith(
+        "In the only job, nothing is known about the order of the ways, since their ratio differs too much from round "
+        "to round, or "
+    )
 
 
 def test_the_json_has_the_documented_keys():
