@@ -181,6 +181,7 @@ class Measurement:
         self._watchdog = watchdog
         self._show = show
         self._round = 0
+        self._first_way = 0.0
         self._plain_seconds = TIMEOUT
         self._limits: list[FoundLimits] = []
         self._accessed: list[tuple[Idiom, ...]] = []
@@ -303,6 +304,7 @@ class Measurement:
 
     def _measure_ways(self) -> None:
         lasts = 0.0
+        self._first_way = self._timer()
         while self._round < ROUNDS or self._timer() + lasts < self._began + START_SHARE * (self._ends - self._began):
             ways = [course for course in self.courses if course.open]
             if not ways:
@@ -351,6 +353,12 @@ class Measurement:
         seconds = START_SECONDS + ROUND_COUNT * (plain[0] if plain else 0.0)
         return self._began + self._rank_seconds + min(MOST_SECONDS, seconds)
 
+    def _needed(self, now: float) -> float:
+        """The seconds until every way was gone in the fewest rounds, at the pace so far; 0 before the first one."""
+        gone = [len(course.went) for course in self.courses if course.open]
+        missing = sum(max(0, ROUNDS - count) for count in gone)
+        return missing * (now - self._first_way) / sum(gone) if any(gone) else 0.0
+
     # ----------------------------------------------------------------------------------------------------- the process
 
     def _expect(self, kind: type[T], task: Task, doing: str) -> T:
@@ -366,7 +374,8 @@ class Measurement:
             BenchCoreError: if the user's request cannot be met.
         """
         now = self._timer()
-        self._show(ModelProgress(doing, self._round, now - self._began, max(0.0, self._ends - now)))
+        round = self._round if isinstance(task, Go) else 0
+        self._show(ModelProgress(doing, round, now - self._began, max(0.0, self._ends - now), self._needed(now)))
         if self._keeper is None:
             self._tell(self.setting)
         assert self._keeper is not None

@@ -292,12 +292,14 @@ class ModelProgress:
 
     Attributes:
         doing: what is measured now, such as ``load, meta_assign``.
-        round: the number of the round, from 1; 0 before the first one.
-        seconds, left: seconds since it began, and until it ends, as far as it is known: the first round tells how long
-            others take. 0 if the budget is used up, and the fewest rounds are not complete.
+        round: the number of the round of ways to start up, from 1; 0 for a step that is done outside of the rounds.
+        seconds, left: seconds since it began, and until the budget is used up, as far as it is known: the first round
+            tells how long others take.
+        needed: seconds until the fewest rounds are complete, at the pace so far; 0 if that is unknown.
     """
 
     doing: str
     round: int
     seconds: float
     left: float
+    needed: float

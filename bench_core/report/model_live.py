@@ -12,13 +12,16 @@ class ModelLive(Display):
     """A context in which `update` shows the progress."""
 
     def update(self, state: ModelProgress) -> None:
-        """Show `state`, unless the last update was too recent."""
-        if not self._is_due(state.seconds):
+        """Show `state`. Of the ways that a round goes, those that follow the last update too soon are left out; any
+        other step may take long, and is shown."""
+        if state.round and not self._is_due(state.seconds):
             return
         self._shown = state.seconds
-        of = f"round {state.round}, " if state.round else ""
-        left = f"about {state.left:.0f} s left" if state.left > 0 else "the budget is used up, two rounds are needed"
-        text = f"{state.seconds:.0f} s: {of}{state.doing}" + (f"; {left}" if state.round else "")
+        text = f"{state.seconds:.0f} s: {state.doing}"
+        if state.round:
+            over = state.needed > state.left
+            left = f"two rounds need about {state.needed:.0f} s more" if over else f"about {state.left:.0f} s left"
+            text = f"{state.seconds:.0f} s: round {state.round}, {state.doing}; {left}"
         if self._live is None:
             self._say(text)
         else:

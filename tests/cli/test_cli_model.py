@@ -26,7 +26,7 @@ def measured(monkeypatch, tmp_path):
 
     def measure(spec, *, budget, seed, commit, machine, ranks, show):
         found.calls.append({"spec": spec, "budget": budget, "seed": seed, "commit": commit, "ranks": ranks})
-        show(ModelProgress("load, eager_copy", 1, 11.0, 49.0))
+        show(ModelProgress("load, eager_copy", 1, 11.0, 49.0, 0.0))
         return replace(found.answers.pop(0), spec=spec)
 
     session = types.ModuleType("bench_core.model.session")

@@ -332,7 +332,16 @@ def test_progress_names_what_is_measured(measured):
         "check initialize",
         "memory bandwidth",
     ]
-    assert {each.round for each in measured.shown} == {0, 1, 2}
+    rounds = [each.round for each in measured.shown]
+    assert rounds == sorted(rounds[:-2]) + [0, 0]  # the bandwidth again, and the jobs on the parameters
+    assert set(rounds) == {0, 1, 2}
+
+
+def test_progress_says_how_long_two_rounds_take_from_the_second_way_on(measured):
+    measured(budget=0.0)  # each way takes a second
+    ways = len({way.name for way in DESCRIBED.ways if not way.why_not})
+    going = [each.needed for each in measured.shown if each.round]
+    assert going == [0.0, *range(2 * ways - 1, 0, -1)]
 
 
 def test_jobs_on_the_parameters_are_measured_in_one_process_and_in_more_if_there_is_time(measured):
