@@ -172,8 +172,8 @@ def test_a_mark_is_explained_only_where_it_is_shown():
     assert "?" not in certain
     assert "reads a time within this range, with 95 %.  ?: cannot be told from so few rounds." in alone
     assert (
-        "~: no interval: the ratio differs too much from round to round, fewer than two rounds of one run timed both, or "
-        "one changes the time of the other." in alone
+        "~: no interval: the ratio differs too much from round to round, fewer than two rounds of one run timed both, "
+        "or one changes the time of the other." in alone
     )
     assert "1st:" not in alone
     limited = [replace(many[0], share=Interval(0.4, 0.5, 0.6, 0.95))]
