@@ -333,7 +333,7 @@ def test_progress_names_what_is_measured(measured):
         "memory bandwidth",
     ]
     rounds = [each.round for each in measured.shown]
-    assert rounds == sorted(rounds[:-2]) + [0, 0]  # the bandwidth again, and the jobs on the parameters
+    assert rounds == [*sorted(rounds[:-2]), 0, 0]  # the bandwidth again, and the jobs on the parameters
     assert set(rounds) == {0, 1, 2}
 
 
