@@ -257,8 +257,10 @@ def opening(target: Target) -> str:
         lines = ["from bench_core.suite.layouts import LAYOUTS", "", f'build = LAYOUTS["{spec.target}"].build']
     elif target.kind == "callable":
         module, _, name = spec.target.partition(":")
-        first, *rest = name.split(".")
-        lines = [f"from {module} import {first}", "", f"build = {'.'.join([first, *rest])}"]
+        first, _, rest = name.partition(".")
+        renamed = "" if first == "build" else " as build"
+        lines = [f"from {module} import {first}{'' if rest else renamed}"]
+        lines += ["", f"build = {name}"] if rest else []
     else:
         return "from my_package import build  # what makes the model of this checkpoint"
     if spec.input and any(nn.parameter.is_lazy(each) for each in target.construct().parameters()):

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import safetensors.torch
@@ -267,6 +268,19 @@ def test_a_part_is_built_with_the_initializers_of_its_model():
     )
     with torch.device("meta"):
         assert build().weight.is_meta
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("build", "from m import build"),
+        ("small", "from m import small as build"),
+        ("Made.by", "from m import Made\n\nbuild = Made.by"),
+    ],
+)
+def test_code_imports_what_makes_the_model_in_one_line(name, code):
+    target = SimpleNamespace(spec=ModelSpec(f"m:{name}"), kind="callable")
+    assert worker.opening(target) == code
 
 
 def test_code_of_a_target_with_a_dtype_runs(setting):
