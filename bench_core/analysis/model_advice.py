@@ -18,6 +18,9 @@ MOST = 5
 LEAST_SHARE = 0.25
 """Name a stage of the plain way if it takes at least this share of its time."""
 
+LEAST_GAIN = 0.1
+"""Name a way that is not certainly faster than the plain one if it took less time by at least this share."""
+
 DOING: Mapping[str, str] = {"load": "To load a checkpoint", "initialize": "To initialize a new model"}
 """The jobs of starting up, as the beginning of a sentence."""
 
@@ -46,7 +49,10 @@ def _start(job: Job[Way]) -> Iterator[str]:
     if plain is None:
         yield f"{doing}, {name} is the fastest correct way with {_time(best)}."
     elif plain.tied:
-        yield f"{doing}, no correct way is certainly faster than `{brief(plain.of.name)}` with {_time(plain)}."
+        yield (
+            f"{doing}, no correct way is certainly faster than `{brief(plain.of.name)}` with {_time(plain)}."
+            f"{_perhaps(best, plain)}"
+        )
     else:
         yield (
             f"{doing}, {name} takes {_time(best)} in place of {_time(plain)} with `{brief(plain.of.name)}`: "
@@ -62,6 +68,16 @@ def _start(job: Job[Way]) -> Iterator[str]:
 def _time(one: Placed[T]) -> str:
     about = "about " if isinstance(one.of, Way) and one.of.law else ""
     return f"{about}{units.time(one.seconds.middle)}"
+
+
+def _perhaps(best: Placed[Way], plain: Placed[Way]) -> str:
+    """What may be faster than the plain way, and how to find it out; "" if nothing seems to be by much."""
+    if not best.seconds.middle < (1 - LEAST_GAIN) * plain.seconds.middle:
+        return ""
+    return (
+        f" `{brief(best.of.name)}` took {_time(best)}, in {units.plural(len(best.of.seconds), 'round')} that differ "
+        "too much to be sure: a larger --budget gives more rounds."
+    )
 
 
 def _less_memory(best: Placed[Way], plain: Placed[Way]) -> str:

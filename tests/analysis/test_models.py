@@ -134,6 +134,10 @@ def test_advice_orders_jobs_by_what_they_lose_and_has_at_most_five_sentences():
 def test_advice_claims_no_gain_that_is_not_certain():
     record = replace(gpt2(), idioms=(), ways=(way("eager_copy", 1.0, 1.01, 0.99), way("other", 1.0, 0.99, 1.01)))
     assert told(record) == ("To load a checkpoint, no correct way is certainly faster than `eager_copy` with 1.00 s.",)
+    (said,) = told(replace(record, ways=(way("eager_copy", 9.0, 2.0), way("other", 1.0, 2.0))))
+    assert said.endswith(
+        "`other` took 1.41 s, in 2 rounds that differ too much to be sure: a larger --budget gives more rounds."
+    )
     wrong = replace(record, ways=(way("a", 1.0, 1.1, wrong="no ties"),))
     assert "no way that was tried gives the right model" in told(wrong)[0]
 
