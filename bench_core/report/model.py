@@ -203,7 +203,10 @@ class Waterfalls:
             found.append(letter, _style(name))
             found.append(f" {brief(name)}  ")
         found.append(f"A letter is {units.time(self._slowest / bar, 2)}. ")
-        found.append("*: the fastest correct way; =: cannot be told from it; x: wrong; ~: extrapolated.")
+        found.append(
+            "*: the fastest correct way; =: cannot be told from it; x: wrong; ~: a time that is extrapolated, "
+        )
+        found.append("or a ratio without an interval.")
         if "of limit" in columns:
             found.append(" of limit: the least time that the bytes need on this machine, as a share of the time.")
         return found
@@ -434,7 +437,7 @@ def circumstances(record: ModelRecord) -> Iterator[str]:
     yield f"On {described({name: each for name, each in record.machine.items() if name not in known})}; {versions}."
     limits = units.joined(
         f"writes {units.rate(record.write_limit, 'B/s')}" if record.write_limit else None,
-        f"copies {units.rate(record.copy_limit, 'B/s')}, read and written" if record.copy_limit else None,
+        f"copies {units.rate(record.copy_limit, 'B/s')} (read and written)" if record.copy_limit else None,
     )
     counts = sorted({len(way.seconds) for way in record.ways if way.stages})
     processes = f", {counts[0]} to {counts[-1]} processes for each way" if counts else ""

@@ -168,7 +168,7 @@ def test_the_end_names_the_machine_the_rounds_and_its_limits():
     text = shown(gpt2(), 200)
     assert "On AMD EPYC, 2 cores, 24 GiB, Linux 6.18; Python 3.11, torch 2.13.0, safetensors 0.6.2." in text
     assert "Measured 2026-11-30 20:25 UTC in 83 s, 4 processes for each way." in text
-    assert "this machine writes 9.8 GB/s, copies 21 GB/s, read and written." in text
+    assert "this machine writes 9.8 GB/s, copies 21 GB/s (read and written)." in text
     assert ", interrupted, " in shown(replace(gpt2(), interrupted=True), 200)
 
 
