@@ -127,24 +127,30 @@ def results_of(config: Path) -> Path:
 
 
 def model_named(name: str | None, config: Path) -> StoredModel | None:
-    """The record of a model with a name, which is a file or a target; None if it is no model.
+    """The record of a model with a name, which is a file or a target; None if it is no model. Where there are records
+    and no suite, no name stands for the newest record.
 
     Raises:
         BenchCoreError: if the file cannot be read, or the target has fewer records than the name counts back.
+        UnknownNameError: if there is no suite, and the name is that of no record.
     """
     from bench_core.records.model import ModelSpec
     from bench_core.results import model_file
     from bench_core.results.model_file import StoredModel
 
     if name is None:
-        return None
+        known = [] if config.is_file() else model_file.stored(results_of(config))[0]
+        return known[-1] if known else None
     path = Path(name)
     if model_file.is_file_of_model(path):
         return StoredModel(path, model_file.read(path))
     if path.exists() and ModelSpec(name).kind == "checkpoint":  # results, whatever is stored under this name
         return None
     known, _ = model_file.stored(results_of(config))
-    return model_file.named(known, name)
+    found = model_file.named(known, name)
+    if found is None and known and not config.is_file():
+        raise UnknownNameError("model", name, {one.record.spec.target for one in known})
+    return found
 
 
 def show_model(out: Console, record: ModelRecord, path: Path) -> None:

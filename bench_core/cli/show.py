@@ -44,8 +44,8 @@ def show(
 ) -> None:
     """Print the table of a stored RESULT: a result file, a folder of them, a commit, or a model.
 
-    Without RESULT, the result that was measured last is printed. A commit is the beginning of a hash, or a name that
-    git knows.
+    Without RESULT, the result that was measured last is printed, or without a suite the model. A commit is the
+    beginning of a hash, or a name that git knows.
 
     A result may have several runs of `bench-core run`. The table then has the newest value of each cell, and says of
     which runs they are.
@@ -68,7 +68,8 @@ def show(
         raise BenchCoreError("--list prints no table: leave out --run, --family, --json and --csv.")
     if stored := model_named(result, config):
         if listed or which or families or csv_file:
-            raise BenchCoreError(f"{result} is a model: leave out --list, --run, --family and --csv.")
+            target = stored.record.spec.target
+            raise BenchCoreError(f"{target} is a model: leave out --list, --run, --family and --csv.")
         _show_model(stored, code, json_file, page)
         return
     if code:

@@ -127,8 +127,8 @@ _MARKS = {
     "vs best": {
         "1st": "certainly the fastest",
         "1st=": "may be the fastest",
-        "~": "no interval: the ratio differs too much from round to round, fewer than two rounds of one run timed both, "
-        "or one changes the time of the other",
+        "~": "no interval: the ratio differs too much from round to round, fewer than two rounds of one run timed "
+        "both, or one changes the time of the other",
     },
 }
 """What marks in a column mean."""

@@ -105,6 +105,7 @@ def test_show_writes_the_page_of_a_stored_model_and_names_the_command_for_that_o
     run("model", "gpt2")
     assert run("show", "gpt2", "--page", "model.html").exit_code == 0
     assert '<section id="models"' in (tmp_path / "model.html").read_text()
+    (tmp_path / "asv.conf.json").write_text('{"version": 1, "repo": "."}')
     for refused in (run("show", "--page", "run.html"), run("show", "--list", "--page", "run.html")):
         assert refused.exit_code == 2
         assert "`bench-core report` writes a page of all results" in " ".join(refused.stderr.split())
@@ -121,6 +122,16 @@ def test_a_layout_comes_before_a_file_or_folder_of_its_name_and_the_command_says
     done = run("model", "./gpt2")
     assert done.stderr == ""
     assert measured.calls[1]["spec"].target == str(tmp_path / "gpt2")
+
+
+def test_without_a_suite_show_prints_the_newest_model_and_knows_the_names_of_all(measured):
+    assert "asv.conf.json not found" in run("show").stderr  # nothing is stored at all
+    run("model", "gpt2")
+    for arguments in (("show",), ("show", "--code", "load")):
+        assert run(*arguments).stdout == run(arguments[0], "gpt2", *arguments[1:]).stdout
+    for arguments in (("show", "gtp2"), ("compare", "gpt2", "gtp2")):
+        done = run(*arguments)
+        assert (done.exit_code, "unknown model 'gtp2'. Did you mean 'gpt2'?" in done.stderr) == (2, True)
 
 
 def test_show_prints_the_code_alone(measured):
@@ -158,7 +169,7 @@ def test_a_model_is_not_compared_with_itself_or_with_another_result(measured, tm
     done = run("compare", "a.json", "gpt3")
     assert (done.exit_code, done.stderr) == (
         2,
-        "bench-core: a.json is a model, and gpt3 is none that is stored: name two models.\n",
+        "bench-core: unknown model 'gpt3'. Did you mean 'gpt2'? Known: gpt2.\n",
     )
 
 
