@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import random
 from collections.abc import Callable, Mapping
@@ -490,7 +491,7 @@ def _filled(settings: GateSettings, found: Found, *, spawned: bool) -> GateSetti
     if start == "spawn":
         # Each pair and each control imports everything anew, twice on one core. Half of the pairs may come too late.
         budget += 2 * 4 * found.starting * pairs_needed(family, settings) / settings.lanes
-    return replace(settings, budget=settings.budget or budget, start=start, family=family)
+    return replace(settings, budget=settings.budget or math.ceil(budget), start=start, family=family)
 
 
 def cores_of(lanes: int | None) -> tuple[int | None, ...]:

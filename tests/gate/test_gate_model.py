@@ -228,13 +228,14 @@ def test_a_search_for_a_commit_goes_through_versions_of_the_model(project):
 
 def test_the_default_budget_grows_with_the_time_that_building_the_model_takes():
     timed = CellEvidence("a.time_b", "a.time_b", {}, "time", "seconds")
-    small, large = (
+    small, uneven, large = (
         _filled(
             GateSettings(budget=0.0, lanes=2), Found((timed,), {}, (), (), [], False, building=seconds), spawned=False
         )
-        for seconds in (0.0, 3.0)
+        for seconds in (0.0, 0.1234, 3.0)
     )
     assert small.budget == LEAST_BUDGET
+    assert uneven.budget == round(uneven.budget) > LEAST_BUDGET
     assert large.budget == LEAST_BUDGET + 3.0 * BUILDS_OF_A_PAIR * pairs_needed(1, small) / 2
 
 
