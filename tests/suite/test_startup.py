@@ -201,7 +201,7 @@ class Given(nn.Module):
         (lambda model: model.angles.copy_(model.angles.flip(0)), "angles: other values"),
         (lambda model: model.scale.fill_(1), "scale: other values"),
         (lambda model: model.turns.fill_(torch.nan), "turns: not initialized"),
-        (lambda model: model.turns.add_(10), "turns: another distribution"),
+        (lambda model: model.turns.add_(10 + 10j), "turns: another distribution"),
         (lambda model: model.places.fill_(7), "places: other values"),
         (lambda model: model.mask.zero_(), "mask: other values"),
     ],
