@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import gc
 import importlib
 import platform
@@ -51,6 +52,7 @@ from bench_core.suite import lazy, rank_times, startup, startup_check, surprises
 from bench_core.suite.base import available_bytes, clock_for
 from bench_core.suite.parts import LARGEST_PART, Part, largest_part, part, part_for_ranks, size
 from bench_core.suite.target import Checkpoint, Target, describe, load, lost_ties, seed
+from bench_core.suite.target.loading import floating
 from bench_core.timing.idioms import measure_idioms
 
 COPIES = 3
@@ -257,21 +259,36 @@ def opening(target: Target) -> str:
         lines = ["from bench_core.suite.layouts import LAYOUTS", "", f'build = LAYOUTS["{spec.target}"].build']
     elif target.kind == "callable":
         module, _, name = spec.target.partition(":")
-        first, _, rest = name.partition(".")
-        renamed = "" if first == "build" else " as build"
-        lines = [f"from {module} import {first}{'' if rest else renamed}"]
-        lines += ["", f"build = {name}"] if rest else []
+        first, *rest = name.split(".")
+        # Under the name `build`, since its own may be one that the code uses.
+        lines = [f"from {module} import {first if first == 'build' else f'{first} as build'}"]
+        lines += ["", f"build = {'.'.join(['build', *rest])}"] if rest else []
     else:
         return "from my_package import build  # what makes the model of this checkpoint"
     if spec.input and any(nn.parameter.is_lazy(each) for each in target.construct().parameters()):
         shape = ", ".join(spec.input.split("x"))
-        example = f"torch.randn({shape})" if shape.replace(", ", "").isdigit() else spec.input
-        lines += ["lazy = build", "", "", "def build():", "    model = lazy()"]
-        lines += [f"    model.eval()({example})", "    return model.train()"]
+        is_shape = shape.replace(", ", "").isdigit()
+        if names := [] if is_shape else _names_in(spec.input, target):
+            lines.insert(0, f"from {module} import {', '.join(names)}")
+        example = f"torch.randn({shape})" if is_shape else spec.input
+        lines += ["lazy = build", "", "", "def build():", f"    return materialize(lazy(), {example})"]
     if spec.dtype:
-        lines += ["converted = build", "", "", "def build():"]
-        lines += [f"    return converted().to(torch.{spec.dtype.removeprefix('torch.')})"]
+        lines += ["unconverted = build", "", "", "def build():", f"    return unconverted(){converting(spec.dtype)}"]
     return "\n".join(lines)
+
+
+def _names_in(expression: str, target: Target) -> list[str]:
+    """The names of the builder's module that an expression uses, apart from torch, which the code imports."""
+    used = {each.id for each in ast.walk(ast.parse(expression.strip(), mode="eval")) if isinstance(each, ast.Name)}
+    return sorted(name for name in used & target.namespace.keys() if name not in ("torch", "__builtins__"))
+
+
+def converting(dtype: str) -> str:
+    """Code that converts a model as `Target.convert` does. ``to`` also converts complex parameters, which lose their
+    imaginary parts, so it is only used where there is nothing else."""
+    names = {torch.float16: "half", torch.bfloat16: "bfloat16", torch.float32: "float", torch.float64: "double"}
+    method = names.get(floating(dtype))
+    return f".{method}()" if method else f".to({floating(dtype)})"
 
 
 # ---------------------------------------------------------------------------------------------------- checks and times

@@ -90,7 +90,7 @@ class StartUp:
             file: as in `steps_for`.
         """
         steps = [step.code for step in self.steps_for(device, file)]
-        helpers = _helpers(steps)
+        helpers = _helpers([opening, *steps])
         given = []
         if self.format:
             given.append(f"checkpoint = {str(file.path) if file else EXAMPLES[self.format]!r}")
@@ -123,12 +123,14 @@ IMPORTS: Mapping[str, str] = {
     "import re": r"\bre\.compile\(",
     "import weakref": r"\bweakref\.",
     "from collections.abc import Callable": r"\bCallable\[",
+    "from collections.abc import Mapping": r"\bMapping\[",
     "from pathlib import Path": r"\bPath\(",
     "from typing import Any": r"\bAny\b",
     "import safetensors.torch": r"\bsafetensors\.torch\.",
     "import torch": r"(?<!\.)\btorch\.",
     "from torch.overrides import TorchFunctionMode": r"\bTorchFunctionMode\b",
     "from torch.utils._pytree import tree_leaves": r"\btree_leaves\(",
+    "from torch.utils._pytree import tree_map": r"\btree_map\(",
 }
 """The imports that code needs, in their order, by a pattern of what needs them."""
 
@@ -144,10 +146,23 @@ def _reading(step: Step, file: Checkpoint | None) -> Step:
     if file is None or "torch.load(" not in step.code:
         return step
     code = step.code.replace("weights_only=True", f"weights_only={not file.trust}")
-    return replace(step, code=f"{code}[{file.key!r}]" if file.key else code)
+    code += f"[{file.key!r}]" if file.key else ""
+    code += ".state_dict()" if file.module else ""
+    return replace(step, code=f"{code}\nstate = tensors_in(state)" if file.mixed else code)
 
 
-HELPERS = ("SkipDraws", "LastDraws", "tied_names", "tie", "load_files", "fill_in", "complete", "reinitialize")
+HELPERS = (
+    "SkipDraws",
+    "LastDraws",
+    "tied_names",
+    "tie",
+    "load_files",
+    "tensors_in",
+    "fill_in",
+    "complete",
+    "reinitialize",
+    "materialize",
+)
 
 EAGER = Step("construct", "model = build()", passes=1)
 SKIP = Step("construct", "with SkipDraws():\n    model = build()")

@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 import re
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 
 class SkipDraws(TorchFunctionMode):
@@ -80,6 +80,11 @@ def load_files(index: str, device: str = "cpu") -> dict[str, torch.Tensor]:
     for file in dict.fromkeys(files):
         state.update(safetensors.torch.load_file(Path(index).parent / file, device=device))
     return state
+
+
+def tensors_in(state: Mapping[Any, Any]) -> dict[str, torch.Tensor]:
+    """The tensors of a mapping, without its other entries, such as an epoch or extra state."""
+    return {name: each for name, each in state.items() if isinstance(name, str) and isinstance(each, torch.Tensor)}
 
 
 def fill_in(state: dict[str, torch.Tensor], ties: list[list[str]]) -> None:
@@ -166,3 +171,26 @@ def reinitialize(model: Any) -> None:
         model.init_weights()
     elif hasattr(model, "_init_weights"):
         model.apply(model._init_weights)
+
+
+def materialize(model: torch.nn.Module, example: Any) -> torch.nn.Module:
+    """Give the lazy parameters of a model their shapes with one forward pass, in evaluation mode and without gradients.
+
+    Args:
+        example: what the model is called with: a tensor, or a tuple of arguments. It is moved to where the model is.
+    """
+    place = next(model.parameters()).device
+    dtype = next((each.dtype for each in model.parameters() if each.is_floating_point()), None)
+
+    def fitted(each: Any) -> Any:
+        is_tensor = isinstance(each, torch.Tensor)
+        return each.to(place, dtype if each.is_floating_point() else None) if is_tensor else each
+
+    training = {module: module.training for module in model.modules()}
+    try:
+        with torch.no_grad():
+            model.eval()(*tree_map(fitted, tuple(example) if isinstance(example, (tuple, list)) else (example,)))
+    finally:
+        for module, flag in training.items():
+            module.training = flag
+    return model

@@ -57,6 +57,28 @@ def hangs():
 def raises():
     raise ValueError("no such layer")
 
+def tie():
+    return nn.Linear(8, 4)
+
+class Builders:
+    complete = staticmethod(tie)
+
+def turning():
+    model = tie()
+    model.turn = nn.Parameter(torch.ones(2, dtype=torch.complex64))
+    return model
+
+def example():
+    return (torch.ones(2, 8),)
+
+class Lazy(nn.LazyLinear):
+    cls_to_become = None
+
+def lazy():
+    model = Lazy(4)
+    model.rest = nn.Dropout().eval()
+    return model
+
 def not_on_meta():
     model = build()
     if model[0].weight.is_meta:
@@ -288,6 +310,32 @@ def test_code_of_a_target_with_a_dtype_runs(setting):
     names = {}
     exec(startup.WAYS["eager"].code(worker.opening(target), "cpu"), names)
     assert names["model"][0].weight.dtype is torch.bfloat16
+
+
+def code_of(spec, way="eager"):
+    """The names that are left after the code of a way has run."""
+    names = {}
+    exec(startup.WAYS[way].code(worker.opening(worker.load(spec)), "cpu"), names)
+    return names
+
+
+def test_code_with_a_dtype_leaves_complex_parameters_complex(setting):
+    model = code_of(setting("turning", dtype="float64").spec)["model"]
+    assert (model.weight.dtype, model.turn.dtype) == (torch.float64, torch.complex64)
+
+
+@pytest.mark.parametrize("given", ["2x8", "example()", "example()[0]"])
+def test_code_of_a_lazy_model_makes_its_example_and_keeps_what_is_in_evaluation_mode(setting, given):
+    spec = setting("lazy", input=given).spec
+    for way in ("eager", "meta_to_empty"):
+        model = code_of(spec, way)["model"]
+        assert (model.weight.shape, model.rest.training, model.training) == ((4, 8), False, True)
+    assert worker.load(spec).build().weight.shape == (4, 8)
+
+
+@pytest.mark.parametrize("name", ["tie", "Builders.complete"])
+def test_code_of_a_builder_that_is_called_like_what_the_code_uses_runs(setting, name):
+    assert code_of(setting(name).spec, "meta_to_empty")["model"].weight.shape == (4, 8)
 
 
 def test_jobs_on_the_parameters_of_a_model_and_of_a_part_are_measured(setting):

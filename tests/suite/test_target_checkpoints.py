@@ -3,6 +3,7 @@
 import copy
 import io
 import json
+import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -15,6 +16,8 @@ from torch import nn
 
 from bench_core.errors import BenchCoreError
 from bench_core.records.model import ModelSpec
+from bench_core.suite import startup
+from bench_core.suite.checkpoints import touched
 from bench_core.suite.target import checkpoints, describe, load
 
 
@@ -295,7 +298,7 @@ def test_a_torch_file_with_the_name_of_a_safetensors_file_is_to_be_renamed(write
         ({"training": torch.ones(2)}, "'training' is an attribute of every nn.Module"),
         (
             {"a": torch.eye(2).to_sparse()},
-            "holds 'a', a Tensor with layout sparse_coo. Only dense tensors are measured.",
+            "holds 'a', a Tensor with layout sparse_coo. Only dense tensors with values are measured.",
         ),
     ],
 )
@@ -430,3 +433,56 @@ def test_a_damaged_file_of_an_index_is_named(tmp_path):
     save_legacy(STATE, tmp_path / "2.safetensors")
     with pytest.raises(BenchCoreError, match=r"2\.safetensors is no checkpoint: .* torch.save has written it"):
         checkpoints.read(index)
+
+
+OTHERS = {
+    "an epoch beside the tensors": lambda net: {**net.state_dict(), "epoch": 3},
+    "extra state": lambda net: {"model": {**net.state_dict(), "_extra_state": {"seen": 1}}},
+    "a name that is a number": lambda net: {**net.state_dict(), 3: torch.ones(2)},
+    "a module": lambda net: net,
+    "a module in a mapping": lambda net: {"model": net, "epoch": 3},
+}
+"""What people save that is more than a state dict."""
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_every_way_reads_only_the_tensors_of_what_is_more_than_a_state_dict(what, tmp_path):
+    path = tmp_path / "model.pt"
+    torch.manual_seed(7)
+    net = nn.Linear(2, 2)
+    torch.save(OTHERS[what](net), path)
+    target = load(ModelSpec(str(path), trust=True))
+    assert target.file.entries.keys() == {"weight", "bias"}
+    for name in ("eager_copy", "skip_draws_assign_mmap"):
+        gone = startup.go(startup.WAYS[name], target.build, "cpu", path, file=target.file)
+        assert gone.model.state_dict()["weight"].equal(net.weight), name
+    names = {"given": lambda: nn.Linear(2, 2)}
+    exec(startup.WAYS["meta_assign_mmap"].code("build = given", "cpu", target.file), names)
+    assert names["model"].weight.equal(net.weight)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "model.pt")
+    with pytest.raises(BenchCoreError, match="model.pt is no checkpoint: it is no regular file"):
+        load(ModelSpec(str(tmp_path / "model.pt")))
+
+
+def test_a_dtype_that_safetensors_cannot_make_a_tensor_of_is_named(tmp_path):
+    header = json.dumps({"half": {"dtype": "F4", "shape": [4], "data_offsets": [0, 2]}}).encode()
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(2))
+    with pytest.raises(BenchCoreError, match="holds 'half' with the dtype F4, which safetensors cannot make a tensor"):
+        load(ModelSpec(str(path)))
+
+
+def test_a_tensor_without_values_is_named(tmp_path):
+    torch.save({"weight": torch.ones(2, device="meta")}, tmp_path / "model.pt")
+    with pytest.raises(BenchCoreError, match="holds 'weight', a tensor on meta. Only dense tensors with values"):
+        load(ModelSpec(str(tmp_path / "model.pt")))
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.bool, torch.complex64, torch.uint16])
+def test_pages_of_every_dtype_are_touched(dtype):
+    net = nn.Module()
+    net.weight = nn.Parameter(torch.ones(9, dtype=torch.uint8).to(dtype), requires_grad=False)
+    assert touched(net) is net

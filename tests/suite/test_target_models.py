@@ -459,3 +459,10 @@ def test_a_device_that_is_still_meta_is_a_difference():
     one.place, other.place = torch.device("meta"), torch.device("cpu")
     one.many, other.many = {torch.ones(1, device="meta")}, {torch.ones(1)}
     assert differences(one, other) == "many, place: on meta"
+
+
+def test_what_torch_notes_on_a_tensor_until_it_is_a_buffer_is_no_difference():
+    one, other = nn.BatchNorm1d(2), nn.LazyBatchNorm1d()
+    other(torch.ones(2, 2))
+    other.reset_running_stats()
+    assert differences(one, other) == ""

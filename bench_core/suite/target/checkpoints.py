@@ -20,6 +20,7 @@ from torch import nn
 from torch.serialization import MAGIC_NUMBER
 
 from bench_core.errors import BenchCoreError, brief, named, shortened
+from bench_core.suite.startup_code import tensors_in
 from bench_core.suite.target import memory
 
 State = dict[str, torch.Tensor]
@@ -55,6 +56,8 @@ class Checkpoint:
         aliases: names of tensors that are another entry, by name.
         key: the key of the mapping in which the tensors are; "" if the file holds them at its top.
         trust: whether it is unpickled with all that it names.
+        module: whether there is a whole module, of which the state dict is taken.
+        mixed: whether there are entries besides the tensors, such as an epoch or extra state. They are left out.
         files: the files that the index names; empty without one.
     """
 
@@ -64,6 +67,8 @@ class Checkpoint:
     aliases: Mapping[str, str] = field(default_factory=dict)
     key: str = ""
     trust: bool = False
+    module: bool = False
+    mixed: bool = False
     files: tuple[Path, ...] = ()
 
     def state(self) -> State:
@@ -78,7 +83,7 @@ class Checkpoint:
             for file in self.files or (self.path,):
                 state |= _safetensors_state(file)
         else:
-            state = _state_in(self.path, _torch_load(self.path, mmap=False, trust=self.trust))[1]
+            state = _state_in(self.path, _torch_load(self.path, mmap=False, trust=self.trust)).state
         if missing := sorted(self.entries.keys() - state.keys() - self.aliases.keys()):
             raise BenchCoreError(f"{_shown(self.path)} has changed: it no longer holds {shortened(missing)}.")
         return {name: state[self.aliases.get(name, name)] for name in self.entries}
@@ -153,6 +158,8 @@ def _read(path: Path, *, trust: bool) -> Checkpoint:
 
 
 def _head(path: Path) -> bytes:
+    if path.exists() and not path.is_file():  # the other end of a pipe may never come
+        raise _no_checkpoint(path, "it is no regular file")
     try:
         with path.open("rb") as file:
             head = file.read(512)
@@ -238,7 +245,7 @@ def _begins_like_json(head: bytes) -> bool:
 def _safetensors_checkpoint(path: Path) -> Checkpoint:
     try:
         with safetensors.safe_open(path, framework="pt", device="cpu") as file:
-            entries = {name: _entry(file, name) for name in file.keys()}  # noqa: SIM118 - no dict
+            entries = {name: _entry(path, file, name) for name in file.keys()}  # noqa: SIM118 - no dict
             metadata = file.metadata() or {}
     except (safetensors.SafetensorError, OSError) as error:
         raise _damaged(path, error) from error
@@ -249,11 +256,17 @@ def _safetensors_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(path, "safetensors", entries, aliases)
 
 
-def _entry(file: Any, name: str) -> Entry:
+def _entry(path: Path, file: Any, name: str) -> Entry:
     part = file.get_slice(name)
     shape = tuple(part.get_shape())
-    # An empty slice has the dtype and reads no values. A tensor without dimensions cannot be sliced.
-    return Entry(shape, (part[:0] if shape else file.get_tensor(name)).dtype)
+    try:
+        # An empty slice has the dtype and reads no values. A tensor without dimensions cannot be sliced.
+        return Entry(shape, (part[:0] if shape else file.get_tensor(name)).dtype)
+    except (RuntimeError, AttributeError, TypeError) as error:  # of 4 bits, for instance
+        raise BenchCoreError(
+            f"{_shown(path)} holds {brief(name)!r} with the dtype {part.get_dtype()}, which safetensors cannot make a "
+            f"tensor of: {brief(named(error))}."
+        ) from error
 
 
 def _safetensors_state(path: Path) -> State:
@@ -355,13 +368,24 @@ def _check_zip(path: Path) -> None:
 
 
 def _torch_checkpoint(path: Path, kind: str, *, trust: bool) -> Checkpoint:
-    key, state = _state_in(path, _torch_load(path, mmap=kind == "torch", trust=trust))
-    for name, tensor in state.items():
-        if type(tensor) not in (torch.Tensor, nn.Parameter) or tensor.layout is not torch.strided:
-            what = f"a {type(tensor).__name__} with layout {str(tensor.layout).removeprefix('torch.')}"
-            raise BenchCoreError(f"{_shown(path)} holds {brief(name)!r}, {what}. Only dense tensors are measured.")
-    entries = {name: Entry(tuple(tensor.shape), tensor.dtype) for name, tensor in state.items()}
-    return Checkpoint(path, kind, entries, dict(_same_tensor(state)), key, trust)
+    found = _state_in(path, _torch_load(path, mmap=kind == "torch", trust=trust))
+    for name, tensor in found.state.items():
+        if what := _unusual(tensor):
+            raise BenchCoreError(
+                f"{_shown(path)} holds {brief(name)!r}, {what}. Only dense tensors with values are measured."
+            )
+    entries = {name: Entry(tuple(tensor.shape), tensor.dtype) for name, tensor in found.state.items()}
+    aliases = dict(_same_tensor(found.state))
+    return Checkpoint(path, kind, entries, aliases, found.key, trust, found.module, found.mixed)
+
+
+def _unusual(tensor: torch.Tensor) -> str:
+    """What a tensor is that is not measured; "" for one that is."""
+    if type(tensor) not in (torch.Tensor, nn.Parameter) or tensor.layout is not torch.strided:
+        return f"a {type(tensor).__name__} with layout {str(tensor.layout).removeprefix('torch.')}"
+    if tensor.is_meta:
+        return "a tensor on meta"
+    return "a quantized tensor" if tensor.is_quantized else ""
 
 
 def _torch_load(path: Path, *, mmap: bool, trust: bool) -> object:
@@ -399,30 +423,39 @@ def _refused(message: str) -> str:
     return f"torch's unpickler for weights stops at {brief(reason)!r}"
 
 
-def _state_in(path: Path, loaded: object) -> tuple[str, State]:
-    """The tensors of what was loaded, and the key under which they are."""
-    if isinstance(loaded, nn.Module):
-        return "", loaded.state_dict()
+@dataclass(frozen=True)
+class _Found:
+    """The tensors of what was loaded. The other attributes are as in `Checkpoint`."""
+
+    state: State
+    key: str = ""
+    module: bool = False
+    mixed: bool = False
+
+
+def _state_in(path: Path, loaded: object) -> _Found:
+    if (found := _tensors_of(loaded)).state:
+        return found
     if isinstance(loaded, Mapping):
-        if state := _tensors_of(loaded):
-            return "", state
-        inner = {str(key): _tensors_of(value) for key, value in loaded.items()}
-        filled = {key: state for key, state in inner.items() if state}
+        inner = {key: _tensors_of(value, key) for key, value in loaded.items() if isinstance(key, str)}
+        filled = {key: each for key, each in inner.items() if each.state}
         known = [key for key in NESTED if key in filled] or list(filled)
         if len(known) == 1 or (known and known[0] in NESTED):
-            return known[0], filled[known[0]]
+            return filled[known[0]]
         holds = f"a mapping with {shortened([brief(str(key)) for key in loaded])}"
     else:
         holds = f"a {type(loaded).__name__}"
     raise _no_checkpoint(path, f"it holds {holds}, and no state dict")
 
 
-def _tensors_of(loaded: object) -> State:
-    """The tensors of a state dict; without any, empty. Other entries, such as extra state, are left out."""
+def _tensors_of(loaded: object, key: str = "") -> _Found:
+    """The tensors of a state dict, or of a module; without any, empty."""
+    module = isinstance(loaded, nn.Module)
     value = loaded.state_dict() if isinstance(loaded, nn.Module) else loaded
     if not isinstance(value, Mapping):
-        return {}
-    return {name: each for name, each in value.items() if isinstance(name, str) and isinstance(each, torch.Tensor)}
+        return _Found({})
+    state = tensors_in(value)
+    return _Found(state, key, module, len(state) < len(value))
 
 
 def _same_tensor(state: State) -> Iterator[tuple[str, str]]:

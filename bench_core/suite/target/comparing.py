@@ -182,7 +182,7 @@ def _in_tensor(found: torch.Tensor, expected: torch.Tensor) -> Iterator[str]:
         return
     if (hooks := _tensor_hooks(found)) != (wanted := _tensor_hooks(expected)):
         yield f"{_counted(hooks)}, expected {_counted(wanted)}"
-    if lost := sorted(set(vars(expected)) - set(vars(found))):
+    if lost := sorted(set(vars(expected)) - set(vars(found)) - OF_TORCH):
         yield f"without the attributes {', '.join(lost)}"
     if (found.layout, found.dtype, found.device) != (expected.layout, expected.dtype, expected.device):
         return
@@ -192,6 +192,10 @@ def _in_tensor(found: torch.Tensor, expected: torch.Tensor) -> Iterator[str]:
         yield "a view of more memory, which is saved with it"
     if not expected.is_meta and not same_bits(found, expected):
         yield "other values"
+
+
+OF_TORCH = frozenset({"_is_buffer", "persistent"})
+"""Attributes that torch sets on a tensor that becomes a buffer, and reads only then."""
 
 
 def _tensor_hooks(tensor: torch.Tensor) -> Counter[str]:

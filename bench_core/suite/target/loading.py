@@ -27,6 +27,7 @@ from bench_core.errors import BenchCoreError, UnknownNameError, brief, did_you_m
 from bench_core.records.model import CALLABLE, ModelSpec
 from bench_core.suite.base import missing_device
 from bench_core.suite.layouts import LAYOUTS
+from bench_core.suite.startup_code import materialize
 from bench_core.suite.target import checkpoints
 from bench_core.suite.target.describing import lost_ties
 
@@ -126,18 +127,13 @@ class Target:
                 f"{self.name} is lazy: {shortened(lazy)} get their shapes from the first input. Give an example of it: "
                 "--input 2x4 for a shape, or an expression in the builder's module such as --input 'example()'."
             )
-        training = {module: module.training for module in model.modules()}
         try:
-            with torch.no_grad():
-                model.eval()(*example)
+            materialize(model, example)
         except Exception as error:
             raise BenchCoreError(
                 f"{self.name} cannot be called with {self._given(example)}: {brief(named(error))}. --input must be "
                 "what the forward pass takes."
             ) from error
-        finally:
-            for module, flag in training.items():
-                module.training = flag
         if lazy := _lazy(model):
             raise BenchCoreError(
                 f"{self.name} was called with {self._given(example)}, and {shortened(lazy)} are still lazy: the "
