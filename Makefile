@@ -57,12 +57,13 @@ thorough: $(VENV)/installed
 	$(BIN)/python -m pytest --quiet $(PARALLEL) -m thorough
 
 # `make test` checks each cell at its smallest size. This checks every cell that runs on this machine, through the
-# pytest plugin, which takes some minutes and 2 GB.
+# pytest plugin, which takes some minutes and 2 GB. Any core takes any of them.
 checks-of-all-sizes: $(VENV)/installed
-	$(BIN)/python -m pytest --quiet $(PARALLEL) -p tools.shared_ranks --benchmark-disable benchmarks
+	$(BIN)/python -m pytest --quiet $(PARALLEL) --dist=worksteal -p tools.shared_ranks --benchmark-disable benchmarks
 
 # `make test` draws a few suites and holds the doors against each other and against asv's discovery. This draws as many
-# as SUITES says: the same ones each time, or others with DRAWN_AT_RANDOM=1. 500 took 290 s on two busy cores.
+# as SUITES says: the same ones each time, or others with DRAWN_AT_RANDOM=1. 500 took 290 s on two busy cores; .ci/run
+# draws 150.
 SUITES ?= 500
 suites-of-all-kinds: $(VENV)/installed
 	DRAWN_SUITES=$(SUITES) $(BIN)/python -m pytest --quiet tests/test_doors.py
