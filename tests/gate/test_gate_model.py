@@ -98,6 +98,7 @@ def project(made, monkeypatch):
     return SimpleNamespace(gate=gate, prepared=prepared, root=made.root, git=made.git)
 
 
+@pytest.mark.thorough
 def test_weights_that_are_drawn_again_are_a_regression_of_the_time(project):
     done, stored = project.gate("main", "drawn-twice", "--bench", "time_construct", *BARELY)
     assert done.exit_code == 1, done.output
@@ -111,6 +112,7 @@ def test_weights_that_are_drawn_again_are_a_regression_of_the_time(project):
     assert project.git("status", "--short", "--", ".bench_core") == ""
 
 
+@pytest.mark.thorough
 def test_a_lost_tie_fails_the_check_of_head_and_is_named(project):
     done, stored = project.gate("main", "untied", "--bench", "time_construct", *BARELY)
     assert done.exit_code == 1, done.output
@@ -131,6 +133,9 @@ def test_a_change_that_changes_nothing_passes_and_what_it_cannot_reach_is_left_o
         "size.Size.track_parameters": "pass",
     }
     assert stored["unaffected"] == ["construct.Construct.time_construct"]
+    assert f"against base main {stored['base']['commit'][:8]}, model {TARGET}," in done.stdout
+    assert len(list((project.root / ".bench_core").glob("*/gates.jsonl"))) == 1
+    assert project.git("status", "--short", "--", ".bench_core") == ""
 
 
 def test_identical_packages_are_not_measured(project):
