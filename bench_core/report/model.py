@@ -40,10 +40,11 @@ COLOURS = {
 SHOWN = 3
 """The most names that a line of the head lists."""
 
-NARROWEST, WIDEST = 20, 60
-"""The columns of the longest bar. A narrower window loses the columns of `LEFT_OUT`, in this order."""
+WIDEST = 60
+"""The most columns of the longest bar."""
 
-LEFT_OUT = ("±", "of limit", "peak", "vs best")
+LEFT_OUT = {"±": 20, "of limit": 20, "peak": 16, "vs best": 16}
+"""The figures that a narrow window loses, in this order: each if the longest bar would have fewer columns."""
 
 GAP = 2
 """The columns between two others."""
@@ -71,11 +72,11 @@ def summary(record: ModelRecord, ranked: Ranked, advice: Sequence[str], command:
     )
 
 
-def head(record: ModelRecord) -> Iterator[Text]:
+def head(record: ModelRecord) -> Iterator[RenderableType]:
     """The model in one line, and what its start-up must not lose in another one each."""
     first, *others = model_lines(record)
     yield Text.assemble((brief(record.spec.target), "bold"), first)
-    yield from (Text(f"  {other}") for other in others)
+    yield from (_line("", other, "") for other in others)
 
 
 def model_lines(record: ModelRecord) -> Iterator[str]:
@@ -144,11 +145,11 @@ class Waterfalls:
             if any(each[name].plain for each in figures.values())
         }
         names = max((Text(brief(one.of.name)).cell_len for job in self._jobs for one in job.placed), default=0)
-        label = min(names, options.max_width // 3)
+        label = min(names, options.max_width * 2 // 5)
         room = options.max_width - MARK - label - GAP - sum(width + GAP for width in columns.values())
-        wanted, left_out = options.max_width + max(0, NARROWEST - room), []
-        for name in LEFT_OUT:
-            if room < NARROWEST and name in columns:
+        wanted, left_out = options.max_width + max(0, max(LEFT_OUT.values()) - room), []
+        for name, narrowest in LEFT_OUT.items():
+            if room < narrowest and name in columns:
                 room += columns.pop(name) + GAP
                 left_out.append(name)
         bar = max(1, min(WIDEST, room))
@@ -212,6 +213,9 @@ class Waterfalls:
         return found
 
 
+LEAST_SHARE = 0.0005
+"""A smaller share of the limit is not shown: it would read 0.0 %."""
+
 COLUMNS = ("time", "±", "vs best", "peak", "of limit")
 """The figures of a way."""
 
@@ -223,7 +227,7 @@ def _figures(one: Placed[Way], job: Job[Way]) -> dict[str, Text]:
         units.uncertainty(one.seconds),
         standing(one, job),
         "" if math.isnan(peak) else units.size(peak),
-        "" if math.isnan(one.share) else units.share(one.share),
+        units.share(one.share) if one.share >= LEAST_SHARE else "",
     )
     return {name: Text(text) for name, text in zip(COLUMNS, texts, strict=True)}
 
@@ -276,12 +280,12 @@ def told(job: Job[T], of: str = "") -> Iterator[RenderableType]:
     """Why ways are wrong or missing, those with the same reason together.
 
     Args:
-        of: what stands before their names.
+        of: the job, which is named too.
     """
     wrong = together((one.of.name, one.of.wrong) for one in job.placed)
     missing = together((one.name, one.why_not) for one in job.missing)
-    yield from (_line(f"x {of}{names}: ", why, "red") for names, why in wrong)
-    yield from (_line(f"- {of}{names}: ", why, "dim") for names, why in missing)
+    yield from (_line(f"x {f'{of} ({names})' if of else names}: ", why, "red") for names, why in wrong)
+    yield from (_line(f"- {f'{of} ({names})' if of else names}: ", why, "dim") for names, why in missing)
 
 
 def together(reasons: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -353,7 +357,7 @@ def _access(jobs: Sequence[Job[Idiom]]) -> Iterator[RenderableType]:
             table.add_row(*(fields[column] for column in columns))
     yield Padding(table, (0, 0, 0, 2), expand=False)
     for job in jobs:
-        yield from told(job, f"{brief(job.name)}: ")
+        yield from told(job, brief(job.name))
 
 
 def _fields(job: Job[Idiom]) -> dict[str, Text]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import functools
 import inspect
+import json
 import re
 import shutil
 import tempfile
@@ -93,7 +94,7 @@ class StartUp:
         helpers = _helpers([opening, *steps])
         given = []
         if self.format:
-            given.append(f"checkpoint = {str(file.path) if file else EXAMPLES[self.format]!r}")
+            given.append(f"checkpoint = {json.dumps(str(file.path) if file else EXAMPLES[self.format])}")
         if any(re.search(r"\bdevice\b(?!=)", step) for step in steps):
             given.append(f'device = "{device}"')
         parts = [_imports([opening, *steps, *helpers]), *helpers, "\n".join([opening, *given]), "\n".join(steps)]

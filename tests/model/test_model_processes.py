@@ -182,7 +182,7 @@ def test_a_checkpoint_in_several_files_goes_the_ways_that_load_safetensors(setti
     )
     assert len(answered(asked, Go("skip_draws_assign_safetensors", 60)).seconds) == 4
     (code,) = (way.code for way in described.ways if way.name == "eager_safetensors_copy")
-    assert f"checkpoint = {str(index)!r}" in code
+    assert f'checkpoint = "{index}"' in code
     names = {"build": worker.load(asked.spec).build}
     exec(code.replace("from my_package import build", ""), names)
     assert all(each.eq(3).all() for each in names["model"].parameters())

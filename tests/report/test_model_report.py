@@ -84,6 +84,26 @@ def test_a_way_whose_ratio_is_not_known_has_no_mark_and_is_not_called_the_first(
     assert "x = 1" not in text  # nothing is certain to be gained
 
 
+def test_a_window_of_80_columns_breaks_no_name_of_a_way():
+    long = "skip_draws_assign_safetensors"
+    ways = tuple(replace(one, name=long) if one.name == "skip_draws_assign_mmap" else one for one in gpt2().ways)
+    assert row(shown(replace(gpt2(), ways=ways), 80), long)
+
+
+def test_lines_of_the_head_are_indented_where_they_go_on():
+    text = shown(gpt2(), 60)
+    head = text[: text.index("Load a checkpoint")].rstrip().split("\n")
+    assert all(line.startswith("  ") for line in head[2:])
+
+
+def test_a_share_of_the_limit_that_would_read_as_nothing_is_left_out():
+    ways = tuple(
+        replace(one, stages=tuple(replace(stage, bytes=stage.bytes and 1) for stage in one.stages))
+        for one in gpt2().ways
+    )
+    assert "0.0 %" not in shown(replace(gpt2(), ways=ways), 140)
+
+
 def test_a_narrow_window_says_which_figures_it_lacks_and_how_wide_they_are():
     text = shown(gpt2(), 80)
     wanted, left_out = re.search(r"A window of (\d+) columns also has (.*)\.", text).groups()
@@ -141,8 +161,8 @@ def test_the_jobs_have_a_line_each_with_the_fastest_idiom_and_the_others():
     text = shown(gpt2())
     (line,) = [line for line in text.splitlines() if line.strip().startswith("step ")]
     assert re.search(r"step +fused +1\d\d ms +foreach 2\.\d\dx, for_loop 2\.\d\dx", line)
-    assert "x save: view: the file holds the whole storage, 147 MiB more" in text
-    assert "- parametrized: cached: no parameter is parametrized" in text
+    assert "x save (view): the file holds the whole storage, 147 MiB more" in text
+    assert "- parametrized (cached): no parameter is parametrized" in text
 
 
 def test_calls_of_ranks_have_the_spread_and_the_largest_peak():

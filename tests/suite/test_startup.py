@@ -85,7 +85,8 @@ def test_the_code_to_copy_runs_as_it_is_and_gives_the_same_model(name, files, mo
 def test_code_for_a_file_of_a_user_reads_it_where_its_tensors_are(tmp_path):
     file = startup.Checkpoint(tmp_path / "run.ckpt", "torch", {}, key="state_dict", trust=True)
     code = startup.WAYS["meta_assign_mmap"].code("build = my_model", "cuda", file)
-    assert f"checkpoint = '{tmp_path / 'run.ckpt'}'" in code
+    path = tmp_path / "run.ckpt"
+    assert f'checkpoint = "{path}"' in code
     assert "torch.load(checkpoint, map_location=device, weights_only=False, mmap=True)['state_dict']" in code
     assert 'device = "cuda"' in code
     assert "model = model.to(device)" in code
