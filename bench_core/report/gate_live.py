@@ -52,16 +52,18 @@ class Live(Display):
             self._draw(self._table(state))
 
     def _line(self, state: Progress) -> str:
-        parts = [f"{state.seconds:.0f} s: {state.decided} of {self._total} cells decided", f"{state.pairs} pairs"]
+        cells = f"{state.decided} of {units.plural(self._total, 'cell')}"
+        parts = [f"{state.seconds:.0f} s: {cells} decided", units.plural(state.pairs, "pair")]
         parts += [f"{state.errors} failed"] if state.errors else []
         return f"{', '.join(parts)}, {_outlook(state)}"
 
     def _table(self, state: Progress) -> RenderableType:
         bar = Table.grid(expand=True)  # outside a table, a bar has no line end
         bar.add_row(ProgressBar(total=max(1, self._total), completed=state.decided))
+        pairs = f"{units.plural(state.pairs, 'pair')} of {units.plural(state.parents, 'parent')}"
         counts = (
-            f"{state.decided} decided, {state.open} open, {state.errors} failed; {state.pairs} pairs of "
-            f"{state.parents} parents; {units.time(state.seconds)}, {_outlook(state)}"
+            f"{state.decided} decided, {state.open} open, {state.errors} failed; {pairs}; {units.time(state.seconds)}, "
+            f"{_outlook(state)}"
         )
         parts: list[RenderableType] = [_cut(self._title, "bold"), bar, Text(counts)]
         if state.worst:

@@ -107,6 +107,13 @@ def test_without_a_terminal_a_line_is_written_now_and_then():
     ]
 
 
+def test_one_cell_and_one_pair_are_singular():
+    file, shown = live(100, False, total=1)
+    with shown:
+        shown.update(replace(at(0.0, 0), pairs=1))
+    assert file.getvalue().splitlines()[1] == "0 s: 0 of 1 cell decided, 1 pair, at most 1 s left"
+
+
 def test_without_a_terminal_every_quarter_is_written():
     file, shown = live(40, False)
     with shown:

@@ -126,7 +126,7 @@ def _of_gate(
     if unsure and record.interrupted:
         return "inconclusive", f"interrupted: {len(cells) - len(unsure)} of {units.plural(len(cells), 'cell')} decided"
     if unsure:
-        return "inconclusive", say(unsure, "inconclusive, first", unsure[0])
+        return "inconclusive", say(unsure, "inconclusive, first", max(unsure, key=_estimate))
     if failed := found["error"]:
         return "inconclusive", say(failed, "not measured, first", failed[0])
     if faster := found["improvement"]:
@@ -139,6 +139,11 @@ def _of_gate(
 
 def _named(cell: JudgedCell) -> str:
     return f"{cell.name}, {cell.judgement.reason}"
+
+
+def _estimate(cell: JudgedCell) -> float:
+    """The estimate of a cell; less than all others if there is none."""
+    return -math.inf if math.isnan(cell.judgement.ratio.middle) else cell.judgement.ratio.middle
 
 
 def _asides(record: GateRecord, cells: Sequence[JudgedCell]) -> str:

@@ -380,6 +380,11 @@ def test_the_reason_of_the_gate_names_the_slowest_cell():
     assert (found.reason.startswith("2 of 3 cells"), ": slowest, " in found.reason) == (True, True)
 
 
+def test_the_reason_of_the_gate_names_the_inconclusive_cell_with_the_largest_estimate():
+    open_cells = (cell(name="never"), UNSURE, cell(effects([0.2] * 3), "suspicious"))
+    assert ", first: suspicious, " in judge(record(SAME, *open_cells)).reason
+
+
 def test_the_reason_of_the_gate_names_a_cell_that_fails_beside_one_that_is_slower():
     found = judge(record(SAME, SLOW, HEAD))
     assert found.verdict == "regression"
