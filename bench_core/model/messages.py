@@ -33,9 +33,14 @@ class Setting:
 
 @dataclass(frozen=True)
 class Describe:
-    """Load and build the model, and say what it consists of."""
+    """Load and build the model, and say what it consists of.
+
+    Attributes:
+        ranks: how many processes shall shard it later, which is refused first; 0 for none.
+    """
 
     timeout: float
+    ranks: int = 0
 
 
 @dataclass(frozen=True)

@@ -207,7 +207,7 @@ class Measurement:
         self._measure_idioms()
 
     def _describe(self) -> None:
-        described = self._expect(Described, Describe(TIMEOUT), "build the model")
+        described = self._expect(Described, Describe(TIMEOUT, self._rank_count), "build the model")
         self._described = described
         self.setting = replace(self.setting, block=described.block)
         self.courses = [_Course(plan) for plan in described.ways]

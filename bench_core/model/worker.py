@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from bench_core import clock
-from bench_core.errors import named
+from bench_core.errors import BenchCoreError, named
 from bench_core.model.memory import Growth
 from bench_core.model.messages import (
     Access,
@@ -51,6 +51,7 @@ from bench_core.records.model import ModelLayout
 from bench_core.suite import lazy, rank_times, startup, startup_check, surprises
 from bench_core.suite.base import available_bytes, clock_for
 from bench_core.suite.parts import LARGEST_PART, Part, largest_part, part, part_for_ranks, size
+from bench_core.suite.ranks import why_not
 from bench_core.suite.target import Checkpoint, Target, describe, load, lost_ties, seed
 from bench_core.suite.target.loading import floating
 from bench_core.timing.idioms import measure_idioms
@@ -132,7 +133,7 @@ def perform(setting: Setting, task: Task) -> Answer:
     subject = subject_of(setting)
     folder = Path(setting.folder)
     if isinstance(task, Describe):
-        return described(setting)
+        return described(setting, task.ranks)
     if isinstance(task, Save):
         return save(subject, task.format, folder)  # type: ignore[arg-type]
     if isinstance(task, Check):
@@ -182,8 +183,15 @@ def imports(setting: Setting) -> tuple[str, ...]:
 # ------------------------------------------------------------------------------------------------------------ describe
 
 
-def described(setting: Setting) -> Described:
-    """Build the model, on meta if it does not fit, and describe it."""
+def described(setting: Setting, ranks: int = 0) -> Described:
+    """Build the model, on meta if it does not fit, and describe it.
+
+    Raises:
+        BenchCoreError: if so many ranks are not allowed.
+    """
+    reason = why_not(ranks, setting.spec.device) if ranks else None
+    if reason:
+        raise BenchCoreError(f"{reason}.")
     target = load(setting.spec)
     available = available_bytes("cpu")
     layout = _on_meta(target)

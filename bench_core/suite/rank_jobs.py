@@ -218,7 +218,7 @@ def remember(rank: Rank) -> None:
 @torch.no_grad()
 def spoil(rank: Rank) -> None:
     for each in rank.kept["model"].parameters():
-        sharding.local(each).fill_(sharding.POISON)
+        sharding.local(each).fill_(_unlikely(each))
 
 
 def check_shards(rank: Rank) -> str:
@@ -348,7 +348,19 @@ def give_example(rank: Rank) -> bool:
     return example is not None
 
 
+def _trained(rank: Rank) -> list[nn.Parameter]:
+    """The parameters that get gradients.
+
+    Raises:
+        AssertionError: if there are none.
+    """
+    found = [each for each in rank.kept["model"].parameters() if each.requires_grad]
+    assert found, "no parameter of this model needs a gradient"
+    return found
+
+
 def no_gradients(rank: Rank) -> None:
+    _trained(rank)
     rank.kept["model"].zero_grad()
 
 
@@ -360,9 +372,8 @@ def check_has_gradients(rank: Rank) -> str:
 @torch.no_grad()
 def gradients(rank: Rank) -> None:
     """Give every parameter a gradient of ones, sharded like it."""
-    for each in rank.kept["model"].parameters():
-        if each.requires_grad:
-            each.grad = torch.ones_like(each)
+    for each in _trained(rank):
+        each.grad = torch.ones_like(each)
 
 
 def clip(rank: Rank) -> None:
@@ -372,7 +383,7 @@ def clip(rank: Rank) -> None:
 
 def check_clipped(rank: Rank) -> str:
     """Of ones, the norm is the root of the number of elements."""
-    elements = sum(each.numel() for each in rank.kept["model"].parameters() if each.requires_grad)
+    elements = sum(each.numel() for each in _trained(rank))
     found = rank.kept["norm"]
     assert abs(found - elements**0.5) <= 1e-2 * elements**0.5, f"a norm of {found} for {elements} ones"
     return ""

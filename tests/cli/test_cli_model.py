@@ -68,6 +68,7 @@ def test_the_budget_is_the_one_that_is_asked_for(measured, options, budget):
     ("arguments", "said"),
     [
         (("--quick", "--budget", "9s"), "--quick is a --budget"),
+        (("--ranks", "0"), "0 is not in the range"),
         (("--ranks", "1"), "1 is not in the range"),
         (("--json", "x", "--page", "x"), "both name x"),
         (("--page", "no/such/folder.html"), "no folder"),

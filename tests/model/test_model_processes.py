@@ -12,6 +12,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from bench_core.errors import BenchCoreError
 from bench_core.model import keeper, worker
 from bench_core.model.messages import (
     Access,
@@ -260,6 +261,12 @@ def test_ranks_shard_a_repeated_block_of_a_large_model_or_its_largest_part(monke
     del model["layers"]
     monkeypatch.setattr(parts, "LARGEST_PART", 5000)
     assert parts.part_for_ranks(model) == ("embedding", 3200)
+
+
+def test_ranks_that_are_not_allowed_are_refused_before_the_model_is_built(setting, monkeypatch):
+    monkeypatch.setattr(worker, "load", lambda spec: pytest.fail("the model is loaded"))
+    with pytest.raises(BenchCoreError, match="^1000 ranks cannot be started here: 1 to "):
+        worker.perform(setting(), Describe(60, ranks=1000))
 
 
 def test_only_of_a_large_model_ranks_shard_a_part(setting, monkeypatch):

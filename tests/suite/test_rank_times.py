@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 
+import psutil
 import pytest
 import torch
 from torch import nn
@@ -39,6 +41,41 @@ def scalar():
     model = nn.Linear(4, 4)
     model.scale = nn.Parameter(torch.tensor(2.0))
     return model
+
+
+def tied_across_blocks():
+    """The weight of a block is that of another block, and that of a layer outside."""
+    model = nn.Module()
+    model.layers = nn.ModuleList([nn.Linear(6, 6) for _ in range(3)])
+    model.head = nn.Linear(6, 6)
+    model.layers[2].weight = model.layers[0].weight
+    model.head.weight = model.layers[1].weight
+    return model
+
+
+def odd():
+    """Rows that three ranks cannot share evenly, and fewer rows than ranks."""
+    return nn.Sequential(nn.Linear(5, 7), nn.Linear(7, 1), nn.Embedding(2, 3))
+
+
+def integers():
+    """No parameter of floating point."""
+    model = nn.Module()
+    model.codes = nn.Parameter(torch.ones(6, 4, dtype=torch.int8), requires_grad=False)
+    model.register_buffer("flags", torch.zeros(3, dtype=torch.bool))
+    return model
+
+
+def dies_on_rank_1():
+    if os.environ.get("RANK") == "1":
+        os._exit(3)
+    return nn.Linear(4, 4)
+
+
+def hangs_on_rank_1():
+    if os.environ.get("RANK") == "1":
+        threading.Event().wait()
+    return nn.Linear(4, 4)
 
 
 def spec(builder, **given):
@@ -115,6 +152,39 @@ def test_a_model_that_cannot_be_sharded_says_why_once_and_why_the_rest_is_left_o
     found = by_name(measure_ranks(spec(scalar), 2, seconds=0.0, timeout=60))
     assert "scalar parameters" in found["init_then_shard"].why_not
     assert found["state_dict"].why_not == "the model cannot be sharded here"
+
+
+def left_out(found):
+    """Why calls were not measured, without what pytest adds to an assertion."""
+    reasons = {name: each.why_not for name, each in found.items() if name != "forward_backward"}
+    return {name: reason.splitlines()[0] for name, reason in reasons.items() if reason}
+
+
+@pytest.mark.parametrize(("builder", "count"), [(odd, 3), (tied_across_blocks, 2)])
+def test_odd_shapes_and_shared_parameters_are_measured(builder, count):
+    found = by_name(measure_ranks(spec(builder), count, seconds=0.0, timeout=60), count)
+    assert left_out(found) == {}
+
+
+def test_of_a_model_without_parameters_of_floating_point_all_is_measured_that_needs_none():
+    assert left_out(by_name(measure_ranks(spec(integers), 2, seconds=0.0, timeout=60))) == {
+        "shard_then_init": "rank 0: codes are not initialized by the model's modules",
+        "clip_grad_norm_": "rank 0: no parameter of this model needs a gradient",
+    }
+
+
+@pytest.mark.parametrize(
+    ("builder", "timeout", "said"),
+    [
+        (dies_on_rank_1, 60, "rank 1 died: exit code 3. All ranks have been ended"),
+        (hangs_on_rank_1, 3, "rank 1 has hung for more than 3 s in threading.py:"),
+    ],
+)
+def test_a_rank_that_is_lost_while_it_builds_is_named_and_no_process_is_left(builder, timeout, said):
+    found = by_name(measure_ranks(spec(builder), 2, seconds=0.0, timeout=timeout))
+    assert found["init_then_shard"].why_not.startswith(said)
+    assert found["state_dict"].why_not == "the model cannot be sharded here"
+    assert [each.name() for each in psutil.Process().children()] == []
 
 
 def test_what_does_not_fit_is_not_tried(monkeypatch):
