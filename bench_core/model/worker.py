@@ -118,6 +118,8 @@ def perform(setting: Setting, task: Task) -> Answer:
     lazy.quiet()
     seed()  # its first use imports numpy's generators
     torch.set_num_threads(setting.threads)
+    if isinstance(task, Describe):
+        return described(setting, task.ranks)
     if isinstance(task, Limits):
         return limits(task.bytes, setting.spec.device)
     if isinstance(task, Shard):
@@ -132,8 +134,6 @@ def perform(setting: Setting, task: Task) -> Answer:
         return Imported(seconds, threading.active_count() - 1, torch.accelerator.is_available() and _started())
     subject = subject_of(setting)
     folder = Path(setting.folder)
-    if isinstance(task, Describe):
-        return described(setting, task.ranks)
     if isinstance(task, Save):
         return save(subject, task.format, folder)  # type: ignore[arg-type]
     if isinstance(task, Check):

@@ -125,19 +125,44 @@ def poison(rank: Rank) -> None:
     rank.kept.pop("made", None)
 
 
-def check_values(rank: Rank, *, sharded: bool = True) -> None:
+def from_rank0(rank: Rank, judge: Callable[[], Any]) -> Any:
+    """What `judge` returns on rank 0, on every rank. Only this rank makes the unsharded model to compare with, which is
+    most of the cost of a check.
+
+    Raises:
+        AssertionError: on every rank, if `judge` raised it.
+    """
+    outcome: list[Any] = [None]
+    if rank.number == 0:
+        try:
+            outcome = [judge()]
+        except AssertionError as error:
+            outcome = [AssertionError(str(error))]
+    distributed: Any = torch.distributed
+    distributed.broadcast_object_list(outcome, src=0)
+    if isinstance(outcome[0], AssertionError):
+        raise outcome[0]
+    return outcome[0]
+
+
+def check_values(rank: Rank) -> None:
     """The kept model is the plain one: names, values, ties, and that each rank has its share alone."""
-    net, expected = rank.kept["net"], plain(rank)
+    net = rank.kept["net"]
     found = dict(net.named_parameters(remove_duplicate=False))
-    wanted = dict(expected.named_parameters(remove_duplicate=False))
-    oracles.same(list(found), list(wanted), "names")
-    for name, parameter in wanted.items():
-        oracles.identical(whole(found[name]).cpu(), parameter.detach(), name)
-        if sharded:
-            rows = -(-len(parameter) // rank.count)
-            most = rows * parameter.numel() // len(parameter)
-            assert local(found[name]).numel() <= most, f"{name}: {local(found[name]).numel()} elements are not a share"
-    oracles.same(oracles.tied_names(net), oracles.tied_names(expected), "ties")
+    for name, parameter in found.items():
+        most = -(-len(parameter) // rank.count) * parameter.numel() // len(parameter)
+        assert local(parameter).numel() <= most, f"{name}: {local(parameter).numel()} elements are not a share"
+    values = {name: whole(parameter).cpu() for name, parameter in found.items()}
+
+    def judge() -> None:
+        expected = plain(rank)
+        wanted = dict(expected.named_parameters(remove_duplicate=False))
+        oracles.same(list(values), list(wanted), "names")
+        for name, parameter in wanted.items():
+            oracles.identical(values[name], parameter.detach(), name)
+        oracles.same(oracles.tied_names(net), oracles.tied_names(expected), "ties")
+
+    from_rank0(rank, judge)
 
 
 # Initialize one weight in place, on its shards:
@@ -173,13 +198,17 @@ def numbers(found: torch.Tensor, expected: torch.Tensor, count: int) -> str:
 def check_in_place(rank: Rank, initializer: str) -> str:
     """The weight is drawn from the right distribution on each rank. Returns how its numbers relate to the unsharded."""
     found = whole(rank.kept["weight"])
-    expected = torch.empty_like(found)
-    torch.manual_seed(SEED)
-    getattr(nn.init, initializer)(expected)
-    assert not (found == POISON).any(), f"{initializer}: elements were not written"
-    for part in found.chunk(rank.count):
-        _like(part, expected, initializer)
-    return numbers(found, expected, rank.count)
+
+    def judge() -> str:
+        expected = torch.empty_like(found)
+        torch.manual_seed(SEED)
+        getattr(nn.init, initializer)(expected)
+        assert not (found == POISON).any(), f"{initializer}: elements were not written"
+        for part in found.chunk(rank.count):
+            _like(part, expected, initializer)
+        return numbers(found, expected, rank.count)
+
+    return str(from_rank0(rank, judge))
 
 
 def _like(found: torch.Tensor, expected: torch.Tensor, what: str) -> None:
@@ -259,19 +288,24 @@ def initialize(rank: Rank, idiom: str, width: int) -> None:
 
 def check_initialized(rank: Rank, width: int) -> str:
     """The kept model is initialized as its modules do it. Returns how its numbers relate to the unsharded ones."""
-    expected = build(width, device=rank.device)
-    related = set()
     found = dict(rank.kept["net"].named_parameters(remove_duplicate=False))
-    oracles.same(list(found), [name for name, _ in expected.named_parameters()], "names")
-    for name, parameter in expected.named_parameters():
-        values = whole(found[name])
-        oracles.same(tuple(values.shape), tuple(parameter.shape), f"{name}: shape")
-        oracles.same(local(found[name]).device.type, rank.device.type, f"{name}: device")
-        assert not values.isnan().any(), f"{name}: not initialized"
-        _like(values, parameter.detach(), name)
-        related.add(numbers(values, parameter.detach(), rank.count))
-    # Where the shards are not even, the ranks' generators are apart after the first weight.
-    return next(one for one in ("repeated", "others", "same") if one in related)
+    for name, parameter in found.items():
+        oracles.same(local(parameter).device.type, rank.device.type, f"{name}: device")
+    values = {name: whole(parameter) for name, parameter in found.items()}
+
+    def judge() -> str:
+        expected = build(width, device=rank.device)
+        related = set()
+        oracles.same(list(values), [name for name, _ in expected.named_parameters()], "names")
+        for name, parameter in expected.named_parameters():
+            oracles.same(tuple(values[name].shape), tuple(parameter.shape), f"{name}: shape")
+            assert not values[name].isnan().any(), f"{name}: not initialized"
+            _like(values[name], parameter.detach(), name)
+            related.add(numbers(values[name], parameter.detach(), rank.count))
+        # Where the shards are not even, the ranks' generators are apart after the first weight.
+        return next(one for one in ("repeated", "others", "same") if one in related)
+
+    return str(from_rank0(rank, judge))
 
 
 # Ways to the state of a sharded model:
@@ -481,12 +515,27 @@ def expected_gradients(rank: Rank) -> dict[str, torch.Tensor]:
     return {name: parameter.grad for name, parameter in net.named_parameters() if parameter.grad is not None}
 
 
+def gradients(rank: Rank) -> dict[str, torch.Tensor]:
+    """The whole gradients of the kept model, by name.
+
+    Raises:
+        AssertionError: if a parameter has none.
+    """
+    found = {}
+    for name, parameter in rank.kept["net"].named_parameters():
+        assert parameter.grad is not None, f"{name}: no gradient"
+        found[name] = whole(parameter.grad)
+    return found
+
+
 def check_gradients(rank: Rank) -> None:
-    found = dict(rank.kept["net"].named_parameters())
-    for name, gradient in expected_gradients(rank).items():
-        given = found[name].grad
-        assert given is not None, f"{name}: no gradient"
-        _near(whole(given), gradient, name, relative=1e-4, absolute=1e-6)
+    found = gradients(rank)
+
+    def judge() -> None:
+        for name, gradient in expected_gradients(rank).items():
+            _near(found[name], gradient, name, relative=1e-4, absolute=1e-6)
+
+    from_rank0(rank, judge)
 
 
 def _near(found: torch.Tensor, expected: torch.Tensor, what: str, *, relative: float, absolute: float) -> None:
@@ -506,15 +555,17 @@ def clip(rank: Rank, implementation: str) -> float:
 
 def check_clipped(rank: Rank, norm: object) -> None:
     """The norm is that of the gradients before, and they have been scaled."""
-    expected = expected_gradients(rank)
-    right = math.sqrt(sum(float(gradient.double().square().sum()) for gradient in expected.values()))
     assert isinstance(norm, float), f"found {norm!r}, expected a norm"
-    assert math.isclose(norm, right, rel_tol=1e-4), f"norm: found {norm}, expected {right}"
-    found = dict(rank.kept["net"].named_parameters())
-    for name, gradient in expected.items():
-        given = found[name].grad
-        assert given is not None, f"{name}: no gradient"
-        _near(whole(given), gradient * (MOST_NORM / right), name, relative=1e-3, absolute=1e-8)
+    found = gradients(rank)
+
+    def judge() -> None:
+        expected = expected_gradients(rank)
+        right = math.sqrt(sum(float(gradient.double().square().sum()) for gradient in expected.values()))
+        assert math.isclose(norm, right, rel_tol=1e-4), f"norm: found {norm}, expected {right}"
+        for name, gradient in expected.items():
+            _near(found[name], gradient * (MOST_NORM / right), name, relative=1e-3, absolute=1e-8)
+
+    from_rank0(rank, judge)
 
 
 def step_again(rank: Rank) -> None:

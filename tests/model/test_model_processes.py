@@ -264,9 +264,10 @@ def test_ranks_shard_a_repeated_block_of_a_large_model_or_its_largest_part(monke
 
 
 def test_ranks_that_are_not_allowed_are_refused_before_the_model_is_built(setting, monkeypatch):
+    given = setting()
     monkeypatch.setattr(worker, "load", lambda spec: pytest.fail("the model is loaded"))
     with pytest.raises(BenchCoreError, match="^1000 ranks cannot be started here: 1 to "):
-        worker.perform(setting(), Describe(60, ranks=1000))
+        worker.perform(given, Describe(60, ranks=1000))
 
 
 def test_only_of_a_large_model_ranks_shard_a_part(setting, monkeypatch):
