@@ -246,7 +246,7 @@ class Measurement:
             if block:
                 self._notes.append(
                     f"The ranks sharded `{block}` alone, {size_text(bytes)} of {size_text(whole)}. All of it would "
-                    "take them more than five minutes. Their times are of this part, and not extrapolated."
+                    "take them many minutes. Their times are of this part, and not extrapolated."
                 )
             if ranks > cores.count():
                 self._notes.append(f"{ranks} ranks shared {cores.count()} cores: with a core each, they are faster.")

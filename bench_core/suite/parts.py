@@ -15,8 +15,7 @@ from bench_core.suite import startup_code
 from bench_core.suite.target import describe, seed
 
 LARGEST_PART = 1 << 30
-"""Measure at most this many bytes of a model that does not fit, or that ranks would be busy with for more than five
-minutes."""
+"""Measure at most this many bytes of a model that does not fit, or that would keep ranks busy for many minutes."""
 
 
 def part(model: nn.Module, name: str, number: int = 0) -> Callable[[], nn.Module]:
