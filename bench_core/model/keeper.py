@@ -89,12 +89,15 @@ def _perform(setting: Setting, task: Task, out: Connection) -> NoReturn:
     with suppress(OSError):  # if memory runs out, end this process, and not the user's others
         Path("/proc/self/oom_score_adj").write_text("1000")
     answer: Answer
+    own = os.getpid()
     try:
         answer = worker.perform(setting, task)
     except BenchCoreError as error:
         answer = Refused(str(error))
     except BaseException as error:  # noqa: BLE001 - the model is the user's code, and may raise anything
         answer = Failed(named(error))
+    if os.getpid() != own:  # the model has forked, and only one process may answer
+        os._exit(0)
     with suppress(OSError):
         out.send_bytes(KEEPER.answers.line(answer).encode())
     os._exit(0)

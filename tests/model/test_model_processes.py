@@ -20,6 +20,7 @@ from bench_core.model.messages import (
     CheckedWay,
     CheckedWays,
     Describe,
+    Described,
     Failed,
     FindImports,
     FoundImports,
@@ -51,6 +52,10 @@ def dies():
 
 def leaves():
     os._exit(3)
+
+def forks():
+    os.fork()
+    return small()
 
 def hangs():
     threading.Event().wait()
@@ -132,6 +137,11 @@ def test_a_way_is_timed_stage_by_stage_and_its_memory_is_that_of_the_model(setti
 )
 def test_a_process_that_dies_or_hangs_is_an_answer(setting, name, cause):
     assert answered(setting(name), Go("eager", 2)) == Failed(cause)
+
+
+def test_a_builder_that_forks_answers_once(setting):
+    for _ in range(5):
+        assert isinstance(answered(setting("forks"), Describe(60)), Described)
 
 
 def test_the_killer_of_large_processes_is_named_as_a_likely_cause():
