@@ -336,7 +336,7 @@ def _fate(one: Placed[T], job: Job[T]) -> str:
     if one.of.wrong:
         return "wrong"
     mark, _ = marked(one, job)
-    return {"*": "fastest", "=": "tied"}.get(mark, "")
+    return {"*": "fastest", "=": "may be the fastest"}.get(mark, "")
 
 
 ACCESS = {"idiom": "job and idiom", "value": "seconds", "low": "low", "high": "high", "kind": "place"}
