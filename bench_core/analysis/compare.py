@@ -134,7 +134,7 @@ def compared(first: CellResult, second: CellResult) -> Compared:
 def _differences(first: Mapping[str, str], second: Mapping[str, str]) -> list[str]:
     names = [*first, *(name for name in second if name not in first)]
     pairs = [(name, str(first.get(name, "none")), str(second.get(name, "none"))) for name in names]
-    return [f"{name}: {one}, {other}" for name, one, other in pairs if one != other]
+    return [f"{name}: {one} → {other}" for name, one, other in pairs if one != other]
 
 
 def _gate(first: Stored, second: Stored) -> tuple[str, str]:

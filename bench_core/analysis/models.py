@@ -238,7 +238,7 @@ LAYOUT = ("modules", "parameters", "elements", "bytes", "buffers", "buffer_bytes
 
 
 def _ties(record: ModelRecord) -> str:
-    return "; ".join(" = ".join(names) for names in record.layout.ties) or "none"
+    return ", ".join(" = ".join(names) for names in record.layout.ties) or "none"
 
 
 def _middle(values: Sequence[int]) -> float:

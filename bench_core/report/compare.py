@@ -35,7 +35,7 @@ def summary(found: Comparison, *, verbose: bool = False) -> RenderableType:
     """
     shown = [cell for cell in found.cells if cell.differs or (verbose and not cell.changed)]
     lines: list[RenderableType] = [Text(f"A  {found.first.name}"), Text(f"B  {found.second.name}")]
-    lines += [Text(f"   also differs: {', '.join(found.differences)}", style="dim")] if found.differences else []
+    lines += [Text(f"   also differs: {'; '.join(found.differences)}", style="dim")] if found.differences else []
     lines += ["", _table(shown), ""] if shown else [""]
     lines += [Text(READ_ONCE), _table(found.changed), ""] if found.changed else []
     lines += [Text(text) for text in _counted(found)]
@@ -100,7 +100,7 @@ def markdown(found: Comparison) -> str:
         "",
     ]
     if found.differences:
-        lines += [f"Also differs: {plain(', '.join(found.differences))}.", ""]
+        lines += [f"Also differs: {plain('; '.join(found.differences))}.", ""]
     if found.cells:
         lines += tables.markdown("lrrrrl", ["cell", "A", "B", "B over A", "interval", ""], map(_fields, found.cells))
         lines.append("")

@@ -116,7 +116,7 @@ def test_two_commits_are_compared_by_a_gate(times):
 def test_two_versions_of_torch_are_compared_by_a_gate_of_two_installs(times):
     found = compare(stored(times(a=1), torch="2.9.0+cpu"), stored(times(a=1), torch="2.13.0+cpu"))
     assert found.gate == "bench-core gate --versus torch==2.9.0 torch==2.13.0"
-    assert found.differences == ("torch: 2.9.0+cpu, 2.13.0+cpu",)
+    assert found.differences == ("torch: 2.9.0+cpu → 2.13.0+cpu",)
     assert found.tells == "the two versions of torch"
 
 

@@ -164,8 +164,8 @@ def test_a_comparison_names_ties_and_ways_that_became_wrong():
     head = replace(head, ways=ways, idioms=idioms, layout=replace(head.layout, ties=(), parameters=149))
     found = compare(as_stored(gpt2(1), "A"), as_stored(head, "B"))
     assert set(found.differences) == {
-        "parameters: 148, 149",
-        "ties: transformer.wte.weight = lm_head.weight, none",
-        "load.eager_copy: none, wrong: `a` is not tied",
-        "new.job: none, not measured: not for this model",
+        "parameters: 148 → 149",
+        "ties: transformer.wte.weight = lm_head.weight → none",
+        "load.eager_copy: none → wrong: `a` is not tied",
+        "new.job: none → not measured: not for this model",
     }

@@ -94,7 +94,7 @@ def test_commits_go_by_the_names_that_git_knows(project):
 def test_machines_are_compared(project):
     project.store(project.new, [4e-6, 1e-6, 1e-6], machine="other")
     output = run("box", "other").output
-    assert "also differs: machine: box, other" in output
+    assert "also differs: machine: box → other" in output
     assert "2.00x" in output
     assert "bench-core gate" not in output
 
