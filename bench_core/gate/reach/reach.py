@@ -72,7 +72,7 @@ def reach(subjects: Subjects, found: Found, say: Callable[[str], None]) -> Reach
     timed = [cell for cell in found.cells if cell.kind == "time"]
     if not timed:
         return Reach()
-    say(f"recording what {units.plural(len(timed), 'cell')} run")
+    say(f"recording what {units.plural(len(timed), 'cell runs', 'cells run')}")
     return judged(changes, timed, recorded(subjects, found, changes, timed))
 
 

@@ -61,8 +61,9 @@ def found_in(sides, cases=PLAIN, base=THING, head=None):
 
 def test_setup_cache_check_and_teardown_belong_to_a_cell(sides, monkeypatch):
     monkeypatch.setattr(module, "CELL_TIMEOUT", 3.0)
-    found, _, made = found_in(sides, CELLS)
+    found, said, made = found_in(sides, CELLS)
     assert found.unaffected == ("calls.Plain.time_other",)
+    assert said[0] == "recording what 5 cells run"
     assert found.through == {
         "calls.Cached.time_other": "runs thing.f",
         "calls.Hangs.time_other": "takes longer than 3 s",
@@ -133,7 +134,8 @@ RECORDED = "__import__('threading').getprofile() or getattr(sys, 'monitoring', N
 
 
 def test_a_module_that_does_not_import_while_it_is_recorded_has_no_unaffected_cell(sides):
-    found, _, _ = found_in(sides, base=f"import sys\nassert not ({RECORDED})\n{THING}")
+    found, said, _ = found_in(sides, base=f"import sys\nassert not ({RECORDED})\n{THING}")
+    assert said[0] == "recording what 1 cell runs"
     assert found.through == {"calls.Plain.time_other": "it is not found while the import is recorded"}
 
 
