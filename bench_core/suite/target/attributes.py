@@ -22,7 +22,7 @@ OPAQUE = (type, ModuleType, RemovableHandle)
 """What is not looked into. A handle has a number that is never the same again."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Held:
     """What can be reached from the plain attributes of modules, by name.
 
