@@ -564,6 +564,7 @@ def _serve(order: _Launch, ends: Sequence[connection.Connection]) -> None:
     usable = cores.usable()
     cores.stay_on([usable[number % len(usable)]] if usable else [])
     rank = _join(order, number)
+    gc.freeze()  # a collection would go through all that was imported, which takes 0.1 s
     line.send(_Started(number))
     while True:
         line.send(_done(rank, line.commands.get()))
