@@ -22,7 +22,7 @@ CHUNK = 1 << 20
 
 def count(tensor: torch.Tensor) -> int:
     """The number of denormal elements."""
-    if tensor.dtype not in COUNTED or tensor.device.type != "cpu":
+    if tensor.dtype not in COUNTED or tensor.device.type != "cpu" or tensor.layout is not torch.strided:
         return 0
     least = torch.finfo(tensor.dtype).tiny
     chunks = (chunk.abs() for chunk in tensor.detach().reshape(-1).split(CHUNK))

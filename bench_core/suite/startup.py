@@ -25,6 +25,7 @@ import torch
 from torch import nn
 
 from bench_core import clock
+from bench_core.errors import BenchCoreError, shortened
 from bench_core.suite import startup_code
 from bench_core.suite.checkpoints import touched
 from bench_core.suite.layouts import LAYOUTS
@@ -299,8 +300,11 @@ PLAIN: Mapping[str, StartUp] = {way.job: way for way in reversed(_ALL)}
 
 def save(model: nn.Module, format: Format, path: Path) -> None:
     """Write a checkpoint. In the format of safetensors, only one name of a shared tensor is kept."""
+    state = model.state_dict()
     if format == "torch":
-        torch.save(model.state_dict(), path)
+        torch.save(state, path)
+    elif others := sorted(name for name, each in state.items() if not isinstance(each, torch.Tensor)):
+        raise BenchCoreError(f"safetensors holds tensors alone, and the state dict holds {shortened(others)}")
     else:
         safetensors.torch.save_model(model, str(path))
 
@@ -315,6 +319,8 @@ def change(model: nn.Module) -> None:
             changed.add(tensor.data_ptr())
             if tensor.dtype is torch.bool:
                 tensor.logical_not_()
+            elif tensor.is_floating_point() and tensor.element_size() == 1:  # torch cannot add to it
+                tensor.view(torch.uint8).bitwise_xor_(1)
             else:
                 tensor.add_(1)
 

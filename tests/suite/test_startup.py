@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from bench_core.errors import BenchCoreError
 from bench_core.suite import lazy, startup, startup_check, startup_code
 from bench_core.suite.target import differences
 
@@ -217,3 +218,22 @@ def test_what_is_not_drawn_must_be_equal_and_what_is_drawn_like_it_in_every_dtyp
 
 def test_of_a_model_that_seeds_itself_nothing_is_known_to_be_not_drawn():
     assert startup_check.initialized(Given(1), Given(0), lambda: Given(0)).wrong == ""
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2, torch.bfloat16, torch.bool, torch.int32])
+def test_each_dtype_gets_other_values_for_a_checkpoint(dtype):
+    model = nn.Module()
+    model.weight = nn.Parameter(torch.ones(4).to(dtype), requires_grad=False)
+    before = model.weight.detach().clone()
+    startup.change(model)
+    assert (before.view(torch.uint8) != model.weight.view(torch.uint8)).any()
+    assert model.weight.float().isfinite().all()
+
+
+def test_extra_state_is_named_as_what_safetensors_cannot_hold(tmp_path):
+    class Extra(nn.Linear):
+        def get_extra_state(self):
+            return {"seen": 1}
+
+    with pytest.raises(BenchCoreError, match="holds tensors alone, and the state dict holds _extra_state"):
+        startup.save(Extra(2, 2), "safetensors", tmp_path / "model.safetensors")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
@@ -47,4 +48,12 @@ def test_a_default_device_that_is_left_behind_is_told():
     finally:
         torch.set_default_device(None)
     assert note.startswith("The builder's module leaves cpu as torch's default device")
+    assert surprises.notes(net) == ()
+
+
+@pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr])
+@pytest.mark.filterwarnings("ignore:Sparse")
+def test_denormal_numbers_of_sparse_tensors_are_not_counted(layout):
+    net = nn.Linear(2, 2)
+    net.sparse = nn.Parameter(torch.eye(2).to_sparse(layout=layout))
     assert surprises.notes(net) == ()
