@@ -295,6 +295,13 @@ def test_a_control_that_found_a_difference_is_in_every_form_for_people():
     assert first.startswith("::warning title=bench-core gate%3A a control found a difference::")
 
 
+@pytest.mark.parametrize(("controls", "counted"), [(19, False), (20, True)])
+def test_the_share_of_controls_is_given_once_there_are_enough(controls, counted):
+    said = text(*of(), tally=Tally(3, controls, 0, 0.0, 0.17, damaged=1))
+    assert (f"in all gates here, 0 of {controls} found one (at most 17.0 %)" in said) == counted
+    assert "1 line of the ledger cut off" in said
+
+
 def test_controls_that_failed_are_counted():
     record, verdict = of()
     assert ", no difference found, 1 failed" in text(record, with_control(verdict, FAILED[1]))

@@ -342,17 +342,22 @@ def _since_past(record: GateRecord, verdict: GateVerdict) -> Iterator[str]:
         yield f"  {units.plural(missing, 'cell')} cannot be compared with it; --json FILE lists the reasons"
 
 
+LEAST_TALLY = 20
+"""The controls of all gates are counted from this many on. The share of fewer may be anything: of 3, at most 71 %."""
+
+
 def _control(verdict: GateVerdict, tally: Tally | None) -> str:
     differing = sum(cell.judgement.differs for cell in verdict.controls)
     failed = sum(cell.verdict == "error" for cell in verdict.controls)
     found = f"{differing} found a difference" if differing else "no difference found"
     text = f"control: {units.plural(len(verdict.controls), 'cell')} of base against itself, {found}"
     text += f", {failed} failed" if failed else ""
-    if tally is not None and tally.controls > len(verdict.controls):
+    if tally is not None and tally.controls >= max(LEAST_TALLY, len(verdict.controls) + 1):
         bounds = f"{100 * tally.low:.1f} to {units.percent(tally.high, 1)}"
         bounds = bounds if tally.rejected else f"at most {units.percent(tally.high, 1)}"
         text += f"; in all gates here, {tally.rejected} of {tally.controls} found one ({bounds})"
-        text += f", {units.plural(tally.damaged, 'line')} of the ledger cut off" if tally.damaged else ""
+    if tally is not None and tally.damaged:
+        text += f", {units.plural(tally.damaged, 'line')} of the ledger cut off"
     return text
 
 
