@@ -41,7 +41,7 @@ class Raw:
         if not self.path.exists():
             return []
         lines = []
-        for number, line in enumerate(self.path.read_text().splitlines(), 1):
+        for number, line in enumerate(self.path.read_bytes().splitlines(), 1):
             try:
                 found = loads(line)
                 if not (isinstance(found, dict) and is_gate(found)):  # a whole file of the gate has a schema of its own
