@@ -315,7 +315,7 @@ def change(model: nn.Module) -> None:
     of a checkpoint."""
     changed: set[int] = set()
     for tensor in model.state_dict().values():
-        if isinstance(tensor, torch.Tensor) and tensor.data_ptr() not in changed:
+        if isinstance(tensor, torch.Tensor) and tensor.layout is torch.strided and tensor.data_ptr() not in changed:
             changed.add(tensor.data_ptr())
             if tensor.dtype is torch.bool:
                 tensor.logical_not_()

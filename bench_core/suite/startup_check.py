@@ -56,7 +56,9 @@ def initialized(found: nn.Module, expected: nn.Module, otherwise: Build | None =
     if not differences(found, expected):
         return Checked()
     other = otherwise() if otherwise else None
-    given, wanted, drawn = (dict(model.named_parameters()) if model else {} for model in (found, expected, other))
+    given, wanted, drawn = (
+        dict(model.named_parameters()) if model is not None else {} for model in (found, expected, other)
+    )
     pairs = {name: (one, wanted[name]) for name, one in given.items() if name in wanted}
     if all(name not in drawn or _equal(each, drawn[name]) for name, each in wanted.items()):
         drawn = {}  # the builder seeds the generators itself

@@ -237,3 +237,17 @@ def test_extra_state_is_named_as_what_safetensors_cannot_hold(tmp_path):
 
     with pytest.raises(BenchCoreError, match="holds tensors alone, and the state dict holds _extra_state"):
         startup.save(Extra(2, 2), "safetensors", tmp_path / "model.safetensors")
+
+
+def test_a_module_without_parts_is_a_model_too():
+    assert startup_check.initialized(*(Weights(number) for number in range(2)), lambda: Weights(2)).others
+
+
+class Weights(nn.ModuleList):
+    """Its length is 0."""
+
+    def __init__(self, number):
+        super().__init__()
+        torch.manual_seed(number)
+        self.weight = nn.Parameter(torch.randn(8))
+        self.scale = nn.Parameter(torch.ones(64))

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from bench_core.suite import oracles
+from bench_core.suite import lazy, oracles
 from bench_core.suite.target import comparing, describe, differences, memory
 from bench_core.suite.target.attributes import held
 
@@ -466,3 +466,20 @@ def test_what_torch_notes_on_a_tensor_until_it_is_a_buffer_is_no_difference():
     other(torch.ones(2, 2))
     other.reset_running_stats()
     assert differences(one, other) == ""
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what torch.compile imports
+def test_how_a_process_compiles_is_no_difference():
+    one, other = nn.Linear(1, 1), nn.Linear(1, 1)
+    one.load_state_dict(other.state_dict())
+    given = torch.compile(one)
+    with lazy.poisoned_memory():
+        assert differences(torch.compile(other), given, lambda: torch.compile(other)) == ""
+
+
+def test_values_of_sparse_tensors_are_compared():
+    one, other = nn.Identity(), nn.Identity()
+    one.table, other.table = torch.eye(2).to_sparse(), torch.eye(2).to_sparse()
+    assert differences(one, other) == ""
+    one.table *= 2
+    assert differences(one, other) == "table: other values"

@@ -21,6 +21,10 @@ Number = bool | int | float | complex | np.generic
 OPAQUE = (type, ModuleType, RemovableHandle)
 """What is not looked into. A handle has a number that is never the same again."""
 
+MACHINERY = ("torch._dynamo", "torch._C", "torch.jit")
+"""Where the classes are by which torch compiles, besides those of ``torch`` itself. They hold what the process was set
+to, and weights that are unused."""
+
 
 @dataclass(frozen=True)
 class Held:
@@ -64,10 +68,15 @@ def held(model: nn.Module) -> Held:
             )
         elif isinstance(value, np.ndarray):
             found.tensors.update((name, tensor) for tensor in _of_array(value))
-        elif id(value) not in seen and not isinstance(value, OPAQUE):
+        elif id(value) not in seen and not _is_opaque(value):
             seen.add(id(value))
             waiting += reversed([*_inside(name, value)])
     return found
+
+
+def _is_opaque(value: object) -> bool:
+    place = type(value).__module__
+    return isinstance(value, OPAQUE) or place == "torch" or place.startswith(MACHINERY)
 
 
 def _of_array(array: np.ndarray) -> Iterator[torch.Tensor]:

@@ -217,7 +217,9 @@ def _surplus(tensor: torch.Tensor) -> bool:
 
 def same_bits(found: torch.Tensor, expected: torch.Tensor) -> bool:
     """Whether two tensors of one shape, dtype and device have the same values, bit for bit."""
-    if found.layout is not torch.strided or found.is_quantized:
+    if found.layout is not torch.strided:
+        found, expected = found.to_dense(), expected.to_dense()
+    if found.is_quantized:
         return torch.equal(found, expected)
     return torch.equal(bits(found), bits(expected))
 
