@@ -269,8 +269,9 @@ def opening(target: Target) -> str:
         module, _, name = spec.target.partition(":")
         first, *rest = name.split(".")
         # Under the name `build`, since its own may be one that the code uses.
-        lines = [f"from {module} import {first if first == 'build' else f'{first} as build'}"]
-        lines += ["", f"build = {'.'.join(['build', *rest])}"] if rest else []
+        renamed = "" if rest or first == "build" else " as build"
+        lines = [f"from {module} import {first}{renamed}"]
+        lines += ["", f"build = {name}"] if rest else []
     else:
         return "from my_package import build  # what makes the model of this checkpoint"
     if spec.input and any(nn.parameter.is_lazy(each) for each in target.construct().parameters()):
