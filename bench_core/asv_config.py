@@ -269,6 +269,8 @@ def _require_types(loaded: Any) -> None:
     """Raises ValueError if a setting that we read has another type than asv documents."""
     for name in ("project", "repo", "benchmark_dir", "env_dir", "results_dir", "html_dir", "repo_subdir", "dvcs"):
         value = getattr(loaded, name)
+        if value is None and name.endswith("_dir"):
+            raise ValueError(f"{name} is null, not the path of a folder. Leave it out for asv's default.")
         if value is not None and not isinstance(value, str):
             raise ValueError(f"{name} is {value!r}, not a text.")
     for name in ("build_command", "install_command"):

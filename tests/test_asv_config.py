@@ -21,6 +21,7 @@ WHOLE = '"version": 1, "project": "x", "repo": "."'
         ('{"version": "a"}', "version is 'a'"),
         ("{" + WHOLE + ', "benchmark_dir": 3}', "benchmark_dir is 3, not a text"),
         ("{" + WHOLE + ', "results_dir": ["a"]}', r"results_dir is \['a'\], not a text"),
+        ("{" + WHOLE + ', "html_dir": null}', "html_dir is null, not the path of a folder. Leave it out"),
         ("{" + WHOLE + ', "repo_subdir": 1}', "repo_subdir is 1, not a text"),
         ("{" + WHOLE + ', "build_command": {"a": 1}}', "build_command is .*, not a command or a list of commands"),
         ("{" + WHOLE + ', "build_command": [1]}', "build_command is .*, not a command or a list of commands"),
