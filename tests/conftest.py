@@ -2,6 +2,7 @@ import gc
 import json
 import os
 import signal
+import sys
 
 import pytest
 
@@ -9,6 +10,10 @@ from bench_core import git
 from bench_core.run import schedule
 
 pytest_plugins = ["pytester", "sides"]
+
+# As in most environments, Python stores what it compiles. A recording must not take that for what a cell does.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 def pytest_collection_finish():

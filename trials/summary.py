@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from bench_core import tables, units
@@ -425,12 +426,15 @@ def taken(folder: Path, trial: str, tool: str | None) -> Taken | None:
             return None
         dates = sorted(line["date"][:10] for line in own)
         figures = [replace(figure, trial=trial) for figure in OF[trial](own)]
+        measured, options = str(own[0]["tool"]), own[0].get("options")
+        if options is not None and not all(isinstance(value, (str, NoneType)) for value in options.values()):
+            raise TypeError(f"options are {options!r}")
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise BenchCoreError(
             f"{raw(folder, trial).path} has lines that are not those of this trial: {error!r}. Delete them, and start "
             "the trial again. It measures what is missing."
         ) from error
-    return Taken(figures, own[0]["tool"], dates, own[0].get("options"), len(lines) - len(own))
+    return Taken(figures, measured, dates, options, len(lines) - len(own))
 
 
 def page(found: Sequence[Figure], origins: Mapping[str, Mapping[str, Any]], machine: str) -> str:

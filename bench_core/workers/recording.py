@@ -98,6 +98,9 @@ OURS = f"{Path(__file__).parents[1]}{os.sep}"
 IMPORTING = "<frozen importlib."
 IMPORTLIB = f"{IMPORTING}_bootstrap_external>"
 
+IMPORTS = (["get_data", "get_code", "exec_module"], ["_write_atomic", "set_data", "_cache_bytecode"])
+"""The innermost functions of the import system as it reads a module, and as it stores what it has compiled."""
+
 
 @dataclass
 class Trace:
@@ -405,12 +408,13 @@ def _of_asv(file: str) -> bool:
 
 
 def _imports(frame: FrameType | None) -> bool:
-    """Whether the import system asks for a file in order to import it, or looks for modules."""
+    """Whether the import system asks for a file in order to import it, looks for modules, or stores what it has
+    compiled."""
     chain: list[str] = []
     while frame is not None and len(chain) < 3 and frame.f_code.co_filename == IMPORTLIB:
         chain.append(frame.f_code.co_name)
         frame = frame.f_back
-    return chain[:1] == ["_fill_cache"] or chain == ["get_data", "get_code", "exec_module"]
+    return chain[:1] == ["_fill_cache"] or chain in IMPORTS
 
 
 def _asks_for_kind(frame: FrameType) -> bool:
