@@ -167,7 +167,7 @@ class FullState(_ReadState):
     """
 
     params = [DEVICES, labels(*sharding.FULL_STATE), WIDTHS, FROM_ONE_RANK]
-    quick = {"device": ["cpu"], "idiom": ["full_state_dict"], "width": ["64"], "ranks": ["2"]}
+    quick = None
 
 
 class LoadFullState(_Ranked):
@@ -279,7 +279,7 @@ class ForwardBackward(_Ranked):
 
     param_names = ["device", "sharing", "grouping", "width", "ranks"]
     params = [DEVICES, SHARINGS, GROUPINGS, WIDTHS, RANKS]
-    quick = {"device": ["cpu"], "sharing": ["tied"], "grouping": ["together"], "width": ["64"], "ranks": ["2"]}
+    quick = None
     rivals = "sharing"
 
     def setup(self, device, sharing, grouping, width, ranks):

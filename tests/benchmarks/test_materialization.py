@@ -351,6 +351,7 @@ def high_water_mark(idiom):
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the high-water mark is read from /proc")
+@pytest.mark.thorough
 def test_a_copying_idiom_holds_the_model_beside_the_checkpoint_and_an_assigning_one_does_not():
     model = MODELS["mlp_4x2048"].bytes
     assert high_water_mark("eager") > 0.9 * model

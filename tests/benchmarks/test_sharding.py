@@ -197,12 +197,9 @@ def test_a_cell_with_ranks_may_use_all_cores():
     assert not cell("FullState.time_read(cpu, full_state_dict, 64, 1)").threaded
 
 
-def test_the_quick_profile_has_two_of_these_cells():
-    quick = [one.name for one in SUITE.cells if one.in_quick_profile and one.name.startswith("sharding.")]
-    assert quick == [
-        "sharding.FullState.time_read(cpu, full_state_dict, 64, 2)",
-        "sharding.ForwardBackward.time_forward_backward(cpu, tied, together, 64, 2)",
-    ]
+def test_the_quick_profile_has_none_of_these_cells():
+    # Two ranks on two cores, both of which measure: in a gate, two such cells took a fifth of the time of all 241.
+    assert not [one.name for one in SUITE.cells if one.in_quick_profile and one.name.startswith("sharding.")]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

@@ -174,6 +174,7 @@ def project(tmp_path, repositories):
     return made
 
 
+@pytest.mark.thorough
 def test_the_action_turns_a_slower_pull_request_red_and_comments_and_a_label_turns_it_green(step, github, project):
     pull = GitHub().open(head=project.head, base=project.base)
     step.event({"pull_request": pull})
@@ -200,6 +201,7 @@ def test_the_action_turns_a_slower_pull_request_red_and_comments_and_a_label_tur
     assert f"with the label <code>{LABEL}</code>" in made["body"]
 
 
+@pytest.mark.thorough
 def test_the_action_confines_a_fork_and_leaves_its_outcome_to_the_second_workflow(step, github, project):
     step.event({"pull_request": GitHub().open(head=project.head, base=project.base, fork=True)})
     job = Job(step, str(project.root), QUICKLY)

@@ -226,6 +226,7 @@ def test_a_budget_that_is_too_small_says_what_is_needed_and_the_next_gate_goes_o
     assert project.stored("fresh.json")["resumed"] == 0
 
 
+@pytest.mark.thorough
 def test_a_file_that_the_gate_writes_into_the_working_tree_does_not_make_it_another_one(project):
     project.write({"thing/__init__.py": ALIKE})
     for _ in range(2):
@@ -362,6 +363,7 @@ def test_a_change_that_reaches_no_cell_is_reported_without_measuring_and_measure
     assert project.stored()["cells"][0]["effects"]
 
 
+@pytest.mark.thorough
 def test_what_crept_in_is_found_stored_and_explained(project, monkeypatch):
     without_valgrind(monkeypatch)
     project.git("tag", "v1")
@@ -383,6 +385,7 @@ def test_what_crept_in_is_found_stored_and_explained(project, monkeypatch):
     assert (replayed.exit_code, "since v1, 1 of 1 cell slower" in replayed.output) == (1, True)
 
 
+@pytest.mark.thorough
 def test_a_past_version_equal_to_another_is_reported_and_left_out(project):
     project.git("tag", "v1")
     project.write({"thing/__init__.py": LONG})
@@ -390,6 +393,7 @@ def test_a_past_version_equal_to_another_is_reported_and_left_out(project):
     assert project.stored()["creep"] is None
 
 
+@pytest.mark.thorough
 def test_identical_content_is_measured_where_a_third_version_differs(project):
     project.git("tag", "v1")
     project.commit({"thing/__init__.py": LONG})
@@ -434,6 +438,7 @@ def test_bad_input_gets_one_clear_error_and_exit_code_2(project, arguments, comp
     assert complaint in done.stderr
 
 
+@pytest.mark.thorough
 def test_a_gate_without_a_regression_explains_nothing_and_still_counts_instructions(project, monkeypatch):
     both = (InstructionCounts(1000.0, {}), InstructionCounts(1000.0, {}))
     monkeypatch.setattr(prepare, "require_valgrind", lambda: "")
@@ -625,6 +630,7 @@ def test_an_interrupt_shows_and_stores_what_is_known_and_leaves_nothing_behind(p
     assert list(project.temporary.iterdir()) == []
 
 
+@pytest.mark.thorough
 def test_a_gate_that_is_killed_leaves_nothing_behind_and_can_be_resumed(project):
     project.write({"thing/__init__.py": LONG})
     with project.start("main", "--lanes", "1", *CLEARLY) as gate:
@@ -734,6 +740,7 @@ def test_the_gate_says_what_list_says_of_the_matrix_and_of_what_has_no_cells(pro
     assert "its parameter param1 has no values" in project.stored()["left_out"]["none.time_none"]
 
 
+@pytest.mark.thorough
 def test_the_command_of_a_cell_that_base_calls_otherwise_measures_and_explains_it(project):
     project.commit({"cases/calls.py": NUMBERS, "thing/__init__.py": SHORT + "def shown():\n    return '1'\n"})
     slow = LONG.replace("        pass", "        shown()") + "def shown():\n    return 'one(1)'\n"

@@ -229,6 +229,7 @@ def test_the_workflows_use_one_version_of_the_action(project):
     assert used == [f"{action}/comment@{version}", files.ACTION]
 
 
+@pytest.mark.thorough
 def test_the_gate_runs_on_what_was_written(project):
     made = project(FLAT)
     init(made.root)

@@ -104,6 +104,7 @@ def test_a_gate_that_is_killed_as_it_builds_leaves_nothing(project):
 
 
 @pytest.mark.usefixtures("two_rounds")
+@pytest.mark.thorough
 def test_a_run_that_is_killed_keeps_its_finished_rounds_and_leaves_nothing(project):
     arguments = ("run", "--machine", "here", "--seed", "1")
     done = CliRunner().invoke(main, [*arguments, "time_one", "--budget", "1"])

@@ -128,6 +128,7 @@ def test_the_commit_that_made_a_cell_slower_is_found_and_one_that_breaks_is_name
     )  # a wrong "good" is as bad as a wrong "bad"
 
 
+@pytest.mark.thorough
 def test_a_variable_that_looks_secret_reaches_the_commits_only_if_it_is_named(plain, monkeypatch):
     good, bad = plain.commit(loop(10)), plain.commit(loop(20))
     monkeypatch.setenv("MY_TOKEN", "secret")
@@ -320,6 +321,7 @@ def test_an_end_that_does_not_load_ends_the_search(plain):
     assert "Choose two commits at which it runs." in str(caught.value)
 
 
+@pytest.mark.thorough
 def test_an_end_at_which_the_cell_fails_is_not_reported_as_equal(plain):
     plain.commit(loop(2000))
     plain.commit({"thing/__init__.py": "def value():\n    raise ValueError('broken')\n"})
@@ -345,6 +347,7 @@ def test_a_cell_that_skips_itself_at_both_ends_is_no_search(plain):
     assert "no such device" in done.output
 
 
+@pytest.mark.thorough
 def test_a_commit_that_does_not_build_is_named(plain, known):
     good = plain.commit(loop(2000))
     broken = plain.commit({"pyproject.toml": "[project\n"})
@@ -389,6 +392,7 @@ def test_a_commit_that_lacks_what_the_cell_needs_is_named(plain, known, suite, r
     assert f"{lacking[:12]} is skipped: {reason}" in said[1]
 
 
+@pytest.mark.thorough
 def test_an_interrupted_search_that_is_resumed_measures_no_step_again(plain, known):
     good, *others = [plain.commit(loop(10, number)) for number in range(7)]
     known.slow = set(others[3:])
@@ -436,6 +440,7 @@ def test_a_commit_is_not_to_blame_for_what_good_cannot_do_either(three, monkeypa
     assert not list((plain.root / ".asv/env/bench-core").glob("making-*"))
 
 
+@pytest.mark.thorough
 def test_a_cell_that_fails_with_good_too_is_no_fault_of_a_commit(three):
     plain, good, between, bad = three
 
@@ -511,6 +516,7 @@ class Call:
 """
 
 
+@pytest.mark.thorough
 def test_a_commit_that_takes_longer_than_the_suite_allows_is_slow_and_is_found(plain):
     plain.commit({"cases_thing/calls.py": NAPS, "thing/__init__.py": "NAP = 0.001\n"})
     plain.commit({"thing/__init__.py": "NAP = 0.001\n\n"})
@@ -529,6 +535,7 @@ def test_an_uncertain_slowdown_is_not_said_to_be_none():
     assert "490x" in said
 
 
+@pytest.mark.thorough
 def test_a_cell_that_commits_call_otherwise_is_searched_by_either_name(plain, known):
     def version(length, shown, comment=""):
         code = f"{LOOP.replace('LENGTH', str(length))}\n\ndef shown():\n    return {shown!r}\n# {comment}\n"

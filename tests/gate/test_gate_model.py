@@ -157,12 +157,14 @@ def test_a_head_that_does_not_build_the_model_has_failed_once(project, head, why
     assert done.stdout.count("left out") == 0
 
 
+@pytest.mark.thorough
 def test_a_base_that_does_not_build_the_model_leaves_nothing_to_compare(project):
     done, _ = project.gate("gone", "main")
     assert done.exit_code == 2
     assert f"{TARGET} cannot be built with base (gone), so there is nothing to compare with: unknown" in done.stderr
 
 
+@pytest.mark.thorough
 def test_a_model_that_no_version_builds_is_said_once(project):
     with pytest.raises(BenchCoreError, match=r"can be built with no version\. With base \(main\): unknown dtype 'no'"):
         project.prepared("main", "another-forward", dtype="no")

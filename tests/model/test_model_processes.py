@@ -177,6 +177,7 @@ def test_a_tie_that_is_asked_for_and_lost_is_wrong_in_every_way(setting):
     assert answered(setting(), Check(("skip_draws_copy",), 60)).ways == (CheckedWay("skip_draws_copy"),)
 
 
+@pytest.mark.thorough
 def test_a_checkpoint_in_several_files_goes_the_ways_that_load_safetensors(setting, tmp_path):
     for number in range(2):
         safetensors.torch.save_file({f"{number}.weight": torch.full((64, 64), 3.0)}, tmp_path / f"{number}.safetensors")
@@ -356,6 +357,7 @@ def test_code_of_a_builder_that_is_called_like_what_the_code_uses_runs(setting, 
     assert code_of(setting(name).spec, "meta_to_empty")["model"].weight.shape == (4, 8)
 
 
+@pytest.mark.thorough
 def test_jobs_on_the_parameters_of_a_model_and_of_a_part_are_measured(setting):
     whole = answered(setting("small"), Access(0.1, 60))
     part = answered(replace(setting("small"), block="0"), Access(0.1, 60))

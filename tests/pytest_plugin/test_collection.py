@@ -92,6 +92,7 @@ class Odd:
 """
 
 
+@pytest.mark.thorough
 def test_the_workers_of_pytest_xdist_collect_the_same_tests(pytester, suite):
     result = pytester.runpytest_subprocess(suite(odd=ODD), "-n2", "--benchmark-disable")
     result.assert_outcomes(passed=14)

@@ -673,3 +673,10 @@ def test_a_part_that_head_cannot_use_is_named_with_its_cause_and_has_no_command(
     assert "helper" in found
     assert "head: does not import: x" in found
     assert "--bench" not in found
+
+
+def test_cells_between_the_noise_floor_and_the_limit_are_said_to_need_more_than_the_pace_tells():
+    slight = cell("ties.Tie.time_tie(c)"), judged("inconclusive", 1.002, 1.019, 1.03, "slower by about 1.9 %")
+    said = " ".join(text(*of([slight, UNKNOWN, *PASSED], "inconclusive")).split())
+    assert "of these, 1 cell seems slower by between the noise floor and the limit (+1.9 % in the median)" in said
+    assert "between the noise floor" not in text(*of([UNKNOWN, NEVER, *PASSED], "inconclusive"))

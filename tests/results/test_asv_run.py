@@ -228,6 +228,7 @@ def test_plain_asv_shows_what_we_stored(project):
     assert re.search(r"as_is .*1\.00", shown.stdout)
 
 
+@pytest.mark.thorough
 def test_plain_asv_runs_the_suite_with_many_calls_in_a_sample(project):
     """The property that lets warm cells be batched is in force in asv's own worker too."""
 

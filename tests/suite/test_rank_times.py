@@ -180,6 +180,7 @@ def test_of_a_model_without_parameters_of_floating_point_all_is_measured_that_ne
         (hangs_on_rank_1, 3, "rank 1 has hung for more than 3 s in threading.py:"),
     ],
 )
+@pytest.mark.thorough
 def test_a_rank_that_is_lost_while_it_builds_is_named_and_no_process_is_left(builder, timeout, said):
     found = by_name(measure_ranks(spec(builder), 2, seconds=0.0, timeout=timeout))
     assert found["init_then_shard"].why_not.startswith(said)

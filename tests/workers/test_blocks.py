@@ -127,6 +127,7 @@ def test_the_garbage_collector_is_on_after_a_cell_that_the_other_side_gave_up():
     assert gc.isenabled()
 
 
+@pytest.mark.thorough
 def test_both_sides_draw_the_same_numbers_in_each_block_though_one_drew_more_before():
     def draws(role, number):
         blocks = [[]]

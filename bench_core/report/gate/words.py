@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import shlex
+import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -264,6 +265,17 @@ def _unfinished(record: GateRecord, verdict: GateVerdict) -> Iterator[str]:
         f"not decided: {units.plural(len(waiting), 'cell')}{said}; the same command goes on from here, and needs at "
         f"least {more} s more (or --budget {math.ceil(record.settings.budget) + more}s at once)"
     )
+    floor, limit = record.settings.noise_floor, record.settings.limit
+    ratios = [cell.judgement.ratio for cell in waiting]
+    slight = [one.middle - 1 for one in ratios if one.known and floor < one.middle - 1 < limit]
+    if slight:
+        seems, them = ("seems", "it") if len(slight) == 1 else ("seem", "them")
+        middle = units.change(1 + statistics.median(slight))
+        yield (
+            f"of these, {units.plural(len(slight), 'cell')} {seems} slower by between the noise floor and the limit "
+            f"({middle} in the median), which may take many times as long to decide; a higher --noise-floor lets "
+            f"{them} pass"
+        )
 
 
 def _left_out(record: GateRecord) -> Iterator[str]:

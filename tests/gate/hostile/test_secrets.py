@@ -93,6 +93,7 @@ def test_an_isolated_head_reaches_nothing_but_itself(attacked, listener):
 
 
 @isolating
+@pytest.mark.thorough
 def test_an_isolated_gate_runs_the_benchmarks_of_base(attacked):
     forged = {"cases_thing/calls.py": "def time_value():\n    pass\n", "thing/__init__.py": attacked.loop(6000)}
     found = attacked.run(forged, "--isolated", budget="1s")
@@ -101,6 +102,7 @@ def test_an_isolated_gate_runs_the_benchmarks_of_base(attacked):
 
 
 @isolating
+@pytest.mark.thorough
 def test_an_isolated_gate_stores_no_times_and_no_benchmarks_as_results_of_asv(attacked):
     found = attacked.run(attacked.loop(6000), "--isolated", budget="1s")
     stored = {path.name for path in (attacked.repository.root / "results").rglob("*") if path.is_file()}

@@ -134,6 +134,7 @@ def test_evidence_that_was_seen_among_forty_cells_is_judged_among_forty(sides):
     assert again.main.earlier.effects == 3
 
 
+@pytest.mark.thorough
 def test_the_earlier_gates_controls_count_though_todays_are_others(sides):
     cases = {"calls.py": "".join(f"def time_{name}():\n    pass\n\n\n" for name in "abcdefgh")}
     made = sides(cases, "")

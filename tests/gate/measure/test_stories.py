@@ -38,6 +38,7 @@ def the(gate):
     return one
 
 
+@pytest.mark.thorough
 def test_a_first_call_that_does_twice_the_work_is_found_where_all_others_look_it_up(sides):
     once, twice = (SOLVE.replace("TIMES", times) for times in "14")
     found = the(sides(MEMOIZED.replace("LENGTH", "20_000"), once, twice).measure(noise_floor=0.01, limit=0.05))

@@ -272,6 +272,7 @@ def orders(made, name, seed, monkeypatch):
     return [[pair.pair, pair.seed, pair.first, *(group.cells[0].name for group in pair.groups)] for pair in pairs[:3]]
 
 
+@pytest.mark.thorough
 def test_the_same_seed_draws_the_same_orders_and_another_one_others(sides, monkeypatch):
     made = sides("\n\n".join(f"def time_{letter}():\n    pass" for letter in "abcde"), "")
     one, same, other = (orders(made, f"evidence{i}", seed, monkeypatch) for i, seed in enumerate((1, 1, 2)))

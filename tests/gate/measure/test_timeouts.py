@@ -46,6 +46,7 @@ def test_slower_than_the_suite_allows_on_both_sides_blames_neither(sides):
     assert (found.error, found.error_side, found.exceeded) == ("longer than the suite's timeout of 0.3 s", None, None)
 
 
+@pytest.mark.thorough
 def test_a_timeout_on_the_command_line_takes_the_place_of_the_suites(sides):
     (found,) = sides(NAPS.replace("0.3", "0.001"), "NAP = 0.01\n").measure(timeout=10.0).main.cells
     assert (found.error, found.exceeded) == (None, None)
@@ -114,6 +115,7 @@ def test_what_exceeded_it_before_is_an_improvement():
     assert verdict.cells[0].judgement.ratio.high == 1 / 200
 
 
+@pytest.mark.thorough
 def test_a_pair_that_is_still_running_long_after_the_budget_is_given_up_and_says_so(sides, monkeypatch):
     monkeypatch.setattr(supervise, "OVERRUN", 0.0)
     (found,) = sides(NAPS.replace("0.3", "300"), "NAP = 60\n").measure(timeout=None, budget=4.0).main.cells
@@ -163,6 +165,7 @@ def time_other():
 """
 
 
+@pytest.mark.thorough
 def test_a_setup_that_takes_long_on_both_sides_is_waited_for_when_the_other_cells_are_done(sides, monkeypatch):
     monkeypatch.setattr(schedule, "LEAST_PATIENCE", 0.1)
     monkeypatch.setattr(supervise, "CLEARLY_LONGER", 50.0)

@@ -454,6 +454,7 @@ def gate(code, tmp_path, monkeypatch, *arguments):
     return done
 
 
+@pytest.mark.thorough
 def test_an_install_that_is_slower_is_a_regression(code, made, wheels, tmp_path, monkeypatch):
     done = gate(code, tmp_path, monkeypatch, "--versus", *wheels, "--bench", "time_value", *CLEARLY)
     assert done.exit_code == 1, done.output
@@ -468,6 +469,7 @@ def test_an_install_that_is_slower_is_a_regression(code, made, wheels, tmp_path,
     assert again.exit_code == 1, again.output
 
 
+@pytest.mark.thorough
 def test_releases_of_the_project_itself_are_compared_without_building_it(tmp_path, repositories, wheels, monkeypatch):
     """The project would not build, and its repository is not here: the suite lies in a repository of its own."""
     suite = repositories.new(tmp_path / "suite")

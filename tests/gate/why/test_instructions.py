@@ -133,6 +133,7 @@ def test_a_valgrind_that_is_too_old_is_named_with_the_instruction(sides, monkeyp
 
 
 @pytest.mark.skipif(shutil.which("valgrind") is None, reason="needs valgrind, which is not installed")
+@pytest.mark.thorough
 def test_twice_the_work_is_twice_the_instructions(sides):
     made = sides(CALLS, BASE, HEAD)
     found = count(made.subjects, ["calls.Walk.time_walk", "calls.time_broken"], lambda line: None)

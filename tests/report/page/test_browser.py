@@ -232,6 +232,7 @@ def test_the_dark_view_has_colours_of_its_own_and_print_has_those_of_paper(dark)
 
 
 @pytest.mark.parametrize("name", ["phone", "unfolded", "machines", "nothing"])
+@pytest.mark.thorough
 def test_axe_finds_nothing_serious(name, request, axe):
     """In the light view and in the dark one, folded and unfolded, with one machine, two and none."""
     found = axe.run(request.getfixturevalue(name).page, options={"resultTypes": ["violations"]})

@@ -129,6 +129,7 @@ def test_the_code_is_copied(look, written):
     assert view.page.evaluate("navigator.clipboard.readText()").strip() == CODE.strip()
 
 
+@pytest.mark.thorough
 def test_axe_finds_nothing_serious(look, written, axe):
     for scheme in ("light", "dark"):
         view = look(written, viewport=DESK, color_scheme=scheme)
