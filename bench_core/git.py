@@ -130,8 +130,8 @@ def author_date(root: Path, commit: str) -> int:
 
 
 def uncommitted(root: Path, excluded: Iterable[str] = (), *options: str) -> tuple[str, ...]:
-    """The files of the working tree that differ from its commit, new ones included. Ignored files and new reports at
-    the top of the repository (see `_is_report`) do not count.
+    """The files of the working tree that differ from its commit, new ones included. Ignored files and what commands
+    leave (see `_is_left`) do not count.
 
     Args:
         excluded: git's pathspecs of files to leave out, e.g. ``:(exclude,top)docs``.
@@ -148,15 +148,15 @@ def uncommitted(root: Path, excluded: Iterable[str] = (), *options: str) -> tupl
         *("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", *options),
         *("--", ":/", *excluded),
     )
-    return tuple(line[3:] for line in listed.split("\0") if line and not _is_report(line))
+    return tuple(line[3:] for line in listed.split("\0") if line and not _is_left(line))
 
 
 REPORTS = (".csv", ".html", ".json", ".jsonl", ".md", ".xml")
 """The suffixes of the files that our commands write."""
 
 
-def _is_report(status: str) -> bool:
-    """Whether a line of `git status --porcelain -z` is about a new file at the top of the repository with the suffix of
-    a report. Our commands write reports there, and no package is built from them."""
+def _is_left(status: str) -> bool:
+    """Whether a line of `git status --porcelain -z` is about a new file that a command has left: a compiled module of
+    Python; or at the top of the repository a file with the suffix of a report, from which no package is built."""
     path = status[3:]
-    return status.startswith("?? ") and "/" not in path and path.endswith(REPORTS)
+    return status.startswith("?? ") and ("__pycache__/" in path or ("/" not in path and path.endswith(REPORTS)))

@@ -29,6 +29,13 @@ def test_what_is_excluded_does_not_differ(repository):
     assert git.uncommitted(repository.root, [":(exclude,top)folder"]) == ("a",)
 
 
+def test_what_python_compiles_does_not_differ(repository):
+    before = git.uncommitted(repository.root)
+    (repository.root / "folder" / "__pycache__").mkdir()
+    (repository.root / "folder" / "__pycache__" / "m.cpython-311.pyc").touch()
+    assert git.uncommitted(repository.root) == before
+
+
 def test_a_new_report_at_the_top_does_not_differ_and_a_committed_one_does(repository):
     repository.commit({"old.json": "1\n"})
     repository.write({"new.json": "", "folder/new.json": "", "old.json": "2\n"})
