@@ -69,7 +69,7 @@ def slowdowns_page(rows: Sequence[Slowdown], machine: str) -> str:
         "",
         f"Made by `bench-core known --markdown docs/known-slowdowns.md` on {plain(machine)}.",
         "Both cells are sampled in turn in several processes, each of which gives one ratio. All intervals hold",
-        "together with 95 %.",
+        "together with 95 %; a question mark stands for one that the rounds are too few or too different for.",
     ]
     for where, (title, meaning) in SECTIONS.items():
         chosen = _slowest_first(row for row in rows if row.where == where)
