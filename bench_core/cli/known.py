@@ -42,4 +42,4 @@ def known(config: Path, markdown: Path | None, budget: float, timeout: float | N
     out.print(pages.slowdowns_table(rows))
     out.print(pages.SLOWDOWNS_LEGEND)
     out.print(f"On {this_machine()}.")
-    write_page(markdown, pages.slowdowns_page(rows, this_machine()))
+    write_page(markdown, pages.slowdowns_page(rows, this_machine(), budget))

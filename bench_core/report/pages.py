@@ -59,15 +59,15 @@ def slowdowns_table(rows: Sequence[Slowdown]) -> Table:
     return table
 
 
-def slowdowns_page(rows: Sequence[Slowdown], machine: str) -> str:
-    """``docs/known-slowdowns.md``."""
+def slowdowns_page(rows: Sequence[Slowdown], machine: str, budget: float) -> str:
+    """``docs/known-slowdowns.md``, from so many seconds of timing."""
     parts = [
         "# Known slowdowns of parameter operations",
         "",
         "Users of public projects reported these slowdowns. Each row compares two cells of this suite: the slow way,",
         "and a faster way to do the same job.",
         "",
-        f"Made by `bench-core known --markdown docs/known-slowdowns.md` on {plain(machine)}.",
+        f"Made by `bench-core known --budget {budget:g}s --markdown docs/known-slowdowns.md` on {plain(machine)}.",
         "Both cells are sampled in turn in several processes, each of which gives one ratio. All intervals hold",
         "together with 95 %; a question mark stands for one that the rounds are too few or too different for.",
     ]

@@ -27,16 +27,16 @@ def test_the_verdict_is_never_stronger_than_the_interval(ratio, where, words):
 
 def test_the_page_separates_torch_from_usage_and_orders_by_ratio():
     rows = [slowdown(1.9, 2.0, 2.1), slowdown(2.9, 3.0, 3.1), slowdown(8, 9, 10, where="usage")]
-    page = pages.slowdowns_page(rows, "a machine")
+    page = pages.slowdowns_page(rows, "a machine", 150.0)
     torch, usage = page.index("## In torch as installed"), page.index("## In how code uses torch")
     assert torch < page.index("**3.00x** (2.90 to 3.10)") < page.index("**2.00x** (1.90 to 2.10)") < usage
     assert usage < page.index("**9.00x** (8.00 to 10)")
     assert "## Fixed" not in page
-    assert "on a machine.\n" in page
+    assert "Made by `bench-core known --budget 150s --markdown docs/known-slowdowns.md` on a machine.\n" in page
 
 
 def test_sources_become_links_and_a_bare_number_belongs_to_the_repository_before_it():
-    page = pages.slowdowns_page([slowdown(2, 3, 4, source="a/b#1, #2; c/d#3")], "m")
+    page = pages.slowdowns_page([slowdown(2, 3, 4, source="a/b#1, #2; c/d#3")], "m", 90.0)
     assert "[b#1](https://github.com/a/b/issues/1), [b#2](https://github.com/a/b/issues/2)" in page
     assert "[d#3](https://github.com/c/d/issues/3)" in page
 

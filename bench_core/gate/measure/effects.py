@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from bench_core.records.gate import SIDES, Effect, Side
 from bench_core.statistics import DEVIATION
@@ -72,7 +72,8 @@ def effect(base: Log, head: Log, *, pair: int, parent: int, first: Side) -> Effe
     _same_clock(base, head)
     if min(*base.spans, *head.spans) <= 0:
         raise CellFaultError("a sample took no time by the cell's own timer, which is too coarse for it", None)
-    by_processor = _interrupted(base, head)
+    computing = _that_compute(base, head)
+    by_processor = computing if _interrupted(base, head, computing) else set()
     ours, theirs = ([seconds / log.number for seconds in _seconds(log, by_processor)] for log in (base, head))
     logs = [math.log(after / before) for before, after in zip(ours, theirs, strict=True)]
     middle = statistics.median(logs)
@@ -98,9 +99,9 @@ def effect(base: Log, head: Log, *, pair: int, parent: int, first: Side) -> Effe
         setups=_by_setup(logs, len(base.by_host)),
         lasted=math.fsum(base.by_host),
         blocks=len(base.by_host),
-        unreported=_unreported(base, head),
+        unreported=_unreported(base, head, computing),
         meanwhile=_meanwhile(base),
-        total=_total(base, head),
+        total=_total(base, head, computing),
     )
 
 
@@ -165,21 +166,20 @@ WAITED = 0.25
 clock. With more of them, waiting is a part of what the cell does."""
 
 
-def _interrupted(base: Log, head: Log) -> set[int]:
-    """The alternations that are compared by their processor time; none if the clock counts.
+def _interrupted(base: Log, head: Log, rows: Collection[int]) -> bool:
+    """Whether these alternations (see `_that_compute`) are compared by their processor time, and not by the clock.
 
     Processor time counts where others had the core for a part of the samples, and these do nothing but compute: it is
     then what they would take on an idle core. Samples that last as long as a time slice or longer are all interrupted,
     so that the median of their times is that of the scheduler's decisions.
     """
-    rows = _that_compute(base, head)
     if len(rows) < (1 - WAITED) * len(base.spans):
-        return set()
+        return False
     passed, computing = (
         math.fsum(spans[row] for spans in sides for row in rows)
         for sides in ((base.spans, head.spans), (base.computing, head.computing))
     )
-    return rows if passed - computing > TAKEN_AWAY * passed else set()
+    return passed - computing > TAKEN_AWAY * passed
 
 
 ROUNDED = 1 + 1e-6
@@ -195,11 +195,10 @@ def _that_compute(base: Log, head: Log) -> set[int]:
     return {row for row, compute in enumerate(zip(*both, strict=True)) if all(compute)}
 
 
-def _total(base: Log, head: Log) -> float:
+def _total(base: Log, head: Log, rows: Collection[int]) -> float:
     """See `Effect`. A sample that waited has its time by the clock, of which others had a part that nobody can tell."""
     if not base.computing or not head.computing:
         return math.nan
-    rows = _that_compute(base, head)
     if len(rows) < (1 - WAITED) * len(base.spans):
         lost = math.fsum((*base.lost, *head.lost))
         if not lost <= TAKEN_AWAY * math.fsum((*base.spans, *head.spans)):
@@ -233,10 +232,9 @@ BUSY = 0.5
 such as waiting."""
 
 
-def _unreported(base: Log, head: Log) -> float:
+def _unreported(base: Log, head: Log, rows: Collection[int]) -> float:
     """See `Effect`. What a turn takes besides its samples is the same on both sides, and is known of base. Each sample
     is compared with what the kernel counted for it, since samples scatter more than what comes besides."""
-    rows = _that_compute(base, head)
     ours, theirs = (
         [span * (1 + log.untimed) for span in _seconds(log, rows)]  # NaN if setups come too
         for log in (base, head)
@@ -254,7 +252,7 @@ def _unreported(base: Log, head: Log) -> float:
     return math.log1p(more / middle) if more > -BUSY * middle else math.inf
 
 
-def _seconds(log: Log, rows: Container[int]) -> list[float]:
+def _seconds(log: Log, rows: Collection[int]) -> list[float]:
     """The samples of a side: in processor time in these rows, and by its timer in the others."""
     return [(log.computing if row in rows else log.spans)[row] for row in range(len(log.spans))]
 
