@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench_core import units, version
@@ -278,31 +278,12 @@ def waterfall(job: Job[Way], slowest: float, alt: str) -> Chart:
             begin, end = end, end + seconds
             numbers = map(kept, (begin, end, seconds, one.seconds.middle))
             rows.append([brief(one.of.name), stage.name, letters[stage.name], *numbers, _fate(one, job)])
-    colours = [vega.COLOURS[_slot(name)] for name in letters]
-    stages: Spec = {"field": "stage", "type": "nominal", "sort": list(letters)}
-    x_axis = {"title": "time until the model is ready", "labelExpr": shown("datum.value"), "tickCount": 6}
-    limits = {"domain": [0, kept(slowest * BEYOND)], "nice": False}
     ways: Spec = {"field": "way", "type": "nominal", "sort": None}
     inside = "scale('x', datum.end) - scale('x', datum.start) > 14 ? 1 : 0"
     spec = vega.base(
         40 + 30 * len(job.placed),
         [
-            {
-                "transform": [
-                    {"calculate": shown("datum.seconds"), "as": "long"},
-                    {"calculate": shown("datum.whole"), "as": "together"},
-                ],
-                "mark": {"type": "bar", "height": {"band": 0.74}, "stroke": "var(--ground)", "strokeWidth": 1},
-                "encoding": {
-                    "x": vega.quantity("start", limits, x_axis),
-                    "x2": {"field": "end"},
-                    "color": {**stages, "scale": {"domain": list(letters), "range": colours}},
-                    "opacity": {"condition": {"test": "datum.fate === 'wrong'", "value": 0.4}, "value": 1},
-                    "tooltip": vega.tooltip(
-                        {"way": "way", "stage": "stage", "long": "time", "together": "whole way", "fate": "model"}
-                    ),
-                },
-            },
+            _bars(letters, slowest),
             {
                 "transform": [{"calculate": "(datum.start + datum.end) / 2", "as": "middle"}],
                 "mark": {"type": "text", "color": "var(--ground)", "fontWeight": 600, "opacity": {"expr": inside}},
@@ -325,6 +306,30 @@ def waterfall(job: Job[Way], slowest: float, alt: str) -> Chart:
         encoding={"y": ways | {"axis": {"title": None}}},
     )
     return Chart(spec, WATERFALL, rows, alt)
+
+
+def _bars(letters: Mapping[str, str], slowest: float) -> Spec:
+    """The layer with the bar of each stage."""
+    colours = [vega.COLOURS[_slot(name)] for name in letters]
+    stages: Spec = {"field": "stage", "type": "nominal", "sort": list(letters)}
+    x_axis = {"title": "time until the model is ready", "labelExpr": shown("datum.value"), "tickCount": 6}
+    limits = {"domain": [0, kept(slowest * BEYOND)], "nice": False}
+    return {
+        "transform": [
+            {"calculate": shown("datum.seconds"), "as": "long"},
+            {"calculate": shown("datum.whole"), "as": "together"},
+        ],
+        "mark": {"type": "bar", "height": {"band": 0.74}, "stroke": "var(--ground)", "strokeWidth": 1},
+        "encoding": {
+            "x": vega.quantity("start", limits, x_axis),
+            "x2": {"field": "end"},
+            "color": {**stages, "scale": {"domain": list(letters), "range": colours}},
+            "opacity": {"condition": {"test": "datum.fate === 'wrong'", "value": 0.4}, "value": 1},
+            "tooltip": vega.tooltip(
+                {"way": "way", "stage": "stage", "long": "time", "together": "whole way", "fate": "model"}
+            ),
+        },
+    }
 
 
 def _slot(stage: str) -> int:
