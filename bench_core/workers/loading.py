@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import os
 import sys
@@ -84,20 +85,28 @@ def prove(source: Source, suite: Path) -> None:
     Raises:
         VersionError: if one was imported from elsewhere.
     """
-    allowed = (*(Path(path).resolve() for path in source.paths), suite)
-    for name, module in list(sys.modules.items()):
+    folders = (*source.paths, str(suite))
+    for name in [name for name in list(sys.modules) if name.partition(".")[0] in source.packages]:
+        module = sys.modules.get(name)
         file = getattr(module, "__file__", None)
         if name in source.packages and file is None and not list(getattr(module, "__path__", [])):
             raise VersionError(f"{name} was made without a file, so nothing tells to which version it belongs")
-        if file is None or name.partition(".")[0] not in source.packages:
+        if file is None:
             continue
         if not Path(file).is_absolute():  # created at run time and not imported, such as torch.ops
             continue
-        resolved = Path(file).resolve()
-        if any(folder in resolved.parents for folder in allowed):
-            continue
-        if not _is_pythons(resolved):  # a package may copy a module of it, such as zipp.compat.overlay.zipfile
-            raise VersionError(f"{name} was imported from {resolved.parent}, not from this version's own folder")
+        if not _is_in(folders, file):
+            raise VersionError(
+                f"{name} was imported from {Path(file).resolve().parent}, not from this version's own folder"
+            )
+
+
+@functools.cache
+def _is_in(folders: tuple[str, ...], file: str) -> bool:
+    """Whether a module's file is in one of the folders. A package may copy a module of Python's library, such as
+    zipp.compat.overlay.zipfile."""
+    resolved = Path(file).resolve()
+    return any(Path(folder).resolve() in resolved.parents for folder in folders) or _is_pythons(resolved)
 
 
 def _is_pythons(file: Path) -> bool:

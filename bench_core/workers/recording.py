@@ -37,6 +37,9 @@ SUITE = "<suite>"
 CODE = frozenset({"__code__", "gi_code", "cr_code", "ag_code", "f_code"})
 """Attributes through which code can be read without running it. Python raises an audit event for each."""
 
+GETATTR = "object.__getattr__"
+"""The audit event of reading such an attribute."""
+
 LINES = frozenset(
     {"tb_lineno", "f_lineno", "co_firstlineno", "co_lines", "co_positions", "co_linetable", "co_lnotab", "lineno"}
     | {FIRST_LINE, "walk_tb", "walk_stack"}
@@ -153,6 +156,7 @@ class Recording:
         self._profiles: list[cProfile.Profile] = []
         self._threads = 0
         self._known: dict[int, tuple[CodeType, _Known]] = {}
+        self._others: set[str] = set()  # files of the library and of packages, which torch asks for hundreds of times
         sys.addaudithook(self._heard)
         for name in ("stat", "lstat"):
             self._hear(name)
@@ -250,10 +254,16 @@ class Recording:
     def _heard(self, event: str, arguments: tuple[Any, ...]) -> None:
         """The audit hook."""
         trace = self._trace
-        if trace is None or event not in HEARD or _thread.get_ident() in self._quiet:
+        if trace is None or event not in HEARD or (event == GETATTR and arguments[1] not in CODE):
             return
-        with self._silently():
+        own = _thread.get_ident()
+        if own in self._quiet:
+            return
+        self._quiet.add(own)  # as `_silently` does, which takes longer: torch asks for code thousands of times
+        try:
             self._take(trace, event, arguments, sys._getframe(2 if event == STAT else 1))
+        finally:
+            self._quiet.discard(own)
 
     def _hear(self, name: str) -> None:
         """Let a function of `os` that tells the size of a file, which is no audit event, be heard like one."""
@@ -270,33 +280,39 @@ class Recording:
                 kind.add(heard)
 
     def _take(self, trace: Trace, event: str, arguments: tuple[Any, ...], frame: FrameType) -> None:
-        if event in PROCESSES:
+        if event == GETATTR:
+            self._look(trace, arguments[0], arguments[1], frame)
+        elif event in FILES:
+            self._read(trace, event, arguments[0], frame)
+        elif event in PROCESSES:
             self._fault(trace, "it starts another process")
         elif event == "cpython.PyInterpreterState_New":
             self._fault(trace, "it starts another interpreter")
         elif event in EVERYTHING:
             self._fault(trace, "it looks at all objects")
-        elif event in SWITCHES:
-            if not (event == "sys.setprofile" and qualname(frame.f_code) == "Thread._bootstrap_inner"):
-                self._fault(trace, "it switches the recording off")
-        elif event == "object.__getattr__":
-            self._look(trace, arguments[0], arguments[1], frame)
-        elif event in FILES:
-            self._read(trace, event, arguments[0], frame)
+        elif event in SWITCHES and not (
+            event == "sys.setprofile" and qualname(frame.f_code) == "Thread._bootstrap_inner"
+        ):
+            self._fault(trace, "it switches the recording off")
 
     def _look(self, trace: Trace, owner: Any, name: str, frame: FrameType) -> None:
-        if name not in CODE or _asks_for_outline(frame) or _asked_by_harness(frame):
-            return
         code = getattr(owner, name, None)
-        if isinstance(code, CodeType) and (place := self._place(code.co_filename)) is not None:
+        if not isinstance(code, CodeType) or (place := self._place(code.co_filename)) is None:
+            return
+        if not (_asks_for_outline(frame) or _asked_by_harness(frame)):
             trace.looked.add(f"{place}:{qualname(code)}")
 
     def _read(self, trace: Trace, event: str, path: Any, frame: FrameType) -> None:
         if isinstance(path, int):
             return
         with suppress(TypeError, ValueError, OSError):
-            file = os.path.realpath(os.fsdecode(path if path is not None else "."))
+            text = os.fsdecode(path if path is not None else ".")
+            if text in self._others:
+                return
+            file = os.path.realpath(text)
             place = self._place(file, folder=True)
+            if place is None and file == text and file.startswith(SHARED):
+                self._others.add(text)
             if place is None or place.startswith(SUITE) or _imports(frame) or _asked_by_harness(frame):
                 return
             if event in LISTINGS:
@@ -327,10 +343,9 @@ class Recording:
                 continue
             if place is None and file.startswith(SHARED):
                 if file != traceback.__file__ and not (self._harness and _of_harness(file)):
-                    names, own = _own_names(code), file.startswith(IMPORTING)
-                    self._note(
-                        trace, f"{file}:{qualname(code)}", bool(names & LINES), bool(names & FINDERS) and not own
-                    )
+                    lines, finds = _has(code, LINES), not file.startswith(IMPORTING) and _has(code, FINDERS)
+                    if lines or finds:
+                        self._note(trace, f"{file}:{qualname(code)}", lines, finds)
                 continue
             known = self._of(code, file if place is None else place)
             trace.ran.add(known.text)
@@ -355,8 +370,8 @@ class Recording:
         if found is None or found[0] is not code:
             names = _names(code)
             watched = names & self._watched if is_function(code) else frozenset[str]()
-            text, own = f"{place}:{qualname(code)} {fingerprint(code)}", _own_names(code)
-            found = (code, _Known(text, watched, bool(own & (LINES | FRAMES)), bool(own & (FINDERS | SILENT))))
+            text = f"{place}:{qualname(code)} {fingerprint(code)}"
+            found = (code, _Known(text, watched, _has(code, LINES | FRAMES), _has(code, FINDERS | SILENT)))
             self._known[id(code)] = found
         return found[1]
 
@@ -372,14 +387,17 @@ class _Known:
     finds: bool
 
 
-def _own_names(code: CodeType) -> set[str]:
-    """All names and texts in a code object, without those in nested ones, which run on their own."""
-    found = {*code.co_names, *(one for one in code.co_consts if isinstance(one, str))}
-    return found if is_function(code) else found - {FIRST_LINE}  # every class stores it
+def _has(code: CodeType, words: frozenset[str]) -> bool:
+    """Whether a code object names one of these or has it as a text, without those nested in it, which run on their
+    own."""
+    if not is_function(code):
+        words -= {FIRST_LINE}  # every class stores it
+    texts = (one for one in code.co_consts if isinstance(one, str))
+    return not (words.isdisjoint(code.co_names) and words.isdisjoint(texts))
 
 
 HEARD = PROCESSES | SWITCHES | EVERYTHING | FILES
-HEARD |= {"object.__getattr__", "cpython.PyInterpreterState_New"}
+HEARD |= {GETATTR, "cpython.PyInterpreterState_New"}
 """All audit events that matter."""
 
 

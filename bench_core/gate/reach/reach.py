@@ -69,11 +69,11 @@ def reach(subjects: Subjects, found: Found, say: Callable[[str], None]) -> Reach
     changes = compare(Path(subjects.base.path), Path(subjects.head.path))
     if why := _everything(changes, found):
         return Reach(everything=why)
-    timed = [cell for cell in found.cells if cell.kind == "time"]
-    if not timed:
+    inside = [cell for cell in found.cells if cell.kind != "timeraw"]  # which runs in a process of its own
+    if not inside:
         return Reach()
-    say(f"recording what {units.plural(len(timed), 'cell runs', 'cells run')}")
-    return judged(changes, timed, recorded(subjects, found, changes, timed))
+    say(f"recording what {units.plural(len(inside), 'cell runs', 'cells run')}")
+    return judged(changes, inside, recorded(subjects, found, changes, inside))
 
 
 def _everything(changes: Changes, found: Found) -> str:

@@ -32,6 +32,18 @@ class Tracked:
     def track_other(self):
         return 1
 
+class TrackedF:
+    def track_f(self):
+        return thing.f()
+
+class Memory:
+    def peakmem_f(self):
+        thing.f()
+
+class Raw:
+    def timeraw_other(self):
+        return "import thing"
+
 class Checked:
     def check_other(self):
         thing.f()
@@ -59,16 +71,18 @@ def found_in(sides, cases=PLAIN, base=THING, head=None):
     return reach(made.subjects, made.find(), said.append), said, made
 
 
-def test_setup_cache_check_and_teardown_belong_to_a_cell(sides, monkeypatch):
+def test_setup_cache_and_teardown_belong_to_a_cell_and_its_check_does_not(sides, monkeypatch):
     monkeypatch.setattr(module, "CELL_TIMEOUT", 3.0)
     found, said, made = found_in(sides, CELLS)
-    assert found.unaffected == ("calls.Plain.time_other",)
-    assert said[0] == "recording what 5 cells run"
+    unaffected = ["calls.Checked.time_other", "calls.Plain.time_other", "calls.Tracked.track_other"]
+    assert sorted(found.unaffected) == unaffected
+    assert said[0] == "recording what 8 cells run"
     assert found.through == {
         "calls.Cached.time_other": "runs thing.f",
         "calls.Hangs.time_other": "takes longer than 3 s",
-        "calls.Checked.time_other": "runs thing.f",
+        "calls.Memory.peakmem_f": "runs thing.f",
         "calls.TornDown.time_other": "runs thing.f",
+        "calls.TrackedF.track_f": "runs thing.f",
     }
     assert made.left_behind() == []
 
