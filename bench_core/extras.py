@@ -6,7 +6,7 @@ import importlib.util
 import json
 import shlex
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import distributions
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -40,10 +40,8 @@ class MissingPackageError(BenchCoreError):
 def command(extra: str) -> str:
     """The command that installs an extra from where this installation is from: a checkout, a repository, a file, or the
     package index."""
-    try:
-        noted = distribution("bench_core").read_text("direct_url.json")
-    except PackageNotFoundError:  # it is only in the import path
-        noted = None
+    # A checkout that was built has metadata of its own, which Python finds first if it starts there.
+    noted = next(filter(None, (one.read_text("direct_url.json") for one in distributions(name="bench_core"))), None)
     return "pip install " + _named(json.loads(noted or "{}"), extra)
 
 

@@ -5,7 +5,6 @@ import json
 import re
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -110,7 +109,10 @@ def test_every_other_part_can_be_imported_in_a_plain_installation():
 def installed_from(monkeypatch, origin):
     """Lets bench_core be installed from there, as pip notes it; None for a package index."""
     noted = None if origin is None else json.dumps(origin)
-    monkeypatch.setattr(extras, "distribution", lambda name: SimpleNamespace(read_text=lambda file: noted))
+    found = [
+        SimpleNamespace(read_text=lambda file, text=text: text) for text in (None, noted)
+    ]  # the first: a build's own
+    monkeypatch.setattr(extras, "distributions", lambda name: found)
 
 
 FORGE = "https://forge.example/bench_core.git"
@@ -139,10 +141,7 @@ def test_an_extra_is_installed_from_where_bench_core_is_from(monkeypatch, origin
 
 
 def test_where_bench_core_is_not_installed_the_extra_is_named_all_the_same(monkeypatch):
-    def missing(name):
-        raise PackageNotFoundError(name)
-
-    monkeypatch.setattr(extras, "distribution", missing)
+    monkeypatch.setattr(extras, "distributions", lambda name: [])
     assert command("report") == "pip install 'bench_core[report]'"
 
 
