@@ -26,7 +26,7 @@ def noisy() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _running(program: str, argument: str) -> Iterator[None]:
-    process = subprocess.Popen([sys.executable, "-P", "-c", program, argument])
+    process = subprocess.Popen([sys.executable, "-P", "-c", program, argument, str(os.getpid())])
     try:
         yield
     finally:
@@ -34,12 +34,13 @@ def _running(program: str, argument: str) -> Iterator[None]:
         process.wait()
 
 
+# Each ends with the trial, even if that is killed.
 _STREAM = """
 import os, sys
 import numpy as np
 os.sched_setaffinity(0, {int(sys.argv[1])})
 large = np.ones(2**24, np.float32)
-while True:
+while os.getppid() == int(sys.argv[2]):
     np.add(large, 1, out=large)
 """
 
@@ -49,7 +50,7 @@ import numpy as np
 draw = random.Random(int(sys.argv[1]))
 cores = sorted(os.sched_getaffinity(0))
 large = np.ones(2**24, np.float32)
-while True:
+while os.getppid() == int(sys.argv[2]):
     os.sched_setaffinity(0, {draw.choice(cores)})
     until = time.monotonic() + draw.uniform(0.02, 0.2)
     while time.monotonic() < until:
