@@ -22,7 +22,7 @@ from bench_core.gate.judge.rule import TIMED, pairs_needed, sharing
 from bench_core.gate.measure.discover import Found, find_cells
 from bench_core.gate.measure.evidence import Journal, keep_newest_evidence
 from bench_core.gate.measure.schedule import PAST_SHARE
-from bench_core.gate.reach.reach import Reach, reach
+from bench_core.gate.reach.reach import Reach, can_record, reach
 from bench_core.gate.versions import stranger
 from bench_core.gate.versions.environment import handed_on, named_in
 from bench_core.gate.versions.project import Project, read_project, settings_of
@@ -222,7 +222,7 @@ def prepare(request: Request, machine: Mapping[str, str], say: Callable[[str], N
         past=None if built.past is None else built.past.version,
         besides=built.sides.besides,
         notes=notes,
-        identical=_identical(built.sides, built.code, own=suite),
+        identical=_identical(request, built),
         model=request.model,
     )
     if prepared.identical and not request.everything:
@@ -414,21 +414,25 @@ def _past(made: Mapping[str, Importable], say: Callable[[str], None]) -> Importa
     return past
 
 
-def _identical(sides: Environments, code: Importable | None, *, own: bool) -> str:
-    """Why the two sides are identical; "" if they differ. `own` is whether the project's own benchmarks run."""
-    base, head = sides.base.version, sides.head.version
+def _identical(request: Request, built: _Built) -> str:
+    """Why there is nothing to measure; "" if there is. If head changes the benchmarks alone, there is nothing to compare
+    either, but where that is possible, each of them is run once, so that one that fails is named."""
+    base, head = built.sides.base.version, built.sides.head.version
     if base.digest != head.digest:
         return ""
-    if code is not None:
+    if built.code is not None:
         return f"{base.name} and {head.name} are one and the same (--all measures anyway)"
-    match base, head:
-        case Commit() | WorkingTree(), Commit() | WorkingTree() if own and base.benchmarks != head.benchmarks:
-            return (
-                "the packages are identical. The benchmarks differ, but both sides run head's, so there is nothing to "
-                "compare (--all measures anyway)"
-            )
-    if not own:
+    if request.model is not None:
         return "package and build configuration are identical (--all measures anyway)"
+    match base, head:
+        case Commit() | WorkingTree(), Commit() | WorkingTree() if base.benchmarks != head.benchmarks:
+            if can_record() and not request.isolated and request.suite is None:
+                return ""
+            whose = built.trusted.name if request.isolated else request.suite or head.name
+            return (
+                f"the packages are identical. The benchmarks differ, but both sides run those of {whose}, so there is "
+                "nothing to compare (--all measures anyway)"
+            )
     return "package, benchmarks and build configuration are identical (--all measures anyway)"
 
 

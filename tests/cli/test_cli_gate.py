@@ -344,6 +344,20 @@ def test_identical_content_is_reported_at_once_and_measured_only_if_forced(proje
     assert project.stored()["cells"][0]["effects"]
 
 
+def test_a_change_of_the_benchmarks_alone_names_those_that_fail(project):
+    working = "\n\nclass New:\n    def time_works(self):\n        thing.value()\n"
+    failing = "\n    def time_fails(self):\n        thing.no_such_function()\n"
+    project.write({"cases/more.py": f"import thing\n{working}"})
+    done = project.gate("main", "--json", "gate.json")
+    assert done.exit_code == 0, done.output
+    assert "nothing that this change can reach, so none of 2 cells is measured" in done.output
+    project.write({"cases/more.py": f"import thing\n{working}{failing}"})
+    done = project.gate("main", "--strict", *QUICKLY)
+    assert done.exit_code == 2, done.output
+    assert "nothing was measured: more.New.time_fails" in done.output
+    assert "has no attribute 'no_such_function'" in done.output
+
+
 def test_a_change_that_reaches_no_cell_is_reported_without_measuring_and_measured_if_asked_for(project):
     project.write({"thing/__init__.py": f"{SHORT}\n\ndef other():\n    return 1\n"})
     project.commit()

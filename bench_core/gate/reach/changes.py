@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ with the others, and matter only to who reads them."""
 METADATA = ".dist-info/METADATA"
 """The description of an installed package: its fields, such as its dependencies, and often its README."""
 
+ABOUT = re.compile(r"([^/]+)-([^/-]+)\.dist-info")
+"""The folder of what pip writes about an installed package: its name and its version."""
+
 
 @dataclass(frozen=True)
 class Changes:
@@ -31,7 +35,7 @@ class Changes:
         scopes: for each Python file that differs outside the bodies of functions, or that one side lacks, how it
             differs, in words.
         files: all files that differ.
-        alone: the Python files that one side lacks.
+        alone: the Python files that one side lacks, and the folders about packages of another version.
         functions: the functions that differ, as their file, a colon and their qualified name.
     """
 
@@ -47,15 +51,15 @@ def compare(base: Path, head: Path) -> Changes:
 
     Compiled Python files are left out if their source is there: the gate has compiled them itself.
     """
-    files: dict[Side, dict[str, Path]] = {
-        side: dict(_files(folder)) for side, folder in zip(SIDES, (base, head), strict=True)
-    }
+    folders: dict[Side, Path] = dict(zip(SIDES, (base, head), strict=True))
+    files = {side: _named(folder) for side, folder in folders.items()}
     scopes: dict[str, str] = {}
-    differing, functions, alone = set(), set(), set()
+    differing, functions, alone = set(), set(), _abouts(base) ^ _abouts(head)
     for name in sorted({**files["base"], **files["head"]}):
+        real = [files[side][name].relative_to(folders[side]).as_posix() for side in SIDES if name in files[side]]
         if only := [side for side in SIDES if name not in files[other_side(side)]]:
             if not name.endswith(".py"):
-                return Changes(whole=f"only {only[0]} has {name}")
+                return Changes(whole=f"only {only[0]} has {real[0]}")
             scopes[name] = f"only {only[0]} has {name}"
             alone.add(name)
             continue
@@ -65,11 +69,11 @@ def compare(base: Path, head: Path) -> Changes:
             return Changes(whole=f"{name} cannot be read")
         if contents[0] == contents[1]:
             continue
-        differing.add(name)
+        differing.update(real)
         if name.endswith(INSTALLED) or (name.endswith(METADATA) and _alike(*contents)):
             continue
         if not name.endswith(".py"):
-            return Changes(whole=f"{name} differs, which is no Python source")
+            return Changes(whole=f"{real[-1]} differs, which is no Python source")
         codes = [_compiled(content) for content in contents]
         before, after = codes
         if before is None or after is None:
@@ -83,16 +87,39 @@ def compare(base: Path, head: Path) -> Changes:
             if any(one.function for one in (*old, *new)):
                 functions.add(place)
             else:
-                where = f" ({name})" if inside != "<module>" else ""
-                what = inside if where else name
+                where = f" ({name})" if inside != "<module>" else _only(before, after)
+                what = inside if inside != "<module>" else name
                 scopes[name] = f"{what} differs outside the bodies of functions{where}"  # the innermost
     return Changes("", scopes, frozenset(differing | alone), frozenset(functions), frozenset(alone))
 
 
 def _alike(base: bytes, head: bytes) -> bool:
-    """Whether two descriptions of a package differ only in the text for people, which follows the fields."""
-    before, after = (content.replace(b"\r\n", b"\n").partition(b"\n\n")[0] for content in (base, head))
+    """Whether two descriptions of a package differ only in its version, and in the text for people, which follows the
+    fields."""
+    fields = [content.replace(b"\r\n", b"\n").partition(b"\n\n")[0].splitlines() for content in (base, head)]
+    before, after = ([line for line in lines if not line.startswith(b"Version: ")] for lines in fields)
     return before == after
+
+
+def _abouts(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if ABOUT.fullmatch(path.name)}
+
+
+def _only(base: CodeType, head: CodeType) -> str:
+    """A name that the code of one of two modules uses alone, such as that of a new function, as the end of a sentence."""
+    for side, code, other in (("head", head, base), ("base", base, head)):
+        if more := [name for name in code.co_names if name not in other.co_names]:
+            return f": only {side} has {more[0]}"
+    return ""
+
+
+def _named(folder: Path) -> dict[str, Path]:
+    """All files of a version by their names, without the version in those about an installed package."""
+    found: dict[str, Path] = {}
+    for name, path in _files(folder):
+        plain = ABOUT.sub(r"\1.dist-info", name)
+        found[name if plain in found else plain] = path
+    return found
 
 
 def _files(folder: Path) -> Iterator[tuple[str, Path]]:

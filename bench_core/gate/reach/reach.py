@@ -7,6 +7,7 @@ then both sides have done the same, step by step. Whatever cannot be followed ma
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
@@ -33,6 +34,9 @@ SECONDS_OF_A_CELL = 0.2
 """Seconds that the limit grows by for each cell. Measuring a cell takes about 1.8 s."""
 
 IMPORT = "the import of the suite"
+
+INSTALLED = re.compile(r"^/.*/(?:(?:site|dist)-packages|python3\.\d+)/")
+"""The folder of the file of another package, or of Python's library."""
 
 CACHED = "__pycache__/"
 """A part of the place of every compiled file."""
@@ -201,10 +205,17 @@ def _names(functions: Iterable[str]) -> set[str]:
     return found
 
 
+def _outermost(places: Iterable[str]) -> list[str]:
+    """The places without functions that are in others of them."""
+    every = list(places)
+    return [one for one in every if not any(one.startswith(f"{other}.<locals>.") for other in every)]
+
+
 def _shown(places: Iterable[str]) -> str:
     """The first place, as ``thing.work.slow``, and how many more there are."""
-    first, *others = places
+    first, *others = places = _outermost(places)
     file, _, name = first.partition(":")
+    file = INSTALLED.sub("", file)
     module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     shown = module if name == "<module>" else f"{module}.{name}" if file.endswith(".py") else name or file
     return f"{shown} and {len(others)} more" if others else shown
