@@ -415,8 +415,8 @@ def _past(made: Mapping[str, Importable], say: Callable[[str], None]) -> Importa
 
 
 def _identical(request: Request, built: _Built) -> str:
-    """Why there is nothing to measure; "" if there is. If head changes the benchmarks alone, there is nothing to compare
-    either, but where that is possible, each of them is run once, so that one that fails is named."""
+    """Why there is nothing to measure; "" if there is. If head changes the benchmarks alone, there is nothing to
+    compare either, but where that is possible, each of them is run once, so that one that fails is named."""
     base, head = built.sides.base.version, built.sides.head.version
     if base.digest != head.digest:
         return ""

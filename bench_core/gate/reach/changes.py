@@ -106,7 +106,7 @@ def _abouts(folder: Path) -> set[str]:
 
 
 def _only(base: CodeType, head: CodeType) -> str:
-    """A name that the code of one of two modules uses alone, such as that of a new function, as the end of a sentence."""
+    """A name that only one of two modules uses, such as that of a new function, as the end of a sentence."""
     for side, code, other in (("head", head, base), ("base", base, head)):
         if more := [name for name in code.co_names if name not in other.co_names]:
             return f": only {side} has {more[0]}"
