@@ -685,7 +685,7 @@ def broken_on(project, *sides, **modules):
 
 
 HELPER = {"helper": "import thing\nfrom thing import value\n"}
-OTHER = {"other": "def track_one():\n    return 1\n"}
+OTHER = {"other": "import thing\n\n\ndef track_one():\n    return open(thing.__file__).read() and 1\n"}
 WHY = "does not import: ImportError: cannot import name 'value' from 'thing'"
 
 
