@@ -218,9 +218,9 @@ class Recording:
                 return bool(going)
             now: tuple[object, object] = (sys.getprofile(), threading.getprofile())
             going = now[0] is self._profiles[0] and now[1] == self._in_thread
-            self._profiles[0].disable()
             threading.setprofile(None)
             for profile in self._profiles:
+                profile.disable()  # otherwise functions that a thread is still in are not reported
                 for entry in profile.getstats():
                     if isinstance(entry.code, CodeType):
                         self._started[id(entry.code)] = entry.code

@@ -974,6 +974,25 @@ WAYS = {
         call="m.HELD()",
         reason="runs m.f|",
     ),
+    "still_running": Way(  # in a thread, at the end of the cell
+        """
+        import threading, queue
+        class C:
+            def __init__(self):
+                self.q, self.out = queue.Queue(), queue.Queue()
+                threading.Thread(target=self.begin, daemon=True).start()
+            def begin(self):
+                self.serve()
+            def serve(self):
+                while True:
+                    self.out.put(self.q.get())
+        """,
+        "self.out.put(self.q.get())",
+        "self.out.put(self.q.get() + SLOW)",
+        setup="self.c = m.C()",
+        call="self.c.q.put(1); self.c.out.get()",
+        reason="runs m.C.serve",
+    ),
 }
 
 LAZILY = ("VALUE = 1", f"VALUE = {SLOW}")
