@@ -168,7 +168,8 @@ class _Recorder:
                     found = Recorded(name, fault="its process ends")
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
-        os.waitpid(process, 0)  # looking for its own children, which few have, takes longer
+        with suppress(ChildProcessError):  # if a handler of the suite's has waited for it
+            os.waitpid(process, 0)  # looking for its own children, which few have, takes longer
         orphans.end()
         return found
 

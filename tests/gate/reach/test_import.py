@@ -143,6 +143,16 @@ def test_a_module_that_one_side_lacks_reaches_only_who_looks_for_it(sides):
     assert found.through["calls.Asks.time_ask"] == "reads thing/more.py?"
 
 
+@pytest.mark.parametrize(
+    "handler", ["signal.SIG_IGN", "lambda *a: os.waitpid(-1, os.WNOHANG)"], ids=["ignored", "waited for"]
+)
+def test_a_suite_may_wait_for_all_children(sides, handler):
+    cells = f"import os, signal\nsignal.signal(signal.SIGCHLD, {handler})\n{PLAIN}"
+    found, _, made = found_in(sides, cells)
+    assert (found.unaffected, found.everything) == (("calls.Plain.time_other",), "")
+    assert made.left_behind() == []
+
+
 RECORDED = "__import__('threading').getprofile() or getattr(sys, 'monitoring', None) and sys.monitoring.get_tool(4)"
 """Whether the process records."""
 
