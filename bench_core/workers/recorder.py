@@ -222,7 +222,7 @@ def _perform(cell: Cell) -> None:
             enough = clock.used() - used > REPEATED or clock.host() - began > WAITED
             if done >= FEWEST_CALLS and enough:
                 break
-            if opened.number:  # the call may have used up its object
+            if opened.number and done % opened.number == 0:  # as in a pair, where the object may be used up
                 opened.fresh()
         opened.fresh()
         attempt("call", lambda: time_sample(opened.call, 1, opened.timer))

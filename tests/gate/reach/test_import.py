@@ -143,6 +143,17 @@ def test_a_module_that_one_side_lacks_reaches_only_who_looks_for_it(sides):
     assert found.through["calls.Asks.time_ask"] == "reads thing/more.py?"
 
 
+def test_a_sample_of_several_calls_is_recorded_whole(sides):
+    held = "CALLS = []\ndef called():\n    CALLS.append(1)\n    return HELD[len(CALLS) > 5]()\nHELD = [other, f]\n"
+    sampled = "\nclass Sampled:\n    number = 10\n    def teardown(self):\n        thing.CALLS.clear()\n"
+    sampled += "    def time_called(self):\n        thing.called()\n"
+    found, _, _ = found_in(sides, PLAIN + sampled, base=f"{THING}\n{held}")
+    assert (found.unaffected, found.through) == (
+        ("calls.Plain.time_other",),
+        {"calls.Sampled.time_called": "runs thing.f"},
+    )
+
+
 @pytest.mark.parametrize(
     "handler", ["signal.SIG_IGN", "lambda *a: os.waitpid(-1, os.WNOHANG)"], ids=["ignored", "waited for"]
 )
