@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.util import cache_from_source
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import CodeType
 
 from bench_core.compat import qualname
@@ -35,7 +35,8 @@ class Changes:
         scopes: for each Python file that differs outside the bodies of functions, or that one side lacks, how it
             differs, in words.
         files: all files that differ.
-        alone: the Python files that one side lacks, and the folders about packages of another version.
+        alone: the Python files that one side lacks, the folders that it lacks with them, and those about packages of
+            another version.
         functions: the functions that differ, as their file, a colon and their qualified name.
     """
 
@@ -90,6 +91,8 @@ def compare(base: Path, head: Path) -> Changes:
                 where = f" ({name})" if inside != "<module>" else _only(before, after)
                 what = inside if inside != "<module>" else name
                 scopes[name] = f"{what} differs outside the bodies of functions{where}"  # the innermost
+    parents = [{one.as_posix() for name in files[side] for one in PurePosixPath(name).parents} for side in SIDES]
+    alone |= parents[0] ^ parents[1]
     return Changes("", scopes, frozenset(differing | alone), frozenset(functions), frozenset(alone))
 
 

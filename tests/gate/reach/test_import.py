@@ -143,6 +143,15 @@ def test_a_module_that_one_side_lacks_reaches_only_who_looks_for_it(sides):
     assert found.through["calls.Asks.time_ask"] == "reads thing/more.py?"
 
 
+def test_a_folder_that_one_side_lacks_reaches_who_asks_for_it(sides):
+    asks = "\nclass Asks:\n    def track_ask(self):\n        import os\n"
+    asks += "        return int(os.path.isdir(os.path.join(thing.__path__[0], 'more')))\n"
+    both = {"thing/__init__.py": THING, "thing/a.py": ""}
+    found, _, _ = found_in(sides, PLAIN + asks, both, {**both, "thing/more/__init__.py": ""})
+    assert (found.everything, found.unaffected) == ("", ("calls.Plain.time_other",))
+    assert found.through["calls.Asks.track_ask"] == "reads thing/more?"
+
+
 def test_a_sample_of_several_calls_is_recorded_whole(sides):
     held = "CALLS = []\ndef called():\n    CALLS.append(1)\n    return HELD[len(CALLS) > 5]()\nHELD = [other, f]\n"
     sampled = "\nclass Sampled:\n    number = 10\n    def teardown(self):\n        thing.CALLS.clear()\n"
