@@ -81,6 +81,7 @@ class _Recorder:
         self._began = clock.host()
         self._caches: dict[str, Recorded] = {}
         self._spoiled = ""
+        self._early: Trace | None = None  # how modules were imported for later cells, which these belong to as well
         RECORDER.answers.prepare()
         import_others(task.preload, task.source.packages)
         self._recording = Recording(Path(task.source.paths[0]), Path(task.suite), task.source.packages, task.watched)
@@ -114,6 +115,8 @@ class _Recorder:
                     importlib.import_module(name)
         if any(not text.startswith(("/", "<")) for text in trace.ran):
             self._spoiled = "a module of another package runs the version's code when it is imported"
+        self._early = self._early or Trace()
+        _add(self._early, Trace(looked=trace.looked, read=trace.read, fault=trace.fault))
 
     def _imported(self, found: Trace) -> SuiteDirectory:
         """Import the suite, and record it in `found`."""
@@ -187,6 +190,11 @@ class _Recorder:
             _perform(replace(cell, source=_Made(**vars(cell.source))))
             gc.collect()  # runs the finalizers of cycles
         prove(self._task.source, cell.suite.path)
+        if self._early is not None:
+            _add(trace, self._early)
+            if self._recording.environment:
+                early = "it changes the environment, and modules that may read it were imported before"
+                trace.fault = trace.fault or early
         return trace
 
 

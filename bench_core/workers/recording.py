@@ -73,6 +73,9 @@ PROCESSES = frozenset(
 SWITCHES = frozenset({"sys.setprofile", "sys.settrace", "sys.monitoring.register_callback"})
 """Audit events of replacing what records."""
 
+ENVIRONMENT = frozenset({"os.putenv", "os.unsetenv"})
+"""Audit events of changing an environment variable."""
+
 EVERYTHING = frozenset({"gc.get_objects", "gc.get_referrers", "gc.get_referents"})
 """Audit events of looking at all objects, which may be code."""
 
@@ -140,6 +143,9 @@ class Recording:
         suite: the folder of the suite.
         packages: the top-level names of the version.
         watched: names to look for in the functions that run, see `Trace.named`.
+
+    Attributes:
+        environment: whether an environment variable was set or removed in the last block.
     """
 
     def __init__(self, version: Path, suite: Path, packages: Collection[str], watched: Collection[str]) -> None:
@@ -151,6 +157,7 @@ class Recording:
         self._packages = frozenset(packages)
         self._trace: Trace | None = None
         self._harness = False
+        self.environment = False
         self._quiet: set[int] = set()
         self._started: dict[int, CodeType] = {}
         self._profiles: list[cProfile.Profile] = []
@@ -172,6 +179,7 @@ class Recording:
         linecache.clearcache()  # otherwise what was read before is not read again
         before = (_states(), *_ended_children())
         self._harness, self._threads, self._started = harness, 0, {}
+        self.environment = False
         self._trace = trace
         self._start()
         try:
@@ -284,6 +292,8 @@ class Recording:
             self._look(trace, arguments[0], arguments[1], frame)
         elif event in FILES:
             self._read(trace, event, arguments[0], frame)
+        elif event in ENVIRONMENT:
+            self.environment = True
         elif event in PROCESSES:
             self._fault(trace, "it starts another process")
         elif event == "cpython.PyInterpreterState_New":
@@ -396,7 +406,7 @@ def _has(code: CodeType, words: frozenset[str]) -> bool:
     return not (words.isdisjoint(code.co_names) and words.isdisjoint(texts))
 
 
-HEARD = PROCESSES | SWITCHES | EVERYTHING | FILES
+HEARD = PROCESSES | SWITCHES | EVERYTHING | FILES | ENVIRONMENT
 HEARD |= {GETATTR, "cpython.PyInterpreterState_New"}
 """All audit events that matter."""
 

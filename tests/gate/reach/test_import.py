@@ -173,6 +173,32 @@ def test_a_suite_may_wait_for_all_children(sides, handler):
     assert made.left_behind() == []
 
 
+READS = "import os, sys\nSIZE = os.path.getsize(sys.modules['thing'].__file__)\n"
+
+
+def test_what_a_module_reads_when_a_cell_imports_it_belongs_to_later_cells(sides, tmp_path):
+    (tmp_path / "reads.py").write_text(READS)
+    cells = f"import sys, thing\nsys.path.append({str(tmp_path)!r})\n"
+    for name in "AB":
+        cells += f"\nclass {name}:\n    def track_size(self):\n        import reads\n        return reads.SIZE\n"
+    found, _, _ = found_in(sides, cells)
+    assert found.through == dict.fromkeys(("calls.A.track_size", "calls.B.track_size"), "reads thing/__init__.py")
+
+
+ASKS = "import os\nASKED = 'ASKED' in os.environ\ndef call(first, second):\n    (first if ASKED else second)()\n"
+
+
+def test_what_a_cell_imports_is_not_imported_earlier_than_its_environment_is_set(sides, tmp_path):
+    (tmp_path / "asks.py").write_text(ASKS)
+    cells = f"import os, sys, thing\nsys.path.append({str(tmp_path)!r})\n"
+    for name, before in (("A", ""), ("B", "os.environ['ASKED'] = '1'; ")):
+        cells += f"\nclass {name}:\n    def setup(self):\n        {before}import asks\n        self.call = asks.call\n"
+        cells += "    def time_call(self):\n        self.call(thing.HELD[0], thing.other)\n"
+    found, _, _ = found_in(sides, cells, base=f"{THING}\nHELD = [f]\n")
+    why = "it changes the environment, and modules that may read it were imported before"
+    assert (found.unaffected, found.through) == (("calls.A.time_call",), {"calls.B.time_call": why})
+
+
 RECORDED = "__import__('threading').getprofile() or getattr(sys, 'monitoring', None) and sys.monitoring.get_tool(4)"
 """Whether the process records."""
 
