@@ -521,6 +521,7 @@ class Recorded:
 
     cell: str
     ran: tuple[str, ...] = ()
+    again: tuple[str, ...] = ()
     looked: tuple[str, ...] = ()
     read: tuple[str, ...] = ()
     named: tuple[str, ...] = ()

@@ -86,6 +86,9 @@ sizes of the files."""
 STAT = "stat"
 """Our own name for asking for the size of a file."""
 
+MODULE = "<module>"
+"""The name of the code of a module."""
+
 EXISTS = "?"
 """What stands after a file in `Trace.read` if only its existence and kind were asked for."""
 
@@ -115,6 +118,7 @@ class Trace:
     Attributes:
         ran: the code that ran, but for that of Python's library and of installed packages, which is the same for both
             versions: for each code object its place, a colon, its qualified name, a space, its fingerprint.
+        again: files of the version whose module was executed more than once.
         looked: places and qualified names of functions of the version whose code was looked at without running it.
         read: files of the version that were read other than to import, folders that were listed (`LISTINGS`), and files
             that were only looked for (`EXISTS`).
@@ -126,6 +130,7 @@ class Trace:
     """
 
     ran: set[str] = field(default_factory=set)
+    again: set[str] = field(default_factory=set)
     looked: set[str] = field(default_factory=set)
     read: set[str] = field(default_factory=set)
     named: set[str] = field(default_factory=set)
@@ -346,6 +351,7 @@ class Recording:
         trace.fault = trace.fault or cause
 
     def _evaluate(self, trace: Trace) -> None:
+        modules: set[str] = set()
         for code in self._started.values():
             file = code.co_filename
             place = self._place(file)
@@ -361,6 +367,10 @@ class Recording:
             trace.ran.add(known.text)
             if place is not None:
                 trace.named |= known.named
+                if code.co_name == MODULE and place in modules:  # each execution has a code object of its own
+                    trace.again.add(place)
+                elif code.co_name == MODULE:
+                    modules.add(place)
             self._note(trace, known.text.partition(" ")[0], known.lines, known.finds)
         for name in [name for name in sys.modules if name.partition(".")[0] in self._packages]:
             module = sys.modules.get(name)

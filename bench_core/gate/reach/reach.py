@@ -22,7 +22,7 @@ from bench_core.gate.versions.subjects import Subjects, source
 from bench_core.records.gate import SIDES, CellEvidence, Side
 from bench_core.workers import child
 from bench_core.workers.messages import RECORDER, Recorded, RecordTask
-from bench_core.workers.recording import EXISTS
+from bench_core.workers.recording import EXISTS, MODULE
 
 CELL_TIMEOUT = 10.0
 """The most seconds for recording a cell. A cell that takes longer is affected."""
@@ -144,7 +144,9 @@ def judged(changes: Changes, cells: Iterable[CellEvidence], records: Records) ->
         if faults:
             side, fault = next(iter(faults.items()))
             through[cell.name] = fault if len(faults) == len(SIDES) else f"with {side}, {fault}"
-        elif why := _reached(changes, base, head) or _may_call(changes, base, head):
+        elif why := (
+            _reached(changes, base, head) or _imports(changes, cell.kind, base, head) or _may_call(changes, base, head)
+        ):
             through[cell.name] = why
         else:
             unaffected.append(cell.name)
@@ -178,6 +180,20 @@ def _reached(changes: Changes, base: Recorded, head: Recorded) -> str:
     if changes.alone and (finds := base.finds or head.finds):
         return f"runs {_shown([finds])}, which can look for modules, and only one side has {min(changes.alone)}"
     return ""
+
+
+def _imports(changes: Changes, kind: str, base: Recorded, head: Recorded) -> str:
+    """Which file that differs a cell may measure the import of: its time and memory grow with all code in the file. In
+    a timed call that is repeated, only a module that is imported again takes time."""
+    if kind == "time":
+        files = {*base.again, *head.again}
+    elif kind == "memory":  # the size of an object
+        return ""
+    else:
+        code = (one.rpartition(" ")[0] for one in (*base.ran, *head.ran))
+        files = {one.partition(":")[0] for one in code if one.endswith(f":{MODULE}")}
+    differing = sorted(files & changes.files)
+    return f"imports {_shown(differing)}, which differs" if differing else ""
 
 
 def _may_call(changes: Changes, base: Recorded, head: Recorded) -> str:
@@ -217,5 +233,5 @@ def _shown(places: Iterable[str]) -> str:
     file, _, name = first.partition(":")
     file = INSTALLED.sub("", file)
     module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-    shown = module if name == "<module>" else f"{module}.{name}" if file.endswith(".py") else name or file
+    shown = module if name in ("", MODULE) else f"{module}.{name}" if file.endswith(".py") else name
     return f"{shown} and {len(others)} more" if others else shown

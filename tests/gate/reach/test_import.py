@@ -152,6 +152,18 @@ def test_a_folder_that_one_side_lacks_reaches_who_asks_for_it(sides):
     assert found.through["calls.Asks.track_ask"] == "reads thing/more?"
 
 
+def test_an_import_is_part_of_a_tracked_value_and_of_a_peak(sides):
+    cells = "\nclass Imports:\n" + "".join(
+        f"    def {name}_import(self):\n        import thing.more\n        return 1\n"
+        for name in ("track", "peakmem", "mem", "time")
+    )
+    base = {"thing/__init__.py": THING, "thing/more.py": THING}
+    found, _, _ = found_in(sides, PLAIN + cells, base, {**base, "thing/more.py": THING.replace("1", SLOW)})
+    assert found.through == dict.fromkeys(
+        ("calls.Imports.track_import", "calls.Imports.peakmem_import"), "imports thing.more, which differs"
+    )
+
+
 def test_a_sample_of_several_calls_is_recorded_whole(sides):
     held = "CALLS = []\ndef called():\n    CALLS.append(1)\n    return HELD[len(CALLS) > 5]()\nHELD = [other, f]\n"
     sampled = "\nclass Sampled:\n    number = 10\n    def teardown(self):\n        thing.CALLS.clear()\n"

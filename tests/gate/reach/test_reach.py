@@ -893,6 +893,7 @@ WAYS = {
         "return 1",
         "return SLOW",
         call="m.g()",
+        reason="imports thing.reloaded, which differs",
     ),
     "stack": Way(
         """
@@ -992,6 +993,16 @@ WAYS = {
         setup="self.c = m.C()",
         call="self.c.q.put(1); self.c.out.get()",
         reason="runs m.C.serve",
+    ),
+    "imported_again": Way(  # the size of its code is part of the time
+        """
+        def f():
+            return 1
+        """,
+        "return 1",
+        "return SLOW",
+        call="import sys; sys.modules.pop(m.__name__); import thing.imported_again",
+        reason="imports thing.imported_again, which differs",
     ),
 }
 
