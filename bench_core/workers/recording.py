@@ -92,7 +92,7 @@ MODULE = "<module>"
 EXISTS = "?"
 """What stands after a file in `Trace.read` if only its existence and kind were asked for."""
 
-KINDS = frozenset({"exists", "lexists", "isfile", "isdir", "islink", "ismount", "_joinrealpath"})
+KINDS = frozenset({"exists", "lexists", "isfile", "isdir", "islink", "ismount", "_joinrealpath", "realpath"})
 """Functions of `os.path` that ask for the existence and kind of a file."""
 
 FILES = frozenset({"open", STAT, *LISTINGS})
@@ -100,6 +100,7 @@ FILES = frozenset({"open", STAT, *LISTINGS})
 LIBRARY = tuple(f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "platstdlib"))
 PACKAGES = tuple(f"{sysconfig.get_path(name)}{os.sep}" for name in ("purelib", "platlib"))
 SHARED = (*LIBRARY, *PACKAGES, "<frozen ")
+PATHLIB = tuple(f"{folder}pathlib{end}" for folder in LIBRARY for end in (".py", os.sep))  # a package from 3.13 on
 ASV_READS = ("get_setup_cache_key", "get_source_code", "_get_sourceline_info")
 """The functions of asv_runner that read sources."""
 
@@ -438,7 +439,8 @@ def _names(code: CodeType) -> frozenset[str]:
 
 def _of_harness(file: str) -> bool:
     """Whether a file belongs to asv_runner, or to what it reads sources and finds modules with."""
-    return file.endswith(tuple(f"{os.sep}{name}.py" for name in ("inspect", "linecache", "pkgutil"))) or _of_asv(file)
+    names = ("inspect", "linecache", "pkgutil", "tokenize")
+    return file.endswith(tuple(f"{os.sep}{name}.py" for name in names)) or _of_asv(file)
 
 
 def _of_asv(file: str) -> bool:
@@ -458,7 +460,8 @@ def _imports(frame: FrameType | None) -> bool:
 def _asks_for_kind(frame: FrameType) -> bool:
     """Whether a file is asked for its existence and kind only."""
     code = frame.f_code
-    if code.co_name in ("stat", "lstat") and Path(code.co_filename).name == "pathlib.py" and frame.f_back is not None:
+    pathlib = code.co_filename.startswith(PATHLIB)
+    if code.co_name in ("stat", "lstat") and pathlib and frame.f_back is not None:
         return frame.f_back.f_code.co_name in ("exists", "is_file", "is_dir", "is_symlink")
     files = ("genericpath>", "posixpath>", "genericpath.py", "posixpath.py")
     return code.co_name in KINDS and code.co_filename.startswith(SHARED) and code.co_filename.endswith(files)
