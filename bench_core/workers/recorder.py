@@ -181,6 +181,7 @@ class _Recorder:
         with self._recording.started() as trace, cell.suite.importable():
             cell.suite.caches.make(cell.source.declared)
             gc.collect()
+        self._belongs(trace)
         return trace
 
     def _perform(self, cell: Cell) -> Trace:
@@ -190,12 +191,17 @@ class _Recorder:
             _perform(replace(cell, source=_Made(**vars(cell.source))))
             gc.collect()  # runs the finalizers of cycles
         prove(self._task.source, cell.suite.path)
-        if self._early is not None:
-            _add(trace, self._early)
-            if self._recording.environment:
-                early = "it changes the environment, and modules that may read it were imported before"
-                trace.fault = trace.fault or early
+        self._belongs(trace)
         return trace
+
+    def _belongs(self, trace: Trace) -> None:
+        """Add what happened as modules were imported early, which may do otherwise in another environment."""
+        if self._early is None:
+            return
+        _add(trace, self._early)
+        if self._recording.environment:
+            early = "it changes the environment, and modules that may read it were imported before"
+            trace.fault = trace.fault or early
 
 
 def _other_threads() -> bool:

@@ -206,9 +206,13 @@ def test_what_a_cell_imports_is_not_imported_earlier_than_its_environment_is_set
     for name, before in (("A", ""), ("B", "os.environ['ASKED'] = '1'; ")):
         cells += f"\nclass {name}:\n    def setup(self):\n        {before}import asks\n        self.call = asks.call\n"
         cells += "    def time_call(self):\n        self.call(thing.HELD[0], thing.other)\n"
+    cells += "\nclass C:\n    def setup_cache(self):\n        os.environ['ASKED'] = '1'\n        import asks\n"
+    cells += "        asks.call(thing.HELD[0], thing.other)\n        return 1\n"
+    cells += "    def track_cached(self, cached):\n        return 1\n"
     found, _, _ = found_in(sides, cells, base=f"{THING}\nHELD = [f]\n")
     why = "it changes the environment, and modules that may read it were imported before"
-    assert (found.unaffected, found.through) == (("calls.A.time_call",), {"calls.B.time_call": why})
+    assert found.unaffected == ("calls.A.time_call",)
+    assert found.through == {"calls.B.time_call": why, "calls.C.track_cached": why}
 
 
 RECORDED = "__import__('threading').getprofile() or getattr(sys, 'monitoring', None) and sys.monitoring.get_tool(4)"
