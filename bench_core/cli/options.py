@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Collection, Iterable
@@ -19,18 +20,21 @@ from bench_core.records.model import ModelSpec
 
 
 class Percent(click.ParamType[float]):
-    """``1%``, ``1 %`` or ``0.01``."""
+    """``1%`` or ``1 %``. A bare number is refused: 0.5 may be 0.5 % or 50 %, and a gate with the wrong one is green."""
 
     name = "percent"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         text = str(value).strip()
+        number = text.removesuffix("%").rstrip()
         try:
-            found = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+            found = float(number) / 100
         except ValueError:
-            found = -1.0
-        if not 0 < found < (10 if text.endswith("%") else 1):  # a bare 5 means 5 % more often than 500 %
-            self.fail(f"{value!r} is not a share such as 5% or 0.05.", param, ctx)
+            found = math.nan
+        if number == text and math.isfinite(found):
+            self.fail(f"{value!r} has no %: write {text}%, or {1e4 * found:.12g}% if a share is meant.", param, ctx)
+        if not 0 < found < 10:
+            self.fail(f"{value!r} is not a percentage between 0% and 1000%, such as 5%.", param, ctx)
         return found
 
 

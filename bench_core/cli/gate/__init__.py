@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 
 CREEP = "Also compare HEAD with an older revision, the past, to find small slowdowns that add up."
-LIMIT = "A cell passes only if its slowdown is below this."
+LIMIT = "A cell passes only if its slowdown is below this, such as 5%."
+NOISE_FLOOR = "Ignore changes smaller than this, such as 1%."
 ISOLATED = "HEAD may be a stranger's: confine it, take the benchmarks of BASE, and be --strict (SECURITY.md)."
 SELF_TEST = "Plant +5 % in half of some cells and report whether the gate finds them."
 START = click.Choice(["fork", "spawn"])
@@ -55,9 +56,7 @@ START = click.Choice(["fork", "spawn"])
 @click.option("--creep", metavar="PAST", help=CREEP)
 @click.option("--bench", "pattern", metavar="REGEX", help="Only cells whose name matches this regular expression.")
 @click.option("--quick/--full", default=None, help="The quick profile (default without --bench), or all cells.")
-@click.option(
-    "--noise-floor", type=Percent(), default="1%", show_default=True, help="Ignore changes smaller than this."
-)
+@click.option("--noise-floor", type=Percent(), default="1%", show_default=True, help=NOISE_FLOOR)
 @click.option("--limit", type=Percent(), default="5%", show_default=True, help=LIMIT)
 @click.option("--budget", type=Duration(), help="Time for measuring, e.g. 120s. [default: 75s, more for over 40 cells]")
 @LANES

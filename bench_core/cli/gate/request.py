@@ -68,7 +68,7 @@ def refuse_contradictions(base: str | None, head: str | None, options: Mapping[s
         raise BenchCoreError("--fresh discards what --resume continues from: give one of them.")
     if options["noise_floor"] >= options["limit"]:
         raise BenchCoreError(
-            f"--noise-floor {options['noise_floor']:.1%} must be below --limit {options['limit']:.1%}."
+            f"--noise-floor {100 * options['noise_floor']:g}% must be below --limit {100 * options['limit']:g}%."
         )
 
 
