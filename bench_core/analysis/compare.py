@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -269,9 +270,10 @@ def _judged(store: Store, commit: str) -> str:
     for found in reversed(store.gates):
         base, head = found.summary.base, found.summary.head
         if head.commit == commit and base.commit is not None and not (base.changed or head.changed):
+            command = shlex.join(["bench-core", "gate", base.commit[:8], commit[:8], *found.summary.asked.options])
             return (
-                f" A gate has judged it ({found.summary.verdict} against {base.name}): `bench-core gate "
-                f"{base.commit[:8]} {commit[:8]}` continues from its evidence."
+                f" A gate has judged it ({found.summary.verdict} against {base.name}): `{command}` "
+                "continues from its evidence."
             )
     return ""
 

@@ -8,7 +8,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench_core import codec, units
@@ -19,6 +19,7 @@ from bench_core.ci.outcome import KINDS, Kind, Outcome, Row
 from bench_core.ci.shown import code, prose
 from bench_core.ci.status import Status, can_be_accepted, is_of_no_cell, status
 from bench_core.errors import BenchCoreError
+from bench_core.records.gate import Asked
 from bench_core.report.gate.words import LONGEST as FEWEST
 from bench_core.report.gate.words import reproducing
 from bench_core.texts import line
@@ -108,7 +109,7 @@ def body(found: Outcome, about: Circumstances) -> str:
     lines += _head(found, about, result)
     lines += _table(found, RED, FEWEST)
     lines += _accepting(found, about)
-    ending = [*_local(found), *_measured(found), *_foot(found, about)]
+    ending = [*_local(found, about), *_measured(found), *_foot(found, about)]
     left = LARGEST - sum(len(one) + 1 for one in (*lines, *ending)) - ROOM
     others = found.of(*OTHERS)
     if others and left > 0:
@@ -148,8 +149,9 @@ def accepted_by(one: Acceptance) -> str:
 
 def whole(found: Outcome) -> str:
     """All cells of an outcome, as HTML for a page of its own."""
-    lines = [*_head(found, Circumstances(), status(found)), *_table(found, KINDS, len(found.rows), LARGEST_PAGE)]
-    return "\n".join([*lines, *_local(found), *_measured(found), *_foot(found, Circumstances())]) + "\n"
+    about = Circumstances()
+    lines = [*_head(found, about, status(found)), *_table(found, KINDS, len(found.rows), LARGEST_PAGE)]
+    return "\n".join([*lines, *_local(found, about), *_measured(found), *_foot(found, about)]) + "\n"
 
 
 def _table(found: Outcome, kinds: Sequence[Kind], most: int, room: int = LARGEST // 2) -> Iterator[str]:
@@ -191,9 +193,16 @@ def _accepting(found: Outcome, about: Circumstances) -> Iterator[str]:
         yield f"<p>If this is worth its price, the label {code(about.label)} accepts it for this commit.</p>"
 
 
-def _local(found: Outcome) -> Iterator[str]:
+def _asked(found: Outcome, about: Circumstances) -> Asked:
+    """What a command that is run locally asks for. The run of a fork decides neither whether it is confined there, nor
+    which variables it gets."""
+    return replace(found.asked, isolated=True, handed_on=()) if about.is_fork else found.asked
+
+
+def _local(found: Outcome, about: Circumstances) -> Iterator[str]:
     """What to run locally. The commands are made here, from hashes and quoted names."""
-    words = ["bench-core", "gate", found.base[:12], found.head[:12], *_of(found), *naming(Path(found.suite or USUAL))]
+    words = ["bench-core", "gate", found.base[:12], found.head[:12], *_of(found), *_asked(found, about).options]
+    words += naming(Path(found.suite or USUAL))
     names = [row.name for row in found.of(*RED) if line(row.name) == row.name][:5]
     commands = [f"{reproducing(shlex.join(words), name)} --explain" for name in names]
     commands = [f"git fetch origin {found.head}", *(commands or [shlex.join([*words, *_chosen(found)])])]

@@ -19,7 +19,7 @@ from bench_core.files import write_whole
 from bench_core.gate.judge.exit_code import exit_code
 from bench_core.gate.judge.gate import judge
 from bench_core.gate.versions import stranger
-from bench_core.records.gate import GateRecord, GateVerdict
+from bench_core.records.gate import Asked, GateRecord, GateVerdict
 from bench_core.records.model import ModelSpec
 from bench_core.records.version import Commit
 from bench_core.report.gate import Place, workflow_commands
@@ -129,6 +129,8 @@ def measure(runner: Runner, project: Path, base: str, head: str, tool: Path | No
     except BenchCoreError as error:
         reason = f"{STOPPED.get(code, f'it ended with exit code {code}')}: {error}" if code else str(error)
         found = not_run(suite, base, head, code or BenchCoreError.exit_code, reason)
+        isolated = is_yes("isolated", runner.given("isolated"))
+        found = replace(found, asked=Asked(isolated=isolated, handed_on=tuple(runner.given("env").split())))
     else:
         runner.say(*workflow_commands(record, verdict, _places(runner, project, base, head, record)))
     found = replace(found, model=model)

@@ -14,7 +14,7 @@ from typing import Literal
 from bench_core import codec, version
 from bench_core.ci import event
 from bench_core.errors import BenchCoreError, brief
-from bench_core.records.gate import GateRecord, GateVerdict, JudgedCell, VerdictName
+from bench_core.records.gate import Asked, GateRecord, GateVerdict, JudgedCell, VerdictName
 from bench_core.records.model import ModelSpec
 from bench_core.report.gate import words
 from bench_core.texts import line
@@ -76,6 +76,7 @@ class Outcome:
         job: the name of the job in the workflow's matrix; "" for the only one.
         model: the model that the gate was on; None if it was on the suite.
         bench: the regular expression that selected the cells; "" for all.
+        asked: what else the gate was asked for.
     """
 
     schema: Literal["bench-core/ci/1"]
@@ -94,6 +95,7 @@ class Outcome:
     job: str = field(default="", metadata={codec.LATER: True})
     model: ModelSpec | None = field(default=None, metadata={codec.LATER: True})
     bench: str = field(default="", metadata={codec.LATER: True})
+    asked: Asked = field(default=Asked(), metadata={codec.LATER: True})
 
     def of(self, *kinds: Kind) -> tuple[Row, ...]:
         return tuple(row for row in self.rows if row.kind in kinds)
@@ -141,6 +143,7 @@ def outcome(suite: str, base: str, head: str, exit_code: int, record: GateRecord
         counts=tuple(len(groups[kind]) for kind in KINDS),
         unaffected=len(record.unaffected),
         notes=tuple(_text(note.strip()) for note in itertools.islice(words.closing(record, verdict, None), MOST_NOTES)),
+        asked=record.asked,
     )
 
 
@@ -192,10 +195,13 @@ def _require_bounds(found: Outcome) -> None:
         raise ValueError("it has more entries than a gate gives")
     if any(not 0 <= number < 10**9 for number in (*found.counts, found.unaffected)):
         raise ValueError("a count is none")
+    if len(found.asked.handed_on) > MOST_NOTES or not -1_000 < (found.asked.lanes or 0) < 10**9:
+        raise ValueError("what was asked for is no gate's")
     if not 0 <= found.seconds < 10**9 or not -1_000 < found.exit_code < 1_000:
         raise ValueError("its time or its exit code is none")
     texts = [found.tool, found.suite, found.job, found.bench, found.reason, *found.notes]
     texts += [] if found.model is None else found.model.options
+    texts += found.asked.options
     texts += [text for row in found.rows for text in (row.name, row.change, row.base, row.head, row.why)]
     if any(len(text) > LONGEST for text in texts):
         raise ValueError(f"a text has more than {LONGEST:,} characters")

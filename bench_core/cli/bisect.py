@@ -98,7 +98,7 @@ def bisect(
         raise BenchCoreError(
             f"the search cannot go on: {error}. Fix this, then run the same command again: it continues the search."
         ) from error
-    options = [*([] if spec is None else spec.options), *naming(config)]
+    options = [*([] if spec is None else spec.options), *request.asked.options, *naming(config)]
     out.print(report.summary(found, options), crop=False, soft_wrap=True)
     content = {"schema": 1, **codec.to_json(found)}
     write_page(json_file, json.dumps(content, indent=1, allow_nan=False) + "\n")

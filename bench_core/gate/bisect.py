@@ -157,8 +157,8 @@ def _require_ancestor(project: Project, request: Request, good: LoggedCommit, ba
         return
 
     def command(*ends: str | None) -> str:
-        of_model = [] if request.model is None else request.model.options
-        return shlex.join(["bench-core", "bisect", *map(str, ends), cell, *of_model, *naming(request.config)])
+        options = [*([] if request.model is None else request.model.options), *request.asked.options]
+        return shlex.join(["bench-core", "bisect", *map(str, ends), cell, *options, *naming(request.config)])
 
     base = merge_base(project, good.hash, bad.hash)
     if base == bad.hash:

@@ -32,7 +32,7 @@ from bench_core.gate.versions.subjects import Importable, Subjects
 from bench_core.gate.versions.surroundings import surroundings
 from bench_core.gate.versions.versus import Environments, are_releases, environments
 from bench_core.gate.why.instructions import require_valgrind
-from bench_core.records.gate import SIDES, GateSettings
+from bench_core.records.gate import SIDES, Asked, GateSettings
 from bench_core.records.model import VARIABLE, ModelSpec
 from bench_core.records.version import Commit, Version, WorkingTree
 from bench_core.workers.worker import PROTOCOL
@@ -125,6 +125,11 @@ class Request:
     handed_on: tuple[str, ...] = ()
     isolated: bool = False
     model: ModelSpec | None = None
+
+    @property
+    def asked(self) -> Asked:
+        """What a command must ask for to measure the same again, besides the settings."""
+        return Asked(self.isolated, self.everything, self.handed_on, self.timeout, self.settings.lanes)
 
 
 @dataclass(frozen=True)

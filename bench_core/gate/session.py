@@ -136,6 +136,7 @@ def _record(prepared: Prepared, **found: Any) -> GateRecord:
         besides=prepared.besides,
         notes=prepared.notes,
         model=prepared.model,
+        asked=prepared.request.asked,
         **_reach(prepared.reach),
         machine=prepared.machine,
         date=prepared.date,

@@ -351,6 +351,33 @@ class Instructions:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What a gate was asked for besides its settings. A command that measures its cells again asks for the same.
+
+    Attributes:
+        isolated: whether head was confined, since it may be a stranger's.
+        everything: whether cells were measured that the change cannot reach.
+        handed_on: names of environment variables that the versions got besides those that they get anyway.
+        timeout: the seconds after which a worker counts as hung; None for what the suite allows.
+        lanes: the number of cores that measure at once; None for the default.
+    """
+
+    isolated: bool = False
+    everything: bool = False
+    handed_on: tuple[str, ...] = ()
+    timeout: float | None = None
+    lanes: int | None = None
+
+    @property
+    def options(self) -> list[str]:
+        """The options of a command that ask for it."""
+        words = [*["--all"] * self.everything, *["--isolated"] * self.isolated]
+        words += [word for name in self.handed_on for word in ("--env", name)]
+        words += [] if self.timeout is None else ["--timeout", f"{self.timeout:.15g}s"]
+        return words + ([] if self.lanes is None else ["--lanes", str(self.lanes)])
+
+
+@dataclass(frozen=True)
 class GateRecord:
     """A gate, finished or interrupted. It is what is stored, and every report is drawn from it.
 
@@ -383,6 +410,7 @@ class GateRecord:
         reached: through what the change reaches other cells, by name, as far as it is known.
         reaches_all: why all cells count as affected, whatever they run; "" if they do not.
         model: the model that the benchmarks work on, with base's ties, if they are not the project's own; else None.
+        asked: what was asked for besides the settings.
     """
 
     base: Version
@@ -412,6 +440,7 @@ class GateRecord:
     reached: Mapping[str, str] = field(default_factory=dict, metadata={LATER: True})
     reaches_all: str = field(default="", metadata={LATER: True})
     model: ModelSpec | None = field(default=None, metadata={LATER: True})
+    asked: Asked = field(default=Asked(), metadata={LATER: True})
 
     @property
     def strays(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench_core.codec import LATER
 from bench_core.records.accepted import AcceptedRegression
-from bench_core.records.gate import VerdictName
+from bench_core.records.gate import Asked, VerdictName
 from bench_core.records.model import ModelRecord
 from bench_core.records.rounds import Rounds
 from bench_core.records.run import Interval, LeftOut
@@ -192,6 +192,7 @@ class Summary:
         date: when the gate began, ISO 8601, UTC.
         verdict, reason: as they were computed when the file was written.
         strays: failures that did not happen again, each with its cell and its side.
+        asked: what the gate was asked for besides its settings.
     """
 
     base: SideName
@@ -202,6 +203,7 @@ class Summary:
     reason: str
     cells: tuple[CellVerdict, ...]
     strays: tuple[str, ...] = field(default=(), metadata={LATER: True})
+    asked: Asked = field(default=Asked(), metadata={LATER: True})
 
 
 @dataclass(frozen=True)

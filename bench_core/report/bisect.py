@@ -19,8 +19,9 @@ def summary(found: Bisection, suite: Sequence[str] = ()) -> RenderableType:
     are not cut.
 
     Args:
-        suite: the options that name the suite or the model in a command, see `bench_core.asv_config.naming` and
-            `bench_core.records.model.ModelSpec.options`.
+        suite: the options of a command that name the suite or the model and say how to measure, see
+            `bench_core.asv_config.naming`, `bench_core.records.model.ModelSpec.options` and
+            `bench_core.records.gate.Asked.options`.
     """
     culprit = found.culprits[-1]
     measured = next((step for step in found.steps if step.commit == culprit), found.ends)

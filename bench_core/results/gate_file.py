@@ -77,6 +77,7 @@ def _content(record: GateRecord, verdict: GateVerdict) -> dict[str, Any]:
         "reached": codec.to_json(record.reached),
         "reaches_all": record.reaches_all,
         "model": codec.to_json(record.model),
+        "asked": codec.to_json(record.asked),
     }
 
 
@@ -203,6 +204,7 @@ def append_summary(results: Path, record: GateRecord, verdict: GateVerdict) -> N
         "reason": verdict.reason,
         "cells": [{"name": f"{cell.name}{of}", "verdict": cell.verdict} for cell in verdict.cells],
         "strays": codec.to_json(record.strays),
+        "asked": codec.to_json(record.asked),
     }
     _append(results / record.machine["machine"] / HISTORY, line, "verdict")
 

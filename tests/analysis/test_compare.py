@@ -7,6 +7,7 @@ import pytest
 
 from bench_core.analysis.compare import BETWEEN_RUNS, Stored, chosen, compare, run_of
 from bench_core.errors import BenchCoreError
+from bench_core.records.gate import Asked
 from bench_core.records.results import Run, SideName, Store, StoredGate, Summary
 
 
@@ -198,9 +199,15 @@ def test_a_commit_without_results_says_so(make_run):
         pick([make_run("abcd1")], "main", "abcd1", resolve=lambda name: "9" * 40)
 
 
-def gate(base, head, changed=()):
+def gate(base, head, changed=(), **others):
     sides = SideName("old", base.ljust(40, "0"), ()), SideName("new", head.ljust(40, "0"), changed)
-    return StoredGate(Path("gates.jsonl"), Summary(*sides, {"machine": "box"}, "", "regression", "", ()))
+    return StoredGate(Path("gates.jsonl"), Summary(*sides, {"machine": "box"}, "", "regression", "", (), **others))
+
+
+def test_the_command_of_a_gate_that_confined_its_head_confines_it_again(make_run):
+    store = Store((make_run("abcd1"),), gates=(gate("abcd1", "99999", asked=Asked(isolated=True)),))
+    with pytest.raises(BenchCoreError, match="`bench-core gate abcd1000 99999000 --isolated`"):
+        chosen(store, ("main", "abcd1"), resolve=lambda name: "99999".ljust(40, "0"))
 
 
 def test_a_commit_without_results_that_a_gate_has_judged_says_how_to_see_it(make_run):

@@ -16,6 +16,7 @@ from bench_core.ci.github import Api, ApiError
 from bench_core.ci.page import page
 from bench_core.ci.shown import code, prose
 from bench_core.errors import BenchCoreError
+from bench_core.records.gate import Asked
 from bench_core.records.model import ModelSpec
 
 ABOUT = Circumstances(run="https://github.com/owner/project/actions/runs/1", label="benchmark-ok")
@@ -65,6 +66,21 @@ def test_what_to_run_locally_is_made_of_hashes_and_quoted_names():
     expected = "bench-core gate bbbbbbbbbbbb aaaaaaaaaaaa --fresh --bench "
     assert gate.startswith(expected)
     assert gate.removeprefix(expected).startswith("'^a\\.time_x\\('\"'\"'\\$\\(id\\)'\"'\"'\\)$'")
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_fork", "options"),
+    [
+        (Asked(), False, ""),
+        (Asked(isolated=True, handed_on=("PROXY",)), False, " --isolated --env PROXY"),
+        (Asked(handed_on=("SECRET",)), True, " --isolated"),
+    ],
+    ids=["usual", "isolated", "of a fork, whose file may say anything"],
+)
+def test_what_to_run_locally_is_as_confined_as_what_was_run(asked, is_fork, options):
+    text = body(replace(RED, asked=asked), replace(ABOUT, is_fork=is_fork))
+    (block,) = re.findall("<pre>(.*)</pre>", text)
+    assert f"bench-core gate bbbbbbbbbbbb aaaaaaaaaaaa{options} --fresh" in html.unescape(block)
 
 
 def test_a_model_has_a_comment_and_a_command_of_its_own():

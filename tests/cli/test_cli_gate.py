@@ -31,7 +31,7 @@ from bench_core.gate import prepare, session
 from bench_core.gate.judge.gate import judge
 from bench_core.gate.why.cause import InstructionCounts
 from bench_core.gate.why.instructions import Counted
-from bench_core.records.gate import Cause, CellEvidence, Effect, GateRecord, GateSettings
+from bench_core.records.gate import Asked, Cause, CellEvidence, Effect, GateRecord, GateSettings
 from bench_core.records.model import ModelSpec
 from bench_core.records.version import Commit, Install, WorkingTree
 from bench_core.results.gate_file import LEDGER
@@ -299,6 +299,7 @@ VERSUS = replace(
     settings=GateSettings(start="spawn"),
 )
 OF_MODEL = ["--model", "nets:build", "--device", "cuda", "--dtype", "bfloat16", "--input", "2x4", "--trust"]
+ASKED = ["--all", "--isolated", "--env", "A", "--env", "B", "--timeout", "90s", "--lanes", "1"]
 UNUSUAL = GateSettings(noise_floor=0.3, limit=0.6, start="spawn", profile="quick")
 
 
@@ -328,6 +329,11 @@ UNUSUAL = GateSettings(noise_floor=0.3, limit=0.6, start="spawn", profile="quick
             "asv.conf.json",
             ["main~1", "it's", *OF_MODEL, "--full"],
         ),
+        (
+            replace(USUAL, asked=Asked(True, True, ("A", "B"), 90.0, 1)),
+            "a b.json",
+            ["main~1", "it's", "--full", *ASKED, "--suite", "a b.json"],
+        ),
     ],
 )
 def test_the_command_to_copy_asks_for_the_same_again(record, config, words):
@@ -340,8 +346,10 @@ def test_identical_content_is_reported_at_once_and_measured_only_if_forced(proje
     assert done.exit_code == 0
     assert "identical" in done.output
     assert project.stored()["cells"] == []
-    project.gate("main", *TOO_SHORT, "--all", "--json", "gate.json")
+    project.gate("main", *TOO_SHORT, "--all", "--env", "PROXY", "--timeout", "90s", "--json", "gate.json")
     assert project.stored()["cells"][0]["effects"]
+    asked = {"isolated": False, "everything": True, "handed_on": ["PROXY"], "timeout": 90.0, "lanes": 1}
+    assert project.stored()["asked"] == asked
 
 
 def test_a_change_of_the_benchmarks_alone_names_those_that_fail(project):

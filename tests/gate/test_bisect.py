@@ -119,7 +119,7 @@ def test_the_commit_that_made_a_cell_slower_is_found_and_one_that_breaks_is_name
     assert done.exit_code == 0, done.output
     assert f"{broken[:12]} is skipped: head: check: ValueError: broken" in done.output
     assert "ONE OF  2 commits, oldest first:" in done.output
-    assert f"bench-core gate '{broken[:12]}~' {slow[:12]} --suite {plain.config} --fresh" in done.output
+    assert f"bench-core gate '{broken[:12]}~' {slow[:12]} --lanes 1 --suite {plain.config} --fresh" in done.output
     stored = json.loads((plain.root / "found.log").read_text(), parse_constant=pytest.fail)
     assert [commit["hash"] for commit in stored["culprits"]] == [broken, slow]
     assert 1.3 < 1 + stored["settings"]["noise_floor"] < 2.2  # the root of 3, about
@@ -186,7 +186,14 @@ def test_a_search_that_cannot_begin_says_why(plain, good, bad, complaint):
 def test_the_search_that_could_begin_names_the_suite_that_was_given(plain):
     forked(plain)
     base = plain.git("merge-base", "side", "main")[:12]
-    assert f"`bench-core bisect {base} main {CELL} --suite {plain.config}`." in run(plain, "side", "main").output
+    assert (
+        f"`bench-core bisect {base} main {CELL} --lanes 1 --suite {plain.config}`." in run(plain, "side", "main").output
+    )
+
+
+def test_the_search_that_could_begin_hands_on_the_same_variables(plain):
+    forked(plain)
+    assert f" main {CELL} --env PROXY --lanes 1 --suite" in run(plain, "side", "main", "--env", "PROXY").output
 
 
 def test_ends_that_are_swapped_are_named_in_their_order(plain):
@@ -194,7 +201,7 @@ def test_ends_that_are_swapped_are_named_in_their_order(plain):
     done = run(plain, "HEAD", "HEAD~")
     assert done.exit_code == 2
     assert "HEAD~ is an ancestor of HEAD, but the good commit must come first. Swap them: " in done.output
-    assert f"`bench-core bisect 'HEAD~' HEAD {CELL} --suite {plain.config}`." in done.output
+    assert f"`bench-core bisect 'HEAD~' HEAD {CELL} --lanes 1 --suite {plain.config}`." in done.output
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 
 from bench_core.errors import BenchCoreError
 from bench_core.records.gate import (
+    Asked,
     Cause,
     CellEvidence,
     Change,
@@ -25,7 +26,7 @@ from bench_core.records.run import Interval
 from bench_core.records.version import Commit, WorkingTree
 from bench_core.results import gate_file
 
-LATER = ("causes", "instructions", "code", "unfair", "besides", "creep")
+LATER = ("causes", "instructions", "code", "unfair", "besides", "creep", "asked")
 """Keys that the first files do not have."""
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "gate-json.md"
@@ -69,6 +70,7 @@ RECORD = GateRecord(
         Cause(NORM.name, "not explained"),
     ),
     instructions=(Instructions(NORM.name, math.nan, math.nan, "it cannot be counted"),),
+    asked=Asked(isolated=True, handed_on=("PROXY",), timeout=90.0),
 )
 
 

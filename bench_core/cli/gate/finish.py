@@ -189,7 +189,7 @@ def measuring(record: GateRecord, config: Path) -> str:
         ("--start", asked.start, asked.start == usual.start or record.code is not None),
     ):
         words += [] if default else [option, found]
-    return shlex.join([*words, *naming(config)])
+    return shlex.join([*words, *record.asked.options, *naming(config)])
 
 
 def write(record: GateRecord, verdict: GateVerdict, code: int, command: GateCommands, wanted: Wanted) -> None:
