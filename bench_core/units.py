@@ -34,12 +34,22 @@ def size(count: float) -> str:
 
 
 def value(number: float, unit: str) -> str:
-    """A time, a size or a tracked value with its unit: ``1.23 ms``, ``64.0 MiB``, ``0.5 ratio``."""
+    """A time, a size or a tracked value with its unit: ``1.23 ms``, ``64.0 MiB``, ``12,915 characters``."""
     if unit == "seconds":
         return time(number)
     if unit == "bytes":
         return size(number)
-    return "n/a" if math.isnan(number) else f"{number:.4g} {unit}".strip()
+    return "n/a" if math.isnan(number) else f"{_tracked(number)} {unit}".strip()
+
+
+WHOLE = 1e15
+"""Whole numbers below this are written out. From about 9e15 on, not every whole number is one of the computer's."""
+
+
+def _tracked(number: float) -> str:
+    """``12,915``, ``0.1235``: a whole number has all its digits, another one at least four."""
+    is_written_out = number % 1 == 0 or abs(number) >= 1_000
+    return f"{number:,.0f}" if is_written_out and abs(number) < WHOLE else f"{number:.4g}"
 
 
 def before_and_after(before: float, after: float, change: float, unit: str) -> tuple[str, str]:

@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from bench_core.gate.judge.rule import TIMED, Rule, cell_rule
+from bench_core.gate.judge.rule import Rule, cell_rule
 from bench_core.gate.judge.sequence import judge_sequence
-from bench_core.records.gate import GateSettings
+from bench_core.records.gate import TIMED, GateSettings
 from trials.files import Line
 
 

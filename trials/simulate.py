@@ -29,7 +29,7 @@ from bench_core.errors import BenchCoreError
 from bench_core.gate.judge import rule as rules
 from bench_core.gate.judge import sequence
 from bench_core.gate.judge.rule import Rule
-from bench_core.records.gate import GateSettings
+from bench_core.records.gate import TIMED, GateSettings
 from bench_core.statistics import confidence_sequence, intraclass_correlation, least_successes
 from trials.files import of_one_protocol, raw, today, write_json
 
@@ -231,7 +231,7 @@ def recorded(lines: Sequence[Mapping[str, Any]]) -> dict[str, Pool]:
     cells: dict[str, Pool] = {}
     for line in lines:
         for name, cell in line["cells"].items():
-            if cell["error"] is not None or cell["kind"] not in rules.TIMED or not cell["effects"]:
+            if cell["error"] is not None or cell["kind"] not in TIMED or not cell["effects"]:
                 continue
             if len(cell["effects"][0]) < 4:
                 raise BenchCoreError(

@@ -18,7 +18,7 @@ from bench_core.asv_config import AsvConfig, enter
 from bench_core.codec import to_json
 from bench_core.doctor.linux import KernelFiles
 from bench_core.errors import BenchCoreError
-from bench_core.gate.judge.rule import TIMED, pairs_needed, sharing
+from bench_core.gate.judge.rule import pairs_needed, sharing
 from bench_core.gate.measure.discover import Found, find_cells
 from bench_core.gate.measure.evidence import Journal, keep_newest_evidence
 from bench_core.gate.measure.schedule import PAST_SHARE
@@ -32,7 +32,7 @@ from bench_core.gate.versions.subjects import Importable, Subjects
 from bench_core.gate.versions.surroundings import surroundings
 from bench_core.gate.versions.versus import Environments, are_releases, environments
 from bench_core.gate.why.instructions import require_valgrind
-from bench_core.records.gate import SIDES, Asked, GateSettings
+from bench_core.records.gate import SIDES, TIMED, Asked, GateSettings
 from bench_core.records.model import VARIABLE, ModelSpec
 from bench_core.records.version import Commit, Version, WorkingTree
 from bench_core.workers.worker import PROTOCOL

@@ -21,6 +21,9 @@ PART = "part"
 """The kind of what is no cell: a module, class or function of the suite that head cannot use, and of which no cell is
 known."""
 
+TIMED = ("time", "timeraw")
+"""The kinds of cells whose times are measured. They are judged by statistics, other values by a plain rule."""
+
 MOST = 100
 """Noise floors and limits are below this: it would be 100 times the time in addition."""
 
@@ -181,6 +184,10 @@ class CellEvidence:
     error_side: Side | None = None
     strays: tuple[str, ...] = field(default=(), metadata={LATER: True})
     exceeded: Exceeded | None = field(default=None, metadata={LATER: True})
+
+    @property
+    def is_timed(self) -> bool:
+        return self.kind in TIMED
 
     @property
     def family(self) -> str:

@@ -36,7 +36,9 @@ NOISE = Noise(0.004, 0.005, 0.02, 0.001, 0.0, 0.3)
 
 def cell(name, base=1e-6, head=1e-6, pairs=12, unit="seconds", **named):
     effects = tuple(Effect(i, i // 3, math.log(head / base), base, head, 40) for i in range(pairs))
-    return CellEvidence(name, name.partition("(")[0], {}, "time", unit, effects, 1.5, **named)
+    kinds = {".peakmem_": "peakmemory", ".track_": "track"}
+    kind = next((kind for part, kind in kinds.items() if part in name), "time")
+    return CellEvidence(name, name.partition("(")[0], {}, kind, unit, effects, 1.5, **named)
 
 
 def judged(verdict, low, middle, high, reason="", detectable=0.031, unit="pair"):
@@ -192,6 +194,12 @@ FORMS = {
 def test_the_wording(name, form, snapshot):
     found = GATES[name] if name == "every verdict" else briefly(*GATES[name])
     assert FORMS[form](*found) == snapshot
+
+
+def test_tracked_values_are_shown_as_they_were_read():
+    row = (cell("a.track_length", 8915, 12915, 4, unit="characters"), judged("regression", 1.44, 1.45, 1.46))
+    assert "8,915 characters → 12,915 characters" in text(*of([row]))
+    assert "| 8,915 characters | 12,915 characters |" in gate.markdown(*of([row]), COMMAND)
 
 
 def test_lines_to_copy_are_never_broken():

@@ -72,12 +72,11 @@ def with_first_calls(causes: Sequence[Cause], verdict: GateVerdict) -> tuple[Cau
 
 def _counted(record: GateRecord, verdict: GateVerdict, prepared: Prepared, say: Callable[[str], None]) -> GateRecord:
     from bench_core.gate import session
-    from bench_core.gate.judge.rule import TIMED
 
     timed = {
         one.name: one.judgement.ratio.middle
         for one in verdict.cells
-        if one.evidence.kind in TIMED and one.evidence.effects and one.evidence.error is None
+        if one.evidence.is_timed and one.evidence.effects and one.evidence.error is None
     }
     if not timed:
         say("no instructions are counted: no cell has a time to compare them with")
@@ -88,7 +87,6 @@ def _counted(record: GateRecord, verdict: GateVerdict, prepared: Prepared, say: 
 def suspects(record: GateRecord, verdict: GateVerdict, say: Callable[[str], None]) -> dict[str, float]:
     """The cells to explain, with their ratios head over base: the regressions; or, if only all cells together are
     slower, the cells with the largest estimates. `say` takes the reason if there is no regression."""
-    from bench_core.gate.judge.rule import TIMED
 
     if slow := {one.name: one.judgement.ratio.middle for one in verdict.cells if one.verdict == "regression"}:
         return slow
@@ -98,7 +96,7 @@ def suspects(record: GateRecord, verdict: GateVerdict, say: Callable[[str], None
     slower = [
         (one.judgement.ratio.middle, one.name)
         for one in verdict.cells
-        if one.evidence.kind in TIMED and one.evidence.error is None and one.judgement.ratio.middle > 1
+        if one.evidence.is_timed and one.evidence.error is None and one.judgement.ratio.middle > 1
     ]
     largest = sorted(slower, reverse=True)[:LARGEST]
     say(f"no cell alone is slower: explaining the {len(largest)} with the largest estimates")

@@ -142,13 +142,13 @@ def replayed(path: Path, wanted: Wanted) -> int:
 def outcome(record: GateRecord, verdict: GateVerdict, *, strict: bool) -> tuple[int, str]:
     """The exit code; and an error if the budget was too small to decide any cell, else ""."""
     from bench_core.gate.judge.exit_code import exit_code
-    from bench_core.gate.judge.rule import MIN_READINGS, TIMED, cell_rule, sharing
+    from bench_core.gate.judge.rule import MIN_READINGS, cell_rule, sharing
 
     code = exit_code(verdict, record, strict)
     timed = cell_rule(record.settings, max(record.settings.family, sharing(record.cells))).fewest
 
     def missing(cell: CellEvidence) -> int:
-        return (timed if cell.kind in TIMED else MIN_READINGS) - len(cell.effects)
+        return (timed if cell.is_timed else MIN_READINGS) - len(cell.effects)
 
     judged = [cell for cell in record.cells if cell.error is None]
     is_decided = any(cell.judgement.decided and cell.verdict != "error" for cell in verdict.cells)  # by a large effect

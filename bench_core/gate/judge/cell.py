@@ -17,10 +17,10 @@ from bench_core import units
 from bench_core.gate.judge.clocks import with_both_clocks, with_the_kernel
 from bench_core.gate.judge.first_calls import with_first_calls
 from bench_core.gate.judge.parents import by_parent, in_order
-from bench_core.gate.judge.rule import MIN_PARENTS, MIN_READINGS, TIMED, Rule, cell_rule
+from bench_core.gate.judge.rule import MIN_PARENTS, MIN_READINGS, Rule, cell_rule
 from bench_core.gate.judge.sequence import NOT_REACHED, judge_sequence, judgement, less, percent, slower
 from bench_core.gate.judge.total import with_the_total
-from bench_core.records.gate import Bound, CellEvidence, Effect, Exceeded, GateSettings, Judgement, VerdictName
+from bench_core.records.gate import TIMED, Bound, CellEvidence, Effect, Exceeded, GateSettings, Judgement, VerdictName
 from bench_core.records.run import Interval
 from bench_core.statistics import intraclass_correlation
 

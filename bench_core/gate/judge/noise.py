@@ -8,7 +8,6 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 from bench_core.gate.judge.parents import by_parent, in_order
-from bench_core.gate.judge.rule import TIMED
 from bench_core.records.gate import Effect, GateRecord, Noise
 from bench_core.statistics import DEVIATION, intraclass_correlation
 
@@ -17,7 +16,7 @@ def noise(record: GateRecord) -> Noise:
     """What disturbed the effects of the timed cells, by cause; NaN if it cannot be computed. Scatter is computed from
     the differences between neighbouring values: the median of their sizes, divided by its value for normal noise.
     Outliers hardly change it. Unlike the scatter around a mean, it is not too small for small groups."""
-    effects = [cell.effects for cell in record.cells if cell.kind in TIMED and cell.error is None]
+    effects = [cell.effects for cell in record.cells if cell.is_timed and cell.error is None]
     cells = [by_parent(in_order(found)) for found in effects]
     return Noise(
         within=median(effect.within for found in effects for effect in found),

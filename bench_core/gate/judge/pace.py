@@ -5,7 +5,8 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable
 
-from bench_core.gate.judge.rule import MIN_READINGS, TIMED, Rule
+from bench_core.gate.judge.rule import MIN_READINGS, Rule
+from bench_core.records.gate import TIMED
 
 USUAL_COST = 0.1
 """Seconds of a lane that a pair takes for a cell, as long as none has been measured."""

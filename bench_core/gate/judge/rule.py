@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from bench_core.records.gate import CellEvidence, GateSettings
 from bench_core.statistics import least_successes
 
-TIMED = ("time", "timeraw")
-"""The kinds of cells that are judged by statistics."""
-
 CELLS_SHARE = 0.8
 """The share of the error rate for the intervals of the single cells. With 200 cells and an error rate of 2.5 %, what is
 left for the others costs the cells no pair: they need 17 either way."""
@@ -90,7 +87,7 @@ class Rule:
 def sharing(cells: Iterable[CellEvidence]) -> int:
     """The number of cells that share the error rate, at least 1: all timed cells, measured or not. When the first one
     is judged, it is not known which others will fail."""
-    return max(1, sum(cell.kind in TIMED for cell in cells))
+    return max(1, sum(cell.is_timed for cell in cells))
 
 
 def cell_rule(settings: GateSettings, family: int) -> Rule:

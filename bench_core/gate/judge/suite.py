@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bench_core.gate.judge.noise import median
-from bench_core.gate.judge.rule import SUITE_SHARE, TIMED, cell_rule
+from bench_core.gate.judge.rule import SUITE_SHARE, cell_rule
 from bench_core.gate.judge.sequence import judge_sequence
 from bench_core.records.gate import CellEvidence, GateSettings, Judgement
 
@@ -34,7 +34,7 @@ def suite_shift(cells: Sequence[CellEvidence], settings: GateSettings) -> Judgem
     Returns:
         The judgement; None if fewer than `MIN_CELLS` timed cells have no error.
     """
-    timed = [cell for cell in cells if cell.kind in TIMED and cell.error is None]
+    timed = [cell for cell in cells if cell.is_timed and cell.error is None]
     if len(timed) < MIN_CELLS:
         return None
     sampled: dict[tuple[int, int], list[float]] = defaultdict(list)

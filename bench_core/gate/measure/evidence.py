@@ -17,9 +17,9 @@ from bench_core.codec import from_json, loads, require_schema, to_json
 from bench_core.errors import BenchCoreError
 from bench_core.files import append_line, write_whole
 from bench_core.gate.judge.cell import judge_cell
-from bench_core.gate.judge.rule import TIMED, sharing
+from bench_core.gate.judge.rule import sharing
 from bench_core.gate.measure.discover import Found
-from bench_core.records.gate import CellEvidence, Effect, Exceeded, GateSettings, Judgement, Side
+from bench_core.records.gate import TIMED, CellEvidence, Effect, Exceeded, GateSettings, Judgement, Side
 from bench_core.records.version import VersionName
 from bench_core.workers.messages import CellTask, SamplingPlan
 

@@ -123,7 +123,8 @@ def change(cell: JudgedCell) -> str:
 
 
 def times(cell: JudgedCell) -> tuple[str, str]:
-    """The times, or values, of base and head, see `units.before_and_after`."""
+    """The times of base and head, see `units.before_and_after`. Memory and tracked values are shown as they were read,
+    since they do not depend on the machine's speed."""
     evidence = cell.evidence
     value_of = evidence.first if cell.judgement.of == "first call" else evidence.median
     base, head = (value_of(side) for side in SIDES)
@@ -131,6 +132,8 @@ def times(cell: JudgedCell) -> tuple[str, str]:
         both = {side: units.time(evidence.exceeded.other) for side in SIDES}
         both[evidence.exceeded.side] = f"over {evidence.exceeded.timeout:g} s"
         return both["base"], both["head"]
+    if not evidence.is_timed:
+        return units.value(base, evidence.unit), units.value(head, evidence.unit)
     return units.before_and_after(base, head, cell.judgement.ratio.middle, cell.evidence.unit)
 
 

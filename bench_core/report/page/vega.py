@@ -57,8 +57,10 @@ STYLE: Spec = {
 
 
 def kept(number: float) -> float | None:
-    """A number for a chart's data, with five digits; None for NaN and infinity."""
-    return float(f"{number:.5g}") if math.isfinite(number) else None
+    """A number for a chart's data: a whole one as it is, another one with five digits; None for NaN and infinity."""
+    if not math.isfinite(number):
+        return None
+    return float(number) if number % 1 == 0 else float(f"{number:.5g}")
 
 
 def shown(number: str, unit: str = "unit") -> str:

@@ -34,7 +34,8 @@ function shown(number, unit) {
   if (number === 0) return "0";
   if (unit === "seconds") return scaled([[1, "s"], [1e-3, "ms"], [1e-6, "µs"], [1e-9, "ns"], [1e-12, "ps"]]);
   if (unit === "bytes") return scaled([[2 ** 30, "GiB"], [2 ** 20, "MiB"], [2 ** 10, "KiB"], [1, "B"]]);
-  return `${digits(number)} ${unit}`;
+  const isWritten = Math.abs(number) < 1e15 && (Number.isInteger(number) || Math.abs(number) >= 1000); // as in units.py
+  return `${isWritten ? Math.round(number).toLocaleString("en-US") : digits(number)} ${unit}`;
 }
 
 const AT_ONCE = 6;
