@@ -118,9 +118,13 @@ def signed_percent(share: float, decimals: int = 1) -> str:
 
 def change(found: float) -> str:
     """A ratio as a relative change: ``+5.2 %``. A ratio of 10 or more is shown as ``12x``."""
-    if not math.isfinite(found):
-        return "n/a"
-    return ratio(found) if found >= 10 else signed_percent(found - 1)
+    return changes(found)[0]
+
+
+def changes(*found: float) -> list[str]:
+    """Ratios that are read together, in one notation: as relative changes, or as ratios if one of them is 10 or more."""
+    say = ratio if any(10 <= one < math.inf for one in found) else lambda one: signed_percent(one - 1)
+    return [say(one) if math.isfinite(one) else "n/a" for one in found]
 
 
 def ratio(found: float) -> str:

@@ -332,5 +332,5 @@ def _no_search(request: Request, cell: str, ends: _Outcome) -> str:
 
 
 def _line(step: BisectStep) -> str:
-    effect = f" {100 * (step.ratio.middle - 1):+.1f} % in {step.pairs} pairs," if step.ratio and step.pairs else ""
+    effect = f" {units.change(step.ratio.middle)} in {step.pairs} pairs," if step.ratio and step.pairs else ""
     return f"{step.commit.hash[:12]} is {step.verdict}:{effect} {step.reason} ({step.seconds:.0f} s)"

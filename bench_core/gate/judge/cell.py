@@ -18,7 +18,7 @@ from bench_core.gate.judge.clocks import with_both_clocks, with_the_kernel
 from bench_core.gate.judge.first_calls import with_first_calls
 from bench_core.gate.judge.parents import by_parent, in_order
 from bench_core.gate.judge.rule import MIN_PARENTS, MIN_READINGS, Rule, cell_rule
-from bench_core.gate.judge.sequence import NOT_REACHED, judge_sequence, judgement, less, percent, slower
+from bench_core.gate.judge.sequence import NOT_REACHED, judge_sequence, judgement, less, percent, percents, slower
 from bench_core.gate.judge.total import with_the_total
 from bench_core.records.gate import TIMED, Bound, CellEvidence, Effect, Exceeded, GateSettings, Judgement, VerdictName
 from bench_core.records.run import Interval
@@ -116,7 +116,8 @@ def _outcome_of_readings(
         return "improvement", less(found.high)
     if _farthest(found) <= rule.limit and found.middle <= rule.floor:
         return "pass", "equal" if found.low == found.high == 0 else f"at most {percent(found.high)}"
-    return "inconclusive", f"noise: {len(changes)} pairs read from {percent(found.low)} to {percent(found.high)}"
+    low, high = percents(found.low, found.high)
+    return "inconclusive", f"noise: {len(changes)} pairs read from {low} to {high}"
 
 
 def _farthest(found: Interval) -> float:

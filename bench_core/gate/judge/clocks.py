@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bench_core.gate.judge.rule import Rule
-from bench_core.gate.judge.sequence import percent
+from bench_core.gate.judge.sequence import percent, percents
 from bench_core.records.gate import Effect, Judgement
 
 FEWEST_WALLS = 3
@@ -44,8 +44,9 @@ def with_both_clocks(judged: Judgement, effects: Sequence[Effect], rule: Rule) -
     by_chance = len(apart) >= CONFIRMED and sum(one > 0 for one in apart) < OFTEN * len(apart)
     if wall <= rule.floor or statistics.median(apart) <= rule.limit or by_chance:
         return judged
+    timer, clock = percents(own, wall)
     reason = (
-        f"clocks: {percent(own)} by its own timer or in processor time, {percent(wall)} by the wall clock: the first "
+        f"clocks: {timer} by its own timer or in processor time, {clock} by the wall clock: the first "
         "does not count all of the work, such as that of a child process"
     )
     return replace(judged, verdict="inconclusive", reason=reason, decided=is_sure(apart, rule.limit))

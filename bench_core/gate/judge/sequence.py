@@ -98,7 +98,8 @@ def _moved(
     both = replace(claims, low=claims.high, high=claims.low)
     verdict, reason = _outcome(both, at_most, values, unit, parents, rule)
     if verdict == "inconclusive":
-        moved = f"at least {percent(claims.low)} by some {unit}s, at most {percent(claims.high)} by others"
+        least, most = percents(claims.low, claims.high)
+        moved = f"at least {least} by some {unit}s, at most {most} by others"
         reason = f"drift: the effect moved while it was measured: {moved}"
     return both, verdict, reason
 
@@ -158,7 +159,12 @@ def _ratio(logarithm: float) -> float:
 
 def percent(logarithm: float) -> str:
     """A log ratio as a relative change: ``+5.2 %``, ``3017x``."""
-    return units.change(_ratio(logarithm))
+    return percents(logarithm)[0]
+
+
+def percents(*logarithms: float) -> list[str]:
+    """Log ratios that are read together, see `units.changes`."""
+    return units.changes(*map(_ratio, logarithms))
 
 
 def faster(logarithm: float) -> str:

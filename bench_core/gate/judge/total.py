@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from bench_core.gate.judge.clocks import FEWEST_WALLS, is_sure
 from bench_core.gate.judge.rule import Rule
-from bench_core.gate.judge.sequence import percent
+from bench_core.gate.judge.sequence import percents
 from bench_core.records.gate import Effect, Judgement
 
 
@@ -21,9 +21,9 @@ def with_the_total(judged: Judgement, effects: Sequence[Effect], rule: Rule) -> 
         return judged
     if (middle := statistics.median(totals)) <= rule.limit:
         return judged
-    typical = percent(math.log(judged.ratio.middle))
+    typical, whole = percents(math.log(judged.ratio.middle), middle)
     reason = (
-        f"rare: {typical} in the median of its samples, {percent(middle)} in all of them together: some samples take "
+        f"rare: {typical} in the median of its samples, {whole} in all of them together: some samples take "
         "much longer with head"
     )
     return replace(judged, verdict="inconclusive", reason=reason, decided=is_sure(totals, rule.limit))

@@ -99,26 +99,26 @@ def shortened(text: str, verdict: GateVerdict) -> str:
 
 
 def effect(ratio: Interval) -> str:
-    """A ratio with its interval: ``+5.2 % (+4.1 … +6.3 %)``. An infinite end is left out."""
+    """A ratio with its interval: ``+5.2 % (+4.1 … +6.3 %)``, ``25x (8.26x … 76x)``. An infinite end is left out."""
     if math.isnan(ratio.middle):
         return "n/a"
     bounded_below, bounded_above = ratio.low > 0, math.isfinite(ratio.high)
-    low, high = units.change(ratio.low), units.change(ratio.high)
+    middle, low, high = units.changes(ratio.middle, ratio.low if bounded_below else math.nan, ratio.high)
     if bounded_below and bounded_above:
-        shared = low.endswith(" %") and high.endswith(" %")
-        ends = f"{low.removesuffix(' %') if shared else low} … {high}"
+        ends = f"{low.removesuffix(' %')} … {high}"
     elif bounded_below or bounded_above:
         ends = f"at least {low}" if bounded_below else f"at most {high}"
     else:
         ends = "no interval yet"
-    return f"{units.change(ratio.middle)} ({ends})"
+    return f"{middle} ({ends})"
 
 
 def change(cell: JudgedCell) -> str:
     """The estimate with its interval, or that of a pass with the bound that it follows from."""
     judged = cell.judgement
     if judged.verdict == "pass":
-        return f"{units.change(judged.ratio.middle)} (at most {units.change(judged.at_most.value)})"
+        middle, bound = units.changes(judged.ratio.middle, judged.at_most.value)
+        return f"{middle} (at most {bound})"
     return ("first call: " if judged.of == "first call" else "") + effect(judged.ratio)
 
 
