@@ -122,7 +122,7 @@ def change(found: float) -> str:
 
 
 def changes(*found: float) -> list[str]:
-    """Ratios that are read together, in one notation: as relative changes, or as ratios if one of them is 10 or more."""
+    """Ratios that are read together, in one notation: as relative changes, or as ratios if one is 10 or more."""
     say = ratio if any(10 <= one < math.inf for one in found) else lambda one: signed_percent(one - 1)
     return [say(one) if math.isfinite(one) else "n/a" for one in found]
 

@@ -202,6 +202,37 @@ def test_tracked_values_are_shown_as_they_were_read():
     assert "| 8,915 characters | 12,915 characters |" in gate.markdown(*of([row]), COMMAND)
 
 
+READ = [
+    (cell("fills.Same.peakmem_a", unit="bytes"), replace(judged("pass", 1.0, 1.0, 1.002), at_most=Bound(1.002))),
+    (cell("fills.Same.track_a", unit="entries"), replace(judged("pass", 1.0, 1.0, 1.001), at_most=Bound(1.001))),
+]
+
+
+@pytest.mark.parametrize(
+    ("cells", "shown"),
+    [
+        (PASSED, "2 pass, each at most +2.9 % (99 %)"),
+        (READ, "2 pass, each at most +0.2 %"),
+        ([*PASSED, *READ], "4 pass, 2 timed ones each at most +2.9 % (99 %), 2 others each at most +0.2 %"),
+        ([PASSED[1], READ[0]], "2 pass, 1 timed one at most +1.2 % (99 %), 1 other at most +0.2 %"),
+    ],
+    ids=["timed", "others", "both", "one of each"],
+)
+def test_only_the_bounds_of_timed_cells_have_a_confidence(cells, shown):
+    record, verdict = of(cells, "pass")
+    assert shown in text(record, verdict).splitlines()
+    assert f"\n{shown}.\n" in gate.markdown(record, verdict, COMMAND)
+    assert f"since v1.2 1a2b3c4d: {shown}" in text(*with_past(cells, "pass"), SINCE).splitlines()
+
+
+@pytest.mark.parametrize("form", ["terminal", "Markdown", "JUnit"])
+def test_the_seed_is_named_if_something_was_measured(form):
+    unmeasured = {"settings": GateSettings(seed=0), "controls": ()}
+    assert "seed" in FORMS[form](*of(PASSED, "pass"))
+    assert "seed" not in FORMS[form](*of([], "pass", unaffected=("a.time_a",), **unmeasured))
+    assert "seed" not in FORMS[form](*of([BROKEN], "error", **unmeasured))
+
+
 def test_lines_to_copy_are_never_broken():
     lines = text(*of(), width=30).splitlines()
     assert r"    bench-core gate main --full --fresh --bench '^fills\.Fill\.time_fill\(cpu, 8x4\)$'" in lines

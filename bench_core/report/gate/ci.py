@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 from bench_core.errors import brief
 from bench_core.records.gate import GateRecord, GateVerdict, JudgedCell
-from bench_core.report.gate.words import change, effect, grouped, headline, measured, shortened, version
+from bench_core.report.gate.words import change, effect, grouped, has_order, headline, measured, shortened, version
 from bench_core.texts import line, workflow_command, xml
 
 ANNOTATIONS = 10
@@ -119,7 +119,7 @@ def _again(strays: Sequence[str]) -> str:
 def _add_properties(suite: ElementTree.Element, record: GateRecord, verdict: GateVerdict) -> None:
     properties = ElementTree.SubElement(suite, "properties")
     for name, text in (
-        ("seed", str(record.settings.seed)),
+        *([("seed", str(record.settings.seed))] if has_order(record) else []),
         ("base", version(record.base)),
         ("head", version(record.head)),
         *((f"machine.{name}", text) for name, text in record.machine.items()),

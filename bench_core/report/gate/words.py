@@ -7,7 +7,7 @@ import re
 import shlex
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bench_core import units
@@ -200,7 +200,13 @@ def circumstances(record: GateRecord) -> str:
     code = "" if record.code is None else f", with {version(record.code)}"
     model = "" if record.model is None else f", model {model_of(record.model)}"
     compared = f"head {version(record.head)} against base {version(record.base)}{code}{model}"
-    return f"{compared}, {units.time(record.seconds)}, seed {record.settings.seed}"
+    drawn = f", seed {record.settings.seed}" if has_order(record) else ""
+    return f"{compared}, {units.time(record.seconds)}{drawn}"
+
+
+def has_order(record: GateRecord) -> bool:
+    """Whether anything was measured, in an order that the seed has drawn."""
+    return any(cell.effects or cell.exceeded for cell in (*record.cells, *record.controls))
 
 
 def besides(record: GateRecord) -> str:
@@ -217,12 +223,21 @@ def explained_alone(found: Groups, record: GateRecord) -> tuple[JudgedCell, ...]
 
 
 def passed(found: Groups) -> str:
-    """``34 pass, each at most +2.9 % (99 %)``. The confidence is that of each bound by itself."""
-    largest = found.passed[0].judgement.at_most
-    confidence = max(cell.judgement.at_most.confidence for cell in found.passed)
-    held = f" ({units.percent(confidence)})" if confidence else ""  # memory and tracked values claim none
-    each = "each " if len(found.passed) > 1 else ""
-    return f"{len(found.passed)} pass, {each}at most {units.change(largest.value)}{held}"
+    """``34 pass, each at most +2.9 % (99 %)``. The confidence is that of each bound by itself, and only timed cells have
+    one: the bounds of memory and tracked values are the largest that were read."""
+    timed = [cell for cell in found.passed if cell.evidence.is_timed]
+    others = [cell for cell in found.passed if not cell.evidence.is_timed]
+    if not timed or not others:
+        return f"{len(found.passed)} pass, {_at_most(found.passed)}"
+    times, values = units.plural(len(timed), "timed one"), units.plural(len(others), "other")
+    return f"{len(found.passed)} pass, {times} {_at_most(timed)}, {values} {_at_most(others)}"
+
+
+def _at_most(cells: Sequence[JudgedCell]) -> str:
+    """The largest bound of these cells, which are all timed or none of them: ``each at most +2.9 % (99 %)``."""
+    bounds = [cell.judgement.at_most for cell in cells]
+    held = f" ({units.percent(max(bound.confidence for bound in bounds))})" if cells[0].evidence.is_timed else ""
+    return f"{'each ' if len(cells) > 1 else ''}at most {units.change(max(bound.value for bound in bounds))}{held}"
 
 
 def since(record: GateRecord) -> str:
