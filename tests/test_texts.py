@@ -16,6 +16,8 @@ from rich.text import Text
 from bench_core import texts
 from bench_core.cli.outlet import Outlet, Terminal
 from bench_core.errors import brief
+from bench_core.records.gate import Cause, Change
+from bench_core.report import cause
 from bench_core.report.page import breakable, prose
 from bench_core.report.page.findings import anchor
 
@@ -116,6 +118,20 @@ def shown_on_terminal(text, *, colours):
         terminal.print(Group(Text(text), table))
     raw = out.getvalue()
     return re.sub(r"\x1b\[[\d;]*m", "", raw) if colours else raw, raw
+
+
+CAUSE = Cause("a.time_a", "2 more f (1 → 3)", calls=(Change("f", "calls", 1, 3),), without="valgrind is not installed")
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_a_line_ends_in_blanks_only_on_a_screen(monkeypatch, is_terminal):
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: is_terminal)
+    monkeypatch.setattr("sys.stdout", stream)
+    Terminal(width=80, color_system=None).print(Group(*cause.lines(CAUSE), Text("")))
+    lines = stream.getvalue().split("\n")
+    assert lines[0].rstrip() == f"    {CAUSE.sentence}"
+    assert any(line.endswith(" ") for line in lines) == is_terminal
 
 
 def test_styles_stay_where_they_were_beside_an_escape():

@@ -25,15 +25,20 @@ class Outlet(io.TextIOBase):
     Args:
         inner: where the text goes.
         controls: whether control characters are passed on, since they are our own, and not shown as escapes.
+        padded: whether blanks before the end of a line are passed on: a table fills its lines with them.
     """
 
-    def __init__(self, inner: TextIO, *, controls: bool = False) -> None:
+    def __init__(self, inner: TextIO, *, controls: bool = False, padded: bool = True) -> None:
         self.inner = inner
         self._controls = controls
+        self._padded = padded
         self._line = ""
 
     def write(self, text: str) -> int:
         shown = text if self._controls else "\n".join(texts.visible(line.expandtabs()) for line in text.split("\n"))
+        if not self._padded:
+            *whole, last = shown.split("\n")
+            shown = "\n".join([*(line.rstrip(" ") for line in whole), last])
         self.inner.write(texts.harmless(shown, self._line))
         _, end, last = shown.rpartition("\n")
         line = last if end else self._line + last
@@ -80,12 +85,12 @@ def outlets() -> Iterator[None]:
 
 class Terminal(Console):
     """A console that shows texts as they are: without markup or emoji, and with control characters and line ends as
-    escapes. Several lines are several renderables."""
+    escapes. Several lines are several renderables. In a file or a pipe, no line ends in blanks."""
 
     def __init__(self, **options: Any) -> None:
         stream: Any = sys.stdout
         inner = stream.inner if isinstance(stream, Outlet) else stream
-        file: Any = Outlet(inner, controls=True)
+        file: Any = Outlet(inner, controls=True, padded=inner.isatty())
         super().__init__(highlight=False, markup=False, emoji=False, file=file, **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:

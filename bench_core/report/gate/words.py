@@ -223,8 +223,8 @@ def explained_alone(found: Groups, record: GateRecord) -> tuple[JudgedCell, ...]
 
 
 def passed(found: Groups) -> str:
-    """``34 pass, each at most +2.9 % (99 %)``. The confidence is that of each bound by itself, and only timed cells have
-    one: the bounds of memory and tracked values are the largest that were read."""
+    """``34 pass, each at most +2.9 % (99 %)``. The confidence is that of each bound by itself, and only timed cells
+    have one: the bounds of memory and tracked values are the largest that were read."""
     timed = [cell for cell in found.passed if cell.evidence.is_timed]
     others = [cell for cell in found.passed if not cell.evidence.is_timed]
     if not timed or not others:
