@@ -172,6 +172,27 @@ def direction(unit: str, *, grew: bool) -> str:
     return _DIRECTIONS.get(unit, ("lower", "higher"))[grew]
 
 
+def slower_or_larger(are_times: Iterable[bool]) -> str:
+    """What values are that grew: ``slower`` if all are times, ``larger`` if none is, and else ``slower or larger``.
+
+    Args:
+        are_times: of each value, whether it is a time.
+    """
+    return _of_both(are_times, "slower", "larger")
+
+
+def faster_or_smaller(are_times: Iterable[bool]) -> str:
+    """What values are that fell, see `slower_or_larger`."""
+    return _of_both(are_times, "faster", "smaller")
+
+
+def _of_both(are_times: Iterable[bool], of_times: str, of_others: str) -> str:
+    kinds = set(are_times)
+    if len(kinds) == 2:
+        return f"{of_times} or {of_others}"
+    return of_others if kinds == {False} else of_times
+
+
 def plural(number: int, noun: str, several: str = "") -> str:
     """``1 cell``, ``1,024 cells``. `several` is the plural, if it is not the noun with an s."""
     return f"{number:,} {noun if number == 1 else several or f'{noun}s'}"

@@ -58,6 +58,19 @@ def test_a_change_is_described_in_the_words_of_its_unit(unit, words):
     assert [units.direction(unit, grew=grew) for grew in (False, True)] == words
 
 
+@pytest.mark.parametrize(
+    ("are_times", "grown", "fallen"),
+    [
+        ([True, True], "slower", "faster"),
+        ([False], "larger", "smaller"),
+        ([False, True], "slower or larger", "faster or smaller"),
+        ([], "slower", "faster"),
+    ],
+)
+def test_only_times_are_slower_or_faster(are_times, grown, fallen):
+    assert (units.slower_or_larger(iter(are_times)), units.faster_or_smaller(iter(are_times))) == (grown, fallen)
+
+
 def test_a_time_has_as_many_digits_as_are_asked_for():
     assert [units.time(seconds, 2) for seconds in (2e-3, 12.34e-6, 0.9951e-3)] == ["2.0 ms", "12 µs", "1.0 ms"]
 

@@ -48,12 +48,11 @@ OTHERS: tuple[Kind, ...] = ("unknown", "failed", "faster", "passed")
 
 WORDS: dict[Kind, str] = {
     "broken": "fails with head only",
-    "slower": "slower",
     "unknown": "inconclusive",
     "failed": "not compared",
-    "faster": "faster",
     "passed": "pass",
 }
+"""What cells are. For the other kinds see `_word`."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def body(found: Outcome, about: Circumstances) -> str:
     left = LARGEST - sum(len(one) + 1 for one in (*lines, *ending)) - ROOM
     others = found.of(*OTHERS)
     if others and left > 0:
-        counted = (f"{found.count(kind):,} {WORDS[kind]}" for kind in OTHERS if found.count(kind))
+        counted = (f"{found.count(kind):,} {_word(kind, found.of(kind))}" for kind in OTHERS if found.count(kind))
         title = f"{units.plural(sum(map(found.count, OTHERS)), 'other cell')}: {', '.join(counted)}"
         lines += [f"<details><summary>{title}</summary>", *_table(found, OTHERS, len(others), left), "</details>"]
     return "\n".join([*lines, *ending]) + "\n"
@@ -177,10 +176,18 @@ def _table(found: Outcome, kinds: Sequence[Kind], most: int, room: int = LARGEST
 def _row(row: Row) -> Iterator[str]:
     # A value and its unit stay on one line.
     values = (prose(text, 60).replace(" ", "&nbsp;") for text in (row.change, row.base, row.head))
-    fields = (code(row.name), WORDS[row.kind], *values)
+    fields = (code(row.name), _word(row.kind, [row]), *values)
     yield f"<tr>{''.join(f'<td>{field}</td>' for field in fields)}</tr>"
     if row.why:
         yield f'<tr><td colspan="5">{prose(row.why, 600)}</td></tr>'
+
+
+def _word(kind: Kind, rows: Sequence[Row]) -> str:
+    """What cells of this kind are: of a size or a tracked value, ``slower`` would be wrong."""
+    are_times = (row.is_timed for row in rows)
+    if kind == "slower":
+        return units.slower_or_larger(are_times)
+    return units.faster_or_smaller(are_times) if kind == "faster" else WORDS[kind]
 
 
 def _accepting(found: Outcome, about: Circumstances) -> Iterator[str]:

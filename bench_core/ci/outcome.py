@@ -47,6 +47,7 @@ class Row:
         change: the estimate with its interval, or a pass with its bound.
         base, head: the times or values; "" if nothing was measured.
         why: why it is slower, if that is known; or why it has no verdict.
+        is_timed: whether it is a time; else it is a size or a tracked value.
     """
 
     kind: Kind
@@ -55,6 +56,7 @@ class Row:
     base: str
     head: str
     why: str
+    is_timed: bool = field(default=True, metadata={codec.LATER: True})
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ def _row(kind: Kind, cell: JudgedCell, cause: str, reached: str) -> Row:
     if reached and kind in ("broken", "slower"):
         why = f"{f'{why}. ' if why else ''}The change reaches this cell: it {reached}."
     change = words.change(cell) if is_measured else ""
-    return Row(kind, brief(cell.name), change, _text(base), _text(head), _text(why))
+    return Row(kind, brief(cell.name), change, _text(base), _text(head), _text(why), cell.evidence.is_timed)
 
 
 def _text(text: str) -> str:

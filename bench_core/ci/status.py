@@ -56,8 +56,9 @@ def _red(title: str) -> Status:
 
 def _failed(found: Outcome) -> str:
     slower, broken = found.count("slower"), found.count("broken")
-    parts = [f"{units.plural(slower, 'cell')} slower"] if slower else []
-    parts += ["a regression, although no single cell is slower than base"] if is_of_no_cell(found) else []
+    word = units.slower_or_larger(row.is_timed for row in found.of("slower"))
+    parts = [f"{units.plural(slower, 'cell')} {word}"] if slower else []
+    parts += [f"a regression, although no single cell is {_any_worse(found)} than base"] if is_of_no_cell(found) else []
     parts += [f"{units.plural(broken, 'cell')} failing with head only"] if broken else []
     return ", ".join(parts)
 
@@ -72,7 +73,13 @@ def _passed(found: Outcome) -> Status:
         unknown = found.count("unknown") + found.count("failed")
         return Status(True, "⚠️", f"no regression found, {units.plural(unknown, 'cell')} undecided")
     if found.verdict == "improvement":
-        return Status(True, "✅", f"no cell slower, {found.count('faster')} faster")
+        word = units.faster_or_smaller(row.is_timed for row in found.of("faster"))
+        return Status(True, "✅", f"no cell {_any_worse(found)}, {found.count('faster')} {word}")
     if not any(found.counts):
         return Status(True, "✅", "the change can reach no cell" if found.unaffected else "nothing to compare")
-    return Status(True, "✅", "no cell slower")
+    return Status(True, "✅", f"no cell {_any_worse(found)}")
+
+
+def _any_worse(found: Outcome) -> str:
+    """What none of the cells is: ``slower``, or a word that suits them."""
+    return units.slower_or_larger(row.is_timed for row in found.rows)

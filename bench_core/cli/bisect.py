@@ -52,7 +52,7 @@ def bisect(
     trust: bool,
     **settings: Any,
 ) -> None:
-    """Find the commit between GOOD and BAD that made CELL slower.
+    """Find the commit between GOOD and BAD that made CELL slower, or larger.
 
     CELL is a name as `bench-core list` prints it. Each commit is compared with GOOD until its side of the change is
     clear. A commit that does not build, or in which the cell fails, is skipped. After Ctrl-C, the same command

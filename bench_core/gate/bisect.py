@@ -180,6 +180,7 @@ class _Outcome:
         ratio, pairs: see `BisectStep`.
         settings: the gate's settings; None if it measured nothing.
         before: the name of the cell in the good commit, if it is another one; else "".
+        is_timed: whether the cell is one of a time.
     """
 
     verdict: VerdictName
@@ -189,6 +190,7 @@ class _Outcome:
     pairs: int = 0
     settings: GateSettings | None = None
     before: str = ""
+    is_timed: bool = True
 
     def step(self, commit: LoggedCommit, seconds: float) -> BisectStep:
         reason = self.reason.splitlines()[0]
@@ -278,6 +280,7 @@ class _Tests:
             pairs=pairs,
             settings=record.settings,
             before=record.renamed.get(found.name, ""),
+            is_timed=evidence.is_timed,
         )
 
     def _require_good(self, commit: LoggedCommit, why: str) -> None:
@@ -320,15 +323,14 @@ def _no_search(request: Request, cell: str, ends: _Outcome) -> str:
             f"{cell} cannot be compared between {request.base} (base) and {request.head} (head): {ends.reason}. Choose "
             "two commits at which it runs."
         )
+    word = units.slower_or_larger([ends.is_timed])
     if ends.verdict == "inconclusive":
         about = "" if ends.ratio is None else f" (about {units.change(ends.ratio.middle)})"
         return (
-            f"it is not certain that {request.head} is slower than {request.base} in {cell}{about}: {ends.reason}. "
+            f"it is not certain that {request.head} is {word} than {request.base} in {cell}{about}: {ends.reason}. "
             "Repeat the command with a longer --budget. It continues from what is known."
         )
-    return (
-        f"{request.head} is no slower than {request.base} in {cell}: {ends.reason}. There is no slowdown to search for."
-    )
+    return f"{request.head} is no {word} than {request.base} in {cell}: {ends.reason}. There is nothing to search for."
 
 
 def _line(step: BisectStep) -> str:

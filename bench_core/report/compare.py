@@ -64,9 +64,11 @@ def _counted(found: Comparison) -> Iterator[str]:
     mean = found.geometric_mean
     times = "" if math.isnan(mean) else f"; geometric mean of the times: {units.ratio(mean)}"
     without = f", {len(found.changed)} changed without an interval" if found.changed else ""
+    slower = units.slower_or_larger(cell.unit == "seconds" for cell in found.slower)
+    faster = units.faster_or_smaller(cell.unit == "seconds" for cell in found.faster)
     yield (
-        f"{units.plural(len(found.cells), 'cell')} in both: {len(found.slower)} slower in B, {len(found.faster)} "
-        f"faster{without}, {found.inconclusive} inconclusive{times}"
+        f"{units.plural(len(found.cells), 'cell')} in both: {len(found.slower)} {slower} in B, {len(found.faster)} "
+        f"{faster}{without}, {found.inconclusive} inconclusive{times}"
     )
 
 
@@ -80,8 +82,8 @@ def caution(found: Comparison) -> str:
     """The limits of the comparison, and how to make a better one."""
     said = (
         "The two were not measured side by side, so the ratios include everything else that differed between the runs. "
-        f"A cell counts as slower or faster if the 99 % intervals put it beyond {units.percent(BETWEEN_RUNS)}. On a "
-        "busy machine two runs of the same code can differ by more."
+        f"A cell differs if the 99 % intervals put it beyond {units.percent(BETWEEN_RUNS)}. On a busy machine two runs "
+        "of the same code can differ by more."
     )
     if found.gate:
         return f"{said} To compare {found.tells}:"

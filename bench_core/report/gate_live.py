@@ -67,7 +67,7 @@ class Live(Display):
         )
         parts: list[RenderableType] = [_cut(self._title, "bold"), bar, Text(counts)]
         if state.worst:
-            parts += [_cut("Open, slowest first", "dim"), _slowest(state)]
+            parts += [_cut("Open, largest change first", "dim"), _slowest(state)]
         parts += [_cut(f"lane {number}: {what}", "dim") for number, what in enumerate(state.lanes, 1)]
         return Group(*parts)
 

@@ -9,6 +9,7 @@ from bench_core.analysis.compare import BETWEEN_RUNS, Stored, chosen, compare, r
 from bench_core.errors import BenchCoreError
 from bench_core.records.gate import Asked
 from bench_core.records.results import Run, SideName, Store, StoredGate, Summary
+from bench_core.report.compare import markdown
 
 
 def stored(cells, *, machine="box", commit="a" * 40, torch="2.13.0", name="one"):
@@ -55,6 +56,17 @@ def test_cells_are_compared_with_the_first_result_slowest_first(times):
     assert names(found.slower) == ["f.C.time_it(b)"]
     assert names(found.faster) == ["f.C.time_it(c)"]
     assert found.inconclusive == 1
+
+
+def test_tracked_values_are_counted_as_larger_or_smaller(times):
+    def tracked(**values):
+        return stored([replace(cell, kind="track", unit="entries") for cell in times(**values)])
+
+    def counted(first, second):
+        return next(line for line in markdown(compare(first, second)).splitlines() if " in both: " in line)
+
+    assert "2 larger in B, 1 smaller, 0 inc" in counted(tracked(a=1, b=1, c=1), tracked(a=2, b=3, c=0.5))
+    assert "1 slower in B, 1 faster, 0 inc" in counted(stored(times(a=1, b=1)), stored(times(a=2, b=0.5)))
 
 
 def test_a_difference_that_two_runs_of_the_same_code_may_have_is_not_reported(times):

@@ -13,6 +13,7 @@ from bench_core.ci import comment
 from bench_core.ci.acceptance import Acceptance
 from bench_core.ci.comment import Circumstances, body, creates, marker, put, read_stored
 from bench_core.ci.github import Api, ApiError
+from bench_core.ci.outcome import KINDS
 from bench_core.ci.page import page
 from bench_core.ci.shown import code, prose
 from bench_core.errors import BenchCoreError
@@ -50,6 +51,14 @@ def test_a_cell_that_fails_stands_beside_those_that_are_slower():
     text = body(of(SLOWER, BROKEN, PASSED, verdict="regression", exit_code=1), ABOUT)
     assert "❌ bench-core: 1 cell slower, 1 cell failing with head only" in text
     assert max(text.index(SLOWER.name), text.index(BROKEN.name)) < text.index("<details>")
+
+
+def test_a_cell_of_memory_is_called_larger_or_smaller():
+    larger, smaller = (replace(row(kind, f"a.peakmem_{kind}"), is_timed=False) for kind in ("slower", "faster"))
+    text = body(of(SLOWER, larger, smaller, verdict="regression", exit_code=1), ABOUT)
+    assert "❌ bench-core: 2 cells slower or larger" in text
+    assert "<details><summary>1 other cell: 1 smaller</summary>" in text
+    assert re.findall("</code></td><td>(\\w+)</td>", text) == ["slower", "larger", "smaller"]
 
 
 def test_a_regression_of_no_single_cell_is_told_in_the_words_of_the_gate():
@@ -304,4 +313,5 @@ def test_the_page_loads_and_runs_nothing():
 
 
 def test_a_word_for_each_kind():
-    assert set(comment.WORDS) == {*comment.RED, *comment.OTHERS}
+    words = [comment._word(kind, []) for kind in (*comment.RED, *comment.OTHERS)]
+    assert len(set(words)) == len(KINDS)

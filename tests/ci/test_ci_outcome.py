@@ -106,6 +106,8 @@ def test_a_field_with_another_value_is_read_or_refused(key, value):
         from_bytes(json.dumps({**json.loads(to_bytes(RED)), key: value}).encode())
 
 
+LARGER = replace(row("slower", "a.track_reads"), is_timed=False)
+SMALLER = replace(row("faster", "a.track_writes"), is_timed=False)
 NO_CELL = "a regression, although no single cell is slower than base"
 
 
@@ -116,6 +118,10 @@ NO_CELL = "a regression, although no single cell is slower than base"
         (of(verdict="pass", unaffected=9), True, "the change can reach no cell"),
         (of(verdict="pass", unaffected=0), True, "nothing to compare"),
         (of(row("faster", "a"), verdict="improvement"), True, "no cell slower, 1 faster"),
+        (of(LARGER, verdict="regression", exit_code=1), False, "1 cell larger"),
+        (of(SLOWER, LARGER, verdict="regression", exit_code=1), False, "2 cells slower or larger"),
+        (of(SMALLER, verdict="improvement"), True, "no cell larger, 1 smaller"),
+        (of(PASSED, SMALLER, verdict="improvement"), True, "no cell slower or larger, 1 smaller"),
         (of(UNKNOWN, PASSED, verdict="inconclusive"), True, "no regression found, 1 cell undecided"),
         (of(UNKNOWN, verdict="inconclusive", exit_code=3), False, "inconclusive, and the gate is strict"),
         (RED, False, "1 cell slower"),

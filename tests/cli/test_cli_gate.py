@@ -620,6 +620,12 @@ def test_where_nothing_is_red_that_is_why_nothing_is_explained(asked):
     assert asked.calls == [("explain", [])]
 
 
+@pytest.mark.usefixtures("asked")
+def test_a_cell_of_memory_that_is_not_red_is_not_called_slow():
+    _, said = looked_at(replace(USUAL, cells=(cell("a.peakmem_a", 1.0, "peakmemory"),)), explain=True)
+    assert said == ["nothing to explain: no cell was found larger than main~1"]
+
+
 def test_instructions_are_counted_of_timed_cells_and_of_no_memory(asked):
     sizes = cell("a.peakmem_a", 1.0, "peakmemory")
     looked_at(replace(USUAL, cells=(cell("a.time_a", 1.0), sizes)), instructions=True)

@@ -144,6 +144,16 @@ def test_a_variable_that_looks_secret_reaches_the_commits_only_if_it_is_named(pl
     assert seen == [False, True]
 
 
+@pytest.mark.parametrize(("is_timed", "word"), [(True, "slower"), (False, "larger")])
+def test_why_there_is_no_search_suits_the_cell(is_timed, word):
+    def said(verdict):
+        outcome = bisect._Outcome(verdict, "so it is", is_timed=is_timed)
+        return bisect._no_search(Request(Path("asv.conf.json"), "a", "b"), CELL, outcome)
+
+    assert said("pass") == f"b is no {word} than a in {CELL}: so it is. There is nothing to search for."
+    assert said("inconclusive").startswith(f"it is not certain that b is {word} than a in {CELL}: so it is.")
+
+
 def test_ends_that_do_not_differ_are_no_search(plain):
     plain.commit(loop(2000))
     plain.commit(loop(2000, "another"))

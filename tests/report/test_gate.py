@@ -202,6 +202,42 @@ def test_tracked_values_are_shown_as_they_were_read():
     assert "| 8,915 characters | 12,915 characters |" in gate.markdown(*of([row]), COMMAND)
 
 
+SMALLER = (cell("reads.Read.track_reads", 2, 1, unit="reads"), judged("improvement", 0.49, 0.5, 0.51))
+UNSURE = (
+    cell("reads.Read.track_retries", 100, 102, 5, unit="retries"),
+    judged("inconclusive", 0.99, 1.02, 1.06, "noise: 5 pairs read from -1.0 % to +6.0 %", 0.072),
+)
+
+
+@pytest.mark.parametrize(
+    ("cells", "titles"),
+    [
+        ([SLOWER, FASTER], ["Slower", "Faster"]),
+        ([SLOWEST, SMALLER], ["Larger", "Smaller"]),
+        ([SLOWER, SLOWEST, SMALLER, FASTER], ["Slower or larger", "Faster or smaller"]),
+    ],
+    ids=["times", "others", "both"],
+)
+def test_the_titles_suit_what_was_measured(cells, titles):
+    worse, better = titles
+    page = gate.markdown(*of(cells), COMMAND).splitlines()
+    assert [line for line in text(*of(cells)).splitlines() if line in titles] == titles
+    assert [line for line in page if line.startswith("### ")] == [f"### {worse}", f"### {better}"]
+    record, verdict = with_past(cells)
+    assert f"{worse} since v1.2 1a2b3c4d" in text(record, verdict, SINCE).splitlines()
+    assert f"### {worse} since v1.2 1a2b3c4d" in gate.markdown(record, verdict, SINCE).splitlines()
+    count = len(cells) // 2
+    counted = f"since v1.2 1a2b3c4d: {count} {worse.lower()}, {count} {better.lower()}"
+    assert counted in text(record, verdict, SINCE).splitlines()
+
+
+def test_a_tracked_value_that_is_not_decided_is_not_called_slow():
+    shown = text(*of([UNSURE]))
+    assert "smallest detectable increase: +7.2 %" in shown
+    assert "1 cell seems larger by between the noise floor and the limit (+2.0 % in the median)" in shown
+    assert "smallest detectable slowdown: +7.2 %" in text(*of([UNKNOWN]))
+
+
 READ = [
     (cell("fills.Same.peakmem_a", unit="bytes"), replace(judged("pass", 1.0, 1.0, 1.002), at_most=Bound(1.002))),
     (cell("fills.Same.track_a", unit="entries"), replace(judged("pass", 1.0, 1.0, 1.001), at_most=Bound(1.001))),

@@ -74,7 +74,7 @@ def saying(monkeypatch):
     return make
 
 
-REFUSAL = "bench-core: 32 is no slower than 0 in a.time_a: at most +0.3 %. There is no slowdown to search for.\n"
+REFUSAL = "bench-core: 32 is no slower than 0 in a.time_a: at most +0.3 %. There is nothing to search for.\n"
 
 
 def test_without_a_plant_no_commit_does_more(saying):

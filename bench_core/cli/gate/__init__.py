@@ -81,7 +81,7 @@ START = click.Choice(["fork", "spawn"])
 def gate(
     ctx: click.Context, /, base: str | None, head: str | None, replay: Path | None, self_test: bool, **options: Any
 ) -> None:
-    """Report whether HEAD made any cell slower than BASE.
+    """Report whether HEAD made any cell slower, or larger, than BASE.
 
     Without HEAD, the working tree is compared. With --versus, BASE or the working tree is the code on both sides.
 

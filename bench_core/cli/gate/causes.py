@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from bench_core import units
 from bench_core.cli.terminal import complain, say
 from bench_core.errors import BenchCoreError
 from bench_core.records.gate import Cause, GateRecord, GateVerdict
@@ -91,7 +92,8 @@ def suspects(record: GateRecord, verdict: GateVerdict, say: Callable[[str], None
     if slow := {one.name: one.judgement.ratio.middle for one in verdict.cells if one.verdict == "regression"}:
         return slow
     if verdict.suite is None or verdict.suite.verdict != "regression":
-        say(f"nothing to explain: no cell was found slower than {record.base.name}")
+        word = units.slower_or_larger(one.evidence.is_timed for one in verdict.cells)
+        say(f"nothing to explain: no cell was found {word} than {record.base.name}")
         return {}
     slower = [
         (one.judgement.ratio.middle, one.name)

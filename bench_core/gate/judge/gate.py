@@ -98,9 +98,10 @@ def _of_gate(
     fails = say(failing, "failing with head only, first", failing[0]) if failing else ""
     if slower := found["regression"]:
         worst = max(slower, key=lambda cell: cell.judgement.ratio.low)
+        word = units.slower_or_larger(cell.evidence.is_timed for cell in slower)
         if not failing:
-            return "regression", say(slower, "slower, most of all", worst)
-        both = f"slower, {len(failing)} failing with head only; slower most of all"
+            return "regression", say(slower, f"{word}, most of all", worst)
+        both = f"{word}, {len(failing)} failing with head only; {word} most of all"
         return "regression", f"{say(slower, both, worst)}; failing first: {_named(failing[0])}"
     if suite is not None and suite.verdict == "regression":
         together = f"no cell alone, but all cells together are slower by {suite.reason}"
@@ -131,10 +132,12 @@ def _of_gate(
         return "inconclusive", say(failed, "not measured, first", failed[0])
     if faster := found["improvement"]:
         best = min(faster, key=lambda cell: cell.judgement.ratio.high)
-        return "improvement", say(faster, "faster, most of all", best)
+        word = units.faster_or_smaller(cell.evidence.is_timed for cell in faster)
+        return "improvement", say(faster, f"{word}, most of all", best)
     if suite is not None and suite.verdict == "improvement":
         return "improvement", f"no cell alone, but all cells together are {suite.reason}"
-    return "pass", f"{units.plural(len(cells), 'cell')}, none slower by {units.percent(record.settings.limit)}"
+    word = units.slower_or_larger(cell.evidence.is_timed for cell in cells)
+    return "pass", f"{units.plural(len(cells), 'cell')}, none {word} by {units.percent(record.settings.limit)}"
 
 
 def _named(cell: JudgedCell) -> str:

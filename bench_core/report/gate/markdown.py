@@ -16,6 +16,7 @@ from bench_core.report.gate.words import (
     GateCommands,
     Groups,
     besides,
+    better,
     change,
     circumstances,
     closing,
@@ -28,6 +29,7 @@ from bench_core.report.gate.words import (
     since,
     times,
     to_reproduce,
+    worse,
 )
 from bench_core.texts import code, fenced, plain
 
@@ -45,12 +47,12 @@ def markdown(record: GateRecord, verdict: GateVerdict, commands: GateCommands) -
     page = _Page(LARGEST_MARKDOWN)
     _add_head(page, record, verdict)
     page.table("Failing with head", ("cell", "error"), found.broken, _error_fields)
-    _add_slower(page, "Slower", "base", found, record)
+    _add_slower(page, "", "base", found, record)
     reproduced = to_reproduce(commands.gate, (found.broken + found.slower)[:LONGEST])
     causes = record.causes
     if record.past is not None and verdict.past is not None:
         title, past = since(record.past), grouped(verdict.past.cells)
-        _add_slower(page, f"Slower {plain(title)}", title.removeprefix("since "), past, record.past)
+        _add_slower(page, f" {plain(title)}", title.removeprefix("since "), past, record.past)
         reproduced += to_reproduce(commands.past, past.slower[:LONGEST])
         causes += record.past.causes
     if reproduced:
@@ -64,7 +66,8 @@ def markdown(record: GateRecord, verdict: GateVerdict, commands: GateCommands) -
         _unknown_fields,
     )
     page.table("Not compared", ("cell", "error"), found.failed, _error_fields)
-    page.table("Faster", ("cell", "effect", "base", "head", "pairs"), found.faster, _measured_fields)
+    faster = better(found.faster).capitalize()
+    page.table(faster, ("cell", "effect", "base", "head", "pairs"), found.faster, _measured_fields)
     if found.passed:
         page.add("", f"{passed(found)}.")
     for text in closing(record, verdict, None):
@@ -88,10 +91,11 @@ def _add_head(page: _Page, record: GateRecord, verdict: GateVerdict) -> None:
         page.add("", CONTROL_DIFFERS)
 
 
-def _add_slower(page: _Page, title: str, base: str, found: Groups, record: GateRecord) -> None:
-    """Add the regressions; or, if only all cells together are slower, the explained cells."""
+def _add_slower(page: _Page, since: str, base: str, found: Groups, record: GateRecord) -> None:
+    """Add the regressions; or, if only all cells together are slower, the explained cells. `since` is the end of the
+    title."""
     headings = ("cell", "effect", base, "head", "pairs")
-    page.table(title, headings, found.slower, _measured_fields)
+    page.table(f"{worse(found.slower).capitalize()}{since}", headings, found.slower, _measured_fields)
     page.table(LARGEST, headings, explained_alone(found, record), _measured_fields)
 
 

@@ -23,6 +23,7 @@ from bench_core.report.gate.words import (
     GateCommands,
     Groups,
     besides,
+    better,
     change,
     circumstances,
     closing,
@@ -36,6 +37,7 @@ from bench_core.report.gate.words import (
     since,
     times,
     to_reproduce,
+    worse,
 )
 
 _STYLES: dict[VerdictName, str] = {
@@ -70,14 +72,14 @@ def summary(
     found = grouped(verdict.cells)
     lines: list[RenderableType] = [*_headline(record, verdict)]
     lines += _listed("Failing with head", "bold red", found.broken, lambda cell: _bad_lines(cell, commands.gate))
-    lines += _slower("Slower", found, record, commands.gate)
+    lines += _slower("", found, record, commands.gate)
     lines += _listed("Inconclusive", "bold yellow", found.unknown, _unknown_lines)
     if record.past is not None and verdict.past is not None:
         title, past = since(record.past), grouped(verdict.past.cells)
-        lines += _slower(f"Slower {title}", past, record.past, commands.past)
+        lines += _slower(f" {title}", past, record.past, commands.past)
         lines += _listed(f"Inconclusive {title}", "bold yellow", past.unknown, _unknown_lines)
     lines += _listed("Not compared", "bold yellow", found.failed, lambda cell: [cell.judgement.reason])
-    lines += _listed("Faster", "bold green", found.faster, lambda cell: [measured(cell)])
+    lines += _listed(better(found.faster).capitalize(), "bold green", found.faster, lambda cell: [measured(cell)])
     lines.append("")
     if found.passed:
         lines.append(_line(passed(found)))
@@ -128,13 +130,18 @@ def _line(text: str, style: str = "") -> Text:
     return Text(text, style=style, no_wrap=True, overflow="ignore")
 
 
-def _slower(title: str, found: Groups, record: GateRecord, command: str) -> Iterator[RenderableType]:
-    """The regressions; or, if only all cells together are slower, the explained cells. Both with their causes."""
+def _slower(since: str, found: Groups, record: GateRecord, command: str) -> Iterator[RenderableType]:
+    """The regressions; or, if only all cells together are slower, the explained cells. Both with their causes.
+
+    Args:
+        since: the end of the title.
+    """
     causes = {one.cell: one for one in record.causes}
 
     def below(cell: JudgedCell) -> Iterable[RenderableType]:
         return cause.lines(causes[cell.name]) if cell.name in causes else ()
 
+    title = f"{worse(found.slower).capitalize()}{since}"
     yield from _listed(title, "bold red", found.slower, lambda cell: _bad_lines(cell, command), below)
     yield from _listed(LARGEST, "bold red", explained_alone(found, record), lambda cell: [measured(cell)], below)
 
@@ -180,7 +187,8 @@ def _bad_lines(cell: JudgedCell, command: str) -> list[str]:
 
 def _unknown_lines(cell: JudgedCell) -> list[str]:
     found = [f"{change(cell)}, {pairs(cell)}"] if cell.evidence.effects else []
-    return [*found, f"{cell.judgement.reason}; smallest detectable slowdown: {detectable(cell)}"]
+    what = "slowdown" if cell.evidence.is_timed else "increase"
+    return [*found, f"{cell.judgement.reason}; smallest detectable {what}: {detectable(cell)}"]
 
 
 def _passing_table(cells: Sequence[JudgedCell]) -> Table:

@@ -88,6 +88,16 @@ def grouped(cells: Iterable[JudgedCell]) -> Groups:
     )
 
 
+def worse(cells: Iterable[JudgedCell]) -> str:
+    """What these regressions are: ``slower``, ``larger``, or ``slower or larger``."""
+    return units.slower_or_larger(cell.evidence.is_timed for cell in cells)
+
+
+def better(cells: Iterable[JudgedCell]) -> str:
+    """What these improvements are: ``faster``, ``smaller``, or ``faster or smaller``."""
+    return units.faster_or_smaller(cell.evidence.is_timed for cell in cells)
+
+
 def headline(verdict: GateVerdict) -> str:
     """The verdict in one sentence, with long names of cells cut."""
     return shortened(verdict.reason, verdict)
@@ -284,15 +294,17 @@ def _unfinished(record: GateRecord, verdict: GateVerdict) -> Iterator[str]:
         f"least {more} s more (or --budget {math.ceil(record.settings.budget) + more}s at once)"
     )
     floor, limit = record.settings.noise_floor, record.settings.limit
-    ratios = [cell.judgement.ratio for cell in waiting]
-    slight = [one.middle - 1 for one in ratios if one.known and floor < one.middle - 1 < limit]
+    between = [
+        cell for cell in waiting if cell.judgement.ratio.known and floor < cell.judgement.ratio.middle - 1 < limit
+    ]
+    slight = [cell.judgement.ratio.middle - 1 for cell in between]
     if slight:
         seems, them = ("seems", "it") if len(slight) == 1 else ("seem", "them")
         middle = units.change(1 + statistics.median(slight))
+        seems = f"{units.plural(len(slight), 'cell')} {seems} {worse(between)}"
         yield (
-            f"of these, {units.plural(len(slight), 'cell')} {seems} slower by between the noise floor and the limit "
-            f"({middle} in the median), which may take many times as long to decide; a higher --noise-floor lets "
-            f"{them} pass"
+            f"of these, {seems} by between the noise floor and the limit ({middle} in the median), which may take many "
+            f"times as long to decide; a higher --noise-floor lets {them} pass"
         )
 
 
@@ -362,7 +374,11 @@ def _together(verdict: GateVerdict) -> Iterator[str]:
 def _since_past(record: GateRecord, verdict: GateVerdict) -> Iterator[str]:
     """The comparison with the past version, in lines."""
     found = grouped(verdict.cells)
-    groups = (("slower", found.slower), ("inconclusive", (*found.unknown, *found.unreached)), ("faster", found.faster))
+    groups = (
+        (worse(found.slower), found.slower),
+        ("inconclusive", (*found.unknown, *found.unreached)),
+        (better(found.faster), found.faster),
+    )
     parts = [f"{len(cells)} {what}" for what, cells in groups if cells]
     parts += [passed(found)] if found.passed else []
     yield f"{since(record)}: {', '.join(parts) or 'nothing could be compared'}"

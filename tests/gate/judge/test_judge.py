@@ -474,6 +474,27 @@ def test_a_control_that_finds_a_difference_explains_no_cell_that_was_unsure_anyw
     assert found.reason.endswith(f"{UNSURE.name}, {found.cells[0].judgement.reason}")
 
 
+@pytest.mark.parametrize(
+    ("kinds", "grown", "fallen"),
+    [
+        (["time", "timeraw"], "slower", "faster"),
+        (["peakmemory", "track"], "larger", "smaller"),
+        (["time", "track"], "slower or larger", "faster or smaller"),
+    ],
+)
+def test_the_words_of_a_verdict_suit_what_was_measured(kinds, grown, fallen):
+    def reason(change):
+        cells = (cell(effects([change] * 30), f"a.{kind}", kind) for kind in kinds)
+        return judge(record(*cells)).reason
+
+    assert reason(UP).startswith(f"2 of 2 cells {grown}, most of all: a.")
+    assert reason(DOWN).startswith(f"2 of 2 cells {fallen}, most of all: a.")
+    assert reason(0.0) == f"2 cells, none {grown} by 5 %"
+    fails = cell(name="a.time_x", error="KeyError: 1", error_side="head")
+    with_one = judge(record(*(cell(effects([UP] * 30), f"a.{kind}", kind) for kind in kinds), fails)).reason
+    assert with_one.startswith(f"2 of 3 cells {grown}, 1 failing with head only; {grown} most of all: a.")
+
+
 def test_a_control_that_finds_no_difference_takes_nothing_away():
     found = judge(record(SLOW, controls=(SAME, UNSURE, BOTH)))
     assert not found.control_differs
