@@ -52,6 +52,12 @@ def _tracked(number: float) -> str:
     return f"{number:,.0f}" if is_written_out and abs(number) < WHOLE else f"{number:.4g}"
 
 
+def difference(before: float, after: float, unit: str) -> str:
+    """How much larger the second value is, with its sign: ``+5 misses``."""
+    sign = "-" if after < before else "+"
+    return "n/a" if math.isnan(after - before) else sign + value(abs(after - before), unit)
+
+
 def before_and_after(before: float, after: float, change: float, unit: str) -> tuple[str, str]:
     """Two values that were compared in pairs, as text that agrees with the change shown beside them.
 

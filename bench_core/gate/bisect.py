@@ -27,7 +27,7 @@ from bench_core.gate.versions.revisions import merge_base, resolve
 from bench_core.gate.versions.store import VersionStore
 from bench_core.records.bisect import Bisection, BisectStep, BisectVerdict
 from bench_core.records.commit import LoggedCommit
-from bench_core.records.gate import GateRecord, GateSettings, Side, VerdictName
+from bench_core.records.gate import MOST, GateRecord, GateSettings, Side, VerdictName
 from bench_core.records.run import Interval
 
 Measure = Callable[[Prepared], GateRecord]
@@ -89,7 +89,7 @@ def bisect(
     assert ends.ratio is not None
     assert compared.settings is not None
     steps = len(candidates(project, [good.hash], bad.hash, set())).bit_length()
-    middle = math.sqrt(ends.ratio.middle) - 1
+    middle = _halfway(ends.ratio, request.settings)
     share = request.settings.error_rate / max(1, steps)  # of calling a commit bad, and of calling it good
     settings = replace(compared.settings, noise_floor=middle, limit=middle, error_rate=share, pass_error=share)
     each = replace(
@@ -333,6 +333,14 @@ def _no_search(request: Request, cell: str, ends: _Outcome) -> str:
     return f"{request.head} is no {word} than {request.base} in {cell}: {ends.reason}. There is nothing to search for."
 
 
+def _halfway(ratio: Interval, settings: Choices) -> float:
+    """The relative change that separates good commits from bad ones: half of the way between the ends, on the scale of
+    log ratios, and at most what settings allow. Of values that have no finite ratio, such as 0 and 5, it is the limit.
+    """
+    return min(math.sqrt(ratio.middle) - 1, MOST - 1) if math.isfinite(ratio.middle) else settings.limit
+
+
 def _line(step: BisectStep) -> str:
-    effect = f" {units.change(step.ratio.middle)} in {step.pairs} pairs," if step.ratio and step.pairs else ""
+    known = step.ratio is not None and math.isfinite(step.ratio.middle) and step.pairs
+    effect = f" {units.change(step.ratio.middle)} in {step.pairs} pairs," if step.ratio and known else ""
     return f"{step.commit.hash[:12]} is {step.verdict}:{effect} {step.reason} ({step.seconds:.0f} s)"

@@ -24,6 +24,9 @@ known."""
 TIMED = ("time", "timeraw")
 """The kinds of cells whose times are measured. They are judged by statistics, other values by a plain rule."""
 
+READINGS = ("memory", "peakmemory", "track")
+"""The kinds of cells whose values are read instead of timed."""
+
 MOST = 100
 """Noise floors and limits are below this: it would be 100 times the time in addition."""
 
@@ -96,7 +99,8 @@ class Effect:
     Attributes:
         pair: the number of the pair in its gate. All cells that the pair sampled have the same number.
         parent: the number of the process that both workers were forked from.
-        log_ratio: log(head / base), the median over the pair's alternations.
+        log_ratio: log(head / base), the median over the pair's alternations; NaN if a value is not positive or not
+            finite.
         base, head: the median time of a call in seconds; for memory and tracked values, the value.
         samples: the number of alternations.
         within: the standard error of `log_ratio`, computed from the scatter inside the pair.
@@ -193,6 +197,11 @@ class CellEvidence:
     def family(self) -> str:
         return self.benchmark.split(".", 1)[0]
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether it is memory or a tracked value, and was read."""
+        return bool(self.effects) and self.kind in READINGS
+
     def median(self, side: Side) -> float:
         """The median over the pairs of one side's time or value; NaN without pairs, or if one is NaN."""
         values = [getattr(effect, side) for effect in self.effects]
@@ -224,9 +233,11 @@ class Judgement:
 
     Attributes:
         ratio: head over base: the median of the effects with its interval. All intervals of the gate hold together
-            with the confidence. Regressions and improvements follow from them.
+            with the confidence. Regressions and improvements follow from them. Of values that are not all positive, it
+            is infinite, 0 or NaN, and the verdict follows from the differences.
         reason: the reason in words; "" if the verdict needs none.
-        detectable: the smallest slowdown that would have been a regression, as a ratio less 1; inf if none would.
+        detectable: the smallest slowdown that would have been a regression, as a ratio less 1; inf if none would. Of
+            values that have no ratio, it is a share of the larger magnitude, and so is `at_most`, less 1.
         unit: ``pair``, or ``parent`` if the pairs of one parent process are too alike to count separately.
         likeness: the intra-parent correlation of the effects; NaN if it cannot be computed.
         decided: whether no further pairs are needed. A pair that another lane has begun still counts, and may change

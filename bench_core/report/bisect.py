@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Sequence
 
@@ -32,7 +33,8 @@ def summary(found: Bisection, suite: Sequence[str] = ()) -> RenderableType:
         lines.append(Text.assemble(("ONE OF  ", "bold yellow"), f"{len(found.culprits)} commits, oldest first:"))
         lines += [Text(f"  {_named(commit)}") for commit in found.culprits]
     if measured.ratio is not None:
-        lines.append(Text(f"  {found.cell}: {effect(measured.ratio)} against {found.good.hash[:12]}"))
+        by = effect(measured.ratio) if math.isfinite(measured.ratio.middle) else measured.reason
+        lines.append(Text(f"  {found.cell}: {by} against {found.good.hash[:12]}"))
     steps = f"{units.plural(len(found.steps), 'commit')} tested between the ends"
     lines.append(Text(f"  {steps}, {units.time(found.seconds)}"))
     first = found.culprits[0].hash[:12]

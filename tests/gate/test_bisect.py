@@ -567,3 +567,14 @@ def test_a_cell_that_commits_call_otherwise_is_searched_by_either_name(plain, kn
     done = CliRunner().invoke(main, ["bisect", "HEAD~4", "HEAD", "calls.Call.time_value(one(1))", *options])
     assert done.exit_code == 0, done.output
     assert f"FOUND  {slow[:12]}" in done.output
+
+
+@pytest.mark.parametrize(("ratio", "change"), [(1.21, 0.1), (math.inf, 0.05), (math.nan, 0.05), (1e6, 99)])
+def test_what_separates_good_from_bad_is_half_of_the_way_or_the_limit(ratio, change):
+    assert bisect._halfway(Interval(0.0, ratio, math.inf, 0.0), Choices(limit=0.05)) == pytest.approx(change)
+
+
+def test_a_step_without_a_finite_ratio_is_told_by_its_reason():
+    commit = LoggedCommit("a" * 40, "", "", "")
+    step = BisectStep(commit, "bad", "larger by at least 5", Interval(0.0, math.inf, math.inf, 0.0), 4, 3.0)
+    assert bisect._line(step) == "aaaaaaaaaaaa is bad: larger by at least 5 (3 s)"

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from bench_core.errors import brief
+from bench_core.gate.judge.cell import judge_evidence
 from bench_core.gate.judge.gate import judge
 from bench_core.records.gate import (
     Bound,
@@ -28,7 +29,7 @@ from bench_core.records.results import Tally
 from bench_core.records.run import Interval
 from bench_core.records.version import Commit, Install, WorkingTree
 from bench_core.report import gate
-from bench_core.report.gate.words import CONTROL_DIFFERS, LARGEST, closing, version
+from bench_core.report.gate.words import CONTROL_DIFFERS, LARGEST, closing, grouped, version
 
 COMMAND = gate.GateCommands("bench-core gate main --full")
 NOISE = Noise(0.004, 0.005, 0.02, 0.001, 0.0, 0.3)
@@ -758,3 +759,43 @@ def test_cells_between_the_noise_floor_and_the_limit_are_said_to_need_more_than_
     said = " ".join(text(*of([slight, UNKNOWN, *PASSED], "inconclusive")).split())
     assert "of these, 1 cell seems slower by between the noise floor and the limit (+1.9 % in the median)" in said
     assert "between the noise floor" not in text(*of([UNKNOWN, NEVER, *PASSED], "inconclusive"))
+
+
+def tracked(base, head):
+    found = CellEvidence(
+        "a.track_misses",
+        "a.track_misses",
+        {},
+        "track",
+        "misses",
+        tuple(Effect(pair, pair, math.nan, base, head, 1) for pair in range(4)),
+    )
+    return found, judge_evidence(found, GateSettings(), 1)
+
+
+def test_values_without_a_ratio_are_shown_in_every_form():
+    record, verdict = of([tracked(0.0, 5.0)])
+    shown = "+5 misses, 0 misses → 5 misses, 4 pairs"
+    assert f"    {shown}\n" in text(record, verdict)
+    assert "| `a.track_misses` | +5 misses | 0 misses | 5 misses | 4 pairs |" in gate.markdown(record, verdict, COMMAND)
+    assert f'message="{shown}"' in gate.junit(record, verdict)
+    assert any(shown in one for one in gate.workflow_commands(record, verdict))
+
+
+def test_a_reading_that_is_inconclusive_shows_its_values():
+    found, judgement = tracked(0.0, 5.0)
+    unsure = replace(judgement, verdict="inconclusive", reason="control")
+    record, verdict = of([(found, unsure)], verdict="inconclusive")
+    shown = "+5 misses, 0 misses → 5 misses, 4 pairs"
+    assert f"    {shown}\n" in text(record, verdict)
+    assert shown in gate.markdown(record, verdict, COMMAND)
+
+
+def test_cells_without_a_ratio_do_not_disturb_the_order_of_the_others():
+    lower = tracked(-10.0, -20.0)
+    found = grouped([JudgedCell(*one) for one in (lower, FASTER, lower)])
+    assert found.faster[0].name == FASTER[0].name
+
+
+def test_a_pass_without_a_ratio_has_a_bound():
+    assert "1 pass, at most +0.5 %" in text(*of([tracked(-100.0, -99.5)], verdict="pass"))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench_core.errors import BenchCoreError
+from bench_core.gate.judge.gate import judge
 from bench_core.records.gate import (
     Asked,
     Cause,
@@ -418,3 +419,13 @@ def test_a_ledger_that_cannot_be_written_is_one_clear_error(tmp_path):
     (tmp_path / "tester").touch()
     with pytest.raises(BenchCoreError, match="controls cannot be added to"):
         gate_file.append_controls(tmp_path, RECORD, VERDICT)
+
+
+def test_a_gate_on_values_without_a_ratio_is_valid_json_and_judged_alike_when_read_back(tmp_path):
+    effects = tuple(Effect(pair, pair, math.nan, 0.0, 5.0, 1) for pair in range(4))
+    record = replace(RECORD, cells=(replace(NORM, effects=effects),), controls=(), interrupted=False)
+    verdict = judge(record)
+    path = stored(tmp_path, record, verdict)
+    (cell,) = json.loads(path.read_text(), parse_constant=pytest.fail)["cells"]
+    assert (cell["verdict"], cell["ratio"], cell["seconds"]) == ("regression", None, {"base": 0.0, "head": 5.0})
+    assert repr(judge(gate_file.read(path))) == repr(verdict)

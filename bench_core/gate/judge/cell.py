@@ -9,20 +9,18 @@ hardly scatter. A plain rule judges them (see `judge_cell`), and the error rate 
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bench_core import units
 from bench_core.gate.judge.clocks import with_both_clocks, with_the_kernel
 from bench_core.gate.judge.first_calls import with_first_calls
-from bench_core.gate.judge.parents import by_parent, in_order
-from bench_core.gate.judge.rule import MIN_PARENTS, MIN_READINGS, Rule, cell_rule
-from bench_core.gate.judge.sequence import NOT_REACHED, judge_sequence, judgement, less, percent, percents, slower
+from bench_core.gate.judge.parents import in_order
+from bench_core.gate.judge.readings import judge_readings
+from bench_core.gate.judge.rule import cell_rule
+from bench_core.gate.judge.sequence import judge_sequence
 from bench_core.gate.judge.total import with_the_total
-from bench_core.records.gate import TIMED, Bound, CellEvidence, Effect, Exceeded, GateSettings, Judgement, VerdictName
+from bench_core.records.gate import TIMED, CellEvidence, Effect, Exceeded, GateSettings, Judgement
 from bench_core.records.run import Interval
-from bench_core.statistics import intraclass_correlation
 
 
 def judge_cell(effects: Sequence[Effect], settings: GateSettings, family: int, kind: str) -> Judgement:
@@ -48,6 +46,11 @@ def judge_cell(effects: Sequence[Effect], settings: GateSettings, family: int, k
     inconclusive. Equal values have the ratio 1, even if they are 0. The interval is the range of the ratios. Its
     confidence is 0, since it claims no coverage.
 
+    Other values that are 0, negative or infinite have no finite ratio. Such a pair counts with its difference, head
+    less base, as a share of the value with the larger magnitude (an infinite difference is a share of 1), and the noise
+    floor and the limit are shares, too. So from 0 to any positive value is a regression, and back an improvement. The
+    ratio is then infinite or 0, and NaN if a value is negative.
+
     Args:
         effects: in the order of their arrival.
         family: the number of cells that share the error rate, see `sharing`. Passes do not share it.
@@ -57,7 +60,7 @@ def judge_cell(effects: Sequence[Effect], settings: GateSettings, family: int, k
         judged = with_both_clocks(judge_sequence(in_order(effects), rule), effects, rule)
         judged = with_the_total(with_the_kernel(judged, effects, rule), effects, rule)
         return with_first_calls(judged, effects, settings, family)
-    return _judge_readings(effects, rule)
+    return judge_readings(effects, rule)
 
 
 def judge_evidence(cell: CellEvidence, settings: GateSettings, family: int) -> Judgement:
@@ -82,43 +85,3 @@ def _judge_exceeded(exceeded: Exceeded) -> Judgement:
         detectable=math.inf,
         decided=True,
     )
-
-
-def _judge_readings(effects: Sequence[Effect], rule: Rule) -> Judgement:
-    parents = by_parent(in_order(effects))
-    changes = [0.0 if effect.base == effect.head else effect.log_ratio for effect in effects]
-    if not changes or any(math.isnan(change) for change in changes):
-        found = Interval(-math.inf, math.nan, math.inf, 0.0)
-    else:
-        found = Interval(min(changes), statistics.median(changes), max(changes), 0.0)
-    verdict, reason = _outcome_of_readings(found, changes, len(parents), rule)
-    judged = judgement(found, verdict, reason, rule, may_regress=len(parents) >= MIN_PARENTS)
-    # The range can only grow. So a pass cannot become an improvement, and a range that is neither all above the floor
-    # nor within the limit cannot become either.
-    is_too_wide = len(changes) >= MIN_READINGS and found.low <= rule.floor and _farthest(found) > rule.limit
-    decided = verdict != "inconclusive" or is_too_wide
-    bound = Bound(judged.ratio.high)
-    return replace(judged, likeness=intraclass_correlation(parents), decided=decided, at_most=bound)
-
-
-def _outcome_of_readings(
-    found: Interval, changes: Sequence[float], parents: int, rule: Rule
-) -> tuple[VerdictName, str]:
-    if not changes:
-        return "inconclusive", NOT_REACHED
-    if math.isnan(found.middle):
-        return "inconclusive", "values that are not positive have no ratio"
-    if len(changes) < MIN_READINGS:
-        return "inconclusive", f"budget: {units.plural(len(changes), 'pair')}, at least {MIN_READINGS} are needed"
-    if found.low > rule.floor:
-        return slower(found.low, parents)
-    if found.high < -rule.floor:
-        return "improvement", less(found.high)
-    if _farthest(found) <= rule.limit and found.middle <= rule.floor:
-        return "pass", "equal" if found.low == found.high == 0 else f"at most {percent(found.high)}"
-    low, high = percents(found.low, found.high)
-    return "inconclusive", f"noise: {len(changes)} pairs read from {low} to {high}"
-
-
-def _farthest(found: Interval) -> float:
-    return max(abs(found.low), abs(found.high))

@@ -39,8 +39,7 @@ def judge(record: GateRecord) -> GateVerdict:
     differing = [control.judgement for control in controls if control.judgement.differs]
     doubt = ""
     if differing:
-        worst = max((math.log(judgement.ratio.middle) for judgement in differing), key=abs)
-        doubt = f"control: base against itself read {percent(worst)} on this machine today"
+        doubt = f"control: base against itself read {_worst(differing)} on this machine today"
         cells = tuple(replace(cell, judgement=_doubted(cell.judgement, doubt)) for cell in cells)
         suite = None if suite is None else _doubted(suite, doubt)
     verdict, reason = _of_gate(record, cells, suite, doubt)
@@ -142,6 +141,12 @@ def _of_gate(
 
 def _named(cell: JudgedCell) -> str:
     return f"{cell.name}, {cell.judgement.reason}"
+
+
+def _worst(differing: Sequence[Judgement]) -> str:
+    """The largest ratio. The differences of values without a finite one are named if there is no other."""
+    logs = [math.log(one.ratio.middle) for one in differing if 0 < one.ratio.middle < math.inf]
+    return percent(max(logs, key=abs)) if logs else differing[0].reason
 
 
 def _estimate(cell: JudgedCell) -> float:

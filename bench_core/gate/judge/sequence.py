@@ -70,7 +70,7 @@ def _judge_units(values: Sequence[float], unit: Literal["pair", "parent"], paren
     if math.isnan(found.low):
         found, at_most = replace(found, low=-math.inf, high=math.inf), math.inf
     judged = judgement(found, verdict, reason, rule, may_regress=parents >= MIN_PARENTS)
-    return replace(judged, unit=unit, at_most=Bound(_ratio(at_most), 1 - rule.pass_error))
+    return replace(judged, unit=unit, at_most=Bound(as_ratio(at_most), 1 - rule.pass_error))
 
 
 def _sure(values: Sequence[float], parents: int, rule: Rule) -> Interval | None:
@@ -113,7 +113,7 @@ def _outcome(
     if math.isnan(found.low):
         return "inconclusive", "values that are not positive have no ratio"
     if found.low > rule.floor:
-        return slower(found.low, parents)
+        return slower(f"at least {percent(found.low)}", parents)
     if found.high < -rule.floor:
         return "improvement", faster(found.high)
     if at_most < rule.limit and found.middle <= rule.floor:
@@ -122,38 +122,40 @@ def _outcome(
     if len(values) < rule.fewest:
         return "inconclusive", f"budget: {counted}, at least {rule.fewest} are needed"
     if found.middle > rule.floor:
-        estimate, floor = units.percent(_ratio(found.middle) - 1, 1), units.percent(math.expm1(rule.floor))
+        estimate, floor = units.percent(as_ratio(found.middle) - 1, 1), units.percent(math.expm1(rule.floor))
         if len(values) < fewest(rule.error):
             needed = f"at least {fewest(rule.error)} are needed to prove it"
             return "inconclusive", f"budget: slower by about {estimate} in {counted}, {needed}"
         return "inconclusive", f"slower by about {estimate}, not proven to exceed the noise floor of {floor}"
     scatter = DEVIATION * statistics.median(abs(value - found.middle) for value in values)
-    spread = units.percent(_ratio(scatter) - 1, 1)
+    spread = units.percent(as_ratio(scatter) - 1, 1)
     return "inconclusive", f"noise: {unit}s scatter by {spread}, {counted}"
 
 
-def slower(low: float, parents: int) -> tuple[VerdictName, str]:
-    """The verdict on an interval above the noise floor: a regression if it rests on enough parents."""
+def slower(by: str, parents: int) -> tuple[VerdictName, str]:
+    """The verdict on an interval above the noise floor, which `by` describes: a regression if it rests on enough
+    parents."""
     if parents >= MIN_PARENTS:
-        return "regression", f"at least {percent(low)}"
+        return "regression", by
     few = f"{units.plural(parents, 'parent process', 'parent processes')}, at least {MIN_PARENTS} are needed"
-    return "inconclusive", f"parents: at least {percent(low)}, but from {few}"
+    return "inconclusive", f"parents: {by}, but from {few}"
 
 
 def judgement(logs: Interval, verdict: VerdictName, reason: str, rule: Rule, may_regress: bool) -> Judgement:
     # A slowdown is a regression if its lower end is above the floor. Later pairs may move the estimate below that end.
     below = max(0.0, logs.middle - logs.low) if logs.low > -math.inf else math.inf
     return Judgement(
-        ratio=Interval(_ratio(logs.low), _ratio(logs.middle), _ratio(logs.high), logs.confidence),
+        ratio=Interval(as_ratio(logs.low), as_ratio(logs.middle), as_ratio(logs.high), logs.confidence),
         verdict=verdict,
         reason=reason,
-        detectable=_ratio(rule.floor + below) - 1 if may_regress else math.inf,
+        detectable=as_ratio(rule.floor + below) - 1 if may_regress else math.inf,
         # A pass that looks faster may still become an improvement.
         decided=verdict != "inconclusive" and not (verdict == "pass" and logs.middle < -rule.floor),
     )
 
 
-def _ratio(logarithm: float) -> float:
+def as_ratio(logarithm: float) -> float:
+    """The ratio of a log ratio; infinite beyond the largest float."""
     return math.inf if logarithm > 700 else math.exp(logarithm)  # near e^709 the floats end
 
 
@@ -164,7 +166,7 @@ def percent(logarithm: float) -> str:
 
 def percents(*logarithms: float) -> list[str]:
     """Log ratios that are read together, see `units.changes`."""
-    return units.changes(*map(_ratio, logarithms))
+    return units.changes(*map(as_ratio, logarithms))
 
 
 def faster(logarithm: float) -> str:

@@ -268,7 +268,7 @@ def _rate(log: Log) -> float:
 
 
 def reading(base: float | None, head: float | None, *, pair: int, parent: int, first: Side) -> Effect:
-    """The effect of one pair of memory or tracked values.
+    """The effect of one pair of memory or tracked values. Without two positive, finite values, its log ratio is NaN.
 
     Raises:
         CellFaultError: if one side tracks nothing.
@@ -277,7 +277,11 @@ def reading(base: float | None, head: float | None, *, pair: int, parent: int, f
         sides: Sequence[Side] = [side for side, value in (("base", base), ("head", head)) if value is None]  # type: ignore[misc]
         raise CellFaultError("tracks nothing (None)", sides[0] if len(sides) == 1 else None)
     positive = base > 0 and head > 0 and math.isfinite(base) and math.isfinite(head)
-    log = math.log(head / base) if positive else math.nan
+    log = math.nan
+    if positive:
+        quotient = head / base
+        fits = 0 < quotient < math.inf  # of the largest and the smallest floats, it may not
+        log = math.log(quotient) if fits else math.log(head) - math.log(base)
     return Effect(pair, parent, log, base, head, samples=1, forked_first=first)
 
 

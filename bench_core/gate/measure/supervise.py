@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -156,7 +157,8 @@ class Gate:
         with self._known.lock:
             open_cells = [dossier for dossier in self.dossiers if not dossier.closed]
             judged = [(one.cell.name, one.judgement.ratio) for one in open_cells if one.effects and one.judgement]
-            slowest = sorted(judged, key=lambda found: -found[1].middle)[:5]
+            known = [found for found in judged if not math.isnan(found[1].middle)]  # NaN has no place in an order
+            slowest = sorted(known, key=lambda found: -found[1].middle)[:5]
             spent = clock.host() - self._began
             errors = sum(dossier.error is not None for dossier in self.dossiers)
             return Progress(

@@ -29,6 +29,7 @@ from bench_core.report.gate.words import (
     since,
     times,
     to_reproduce,
+    undecided,
     worse,
 )
 from bench_core.texts import code, fenced, plain
@@ -172,7 +173,7 @@ def _error_fields(cell: JudgedCell) -> list[str]:
 
 
 def _unknown_fields(cell: JudgedCell) -> list[str]:
-    return [change(cell), detectable(cell), plain(cell.judgement.reason)]
+    return [plain(undecided(cell)), detectable(cell), plain(cell.judgement.reason)]
 
 
 def _any_fields(cell: JudgedCell) -> list[str]:

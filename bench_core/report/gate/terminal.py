@@ -37,6 +37,7 @@ from bench_core.report.gate.words import (
     since,
     times,
     to_reproduce,
+    undecided,
     worse,
 )
 
@@ -186,7 +187,8 @@ def _bad_lines(cell: JudgedCell, command: str) -> list[str]:
 
 
 def _unknown_lines(cell: JudgedCell) -> list[str]:
-    found = [f"{change(cell)}, {pairs(cell)}"] if cell.evidence.effects else []
+    counted = undecided(cell) if cell.evidence.is_reading else f"{undecided(cell)}, {pairs(cell)}"
+    found = [counted] if cell.evidence.effects else []
     what = "slowdown" if cell.evidence.is_timed else "increase"
     return [*found, f"{cell.judgement.reason}; smallest detectable {what}: {detectable(cell)}"]
 

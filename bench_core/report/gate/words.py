@@ -73,8 +73,8 @@ def grouped(cells: Iterable[JudgedCell]) -> Groups:
     def those(name: VerdictName, key: Callable[[JudgedCell], float]) -> tuple[JudgedCell, ...]:
         return tuple(sorted((cell for cell in cells if cell.verdict == name), key=key))
 
-    def order(cell: JudgedCell) -> float:
-        return math.inf if math.isnan(cell.judgement.ratio.middle) else -cell.judgement.ratio.middle
+    def order(cell: JudgedCell, sign: int = -1) -> float:
+        return math.inf if math.isnan(cell.judgement.ratio.middle) else sign * cell.judgement.ratio.middle
 
     errors, unknown = those("error", lambda cell: 0), those("inconclusive", order)
     return Groups(
@@ -82,7 +82,7 @@ def grouped(cells: Iterable[JudgedCell]) -> Groups:
         slower=those("regression", lambda cell: -cell.judgement.ratio.low),
         unknown=tuple(cell for cell in unknown if cell.evidence.effects),
         unreached=tuple(cell for cell in unknown if not cell.evidence.effects),
-        faster=those("improvement", lambda cell: cell.judgement.ratio.middle),
+        faster=those("improvement", lambda cell: order(cell, 1)),
         passed=those("pass", lambda cell: -cell.judgement.at_most.value),
         failed=tuple(cell for cell in errors if cell.evidence.error_side != "head"),
     )
@@ -110,8 +110,8 @@ def shortened(text: str, verdict: GateVerdict) -> str:
 
 def effect(ratio: Interval) -> str:
     """A ratio with its interval: ``+5.2 % (+4.1 … +6.3 %)``, ``25x (8.26x … 76x)``. An infinite end is left out."""
-    if math.isnan(ratio.middle):
-        return "n/a"
+    if not math.isfinite(ratio.middle):
+        return "n/a" if math.isnan(ratio.middle) else "infinite"
     bounded_below, bounded_above = ratio.low > 0, math.isfinite(ratio.high)
     middle, low, high = units.changes(ratio.middle, ratio.low if bounded_below else math.nan, ratio.high)
     if bounded_below and bounded_above:
@@ -124,8 +124,11 @@ def effect(ratio: Interval) -> str:
 
 
 def change(cell: JudgedCell) -> str:
-    """The estimate with its interval, or that of a pass with the bound that it follows from."""
-    judged = cell.judgement
+    """The estimate with its interval, or that of a pass with the bound that it follows from. Of values that have no
+    finite ratio it is their difference."""
+    judged, evidence = cell.judgement, cell.evidence
+    if evidence.is_reading and not math.isfinite(judged.ratio.middle):
+        return units.difference(evidence.median("base"), evidence.median("head"), evidence.unit)
     if judged.verdict == "pass":
         middle, bound = units.changes(judged.ratio.middle, judged.at_most.value)
         return f"{middle} (at most {bound})"
@@ -161,6 +164,11 @@ def measured(cell: JudgedCell) -> str:
     if cell.evidence.exceeded is not None:
         return f"{cell.judgement.reason}: {' → '.join(times(cell))}"
     return f"{change(cell)}, {' → '.join(times(cell))}, {pairs(cell)}"
+
+
+def undecided(cell: JudgedCell) -> str:
+    """What is known of an inconclusive cell: of a time the estimate, of memory and tracked values also the values."""
+    return measured(cell) if cell.evidence.is_reading else change(cell)
 
 
 def detectable(cell: JudgedCell) -> str:

@@ -297,10 +297,63 @@ def test_equal_readings_pass_whatever_they_are(value):
     assert (found.verdict, found.ratio.middle, found.decided) == ("pass", 1, True)
 
 
-def test_unequal_readings_without_a_ratio_are_inconclusive():
-    found = judge_cell([effect(pair, math.nan, base=0.0, head=5.0) for pair in range(9)], SETTINGS, 1, "track")
-    assert found.verdict == "inconclusive"
-    assert (found.detectable, found.decided) == (math.inf, True)
+def values(*pairs):
+    """The effects of tracked values, base and head of each pair."""
+    return [effect(pair, math.nan, base=base, head=head) for pair, (base, head) in enumerate(pairs)]
+
+
+def tracked(*pairs):
+    return judge_cell(values(*pairs), SETTINGS, 1, "track")
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "verdict", "ratio", "reason"),
+    [
+        (0, 5, "regression", math.inf, "larger by at least 5"),
+        (5, 0, "improvement", 0, "smaller by at least 5"),
+        (-10, -20, "improvement", math.nan, "smaller by at least 10"),
+        (-20, -10, "regression", math.nan, "larger by at least 10"),
+        (-5, 5, "regression", math.nan, "larger by at least 10"),
+        (0, -5, "improvement", math.nan, "smaller by at least 5"),
+        (-5, 0, "regression", math.nan, "larger by at least 5"),
+        (-100, -99.5, "pass", math.nan, "larger by at most 0.5"),
+        (-99.5, -100, "pass", math.nan, "equal or smaller"),
+        (-1e308, 1e308, "regression", math.nan, "larger by at least inf"),
+        (1, math.inf, "regression", math.inf, "larger by at least inf"),
+        (math.inf, 1, "improvement", 0, "smaller by at least inf"),
+    ],
+)
+def test_readings_without_a_ratio_are_judged_by_their_difference(base, head, verdict, ratio, reason):
+    found = tracked(*[(base, head)] * 4)
+    assert (found.verdict, found.reason, found.decided) == (verdict, reason, True)
+    assert found.ratio.middle == pytest.approx(ratio, nan_ok=True)
+
+
+def test_a_share_of_the_larger_magnitude_is_held_against_the_noise_floor():
+    assert tracked(*[(-100, -98.9)] * 4).verdict == "regression"  # the noise floor is 1 %
+    assert tracked(*[(-100, -99.1)] * 4).verdict == "pass"
+    assert tracked(*[(-100, -99.5)] * 4).at_most.value == pytest.approx(1.005)
+
+
+def test_readings_without_a_ratio_need_as_many_pairs_and_parents_as_others():
+    assert numbers(tracked(*[(0, 5)] * 2).reason) == [2, 3]
+    few = tracked(*[(0, 5)] * 3)
+    assert (few.verdict, few.decided, numbers(few.reason)) == ("inconclusive", False, [5, 3, 4])
+    apart = tracked((0, 5), (0, 0), (0, 5), (0, -1))
+    assert (apart.verdict, apart.decided, numbers(apart.reason)) == ("inconclusive", True, [4, -1, 5])
+    mixed = tracked((0, 5), (-1, 5), (0, 4), (0, 5))
+    assert (mixed.verdict, mixed.reason) == ("regression", "larger by at least 4")
+
+
+def test_a_control_whose_values_have_no_ratio_can_differ():
+    control = cell(values(*[(5, 0)] * 4), kind="track")
+    found = judge(record(SLOW, controls=(control,)))
+    assert found.reason == "control: base against itself read smaller by at least 5 on this machine today"
+
+
+def test_a_cell_without_a_ratio_is_as_easily_the_worst_as_any_other():
+    appears = cell(values(*[(0, 5)] * 4), name="a.track_misses", kind="track")
+    assert judge(record(SLOW, appears)).reason.endswith("most of all: a.track_misses, larger by at least 5")
 
 
 def test_a_cell_chosen_from_many_is_still_judged_among_them():
@@ -410,7 +463,7 @@ def test_the_wording_of_the_reasons(snapshot):
         "equal": read([0.0, 0.0, 0.0]),
         "few readings": read([UP, UP]),
         "readings apart": read([UP, UP, 0.0]),
-        "readings without a ratio": judge_cell([effect(0, math.nan, base=0.0, head=5.0)], SETTINGS, 1, "track"),
+        "readings without a ratio": tracked(*[(0, 5)] * 3),
     }
     gates = {
         "regression": record(SAME, SLOW),

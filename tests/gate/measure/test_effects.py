@@ -127,6 +127,8 @@ def test_a_reading_is_a_ratio_where_there_is_one():
     assert (reading(2.0, 3.0, **WHERE).samples, reading(2.0, 3.0, **WHERE).forked_first) == (1, "head")
     assert math.isnan(reading(0.0, 3.0, **WHERE).log_ratio)
     assert math.isnan(reading(1.0, math.inf, **WHERE).log_ratio)
+    assert reading(1e300, 1e-300, **WHERE).log_ratio == pytest.approx(-600 * math.log(10))
+    assert reading(1e-300, 1e300, **WHERE).log_ratio == pytest.approx(600 * math.log(10))
 
 
 @pytest.mark.parametrize(("base", "head", "side"), [(None, 1.0, "base"), (1.0, None, "head"), (None, None, None)])
