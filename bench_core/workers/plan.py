@@ -7,6 +7,7 @@ import math
 import random
 import statistics
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ from bench_core.timing.cells import OpenCell
 from bench_core.timing.sampling import choose_number, time_sample
 from bench_core.workers.computing import Computing
 from bench_core.workers.messages import Effort, FirstLook, Sampling, SamplingPlan
+from bench_core.workers.turns import attempt, failure
 
 SPAN = 0.0003
 """The approximate length of a sample in seconds. The machine's speed drifts within milliseconds, and only drift that
@@ -41,36 +43,53 @@ def prepare(opened: OpenCell, seed: int, alive: Callable[[], None] = lambda: Non
     same_random_numbers(seed)
     outcome: Any = None
     if opened.check is not None:
-        outcome = opened.check()
+        outcome = attempt("check", opened.check)
         alive()
-        opened.fresh()
+        freshly(opened)
         alive()
     if opened.cell.kind not in ("time", "timeraw"):
         return FirstLook({"check": described(outcome), **state()}, number=1, call=0.0, setup=0.0)
-    value = None if opened.cell.kind == "timeraw" else opened.call()
+    returns = described(None) if opened.cell.kind == "timeraw" else attempt("call", lambda: described(opened.call()))
     alive()
-    seen = {"check": described(outcome), "returns": described(value), **state()}
-    del value, outcome
+    seen = {"check": described(outcome), "returns": returns, **state()}
+    del outcome
     gc.collect()
     gc.freeze()  # a first call may import a thousand modules; later parents import them first
     start = clock.host()
-    opened.fresh()
+    freshly(opened)
     setup = clock.host() - start
     alive()
     if opened.cell.kind == "timeraw":
         number = max(1, opened.number)
         start = clock.host()
-        sampler(opened, Sampling(number, warm=False), plant=0.0)()
+        attempt("call", sampler(opened, Sampling(number, warm=False), plant=0.0))
         return FirstLook(seen, number, clock.host() - start, setup=0.0)
     if opened.number == 1:
-        call = time_sample(opened.call, 1, opened.timer)
+        call = attempt("call", lambda: time_sample(opened.call, 1, opened.timer))
         return FirstLook(seen, once_only(call, setup), call + setup, setup)
-    number = opened.number or choose_number(opened.call, opened.timer, SPAN)
+    number = opened.number or attempt("call", lambda: choose_number(opened.call, opened.timer, SPAN))
     alive()
-    call = min(time_sample(opened.call, number, opened.timer) for _ in range(3 if number > 1 else 1)) / number
+    spans = [
+        attempt("call", lambda: time_sample(opened.call, number, opened.timer)) for _ in range(3 if number > 1 else 1)
+    ]
+    call = min(spans) / number
     if not opened.number:
         number = max(1, round(SPAN / max(call, 1e-9)))
     return FirstLook(seen, number, call, setup)
+
+
+def freshly(opened: OpenCell) -> None:
+    """Tear a cell down and set it up again.
+
+    Raises:
+        CellError: if this fails, with its own stage, whatever it was done for.
+    """
+    try:  # and not `attempt`, since this may come before every sample
+        opened.fresh()
+    except BaseException as error:
+        passed = {frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)}
+        stage = "teardown" if OpenCell.tear_down.__code__ in passed else "setup"
+        raise failure(error, stage) from error
 
 
 LONG = 1.0
@@ -216,13 +235,13 @@ def sampler(
     def fresh_each() -> float:
         span = 0.0
         for _ in range(number):
-            opened.fresh()
+            freshly(opened)
             span += timed(1)
         return span
 
     def many() -> float:
         # Untimed, since the other side's samples have filled the caches with their data.
-        opened.fresh() if opened.number else call()
+        freshly(opened) if opened.number else call()
         return timed(number)
 
     def long() -> float:
@@ -239,10 +258,10 @@ def _slower(opened: OpenCell, number: int, plant: float) -> Callable[[Callable[[
 
     def usual() -> float:
         if opened.number == 1:
-            opened.fresh()
+            freshly(opened)
         return time_sample(opened.call, number, clock.host)
 
-    extra = plant * statistics.median(usual() for _ in range(5))
+    extra = plant * statistics.median(attempt("call", usual) for _ in range(5))
 
     def slower(call: Callable[[], object], calls: int, timer: clock.Clock) -> float:
         start = timer()

@@ -218,15 +218,20 @@ def attempt(stage: str, action: Callable[[], T]) -> T:
     process = os.getpid()
     try:
         return action()
-    except SKIPS as skip:
-        raise CellError(why_skipped(skip), stage, skipped=True) from skip
     except (CellError, PeerFailedError, PeerLostError):
         raise
     except BaseException as error:
-        raise CellError(cause(error), stage) from error
+        raise failure(error, stage) from error
     finally:
         if os.getpid() != process:  # the code forked, and this is the child, which must end
             os._exit(0)
+
+
+def failure(error: BaseException, stage: str) -> CellError:
+    """What code of the version has raised, as the failure of its cell."""
+    if isinstance(error, SKIPS):
+        return CellError(why_skipped(error), stage, skipped=True)
+    return CellError(cause(error), stage)
 
 
 def cause(error: BaseException) -> str:

@@ -35,8 +35,8 @@ from bench_core.workers.messages import (
     Source,
     WorkerReport,
 )
-from bench_core.workers.plan import agreed, keeping, prepare, same_random_numbers, sampler, state
-from bench_core.workers.turns import CellError, PeerFailedError, Place, Turns
+from bench_core.workers.plan import agreed, freshly, keeping, prepare, same_random_numbers, sampler, state
+from bench_core.workers.turns import CellError, PeerFailedError, Place, Turns, attempt
 from bench_core.workers.witness import Testimony
 
 T = TypeVar("T")
@@ -193,7 +193,8 @@ class _Group:
         self._stacks[index] = contextlib.ExitStack()
         same_random_numbers(self._seed)
         self._afresh()
-        self._opened[index] = self._stacks[index].enter_context(self._find(self._task.cells[index]).open())
+        cell = attempt("import", lambda: self._find(self._task.cells[index]))
+        self._opened[index] = self._stacks[index].enter_context(cell.open())
         self._settings[index] = keeping()
 
     def _close(self, index: int) -> None:
@@ -221,7 +222,7 @@ class _Group:
             return
         self._first[index] = self._watched(index, lambda: time_sample(opened.call, 1, opened.timer))
         if opened.number:  # the call has used up its object
-            opened.fresh()
+            freshly(opened)
 
     def _sampled(self, plan: SamplingPlan) -> dict[int, Log]:
         sampling = dict(zip(self._places, plan.places, strict=True))

@@ -381,15 +381,19 @@ def fail():
     raise KeyError("gone")
 
 
-@pytest.mark.parametrize("stage", ["setup", "check", "call", "teardown"])
+@pytest.mark.parametrize("stage", ["import", "setup", "check", "first call", "call", "teardown"])
 def test_a_cell_that_fails_is_named_and_the_others_of_its_group_are_left(host, stage):
     names = ["a", "b", "c"]
     opened = {name: Opened(lambda: host.advance(1e-3)) for name in [*names, "next"]}
     for one in opened.values():
         one.timer, one.check, one.fresh = host, nothing, nothing
     bad = opened["b"]
-    if stage == "setup":
+    if stage == "import":
         del opened["b"]
+    elif stage == "setup":
+        bad.fresh = fail
+    elif stage == "first call":
+        bad.call = fail
     elif stage == "check":
         bad.check = fail
     elif stage == "call":
@@ -402,7 +406,7 @@ def test_a_cell_that_fails_is_named_and_the_others_of_its_group_are_left(host, s
     suite = SimpleNamespace(path=Path(), find=lambda name: fail())
     work(Source((), (), ""), suite, known, pair, alone(), told.append)
     (failed,) = (one for one in told if isinstance(one, CellFailed))
-    assert (failed.cell, failed.stage, failed.skipped) == ("b", stage, False)
+    assert (failed.cell, failed.stage, failed.skipped) == ("b", stage.removeprefix("first "), False)
     assert failed.cause.startswith("KeyError: 'gone'")
     assert [one.cell for one in told if isinstance(one, CellLeft)] == ["a", "c"]
     assert list(logs(told)) == ["next"]

@@ -12,6 +12,7 @@ import pytest
 
 from bench_core import clock as clocks
 from bench_core.testing import FakeClock
+from bench_core.timing.cells import OpenCell, SkippedError
 from bench_core.workers.computing import Computing
 from bench_core.workers.messages import Effort, FirstLook, Sampling
 from bench_core.workers.plan import (
@@ -23,6 +24,7 @@ from bench_core.workers.plan import (
     SPAN,
     agreed,
     described,
+    freshly,
     keeping,
     once_only,
     prepare,
@@ -30,6 +32,7 @@ from bench_core.workers.plan import (
     sampler,
     state,
 )
+from bench_core.workers.turns import CellError
 
 CALLS = [10 ** (power / 4) for power in range(-32, 9)]
 SETUPS = [0.0, 1e-6, 1e-4, 1e-2, 1.0]
@@ -366,3 +369,21 @@ def test_values_are_described_by_type_and_shape_and_not_by_number():
     assert described({"a": 1.0}) != described({"b": 1.0})
     assert described(numpy.zeros((2, 3), "int8")) == "ndarray of 2x3 int8"
     assert described(numpy.zeros((2, 3), "int8")) != described(numpy.zeros((3, 2), "int8"))
+
+
+@pytest.mark.parametrize("stage", ["setup", "teardown"])
+def test_a_fresh_object_that_cannot_be_had_is_told_from_a_call_that_fails(stage):
+    def step(name):
+        if name == stage:
+            raise KeyError("gone")
+
+    benchmark = SimpleNamespace(do_teardown=lambda: step("teardown"), do_setup=lambda: step("setup"))
+    with pytest.raises(CellError, match="KeyError: 'gone'") as found:
+        freshly(OpenCell(None, benchmark))
+    assert found.value.stage == stage
+
+
+def test_a_fresh_object_that_skips_the_cell_is_no_failure():
+    with pytest.raises(CellError, match="^no device$") as found:
+        freshly(SimpleNamespace(fresh=lambda: (_ for _ in ()).throw(SkippedError("no device"))))
+    assert found.value.skipped
