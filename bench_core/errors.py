@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import shlex
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from bench_core import texts
@@ -80,15 +82,29 @@ def brief(name: str) -> str:
     return texts.line(name, LONGEST)
 
 
+def inside(file: str) -> str:
+    """A file of Python by its place in its package: ``textkit/codes.py``; by its name alone if it is in none."""
+    path = Path(file)
+    top = path.parent
+    with suppress(OSError, ValueError):  # the name may be anything, such as <string>
+        while path.is_absolute() and top != top.parent and (top / "__init__.py").is_file():
+            top = top.parent
+        return path.relative_to(top).as_posix()
+    return path.name
+
+
 def named(error: BaseException) -> str:
     """An exception as Python shows it, on one line: ``KeyError: 'x'``, or ``MemoryError`` without a text. Of another
-    process's traceback, which asv_runner passes on, the last line is kept."""
+    process's traceback, which asv_runner passes on, the last line is kept. A file that is no Python is named by its
+    place in its package, since a suite and a package often have files of one name."""
     try:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     except Exception:  # noqa: BLE001 - the exceptions of a suite are its own
         lines = ["(its text cannot be made)"]
     passed_on = any("Traceback (most recent call last)" in line for line in lines)
     text = " ".join(lines[-1:] if passed_on else lines)
+    if isinstance(error, SyntaxError) and isinstance(error.filename, str):
+        text = text.replace(f"({os.path.basename(error.filename)}, line ", f"({inside(error.filename)}, line ")  # noqa: PTH119 - as Python does it
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

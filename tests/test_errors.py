@@ -1,6 +1,8 @@
 from pathlib import Path
 
-from bench_core.errors import NothingSelectedError, TooOldError, UnknownNameError, named, require_writable
+import pytest
+
+from bench_core.errors import NothingSelectedError, TooOldError, UnknownNameError, inside, named, require_writable
 
 
 def test_an_unknown_name_is_answered_with_the_near_misses_and_the_known_ones():
@@ -42,3 +44,24 @@ class SpeechlessError(Exception):
 def test_an_exception_is_named_with_its_text_if_it_has_one():
     found = [named(error) for error in (KeyError("x"), MemoryError(), SpeechlessError())]
     assert found == ["KeyError: 'x'", "MemoryError", "SpeechlessError: (its text cannot be made)"]
+
+
+def test_a_file_is_named_by_its_place_in_its_package(tmp_path):
+    deep = tmp_path / "textkit" / "index"
+    deep.mkdir(parents=True)
+    for folder in (deep, deep.parent):
+        (folder / "__init__.py").touch()
+    assert inside(str(deep / "codes.py")) == "textkit/index/codes.py"
+    assert inside(str(deep / "__init__.py")) == "textkit/index/__init__.py"
+    assert inside(str(tmp_path / "codes.py")) == "codes.py"
+    strange = ["<string>", "<frozen runpy>", "codes.py", f"/{'x' * 5000}/a.py", "/a\0/b.py"]
+    assert [inside(name) for name in strange] == ["<string>", "<frozen runpy>", "codes.py", "a.py", "b.py"]
+
+
+def test_a_file_that_is_no_python_is_named_by_its_place_in_its_package(tmp_path):
+    (tmp_path / "textkit").mkdir()
+    (tmp_path / "textkit" / "__init__.py").touch()
+    file = tmp_path / "textkit" / "codes.py"
+    with pytest.raises(SyntaxError) as found:
+        compile("def f(:\n", str(file), "exec")
+    assert named(found.value) == "SyntaxError: invalid syntax (textkit/codes.py, line 1)"

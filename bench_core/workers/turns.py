@@ -12,11 +12,10 @@ import os
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import TypeVar
 
 from bench_core import clock
-from bench_core.errors import named
+from bench_core.errors import inside, named
 from bench_core.records.gate import SIDES, Side
 from bench_core.timing.cell import SKIPS, why_skipped
 from bench_core.workers.messages import TURNS, FirstLook, TurnDone, TurnFailed
@@ -234,8 +233,14 @@ def failure(error: BaseException, stage: str) -> CellError:
     return CellError(cause(error), stage)
 
 
+IMPORTER = "<frozen importlib."
+"""How the names of the files of Python's importer begin."""
+
+
 def cause(error: BaseException) -> str:
-    """An exception in one line, with the file and line that raised it."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    return named(error) + place
+    """An exception in one line, with the file and line that raised it. What Python's importer raises is raised by what
+    imports, and a file that is no Python is named by the exception itself."""
+    frames = [one for one in traceback.extract_tb(error.__traceback__) if not one.filename.startswith(IMPORTER)]
+    if not frames or isinstance(error, SyntaxError):
+        return named(error)
+    return f"{named(error)} ({inside(frames[-1].filename)}:{frames[-1].lineno})"

@@ -1,6 +1,8 @@
 """Who may act when, and what a failure on one side means to the other."""
 
+import importlib
 import os
+import sys
 import threading
 from contextlib import contextmanager, suppress
 from multiprocessing import Pipe
@@ -139,6 +141,26 @@ def test_whatever_a_version_raises_is_a_failure_of_the_cell(raised, said, skippe
     assert str(found.value).startswith(said)
     assert (found.value.stage, found.value.skipped) == ("call", skipped)
     assert cause(KeyError("x")) == "KeyError: 'x'"  # it was never raised
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("def f(:", "SyntaxError: invalid syntax (suite_of_two/codes.py, line 1)"),
+        ("import gone_for_good", "ModuleNotFoundError: No module named 'gone_for_good' (suite_of_two/codes.py:1)"),
+        ("1 / 0", "ZeroDivisionError: division by zero (suite_of_two/codes.py:1)"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_named_with_its_package(tmp_path, monkeypatch, text, said):
+    (tmp_path / "suite_of_two").mkdir()
+    (tmp_path / "suite_of_two" / "__init__.py").touch()
+    (tmp_path / "suite_of_two" / "codes.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, "suite_of_two", None)
+    del sys.modules["suite_of_two"]
+    with pytest.raises(CellError) as found:
+        attempt("import", lambda: importlib.import_module("suite_of_two.codes"))
+    assert str(found.value) == said
 
 
 @pytest.mark.parametrize("ours", [CellError("x", "setup"), PeerFailedError(), PeerLostError()])

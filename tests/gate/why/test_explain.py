@@ -83,7 +83,7 @@ def test_without_valgrind_the_cause_says_so_and_stands_on_the_profile(causes):
 
 def test_a_cell_that_fails_is_not_explained_and_says_why(causes):
     found = causes["calls.Call.time_broken"]
-    assert found.sentence == "not explained: head: ZeroDivisionError: division by zero (__init__.py:8)"
+    assert found.sentence == "not explained: head: ZeroDivisionError: division by zero (thing/__init__.py:8)"
 
 
 @pytest.mark.parametrize("cell", SIZES)

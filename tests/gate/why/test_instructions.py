@@ -140,5 +140,5 @@ def test_twice_the_work_is_twice_the_instructions(sides):
     base, head = found.counts["calls.Walk.time_walk"]
     assert head.total / base.total == pytest.approx(2, rel=0.15)
     assert head.functions.keys() > {"list_pop"}
-    assert found.failed == {"calls.time_broken": "head: ZeroDivisionError: division by zero (__init__.py:5)"}
+    assert found.failed == {"calls.time_broken": "head: ZeroDivisionError: division by zero (thing/__init__.py:5)"}
     assert made.left_behind() == []
