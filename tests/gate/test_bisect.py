@@ -117,7 +117,7 @@ def test_the_commit_that_made_a_cell_slower_is_found_and_one_that_breaks_is_name
     plain.git("tag", "v2")
     done = run(plain, "HEAD~4", "v2", "--json", str(plain.root / "found.log"))
     assert done.exit_code == 0, done.output
-    assert f"{broken[:12]} is skipped: head: check: ValueError: broken" in done.output
+    assert f"{broken[:12]} is skipped: head: call: ValueError: broken" in done.output
     assert "ONE OF  2 commits, oldest first:" in done.output
     assert f"bench-core gate '{broken[:12]}~' {slow[:12]} --lanes 1 --suite {plain.config} --fresh" in done.output
     stored = json.loads((plain.root / "found.log").read_text(), parse_constant=pytest.fail)
@@ -344,7 +344,7 @@ def test_an_end_at_which_the_cell_fails_is_not_reported_as_equal(plain):
     plain.commit({"thing/__init__.py": "def value():\n    raise ValueError('broken')\n"})
     done = run(plain, "HEAD~", "HEAD")
     assert done.exit_code == 2
-    assert "head: check: ValueError: broken" in done.output
+    assert "head: call: ValueError: broken" in done.output
     assert "no slower" not in done.output
     assert "--budget" not in done.output
     assert "is skipped" not in done.output

@@ -160,7 +160,7 @@ def test_a_cell_that_fails_is_named_and_the_others_of_its_group_are_left(nursery
     answers = answers_to(nursery(), names, ["calls.time_work"])
     (failed,) = of(answers, CellFailed)
     assert (failed.cell, failed.stage) == (names[1], "call")
-    assert failed.cause.startswith("KeyError: 'gone' (calls.py:")
+    assert failed.cause.startswith("KeyError: 'gone' (cases/calls.py:")
     assert [one.cell for one in of(answers, CellLeft)] == [names[0], names[2]]
     assert [one.cell for one in of(answers, CellTimed)] == ["calls.time_work"]
 
