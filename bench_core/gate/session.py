@@ -51,10 +51,12 @@ def explained(
         ratios: the ratio of times, head over base, by cell.
         say: takes a line on each step.
     """
-    subjects = _subjects(prepared)
+    subjects, reached = _subjects(prepared), record.reached
     if record.base != prepared.base and subjects.past is not None:
         subjects = replace(subjects, base=subjects.past, past=None)
-    return replace(record, causes=tuple(explain(subjects, list(ratios), ratios, say, record.renamed).values()))
+        reached = {}  # it is known of the change since base alone
+    causes = explain(subjects, list(ratios), ratios, say, record.renamed, reached)
+    return replace(record, causes=tuple(causes.values()))
 
 
 def counted(

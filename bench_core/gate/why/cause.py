@@ -31,6 +31,13 @@ bytecode calls something that the profiler does not see as a call, such as an op
 LEAST_BYTES = 1024
 """Differences of Python's memory below this many bytes are not named: profiling a call changes it by some hundred."""
 
+TRACKED = "track"
+"""The kind of a cell whose value the suite makes."""
+
+TELLING = ("runs ", "may call ", "reads ", "looks at ")
+"""How the words begin that say through which functions or files a change reaches a cell (`GateRecord.reached`). Other
+words say why that is not known."""
+
 KEPT = 20
 """The most differences of each kind that are kept."""
 
@@ -89,6 +96,7 @@ def cause(
     packages: Sequence[str],
     time: float,
     without: str = "",
+    reached: str = "",
 ) -> Cause:
     """Why head is slower, or larger, in one cell.
 
@@ -97,11 +105,14 @@ def cause(
         packages: top-level names of the compared packages. Their functions are named first.
         time: the ratio of values, head over base.
         without: why something is missing, or "".
+        reached: through what the change reaches the cell, see `GateRecord`; "" if it is not known.
     """
     if base.timed:
         clauses = [*_differences(base, head, counts, packages)] or [_otherwise(base, head, counts)]
+    elif base.kind == TRACKED:
+        clauses = _tracked(base, head, packages, reached)
     else:
-        clauses = _untimed(base, head, packages)
+        clauses = _of_memory(base, head, packages)
     if counts is not None:
         clauses.append(_instructions(counts, time))
     return Cause(
@@ -283,8 +294,33 @@ def _otherwise(base: Profile, head: Profile, counts: tuple[InstructionCounts, In
     return f"same calls, operators and bytes: memory traffic, or the clock{unseen}"
 
 
-def _untimed(base: Profile, head: Profile, packages: Sequence[str]) -> list[str]:
-    """The clauses for a memory or tracked cell: bytes first, then what runs more often."""
+def _tracked(base: Profile, head: Profile, packages: Sequence[str], reached: str) -> list[str]:
+    """The clauses for a tracked cell: what runs more often, or else less often. Its value is no amount of memory, and
+    may differ although nothing else does."""
+    if counted := [*_differences(base, head, None, packages)] or [*_fewer(base, head, packages)]:
+        return counted
+    told = reached.startswith(TELLING)
+    since = f"; the change reaches the cell, which {reached}" if told else ""
+    return [
+        "the value differs, and the work that makes it is the same: same calls, operators and bytes. The difference is "
+        f"in what the functions compute, or in what imports and setup leave to them{since}"
+    ]
+
+
+def _fewer(base: Profile, head: Profile, packages: Sequence[str]) -> Iterator[str]:
+    """The function or operator that runs less often, one of the version's own if there is any."""
+    pairs = [
+        *((name, was.count, head.calls.get(name, CalledFunction()).count) for name, was in base.calls.items()),
+        *((name, was.count, head.operators.get(name, Operator()).count) for name, was in base.operators.items()),
+    ]
+    found = [(name, before, now) for name, before, now in pairs if _grown(now, before)]
+    if found:
+        name, before, now = max(found, key=lambda one: (one[0].partition(".")[0] in packages, one[1] - one[2]))
+        yield f"{_number(before - now)} fewer calls of {name} ({_number(before)} → {_number(now)})"
+
+
+def _of_memory(base: Profile, head: Profile, packages: Sequence[str]) -> list[str]:
+    """The clauses for a cell of memory: bytes first, then what runs more often."""
     larger = sorted(
         (
             Change(name, "bytes", before, now.bytes)
@@ -299,6 +335,8 @@ def _untimed(base: Profile, head: Profile, packages: Sequence[str]) -> list[str]
     said = {one.name for one in larger}
     counted = [*_differences(_without(base, said), _without(head, said), None, packages)]
     if not sizes and not counted:
+        if fewer := [*_fewer(base, head, packages)]:
+            return ["no more bytes allocated", *fewer]
         return ["same calls, operators and bytes: imports, setup, or code that no Python profiler sees"]
     return [*(sizes or ["no more bytes allocated"]), *counted]
 

@@ -20,13 +20,14 @@ def explain(
     ratios: Mapping[str, float],
     say: Callable[[str], None],
     renamed: Mapping[str, str] | None = None,
+    reached: Mapping[str, str] | None = None,
 ) -> dict[str, Cause]:
     """Find out why these cells are slower, or larger.
 
     Args:
         ratios: the ratio of values, head over base, by cell.
         say: takes a line on each step.
-        renamed: see `GateRecord`.
+        renamed, reached: see `GateRecord`.
 
     Returns:
         A cause for every cell. If a version could not be inspected, its sentence says why.
@@ -44,8 +45,18 @@ def explain(
     else:
         counts, uncounted = (counted.counts, counted.failed) if counted else ({}, {})
     packages = subjects.packages
+    through = reached or {}
     causes = {
-        name: cause(name, base, head, counts.get(name), packages, ratios[name], uncounted.get(name, ""))
+        name: cause(
+            name,
+            base,
+            head,
+            counts.get(name),
+            packages,
+            ratios[name],
+            uncounted.get(name, ""),
+            through.get(name, ""),
+        )
         for name, (base, head) in profiles.items()
     }
     causes |= {name: Cause(name, f"not explained: {reason}") for name, reason in failed.items()}

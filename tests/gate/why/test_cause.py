@@ -236,6 +236,44 @@ def test_where_nothing_in_the_call_differs_a_memory_cell_points_outside_it():
     assert found.sentence == ("same calls, operators and bytes: imports, setup, or code that no Python profiler sees")
 
 
+def test_a_memory_cell_whose_functions_run_less_often_does_not_do_the_same():
+    found = caused(sizes({"thing.f": (3, 1e-6)}), sizes({"thing.f": (1, 1e-6)}))
+    assert found.sentence == "no more bytes allocated; 2 fewer calls of thing.f (3 → 1)"
+
+
+def tracked(base, head, reached=""):
+    sides = (profile(*one, peak=peak, kind="track") for one, peak in ((base, MIB), (head, 2 * MIB)))
+    return cause("a.track_b", *sides, None, ["thing"], 1.2, reached=reached).sentence
+
+
+def test_of_a_tracked_cell_what_runs_more_often_is_named_and_no_memory():
+    assert tracked([{"thing.f": (1, 1e-6)}], [{"thing.f": (3, 1e-6)}]) == "2 more calls of thing.f (1 → 3)"
+
+
+def test_of_a_tracked_cell_what_runs_less_often_is_named_if_nothing_runs_more_often():
+    base = {"thing.hit": (3, 1e-6), "dict.get": (90, 1e-3)}, {"aten::add": (7, 1e-6)}
+    assert tracked(base, [{"thing.hit": (1, 1e-6)}]) == "2 fewer calls of thing.hit (3 → 1)"
+
+
+SAME_WORK = (
+    "the value differs, and the work that makes it is the same: same calls, operators and bytes. The difference is in "
+    "what the functions compute, or in what imports and setup leave to them"
+)
+
+
+@pytest.mark.parametrize(
+    ("reached", "end"),
+    [
+        ("runs thing.f and 2 more", "; the change reaches the cell, which runs thing.f and 2 more"),
+        ("it was not recorded", ""),
+        ("", ""),
+    ],
+)
+def test_a_tracked_value_that_differs_by_the_same_work_points_at_what_the_change_reaches(reached, end):
+    same = [{"thing.f": (1, 1e-6)}]
+    assert tracked(same, same, reached) == SAME_WORK + end
+
+
 @pytest.mark.parametrize("kind", ["peakmemory", "memory", "track"])
 def test_seconds_of_untimed_cells_are_not_named(kind):
     base = profile(operators={"aten::copy_": (1, 1e-3)}, kind=kind)

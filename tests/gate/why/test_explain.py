@@ -93,7 +93,14 @@ def test_a_memory_cell_is_explained_by_its_bytes(causes, cell):
 
 
 def test_a_tracked_cell_is_explained_by_what_runs_more_often(causes):
-    assert causes["calls.Call.track_steps"].sentence.endswith("1 more call of thing.step (1 → 2)")
+    assert causes["calls.Call.track_steps"].sentence == "1 more call of thing.step (1 → 2)"
+
+
+def test_a_tracked_value_that_differs_alone_is_explained_by_what_the_change_reaches(sides):
+    cell, made = "calls.Call.track_steps", sides(CALLS, BASE, BASE.replace("return 1", "return 2"))
+    found = explain(made.subjects, [cell], {cell: 2.0}, lambda line: None, None, {cell: "runs thing.step"})[cell]
+    assert found.sentence.startswith("the value differs, and the work that makes it is the same: ")
+    assert found.sentence.endswith("; the change reaches the cell, which runs thing.step")
 
 
 def test_only_of_what_is_timed_instructions_are_missed(causes):
