@@ -24,9 +24,6 @@ known."""
 TIMED = ("time", "timeraw")
 """The kinds of cells whose times are measured. They are judged by statistics, other values by a plain rule."""
 
-READINGS = ("memory", "peakmemory", "track")
-"""The kinds of cells whose values are read instead of timed."""
-
 MOST = 100
 """Noise floors and limits are below this: it would be 100 times the time in addition."""
 
@@ -200,7 +197,7 @@ class CellEvidence:
     @property
     def is_reading(self) -> bool:
         """Whether it is memory or a tracked value, and was read."""
-        return bool(self.effects) and self.kind in READINGS
+        return bool(self.effects) and not self.is_timed
 
     def median(self, side: Side) -> float:
         """The median over the pairs of one side's time or value; NaN without pairs, or if one is NaN."""

@@ -94,21 +94,22 @@ def _outcome(found: Interval, readings: Sequence[_Reading], parents: int, rule: 
     if len(readings) < MIN_READINGS:
         return "inconclusive", f"budget: {units.plural(len(readings), 'pair')}, at least {MIN_READINGS} are needed"
     by_ratio = _have_ratios(readings)
-    least, most = (end(one.difference for one in readings) for end in (min, max))
+    ends = [end(one.difference for one in readings) for end in (min, max)]
+    least, most = (units.value(one, "") for one in ends)
     if found.low > rule.floor:
-        return slower(f"at least {percent(found.low)}" if by_ratio else f"larger by at least {least:.4g}", parents)
+        return slower(f"at least {percent(found.low)}" if by_ratio else f"larger by at least {least}", parents)
     if found.high < -rule.floor:
-        return "improvement", less(found.high) if by_ratio else f"smaller by at least {-most:.4g}"
+        return "improvement", less(found.high) if by_ratio else f"smaller by at least {units.value(-ends[1], '')}"
     if _farthest(found) <= rule.limit and found.middle <= rule.floor:
         if found.low == found.high == 0:
             return "pass", "equal"
-        larger = f"larger by at most {most:.4g}" if most > 0 else "equal or smaller"
+        larger = f"larger by at most {most}" if ends[1] > 0 else "equal or smaller"
         return "pass", f"at most {percent(found.high)}" if by_ratio else larger
     pairs = units.plural(len(readings), "pair")
     if by_ratio:
         low, high = percents(found.low, found.high)
         return "inconclusive", f"noise: {pairs} read from {low} to {high}"
-    return "inconclusive", f"noise: {pairs} read differences from {least:.4g} to {most:.4g}"
+    return "inconclusive", f"noise: {pairs} read differences from {least} to {most}"
 
 
 def _farthest(found: Interval) -> float:

@@ -311,6 +311,8 @@ def tracked(*pairs):
     [
         (0, 5, "regression", math.inf, "larger by at least 5"),
         (5, 0, "improvement", 0, "smaller by at least 5"),
+        (0, 12915, "regression", math.inf, "larger by at least 12,915"),
+        (12915, 0, "improvement", 0, "smaller by at least 12,915"),
         (-10, -20, "improvement", math.nan, "smaller by at least 10"),
         (-20, -10, "regression", math.nan, "larger by at least 10"),
         (-5, 5, "regression", math.nan, "larger by at least 10"),
