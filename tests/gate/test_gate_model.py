@@ -128,12 +128,11 @@ def test_a_lost_tie_fails_the_check_of_head_and_is_named(project):
 def test_a_change_that_changes_nothing_passes_and_what_it_cannot_reach_is_left_out(project):
     done, stored = project.gate("main", "another-forward", "--bench", "time_construct|track", *BARELY)
     assert done.exit_code == 0, done.output
-    assert stored["cells"] == []
-    assert sorted(stored["unaffected"]) == [
-        "construct.Construct.time_construct",
-        "size.Size.track_parameter_bytes",
-        "size.Size.track_parameters",
-    ]
+    assert {cell["name"]: cell["verdict"] for cell in stored["cells"]} == {
+        "size.Size.track_parameter_bytes": "pass",
+        "size.Size.track_parameters": "pass",
+    }  # a tracked value may be that of the import, which takes longer the more code it has
+    assert stored["unaffected"] == ["construct.Construct.time_construct"]
     assert f"against base main {stored['base']['commit'][:8]}, model {TARGET}," in done.stdout
     assert len(list((project.root / ".bench_core").glob("*/gates.jsonl"))) == 1
     assert project.git("status", "--short", "--", ".bench_core") == ""
