@@ -256,8 +256,8 @@ def _part(count: int, everything: int, noun: str) -> str:
 def said(finding: Lead) -> str:
     """`` `foreach` is 2.90 to 3.20 times as fast as `loop` (ManyParameters.time_zero, 100)``."""
     best = units.listed([f"`{name}`" for name in finding.best], "or")
-    ends = " to ".join(units.ratio(end).removesuffix("x") for end in (finding.ratio.low, finding.ratio.high))
-    return f"{best} is {ends} times as fast as `{finding.slowest}`: {finding.job.split('.', 1)[-1]}"
+    ends = dict.fromkeys(units.ratio(end).removesuffix("x") for end in (finding.ratio.low, finding.ratio.high))
+    return f"{best} is {' to '.join(ends)} times as fast as `{finding.slowest}`: {finding.job.split('.', 1)[-1]}"
 
 
 def _today(run: Rounds) -> str:

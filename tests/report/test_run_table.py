@@ -136,8 +136,9 @@ SLOW = Interval(3.0, 3.5, 4.0, 0.95)
         (TIED, SLOW, "`a` or `b` is 2.40 to 4.21 times as fast as `c`"),
         (UNKNOWN, SLOW, "`a` is 3.00 to 4.00 times as fast as `c`"),
         (replace(TIED, high=2.9), SLOW, "`a` is 3.00 to 4.00 times as fast as `c`"),
+        (UNKNOWN, Interval(15.1, 15.2, 15.3, 0.95), "`a` is 15 times as fast as `c`"),
     ],
-    ids=["tied", "unknown", "tied by too little"],
+    ids=["tied", "unknown", "tied by too little", "sure"],
 )
 def test_what_is_said_of_the_best_ways_holds_for_each_of_them(second, third, sentence):
     first, other, slow, *_ = rows_of(run_of(JOBS))
