@@ -27,6 +27,7 @@ from typing import Any
 
 from bench_core.compat import qualname
 from bench_core.workers.fingerprint import FIRST_LINE, fingerprint, is_function
+from bench_core.workers.turns import IMPORTER
 
 MONITORED = hasattr(sys, "monitoring")
 TOOL, TOOL_ID = "bench-core gate", 4
@@ -105,8 +106,7 @@ ASV_READS = ("get_setup_cache_key", "get_source_code", "_get_sourceline_info")
 """The functions of asv_runner that read sources."""
 
 OURS = f"{Path(__file__).parents[1]}{os.sep}"
-IMPORTING = "<frozen importlib."
-IMPORTLIB = f"{IMPORTING}_bootstrap_external>"
+IMPORTLIB = f"{IMPORTER}_bootstrap_external>"
 
 IMPORTS = (["get_data", "get_code", "exec_module"], ["_write_atomic", "set_data", "_cache_bytecode"])
 """The innermost functions of the import system as it reads a module, and as it stores what it has compiled."""
@@ -360,7 +360,7 @@ class Recording:
                 continue
             if place is None and file.startswith(SHARED):
                 if file != traceback.__file__ and not (self._harness and _of_harness(file)):
-                    lines, finds = _has(code, LINES), not file.startswith(IMPORTING) and _has(code, FINDERS)
+                    lines, finds = _has(code, LINES), not file.startswith(IMPORTER) and _has(code, FINDERS)
                     if lines or finds:
                         self._note(trace, f"{file}:{qualname(code)}", lines, finds)
                 continue

@@ -7,12 +7,13 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.util import cache_from_source
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import CodeType
 
 from bench_core.compat import qualname
 from bench_core.records.gate import SIDES, Side, other_side
 from bench_core.workers.fingerprint import fingerprint, is_function
+from bench_core.workers.recording import MODULE
 
 INSTALLED = (".dist-info/RECORD", ".dist-info/direct_url.json")
 """Files that pip writes about an installed package: the digests of the others, and where the wheel was. They differ
@@ -55,7 +56,7 @@ def compare(base: Path, head: Path) -> Changes:
     folders: dict[Side, Path] = dict(zip(SIDES, (base, head), strict=True))
     files = {side: _named(folder) for side, folder in folders.items()}
     scopes: dict[str, str] = {}
-    differing, functions, alone = set(), set(), _abouts(base) ^ _abouts(head)
+    differing, functions, alone = set(), set(), set()
     for name in sorted({**files["base"], **files["head"]}):
         real = [files[side][name].relative_to(folders[side]).as_posix() for side in SIDES if name in files[side]]
         if only := [side for side in SIDES if name not in files[other_side(side)]]:
@@ -88,10 +89,13 @@ def compare(base: Path, head: Path) -> Changes:
             if any(one.function for one in (*old, *new)):
                 functions.add(place)
             else:
-                where = f" ({name})" if inside != "<module>" else _only(before, after)
-                what = inside if inside != "<module>" else name
-                scopes[name] = f"{what} differs outside the bodies of functions{where}"  # the innermost
-    parents = [{one.as_posix() for name in files[side] for one in PurePosixPath(name).parents} for side in SIDES]
+                differs = "differs outside the bodies of functions"
+                whole = f"{name} {differs}{_only(before, after)}"
+                scopes[name] = whole if inside == MODULE else f"{inside} {differs} ({name})"  # the innermost
+    parents = [
+        {one.as_posix() for path in files[side].values() for one in path.relative_to(folder).parents}
+        for side, folder in folders.items()
+    ]
     alone |= parents[0] ^ parents[1]
     return Changes("", scopes, frozenset(differing | alone), frozenset(functions), frozenset(alone))
 
@@ -102,10 +106,6 @@ def _alike(base: bytes, head: bytes) -> bool:
     fields = [content.replace(b"\r\n", b"\n").partition(b"\n\n")[0].splitlines() for content in (base, head)]
     before, after = ([line for line in lines if not line.startswith(b"Version: ")] for lines in fields)
     return before == after
-
-
-def _abouts(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir() if ABOUT.fullmatch(path.name)}
 
 
 def _only(base: CodeType, head: CodeType) -> str:

@@ -34,7 +34,7 @@ LEAST_BYTES = 1024
 TRACKED = "track"
 """The kind of a cell whose value the suite makes."""
 
-TELLING = ("runs ", "may call ", "reads ", "looks at ")
+TELLING = ("runs ", "may call ", "reads ", "looks at ", "imports ")
 """How the words begin that say through which functions or files a change reaches a cell (`GateRecord.reached`). Other
 words say why that is not known."""
 

@@ -265,6 +265,7 @@ SAME_WORK = (
     ("reached", "end"),
     [
         ("runs thing.f and 2 more", "; the change reaches the cell, which runs thing.f and 2 more"),
+        ("imports thing.f, which differs", "; the change reaches the cell, which imports thing.f, which differs"),
         ("it was not recorded", ""),
         ("", ""),
     ],
